@@ -1,0 +1,175 @@
+"""Checks of what users pass as arrays: shapes, finiteness, trials; every message names the argument."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hetglm._text import require
+from hetglm.exceptions import MissingValueError
+
+Array = NDArray[np.float64]
+
+#: Largest distance of K = proportion x trials from a whole number, relative to the trials.
+WHOLE = 1e-7
+
+
+def numeric(value: Any, name: str) -> Array:
+    """Return a float array, or raise a ValueError that names the argument."""
+    try:
+        return np.array(value, dtype=float)
+    except (TypeError, ValueError) as exc:
+        raise ValueError(f"{name}: not numeric ({exc})") from exc
+
+
+def row_array(value: Any, n: int, name: str) -> Array | None:
+    """Return a float array of shape (n,), or None for None; never broadcast."""
+    if value is None:
+        return None
+    array = numeric(value, name)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.shape != (n,):
+        raise ValueError(f"{name}: shape {array.shape}, but there are {n} rows; give one value a row")
+    return array
+
+
+def design(value: Any, n: int, name: str) -> Array:
+    """Return a float array of shape (n, k)."""
+    array = numeric(value, name)
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2 or len(array) != n:
+        raise ValueError(f"{name}: shape {array.shape}, but endog has {n} rows")
+    return array
+
+
+def column_names(value: Any, k: int) -> list[str]:
+    """Return the names of the columns: a pandas object's own, else as statsmodels names them."""
+    if isinstance(value, pd.DataFrame):
+        return [str(c) for c in value.columns]
+    if isinstance(value, pd.Series):
+        return ["x1" if value.name is None else str(value.name)]
+    array = np.asarray(value, dtype=float).reshape(-1, k)
+    constant = np.ptp(array, axis=0) == 0 if len(array) else np.zeros(k, dtype=bool)
+    first = int(np.argmax(constant)) if constant.any() else -1
+    others = iter(range(1, k + 1))
+    return ["const" if j == first else f"x{next(others)}" for j in range(k)]
+
+
+def check_finite(arrays: dict[str, Array | None]) -> None:
+    """Raise a MissingValueError that names the first argument with a missing or infinite value."""
+    for name, array in arrays.items():
+        if array is None:
+            continue
+        bad = ~np.isfinite(array if array.ndim == 1 else array.sum(axis=1))
+        if not bad.any():
+            continue
+        kind = "missing" if np.isnan(array).any() else "infinite"
+        hint = "; use missing='drop' to leave such rows out" if kind == "missing" else ""
+        row = int(np.argmax(bad))
+        raise MissingValueError(f"{name}: {kind} value in row {row} (counted from 0){hint}")
+
+
+def present(arrays: dict[str, Array | None], n: int) -> NDArray[np.bool_]:
+    """Return which of n rows miss no value in any array."""
+    keep = np.ones(n, dtype=bool)
+    for array in arrays.values():
+        if array is not None:
+            keep &= ~np.isnan(array if array.ndim == 1 else array.sum(axis=1))
+    return keep
+
+
+def split_binomial(
+    endog: Array, n_trials: Array | None, name: str, whole: bool
+) -> tuple[Array, Array | None]:
+    """
+    Return (successes or proportion, trials) of a binomial response.
+
+    Parameters
+    ----------
+    endog : ndarray, shape (n,) or (n, 2)
+        Successes and failures, or counts or proportions.
+    n_trials : ndarray, shape (n,), or None
+    name : str
+        Name of the response in messages.
+    whole : bool
+        Return whole successes (beta-binomial) rather than proportions.
+
+    Raises
+    ------
+    ValueError
+        If counts and proportions cannot be told apart, or the response fits neither.
+    """
+    if endog.ndim == 2 and endog.shape[1] == 2:
+        if n_trials is not None:
+            raise ValueError(
+                f"{name} has two columns (successes, failures), which give the trials; leave n_trials out"
+            )
+        require(np.any(endog < 0, axis=1), name, "successes and failures must not be negative")
+        trials = endog.sum(axis=1)
+        with np.errstate(invalid="ignore"):
+            return (endog[:, 0], trials) if whole else (endog[:, 0] / trials, trials)
+    if n_trials is None:
+        return endog, None
+    require(~(n_trials >= 0), "n_trials", "trials must not be negative")
+    if _are_counts(endog, n_trials, name):
+        require(endog > n_trials, name, "more successes than trials")
+        with np.errstate(invalid="ignore"):
+            return (endog, n_trials) if whole else (endog / n_trials, n_trials)
+    if not whole:
+        return endog, n_trials
+    successes = np.round(endog * n_trials)
+    off = np.abs(endog * n_trials - successes) > WHOLE * np.maximum(n_trials, 1)
+    require(
+        off,
+        name,
+        "proportion x n_trials is not a whole number of successes; give the counts themselves",
+    )
+    return successes, n_trials
+
+
+def _are_counts(endog: Array, n_trials: Array, name: str) -> bool:
+    """Return True for counts, False for proportions, and raise where they cannot be told apart."""
+    require(endog < 0, name, "a binomial response must not be negative")
+    whole = np.all(endog == np.round(endog))
+    if whole and np.any(endog > 1):
+        return True
+    if not whole:
+        require(
+            endog > 1,
+            name,
+            "some values are fractions and these are above 1, so it is neither counts nor proportions",
+        )
+        return False
+    if np.all(n_trials[endog > 0] == 1):
+        return True  # all zero, or one success of one trial: the same either way
+    raise ValueError(
+        f"{name}: all values are 0 or 1 while n_trials is larger, so counts and proportions cannot be "
+        "told apart; write two columns, 'K + I(N - K) ~ ...' or endog = [successes, failures]"
+    )
+
+
+def generator(rng: Any) -> np.random.Generator:
+    """
+    Return a random generator.
+
+    Parameters
+    ----------
+    rng : None, int, numpy.random.SeedSequence or numpy.random.Generator
+        None for fresh entropy; the global generator is never touched.
+    """
+    allowed = (int, np.integer, np.random.SeedSequence, np.random.Generator)
+    if rng is not None and (isinstance(rng, bool) or not isinstance(rng, allowed)):
+        raise ValueError(f"rng: give None, an int or a numpy Generator, not {type(rng).__name__}")
+    return np.random.default_rng(rng)
+
+
+def count(value: Any, name: str) -> int:
+    """Return a whole number of at least 1."""
+    if isinstance(value, bool) or int(value) != value or value < 1:
+        raise ValueError(f"{name}={value!r}: must be a whole number of at least 1")
+    return int(value)

@@ -1,0 +1,132 @@
+"""Covariance of the estimates: model-based and, through statsmodels, robust."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from statsmodels.base.covtype import get_robustcov_results
+
+from hetglm._fit import Fit
+from hetglm._likelihood import Likelihood
+from hetglm._linalg import inverse
+
+Array = NDArray[np.float64]
+
+#: cov_type -> what the summary says of it, for the types computed here.
+DESCRIPTIONS = {
+    "nonrobust": "Standard errors from the observed information.",
+    "eim": "Standard errors from the expected information.",
+    "HC0": "Standard errors are robust to a misspecified likelihood (HC0).",
+    "HC1": "Standard errors are robust to a misspecified likelihood (HC1, n/(n - k)).",
+}
+ROBUST = ("cluster", "HAC", "hac-panel", "hac-groupsum", "nw-panel", "nw-groupsum")
+
+
+@dataclass(frozen=True)
+class Covariance:
+    """
+    Covariance of all coefficients, NaN where one is not estimated.
+
+    Attributes
+    ----------
+    matrix : ndarray, shape (p + q, p + q)
+    cov_type : str
+    kwds : dict
+        Settings of the covariance, with a description.
+    df_inference : float or None
+        Degrees of freedom of t tests where they are not df_resid (number of groups - 1).
+    """
+
+    matrix: Array
+    cov_type: str
+    kwds: dict[str, Any] = field(default_factory=dict)
+    df_inference: float | None = None
+
+
+def covariance(
+    core: Likelihood, fit: Fit, cov_type: str, cov_kwds: dict[str, Any], use_t: bool, df_resid: float
+) -> Covariance:
+    """
+    Return the covariance of the estimates.
+
+    Parameters
+    ----------
+    core : Likelihood
+    fit : Fit
+    cov_type : str
+        "nonrobust", "eim", "HC0", "HC1" or one of statsmodels' cluster and HAC types.
+    cov_kwds : dict
+        Arguments of the latter, arrays on the rows of the fit.
+    use_t : bool
+    df_resid : float
+
+    Raises
+    ------
+    ValueError
+        For an unknown type, or one that is not defined for two linear predictors.
+    """
+    keep = fit.estimated
+    key = next((k for k in (*DESCRIPTIONS, *ROBUST) if k.lower() == str(cov_type).lower()), None)
+    if key is None:
+        hint = "HC2 and HC3 need one linear predictor; use HC1, " if str(cov_type)[:2] == "HC" else ""
+        known = ", ".join((*DESCRIPTIONS, *ROBUST[:4]))
+        raise ValueError(f"cov_type={cov_type!r} is not available: {hint}choose one of {known}")
+    if key in DESCRIPTIONS and cov_kwds:
+        raise ValueError(f"cov_kwds: cov_type={key!r} takes none, not {sorted(cov_kwds)}")
+    if key == "eim":
+        matrix = inverse(-core.expected_hessian(fit.params)[np.ix_(keep, keep)])
+    else:
+        hessian = core.hessian(core.factors(fit.params))[np.ix_(keep, keep)]
+        matrix = inverse(-hessian)
+    kwds = {"description": DESCRIPTIONS.get(key, "")}
+    df_inference = None
+    if matrix is not None and key not in ("nonrobust", "eim"):
+        scores = core.score_obs(fit.params)[:, keep]
+        if key in DESCRIPTIONS:
+            matrix = _white(scores, matrix, core.freq, df_resid if key == "HC1" else None)
+        else:
+            matrix, kwds, df_inference = _by_statsmodels(
+                core, scores, hessian, key, cov_kwds, use_t, df_resid
+            )
+    full = np.full((len(keep), len(keep)), np.nan)
+    if matrix is not None:
+        full[np.ix_(keep, keep)] = matrix
+    return Covariance(full, key, kwds, df_inference)
+
+
+def _white(scores: Array, bread: Array, freq: Array | None, df_resid: float | None) -> Array:
+    """Return the sandwich; a row of frequency f counts as f rows."""
+    weighted = scores if freq is None else scores / np.sqrt(freq)[:, None]
+    n = len(scores) if freq is None else freq.sum()
+    correction = 1.0 if df_resid is None else n / df_resid
+    return correction * bread @ (weighted.T @ weighted) @ bread
+
+
+def _by_statsmodels(
+    core: Likelihood,
+    scores: Array,
+    hessian: Array,
+    cov_type: str,
+    cov_kwds: dict[str, Any],
+    use_t: bool,
+    df_resid: float,
+) -> tuple[Array, dict[str, Any], float | None]:
+    """Return statsmodels' robust covariance from our scores and Hessian."""
+    if core.freq is not None and cov_type != "cluster":
+        raise ValueError(f"cov_type={cov_type!r} needs single rows, not freq_weights")
+    model = SimpleNamespace(score_obs=lambda params: scores, hessian=lambda params: hessian)
+    stub = SimpleNamespace(model=model, params=None, use_t=use_t, df_resid=df_resid)
+    try:
+        get_robustcov_results(stub, cov_type=cov_type, use_self=True, use_t=use_t, **cov_kwds)
+    except KeyError as exc:
+        raise ValueError(f"cov_kwds: cov_type={cov_type!r} needs {exc.args[0]!r}") from exc
+    matrix, (n, k) = stub.cov_params_default, scores.shape
+    if core.freq is not None and cov_kwds.get("use_correction", True):
+        # the correction counts rows where freq_weights say there are more
+        total = core.freq.sum()
+        matrix = matrix * ((total - 1) / (total - k)) / ((n - 1) / (n - k))
+    return matrix, stub.cov_kwds, getattr(stub, "df_resid_inference", None)

@@ -1,0 +1,436 @@
+"""From a likelihood to its maximum: rank, start, optimisation, diagnosis."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from statsmodels.base.optimizer import Optimizer
+
+from hetglm._likelihood import Likelihood
+from hetglm._linalg import gram, inverse, solve_scaled
+from hetglm._optimize import Local, Optimum, maximize
+from hetglm._text import listed, rows_text
+from hetglm.exceptions import (
+    AliasedColumnWarning,
+    BoundaryWarning,
+    ConvergenceWarning,
+    SeparationWarning,
+    UnboundedLikelihoodError,
+)
+
+Array = NDArray[np.float64]
+
+#: The default method; every other name is one of statsmodels' optimisers.
+DEFAULT_METHOD = "newton-scoring"
+#: Largest change of a log-dispersion in one step: keeps a step off the flat parts of a likelihood.
+LONGEST_LOG_STEP = 4.0
+#: E log chi2(1): log of a squared residual is lower than log phi by this on average.
+MEAN_LOG_CHI2 = -1.2703628454614782
+#: phi this far below the other rows' is beyond what squared doubles can hold.
+VANISHING = 1e-30
+#: Share of a mean direction's information, against its columns, below which it has no estimate.
+SEPARATED_INFORMATION = 1e-6
+SEPARATED_TAIL = 1e-4
+#: n sigma below which a row cannot be told from sigma = 0.
+NEGLIGIBLE_DISPERSION = 1e-6
+
+
+@dataclass(frozen=True)
+class Fit:
+    """
+    A maximised likelihood.
+
+    Attributes
+    ----------
+    params : ndarray, shape (p + q,)
+        Coefficients of both parts, NaN where a column is aliased.
+    estimated : ndarray of bool, shape (p + q,)
+        Which coefficients are estimated.
+    llf : float
+        Log-likelihood at the maximum.
+    method, message : str
+        How it was reached, and how the search ended.
+    iterations : int
+    decrement : float
+        Gradient in units of its standard deviation, over all directions.
+    converged : bool
+    retvals : dict
+        What statsmodels' optimiser returned, or the same facts of ours.
+    """
+
+    params: Array
+    estimated: NDArray[np.bool_]
+    llf: float
+    method: str
+    message: str
+    iterations: int
+    decrement: float
+    converged: bool
+    retvals: dict[str, Any]
+
+
+class ScaledObjective:
+    """The log-likelihood in the estimable coefficients, columns scaled to unit root mean square."""
+
+    def __init__(self, likelihood: Likelihood, estimated: NDArray[np.bool_]) -> None:
+        self.likelihood = likelihood
+        self.estimated = estimated
+        self.n = likelihood.n
+        squares = [np.einsum("ij,ij->j", A, A) for A in (likelihood.X, likelihood.Z)]
+        rms = np.sqrt(np.concatenate(squares) / max(self.n, 1))
+        self.scale = np.where(rms > 0, rms, 1.0)[estimated]
+
+    def full(self, params: Array) -> Array:
+        """Return coefficients of all columns, 0 where aliased."""
+        full = np.zeros(len(self.estimated))
+        full[self.estimated] = params / self.scale
+        return full
+
+    def reduced(self, full: Array) -> Array:
+        """Return scaled coefficients of the estimable columns."""
+        return np.asarray(full, dtype=float)[self.estimated] * self.scale
+
+    def value(self, params: Array) -> float:
+        """Return the log-likelihood."""
+        return self.likelihood.loglike(self.full(params))
+
+    def local(self, params: Array) -> Local:
+        """Return value, gradient and observed information."""
+        factors = self.likelihood.factors(self.full(params))
+        with np.errstate(all="ignore"):
+            value = float(factors.loglike.sum())
+            gradient = self.likelihood.gradient(factors)[self.estimated] / self.scale
+            hessian = self.likelihood.hessian(factors)
+        return Local(value if value == value else -np.inf, gradient, self._shrink(-hessian))
+
+    def gradient(self, params: Array) -> Array:
+        """Return the gradient alone."""
+        factors = self.likelihood.factors(self.full(params), 1)
+        return self.likelihood.gradient(factors)[self.estimated] / self.scale
+
+    def expected_information(self, params: Array) -> Array:
+        """Return the expected information."""
+        return self._shrink(-self.likelihood.expected_hessian(self.full(params)))
+
+    def longest_step(self, step: Array) -> float:
+        """Return the fraction of a step that changes no log-dispersion by more than a few units."""
+        k = int(self.estimated[: self.likelihood.k_mean].sum())
+        gamma = np.zeros(len(self.estimated) - self.likelihood.k_mean)
+        gamma[self.estimated[self.likelihood.k_mean :]] = step[k:] / self.scale[k:]
+        change = np.max(np.abs(self.likelihood.Z @ gamma), initial=0.0)
+        return float(min(1.0, LONGEST_LOG_STEP / change)) if change > 0 else 1.0
+
+    def _shrink(self, information: Array) -> Array:
+        kept = information[np.ix_(self.estimated, self.estimated)]
+        return kept / np.outer(self.scale, self.scale)
+
+
+def warn_of_aliases(estimable: NDArray[np.bool_], names: list[str]) -> None:
+    """Warn, once, of the columns that are left out, by name."""
+    aliased = [name for name, kept in zip(names, estimable, strict=True) if not kept]
+    if aliased:
+        warnings.warn(aliased_text(aliased), AliasedColumnWarning, stacklevel=3)
+
+
+def aliased_text(names: list[str]) -> str:
+    """Return the sentence on aliased columns."""
+    return (
+        f"aliased, left out of the fit: {listed(names)} (each a linear combination of earlier columns "
+        "of its part); the coefficients are reported as NaN"
+    )
+
+
+def starting_values(likelihood: Likelihood, estimated: NDArray[np.bool_]) -> Array:
+    """
+    Return coefficients inside the domain, from the response alone, shape (p + q,).
+
+    The mean by one weighted least-squares fit of the linked response, the dispersion from the rows'
+    crude estimates, constant or by regression of their logarithm, whichever is likelier.
+    """
+    k = likelihood.k_mean
+    keep_mean, keep_disp = estimated[:k], estimated[k:]
+    beta = _start_mean(likelihood, keep_mean)
+    at = likelihood.predictors(np.concatenate([beta, np.zeros(likelihood.Z.shape[1])]))
+    nu = at.mean.nu if likelihood.family.unit_interval else None
+    with np.errstate(all="ignore"):
+        raw = likelihood.family.start_dispersion(likelihood.rows, at.mean.mu, nu)
+    raw = raw if likelihood.weights is None else raw * likelihood.weights
+    raw = np.where(np.isfinite(raw), raw, np.nanmean(np.where(np.isfinite(raw), raw, np.nan)))
+    starts = [
+        np.concatenate([beta, _regress(likelihood.Z, keep_disp, target)])
+        for target in _dispersion_targets(likelihood, raw)
+    ]
+    values = [likelihood.loglike(start) for start in starts]
+    if not np.max(values) > -np.inf:
+        raise ValueError(
+            "no starting values with a finite likelihood were found (the link may leave the domain "
+            "of the mean); give start_params, or use a log or logit link"
+        )
+    return starts[int(np.argmax(values))]
+
+
+def _dispersion_targets(likelihood: Likelihood, raw: Array) -> list[Array]:
+    """Return row-wise linear predictors of the dispersion to start from."""
+    off = 0.0 if likelihood.offset_dispersion is None else likelihood.offset_dispersion
+    mean = max(float(np.average(raw, weights=likelihood.freq)), 1e-12)
+    link = likelihood.link_dispersion
+    constant = np.full(likelihood.n, float(link(np.array([mean]))[0])) - off
+    smooth = np.exp(np.log(raw + 1e-3 * mean) - MEAN_LOG_CHI2)
+    return [constant, link(smooth) - off]
+
+
+def _start_mean(likelihood: Likelihood, keep: NDArray[np.bool_]) -> Array:
+    rows, family, link = likelihood.rows, likelihood.family, likelihood.link
+    off = 0.0 if likelihood.offset is None else likelihood.offset
+    mu = family.start(rows)
+    with np.errstate(all="ignore"):
+        target = np.asarray(link(mu), dtype=float) - off
+        level = np.average(mu, weights=likelihood.freq)
+        centre = np.full(likelihood.n, float(np.asarray(link(np.array([level])))[0])) - off
+        slope = np.asarray(link.deriv(mu), dtype=float)
+        variance = family.variance(mu, 1 - mu, np.ones_like(mu), likelihood.trials)
+        weight = 1 / (slope**2 * variance)
+    weight = np.where(np.isfinite(weight) & (weight > 0), weight, 0.0)
+    weight = weight if likelihood.freq is None else weight * likelihood.freq
+    target = np.where(np.isfinite(target), target, centre)
+    beta = _regress(likelihood.X, keep, target, weight if weight.any() else None)
+    flat = _regress(likelihood.X, keep, centre)
+    for share in (1.0, 0.75, 0.5, 0.25, 0.1, 0.0):
+        mixed = share * beta + (1 - share) * flat
+        if _mean_is_admissible(likelihood, mixed):
+            return mixed
+    return flat
+
+
+def _mean_is_admissible(likelihood: Likelihood, beta: Array) -> bool:
+    at = likelihood.predictors(np.concatenate([beta, np.zeros(likelihood.Z.shape[1])]))
+    nu = at.mean.nu if likelihood.family.unit_interval else None
+    ones = likelihood.row_phi(np.ones(likelihood.n))
+    terms = likelihood.family.evaluate(likelihood.rows, at.mean.mu, nu, ones, 0)
+    return bool(np.all(terms.loglike > -np.inf))
+
+
+def _regress(
+    A: Array, keep: NDArray[np.bool_], target: Array, weight: Array | None = None
+) -> Array:
+    """Return the least-squares coefficients of ``target`` on the kept columns, 0 elsewhere."""
+    kept = A[:, keep]
+    w = np.ones(len(A)) if weight is None else weight
+    coef = np.zeros(A.shape[1])
+    if kept.shape[1]:
+        right = kept.T @ (w * target)
+        solution = solve_scaled(gram(kept, w, kept), right)
+        if solution is None:
+            root = np.sqrt(w)
+            solution = np.linalg.lstsq(kept * root[:, None], root * target, rcond=None)[0]
+        coef[keep] = solution
+    return coef
+
+
+def fit(
+    likelihood: Likelihood,
+    names: list[str],
+    estimated: NDArray[np.bool_],
+    start: Array | None = None,
+    method: str = DEFAULT_METHOD,
+    maxiter: int = 100,
+    tol: float = 1e-8,
+    disp: bool = False,
+    **options: Any,
+) -> Fit:
+    """
+    Return the maximum of a likelihood.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+    names : list of str
+        Names of the p + q coefficients, for messages.
+    estimated : ndarray of bool, shape (p + q,)
+        Which coefficients are estimable.
+    start : ndarray, optional
+        Starting values of all coefficients; NaN counts as 0.
+    method : str
+        ``"newton-scoring"`` or the name of a statsmodels optimiser.
+    maxiter, tol, disp
+        Largest number of steps, tolerance of the scaled gradient, whether to print.
+    **options
+        Passed on to a statsmodels optimiser.
+
+    Raises
+    ------
+    UnboundedLikelihoodError
+        If rows are fitted exactly and the likelihood has no maximum.
+    """
+    objective = ScaledObjective(likelihood, estimated)
+    if start is None:
+        start = starting_values(likelihood, estimated)
+    elif not likelihood.loglike(start) > -np.inf:
+        raise ValueError("start_params: the log-likelihood is not finite there")
+    origin = objective.reduced(np.nan_to_num(start))
+
+    def watch(params: Array) -> None:
+        if not likelihood.family.zero_dispersion:
+            _refuse_unbounded(likelihood, objective.full(params), objective.full(origin), names)
+
+    if method == DEFAULT_METHOD:
+        optimum = maximize(objective, origin, maxiter, tol, watch)
+        retvals = {"converged": optimum.converged, "iterations": optimum.iterations}
+    else:
+        optimum, retvals = _by_statsmodels(objective, origin, method, maxiter, disp, options)
+        watch(optimum.params)
+    if disp:
+        print(f"{method}: {optimum.message}; log-likelihood {optimum.local.value:.6f}")
+    params = objective.full(optimum.params)
+    params[~estimated] = np.nan
+    return Fit(
+        params,
+        estimated,
+        optimum.local.value,
+        method,
+        optimum.message,
+        optimum.iterations,
+        optimum.decrement,
+        optimum.converged,
+        retvals,
+    )
+
+
+def _by_statsmodels(
+    objective: ScaledObjective,
+    origin: Array,
+    method: str,
+    maxiter: int,
+    disp: bool,
+    options: dict[str, Any],
+) -> tuple[Optimum, dict[str, Any]]:
+    """Return the optimum found by one of statsmodels' optimisers, by its name."""
+    n = objective.n
+    params, retvals, _ = Optimizer()._fit(
+        lambda p: -objective.value(p) / n,
+        lambda p: -objective.gradient(p) / n,
+        origin,
+        (),
+        dict(options),
+        hessian=lambda p: objective.local(p).information / n,
+        method=method,
+        disp=disp,
+        maxiter=maxiter,
+        full_output=True,
+        retall=False,
+    )
+    local = objective.local(params)
+    step = solve_scaled(local.information, local.gradient)
+    decrement = np.inf if step is None else float(np.sqrt(max(local.gradient @ step, 0.0)))
+    converged = bool(retvals.get("converged", True))
+    message = f"statsmodels' {method} " + ("converged" if converged else "did not converge")
+    message += f", scaled gradient {decrement:.1e}"
+    iterations = int(retvals.get("iterations", 0) or 0)
+    return Optimum(params, local, iterations, decrement, converged, message), retvals
+
+
+def _refuse_unbounded(
+    likelihood: Likelihood, params: Array, start: Array, names: list[str]
+) -> None:
+    """Raise where the dispersion of some rows has vanished beyond what doubles can hold."""
+    at = likelihood.predictors(params)
+    phi = likelihood.row_phi(at.phi)
+    rounding = np.finfo(float).eps * (np.abs(likelihood.y) + np.abs(at.mean.mu))
+    nu = at.mean.nu if likelihood.family.unit_interval else None
+    with np.errstate(all="ignore"):
+        sd = np.sqrt(likelihood.family.variance(at.mean.mu, nu, phi, likelihood.trials))
+        vanished = (phi < VANISHING * np.median(phi)) | (phi < 1e-280) | (sd < 0.1 * rounding)
+    if not vanished.any():
+        return
+    k = likelihood.k_mean
+    change = np.abs(params - start)[k:] * np.sqrt(np.mean(likelihood.Z[vanished] ** 2, axis=0))
+    moved = [n for n, c in zip(names[k:], change, strict=True) if c > 0.1 * change.max()]
+    raise UnboundedLikelihoodError(
+        f"the likelihood grows without bound: {rows_text(vanished)} (counted from 0) can be fitted "
+        f"exactly, and the dispersion there goes to zero along {listed(moved)}; merge the cell with "
+        "another or take the term out of the dispersion (or out of the mean)"
+    )
+
+
+def diagnose(
+    likelihood: Likelihood, fitted: Fit, names: list[str], warn_convergence: bool = True
+) -> list[str]:
+    """Return what is to be said of a fit, one sentence each, and warn of it by its own class."""
+    notes = []
+    if not fitted.converged:
+        notes.append(
+            f"the fit did not converge: {fitted.message} (scaled gradient {fitted.decrement:.1e}); try "
+            "more iterations, start_params or a simpler dispersion"
+        )
+        if warn_convergence:
+            warnings.warn(notes[-1], ConvergenceWarning, stacklevel=3)
+    separated = separation_text(likelihood, fitted, names)
+    if separated:
+        notes.append(separated)
+        warnings.warn(separated, SeparationWarning, stacklevel=3)
+    boundary = boundary_text(likelihood, fitted, names)
+    if boundary:
+        notes.append(boundary)
+        warnings.warn(boundary, BoundaryWarning, stacklevel=3)
+    aliased = [name for name, kept in zip(names, fitted.estimated, strict=True) if not kept]
+    return [*notes, aliased_text(aliased)] if aliased else notes
+
+
+def boundary_text(likelihood: Likelihood, fitted: Fit, names: list[str]) -> str:
+    """Return the sentence on rows whose dispersion went to zero, or an empty one."""
+    if not likelihood.family.zero_dispersion:
+        return ""
+    at = likelihood.predictors(fitted.params)
+    n = 1.0 if likelihood.trials is None else likelihood.trials
+    zero = at.phi * n < NEGLIGIBLE_DISPERSION
+    if not zero.any():
+        return ""
+    return (
+        f"the dispersion is at its boundary, zero, in {rows_text(zero)} (counted from 0): these rows "
+        "are no more variable than the binomial, the dispersion coefficients that set them apart have "
+        "no finite estimate, and their standard errors mean nothing"
+    )
+
+
+def separation_text(likelihood: Likelihood, fitted: Fit, names: list[str]) -> str:
+    """Return the sentence on mean terms without a finite estimate, or an empty one."""
+    k = likelihood.k_mean
+    keep = fitted.estimated[:k]
+    at = likelihood.predictors(fitted.params)
+    unit = likelihood.family.unit_interval
+    tail = np.minimum(at.mean.mu, at.mean.nu) if unit else np.abs(at.mean.mu)
+    level = 0.5 if unit else np.median(tail)
+    at_limit = (tail < SEPARATED_TAIL * level) & (np.abs(at.mean.d1) < SEPARATED_TAIL * level)
+    if not at_limit.any() or not keep.any():
+        return ""
+    X = likelihood.X[:, keep]
+    flat = _flat_direction(X, np.maximum(-likelihood.expected_factors(fitted.params)[0], 0.0))
+    rows = at_limit & (np.abs(X @ flat) > 1e-3 * np.max(np.abs(X @ flat), initial=0.0))
+    if not rows.any():
+        return ""
+    share = np.abs(flat) * np.sqrt(np.mean(X**2, axis=0))
+    kept = [name for name, kept in zip(names[:k], keep, strict=True) if kept]
+    terms = [name for name, s in zip(kept, share, strict=True) if s > 0.1 * share.max()]
+    return (
+        f"the response is separated: {rows_text(rows)} (counted from 0) are fitted at the limit of the "
+        f"mean, so {listed(terms)} have no finite estimate; the other numbers stand"
+    )
+
+
+def _flat_direction(X: Array, weight: Array) -> Array:
+    """Return the combination of columns with next to no information, or zeros."""
+    scale = np.sqrt(np.einsum("ij,ij->j", X, X))
+    S = X / scale
+    whitener = inverse(gram(S, None, S))
+    if whitener is None:
+        return np.zeros(X.shape[1])
+    root = np.linalg.cholesky(whitener)
+    values, vectors = np.linalg.eigh(root.T @ gram(S, weight, S) @ root)
+    typical = np.median(weight[weight > 0]) if np.any(weight > 0) else 1.0
+    if values[0] > SEPARATED_INFORMATION * max(typical, values[-1] * 1e-6):
+        return np.zeros(X.shape[1])
+    return np.asarray(root @ vectors[:, 0] / scale)

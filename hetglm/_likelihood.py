@@ -1,0 +1,206 @@
+"""The log-likelihood in the coefficients: two linear predictors and the one chain rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hetglm._linalg import gram
+from hetglm._links import Inverse, invert
+from hetglm.families.base import Family, Terms
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Predictors:
+    """Linear predictors and what the links make of them, each of shape (n,)."""
+
+    eta: Array
+    zeta: Array
+    mean: Inverse
+    phi: Array
+    d_phi: Array
+    d2_phi: Array
+
+
+@dataclass(frozen=True)
+class Factors:
+    """
+    Row-wise log-likelihood and derivatives in the two linear predictors, each of shape (n,).
+
+    Attributes
+    ----------
+    loglike : ndarray
+        Log-likelihood of each row, times its frequency.
+    eta, zeta : ndarray or None
+        First derivatives in the mean's and the dispersion's linear predictor.
+    eta_eta, eta_zeta, zeta_zeta : ndarray or None
+        Second derivatives.
+    """
+
+    loglike: Array
+    eta: Array | None = None
+    zeta: Array | None = None
+    eta_eta: Array | None = None
+    eta_zeta: Array | None = None
+    zeta_zeta: Array | None = None
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """
+    Data of a location-scale model and its log-likelihood in params = (beta, gamma).
+
+    Attributes
+    ----------
+    family : Family
+        Log-likelihood of a row in (mu, phi).
+    link, link_dispersion : statsmodels links
+    y : ndarray, shape (n,)
+        Response in the family's form.
+    X, Z : ndarray, shapes (n, p) and (n, q)
+        Designs of the mean and of the dispersion.
+    offset, offset_dispersion, trials, weights, freq : ndarray, shape (n,), or None
+        Shifts of the linear predictors (the log exposure included), trials, divisors of phi and
+        frequencies.
+    """
+
+    family: Family
+    link: Any
+    link_dispersion: Any
+    y: Array
+    X: Array
+    Z: Array
+    offset: Array | None = None
+    offset_dispersion: Array | None = None
+    trials: Array | None = None
+    weights: Array | None = None
+    freq: Array | None = None
+    rows: Any = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        """Let the family compute once what depends on the response only."""
+        if self.rows is None:
+            object.__setattr__(self, "rows", self.family.prepare(self.y, self.trials))
+
+    @property
+    def k_mean(self) -> int:
+        """Columns of the mean's design."""
+        return int(self.X.shape[1])
+
+    @property
+    def n(self) -> int:
+        """Rows."""
+        return len(self.y)
+
+    def take(self, index: Any) -> Likelihood:
+        """Return the likelihood of some rows: an index array or a boolean mask."""
+        row_arrays = ("y", "X", "Z", "offset", "offset_dispersion", "trials", "weights", "freq")
+        taken = {k: None if getattr(self, k) is None else getattr(self, k)[index] for k in row_arrays}
+        return replace(self, rows=None, **taken)
+
+    def without_rows(self) -> Likelihood:
+        """Return the likelihood with no rows: all that predictions on new rows read."""
+        return self.take(slice(0, 0))
+
+    def with_designs(self, X: Array | None = None, Z: Array | None = None) -> Likelihood:
+        """Return the likelihood of the same rows with other designs."""
+        return replace(self, X=self.X if X is None else X, Z=self.Z if Z is None else Z)
+
+    def with_response(self, y: Array) -> Likelihood:
+        """Return the likelihood of another response on the same rows."""
+        return replace(self, y=y, rows=None)
+
+    def predictors(self, params: Array) -> Predictors:
+        """Return linear predictors, mean and dispersion at ``params``; NaN coefficients count as 0."""
+        beta, gamma = np.split(np.nan_to_num(np.asarray(params, dtype=float)), [self.k_mean])
+        eta, zeta = self.X @ beta, self.Z @ gamma
+        eta = eta if self.offset is None else eta + self.offset
+        zeta = zeta if self.offset_dispersion is None else zeta + self.offset_dispersion
+        dispersion = invert(self.link_dispersion, zeta)
+        return Predictors(
+            eta, zeta, invert(self.link, eta), dispersion.mu, dispersion.d1, dispersion.d2
+        )
+
+    def row_phi(self, phi: Array) -> Array:
+        """Return phi / w, the dispersion of each row after its weight."""
+        return phi if self.weights is None else phi / self.weights
+
+    def terms(self, at: Predictors, order: int = 2) -> Terms:
+        """Return the family's terms in (mu, phi / w)."""
+        nu = at.mean.nu if self.family.unit_interval else None
+        return self.family.evaluate(self.rows, at.mean.mu, nu, self.row_phi(at.phi), order)
+
+    def loglike_rows(self, params: Array) -> Array:
+        """Return the log-likelihood of each row, times its frequency; shape (n,)."""
+        loglike = self.terms(self.predictors(params), 0).loglike
+        return loglike if self.freq is None else loglike * self.freq
+
+    def loglike(self, params: Array) -> float:
+        """Return the log-likelihood, -inf where it is not defined."""
+        with np.errstate(invalid="ignore"):
+            value = float(self.loglike_rows(params).sum())
+        return value if value == value else -np.inf
+
+    def factors(self, params: Array, order: int = 2) -> Factors:
+        """Return the log-likelihood of each row and its derivatives in the linear predictors."""
+        at = self.predictors(params)
+        t = self.terms(at, order)
+        scale = 1.0 if self.weights is None else 1 / self.weights
+        d_phi, d2_phi = at.d_phi * scale, at.d2_phi * scale
+        first = [t.mu * at.mean.d1, t.phi * d_phi] if order > 0 else []
+        second = []
+        if order > 1:
+            second = [
+                t.mu_mu * at.mean.d1**2 + t.mu * at.mean.d2,
+                t.mu_phi * at.mean.d1 * d_phi,
+                t.phi_phi * d_phi**2 + t.phi * d2_phi,
+            ]
+        parts = [t.loglike, *first, *second]
+        return Factors(*(parts if self.freq is None else [part * self.freq for part in parts]))
+
+    def expected_factors(self, params: Array) -> tuple[Array, Array, Array]:
+        """Return the expected second derivatives (eta eta, eta zeta, zeta zeta) of each row."""
+        at = self.predictors(params)
+        nu = at.mean.nu if self.family.unit_interval else None
+        scale = 1.0 if self.weights is None else 1 / self.weights
+        d_phi = at.d_phi * scale
+        mm, mp, pp = self.family.expected_hessian(self.rows, at.mean.mu, nu, self.row_phi(at.phi))
+        freq = 1.0 if self.freq is None else self.freq
+        return (
+            freq * mm * at.mean.d1**2,
+            freq * mp * at.mean.d1 * d_phi,
+            freq * pp * d_phi**2,
+        )
+
+    def gradient(self, factors: Factors) -> Array:
+        """Return the score in params, shape (p + q,)."""
+        assert factors.eta is not None and factors.zeta is not None
+        return np.concatenate([self.X.T @ factors.eta, self.Z.T @ factors.zeta])
+
+    def assemble(self, eta_eta: Array, eta_zeta: Array, zeta_zeta: Array) -> Array:
+        """Return the Hessian in params from row-wise second derivatives, shape (p + q, p + q)."""
+        cross = gram(self.X, eta_zeta, self.Z)
+        return np.block(
+            [[gram(self.X, eta_eta, self.X), cross], [cross.T, gram(self.Z, zeta_zeta, self.Z)]]
+        )
+
+    def hessian(self, factors: Factors) -> Array:
+        """Return the observed Hessian in params."""
+        assert factors.eta_eta is not None and factors.eta_zeta is not None
+        assert factors.zeta_zeta is not None
+        return self.assemble(factors.eta_eta, factors.eta_zeta, factors.zeta_zeta)
+
+    def expected_hessian(self, params: Array) -> Array:
+        """Return the expected Hessian in params."""
+        return self.assemble(*self.expected_factors(params))
+
+    def score_obs(self, params: Array) -> Array:
+        """Return the score of each row, shape (n, p + q)."""
+        f = self.factors(params, 1)
+        assert f.eta is not None and f.zeta is not None
+        return np.column_stack([self.X * f.eta[:, None], self.Z * f.zeta[:, None]])

@@ -1,0 +1,94 @@
+"""Linear algebra of information matrices: cross products, ranks, scaled solves and inverses."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+Array = NDArray[np.float64]
+
+#: Cells of a design handled at a time in cross products: blocks that stay in the cache.
+BLOCK_CELLS = 1 << 16
+#: A column whose part outside the earlier columns is smaller than this is aliased (R's lm: 1e-7).
+ALIAS_TOLERANCE = 1e-7
+#: Squared counterpart in a Gram matrix that is surely above rounding.
+_SAFE_PIVOT = 1e-8
+
+
+def gram(A: Array, w: Array | None, B: Array) -> Array:
+    """Return A' diag(w) B, shape (p, q), in blocks of rows."""
+    out = np.zeros((A.shape[1], B.shape[1]))
+    step = max(1, BLOCK_CELLS // max(1, A.shape[1]))
+    for i in range(0, len(A), step):
+        rows = slice(i, i + step)
+        out += (A[rows] if w is None else A[rows] * w[rows, None]).T @ B[rows]
+    return out
+
+
+def independent_columns(X: Array) -> NDArray[np.bool_]:
+    """
+    Return which columns are not linear combinations of earlier ones, shape (p,).
+
+    The first of a dependent set stays, as in R. The Gram matrix decides where it can; near
+    dependence, where squaring has lost the digits, orthogonalisation does.
+    """
+    norms = np.sqrt(np.einsum("ij,ij->j", X, X))
+    keep = norms > 0
+    scaled = gram(X, None, X) / np.outer(np.where(keep, norms, 1), np.where(keep, norms, 1))
+    if np.all(keep) and _smallest_pivot(scaled) > _SAFE_PIVOT:
+        return keep
+    return keep & _orthogonalise(X / np.where(keep, norms, 1), keep)
+
+
+def _smallest_pivot(correlation: Array) -> float:
+    try:
+        return float(np.min(np.diag(np.linalg.cholesky(correlation))) ** 2)
+    except np.linalg.LinAlgError:
+        return 0.0
+
+
+def _orthogonalise(X: Array, candidates: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    basis: list[Array] = []
+    keep = np.zeros(X.shape[1], dtype=bool)
+    for j in np.flatnonzero(candidates):
+        rest = X[:, j]
+        for _ in range(2):  # twice is enough (Kahan and Parlett)
+            for q in basis:
+                rest = rest - q * (q @ rest)
+        norm = np.linalg.norm(rest)
+        if norm > ALIAS_TOLERANCE:
+            basis.append(rest / norm)
+            keep[j] = True
+    return keep
+
+
+def contains(X: Array, target: Array) -> bool:
+    """Return whether the column space of X contains every column of ``target``, shape (n, r)."""
+    basis = X[:, independent_columns(X)]
+    both = np.column_stack([basis, target])
+    return bool(independent_columns(both).sum() == basis.shape[1])
+
+
+def solve_scaled(information: Array, gradient: Array) -> Array | None:
+    """Return information^-1 gradient by a scaled Cholesky factor, or None if not positive definite."""
+    diagonal = np.diag(information)
+    if not np.all(np.isfinite(information)) or np.any(diagonal <= 0):
+        return None
+    s = 1 / np.sqrt(diagonal)
+    try:
+        factor = cho_factor(information * np.outer(s, s), check_finite=False)
+    except LinAlgError:
+        return None
+    right = gradient * (s if gradient.ndim == 1 else s[:, None])
+    solution = cho_solve(factor, right, check_finite=False)
+    return solution * (s if gradient.ndim == 1 else s[:, None])
+
+
+def inverse(information: Array) -> Array | None:
+    """Return the symmetric inverse of a positive definite matrix, or None."""
+    identity = np.eye(len(information))
+    result = solve_scaled(information, identity) if len(information) else identity
+    if result is None or not np.all(np.isfinite(result)):
+        return None
+    return 0.5 * (result + result.T)

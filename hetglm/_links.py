@@ -1,0 +1,103 @@
+"""Inverse links with both tails: statsmodels' links, and nu = 1 - mu where a mean is a probability."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, ndtr
+from statsmodels.genmod.families import links
+
+Array = NDArray[np.float64]
+
+
+class Inverse(NamedTuple):
+    """Inverse link at eta: mu, nu = 1 - mu, d mu / d eta and d2 mu / d eta2, each of shape (n,)."""
+
+    mu: Array
+    nu: Array
+    d1: Array
+    d2: Array
+
+
+def _logit(eta: Array) -> Inverse:
+    mu, nu = expit(eta), expit(-eta)
+    d1 = mu * nu
+    return Inverse(mu, nu, d1, d1 * (nu - mu))
+
+
+def _probit(eta: Array) -> Inverse:
+    d1 = np.exp(-0.5 * eta**2) / np.sqrt(2 * np.pi)
+    return Inverse(ndtr(eta), ndtr(-eta), d1, -eta * d1)
+
+
+def _cloglog(eta: Array) -> Inverse:
+    t = np.exp(eta)
+    nu = np.exp(-t)
+    return Inverse(-np.expm1(-t), nu, t * nu, t * nu * (1 - t))
+
+
+def _loglog(eta: Array) -> Inverse:
+    other = _cloglog(-eta)
+    return Inverse(other.nu, other.mu, other.d1, -other.d2)
+
+
+def _cauchy(eta: Array) -> Inverse:
+    # arctan2 keeps the digits of the tail that 1/2 + arctan(eta)/pi loses
+    mu, nu = np.arctan2(1.0, -eta) / np.pi, np.arctan2(1.0, eta) / np.pi
+    d1 = 1 / (np.pi * (1 + eta**2))
+    return Inverse(mu, nu, d1, -2 * np.pi * eta * d1**2)
+
+
+def _log(eta: Array) -> Inverse:
+    mu = np.exp(eta)
+    return Inverse(mu, -np.expm1(eta), mu, mu)
+
+
+def _identity(eta: Array) -> Inverse:
+    return Inverse(eta, 1 - eta, np.ones_like(eta), np.zeros_like(eta))
+
+
+_EXACT: dict[type, Callable[[Array], Inverse]] = {
+    links.Logit: _logit,
+    links.Probit: _probit,
+    links.CLogLog: _cloglog,
+    links.LogLog: _loglog,
+    links.Cauchy: _cauchy,
+    links.Log: _log,
+    links.Identity: _identity,
+}
+
+
+def invert(link: Any, eta: Array) -> Inverse:
+    """
+    Return the inverse of a statsmodels link with its derivatives and the upper tail.
+
+    Parameters
+    ----------
+    link : statsmodels.genmod.families.links.Link
+        The usual links are inverted exactly in both tails; any other by its own methods, with
+        nu = 1 - mu.
+    eta : ndarray, shape (n,)
+        Linear predictor.
+    """
+    with np.errstate(all="ignore"):
+        exact = _EXACT.get(type(link))
+        if exact is not None:
+            return exact(eta)
+        mu = np.asarray(link.inverse(eta), dtype=float)
+        d1 = np.asarray(link.inverse_deriv(eta), dtype=float)
+        return Inverse(mu, 1 - mu, d1, np.asarray(link.inverse_deriv2(eta), dtype=float))
+
+
+def check_link(link: Any, name: str) -> Any:
+    """Return the link, or raise a ValueError that says to pass an instance of a statsmodels link."""
+    if isinstance(link, type) or not hasattr(link, "inverse_deriv2"):
+        shown = link.__name__ if isinstance(link, type) else repr(link)
+        raise ValueError(
+            f"{name}: pass an instance of a statsmodels link such as sm.families.links.Log(), "
+            f"not {shown}"
+        )
+    return link

@@ -1,0 +1,167 @@
+"""Newton's method with expected information as its safety net, on any smooth log-likelihood."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hetglm._linalg import solve_scaled
+
+Array = NDArray[np.float64]
+
+#: Share of the predicted gain a step must bring (Armijo's constant, Nocedal and Wright 2006, 3.1).
+SUFFICIENT = 1e-4
+#: Rounding of a log-likelihood of n rows, in units of n + |llf|.
+ROUNDING = 8 * np.finfo(float).eps
+#: A stall with a scaled gradient above this is no convergence.
+STALLED_TOLERANCE = 1e-5
+SMALLEST_STEP = 2.0**-40
+
+
+@dataclass(frozen=True)
+class Local:
+    """Log-likelihood at a point with its gradient and observed information."""
+
+    value: float
+    gradient: Array
+    information: Array
+
+
+class Objective(Protocol):
+    """What is maximised: a log-likelihood of params with analytic derivatives."""
+
+    n: int
+
+    def value(self, params: Array) -> float:
+        """Return the log-likelihood, -inf outside its domain."""
+
+    def local(self, params: Array) -> Local:
+        """Return value, gradient and observed information."""
+
+    def expected_information(self, params: Array) -> Array:
+        """Return the expected information."""
+
+    def longest_step(self, step: Array) -> float:
+        """Return the largest fraction of a step that is sensible."""
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """
+    Where an optimisation stopped, and why.
+
+    Attributes
+    ----------
+    params : ndarray
+        The last point.
+    local : Local
+        Value, gradient and observed information there.
+    iterations : int
+    decrement : float
+        Newton decrement sqrt(g' I^-1 g): the gradient in units of its standard deviation, largest
+        over all directions and free of the scale of the columns.
+    converged : bool
+    message : str
+        A sentence on how it ended.
+    """
+
+    params: Array
+    local: Local
+    iterations: int
+    decrement: float
+    converged: bool
+    message: str
+
+
+def maximize(
+    objective: Objective,
+    start: Array,
+    maxiter: int = 100,
+    tol: float = 1e-8,
+    watch: Callable[[Array], None] | None = None,
+) -> Optimum:
+    """
+    Return the maximum reached from ``start``.
+
+    Parameters
+    ----------
+    objective : Objective
+    start : ndarray
+        A point inside the domain.
+    maxiter : int
+        Largest number of steps.
+    tol : float
+        Convergence is declared on the Newton decrement (see `Optimum`), never on a step size.
+    watch : callable, optional
+        Called with the params after each step; may raise to stop.
+    """
+    params, here = start, objective.local(start)
+    best = np.inf
+    for iteration in range(maxiter + 1):
+        step, decrement = _direction(objective, params, here)
+        if decrement <= tol:
+            return Optimum(params, here, iteration, decrement, True, "the scaled gradient is zero")
+        noise = ROUNDING * (objective.n + abs(here.value))
+        if 0.5 * decrement**2 < noise and decrement >= 0.5 * best:
+            return _stalled(params, here, iteration, decrement)
+        best = decrement
+        if iteration == maxiter:
+            break
+        moved = _search(objective, params, here, step, decrement, noise)
+        if moved is None:
+            return _stalled(params, here, iteration, decrement)
+        params, here = moved
+        if watch is not None:
+            watch(params)
+    return Optimum(
+        params, here, maxiter, decrement, False, f"no convergence in {maxiter} iterations (maxiter)"
+    )
+
+
+def _direction(objective: Objective, params: Array, here: Local) -> tuple[Array, float]:
+    """Return an ascent step and its decrement: Newton's, else scoring's, else a damped one."""
+    step = solve_scaled(here.information, here.gradient)
+    if step is None:
+        expected = objective.expected_information(params)
+        step = solve_scaled(expected, here.gradient)
+        ridge = 1e-10
+        while step is None and ridge < 1e6:
+            diagonal = np.maximum(np.diag(expected), 1e-300)
+            step = solve_scaled(expected + ridge * np.diag(diagonal), here.gradient)
+            ridge *= 100
+    if step is None:
+        step = here.gradient
+    return step, float(np.sqrt(max(here.gradient @ step, 0.0)))
+
+
+def _search(
+    objective: Objective, params: Array, here: Local, step: Array, decrement: float, noise: float
+) -> tuple[Array, Local] | None:
+    """Return the first point along the step, halving it, that gains enough; None if none does."""
+    fraction = min(1.0, objective.longest_step(step))
+    while fraction > SMALLEST_STEP:
+        point = params + fraction * step
+        gain = fraction * decrement**2
+        # too small a gain to be seen in the value: the gradient alone can judge the step
+        needed = here.value + SUFFICIENT * gain if 0.5 * gain > noise else here.value - noise
+        if fraction < 1.0 and not objective.value(point) >= needed:
+            fraction *= 0.5
+            continue
+        there = objective.local(point)
+        if there.value >= needed and np.all(np.isfinite(there.gradient)):
+            return point, there
+        fraction *= 0.5
+    return None
+
+
+def _stalled(params: Array, here: Local, iteration: int, decrement: float) -> Optimum:
+    converged = decrement < STALLED_TOLERANCE
+    message = (
+        "the log-likelihood cannot be raised further in double precision; "
+        f"scaled gradient {decrement:.1e}"
+    )
+    return Optimum(params, here, iteration, decrement, converged, message)

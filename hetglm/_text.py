@@ -1,0 +1,29 @@
+"""Sentences for errors and warnings that point at rows and terms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+def rows_text(mask: Any) -> str:
+    """Return 'row 3' or 'rows 3, 7, 9, ... (12 in all)' for the true entries of a mask."""
+    where = np.flatnonzero(mask)
+    head = ", ".join(str(i) for i in where[:5])
+    if len(where) == 1:
+        return f"row {head}"
+    return f"rows {head}" + (f", ... ({len(where)} in all)" if len(where) > 5 else "")
+
+
+def require(bad: Any, name: str, what: str) -> None:
+    """Raise a ValueError naming the response and the rows where ``bad`` is true."""
+    if np.any(bad):
+        raise ValueError(f"{name}: {what}; see {rows_text(bad)} (counted from 0)")
+
+
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """Return 'a, b, c' or 'a, b, ... (9 in all)'."""
+    text = ", ".join(str(name) for name in names[:most])
+    return text + (f", ... ({len(names)} in all)" if len(names) > most else "")

@@ -1,0 +1,267 @@
+"""Likelihood-ratio comparisons: with constant dispersion, and of nested fits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from hetglm import _fit
+from hetglm._fit import Fit
+from hetglm._linalg import contains
+from hetglm.exceptions import NotNestedError
+
+Array = NDArray[np.float64]
+
+#: A likelihood ratio may be this much below zero, per unit of log-likelihood, by rounding alone.
+NEGATIVE_BY_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class ConstantDispersionTest:
+    """
+    Likelihood ratio of a model against the same mean with a constant dispersion.
+
+    Attributes
+    ----------
+    statistic : float
+        2 (llf - llf_constant).
+    pvalue : float
+        From chi-square on df; NaN where df is 0.
+    df : int
+        rank(Z) - 1.
+    llf, llf_constant : float
+        Log-likelihoods of both models.
+    aic, aic_constant, bic, bic_constant : float
+    criterion : str
+        "likelihood" or "extended quasi-likelihood".
+    """
+
+    statistic: float
+    pvalue: float
+    df: int
+    llf: float
+    llf_constant: float
+    aic: float
+    aic_constant: float
+    bic: float
+    bic_constant: float
+    criterion: str
+
+    def __str__(self) -> str:
+        """Return the test in one line."""
+        name = "LR" if self.criterion == "likelihood" else "LR (extended quasi-likelihood)"
+        if self.df == 0:
+            return "The dispersion is constant."
+        return (
+            f"Against constant dispersion: {name} = {self.statistic:.4g} on {self.df} df, "
+            f"P {p_text(self.pvalue)}"
+        )
+
+
+def p_text(p: float) -> str:
+    """Return '= 0.0123' or '< 1e-16'."""
+    return f"= {p:.3g}" if p >= 1e-16 else "< 1e-16"
+
+
+def chi_square(statistic: float, df: int) -> float:
+    """Return the upper tail of chi-square; NaN for no degrees of freedom."""
+    return float(stats.chi2.sf(statistic, df)) if df > 0 else np.nan
+
+
+def criterion(family: Any) -> str:
+    """Return what a family's log-likelihood is."""
+    return "likelihood" if family.exact else "extended quasi-likelihood"
+
+
+def null_fit(model: Any, mean: str, dispersion: str, start: Any = None) -> Fit:
+    """
+    Return the fit of a model with one or both parts replaced by a constant.
+
+    Parameters
+    ----------
+    model : LocationScaleModel
+    mean : {"full", "constant", "empty"}
+    dispersion : {"full", "constant"}
+    start : ndarray, optional
+        Starting values.
+    """
+    n = model.core.n
+    constant = pd.DataFrame({"Intercept": np.ones(n)})
+    designs = {"full": None, "constant": constant, "empty": pd.DataFrame(index=range(n))}
+    null = model.clone(exog=designs[mean], exog_dispersion=designs[dispersion])
+    return _fit.fit(null.core, null.parameter_names, null.estimable, start)
+
+
+def likelihood_ratio(larger: float, smaller: float, what: str) -> float:
+    """Return 2 (larger - smaller); an error where it is negative beyond rounding."""
+    value = 2 * (larger - smaller)
+    if value < -NEGATIVE_BY_ROUNDING * (1 + abs(larger)):
+        raise ValueError(
+            f"the likelihood ratio of {what} is negative ({value:.3g}): the larger model is not at its "
+            "maximum; refit it with start_params from the smaller one"
+        )
+    return max(value, 0.0)
+
+
+def constant_is_nested(model: Any) -> bool:
+    """Return whether the dispersion's design can make a constant."""
+    return contains(model.core.Z, np.ones((model.core.n, 1)))
+
+
+def compare_constant(res: Any) -> ConstantDispersionTest:
+    """Return the comparison with constant dispersion; see the results' method."""
+    model = res.model
+    constant = _null_of(res, "full", "constant")
+    k = int(model.estimable.sum())
+    k_constant = int(model.estimable[: model.core.k_mean].sum()) + 1
+    aic, aic0 = (2 * (k_ - ll) for k_, ll in ((k, res.llf), (k_constant, constant)))
+    log_n = np.log(res.nobs)
+    bic, bic0 = (k_ * log_n - 2 * ll for k_, ll in ((k, res.llf), (k_constant, constant)))
+    if not constant_is_nested(model):
+        raise NotNestedError(
+            "a constant dispersion is not a special case of this model: 1 is not in the column space of "
+            "the dispersion's design (it has no intercept), so a likelihood ratio has no meaning. "
+            f"AIC {aic:.6g} (BIC {bic:.6g}) against {aic0:.6g} ({bic0:.6g}) with a constant"
+        )
+    df = k - k_constant
+    statistic = likelihood_ratio(res.llf, constant, "the dispersion") if df else 0.0
+    return ConstantDispersionTest(
+        statistic,
+        chi_square(statistic, df),
+        df,
+        res.llf,
+        constant,
+        aic,
+        aic0,
+        bic,
+        bic0,
+        criterion(model.core.family),
+    )
+
+
+def _null_of(res: Any, mean: str, dispersion: str) -> float:
+    """Return the log-likelihood of a null model, fitted once per result."""
+    known = res._null_llf
+    if (mean, dispersion) not in known:
+        start = None
+        if mean == "full":
+            start = _constant_start(res)
+        known[mean, dispersion] = null_fit(res.model, mean, dispersion, start).llf
+    return known[mean, dispersion]
+
+
+def _constant_start(res: Any) -> Array | None:
+    """Return the fitted mean with its average dispersion: close to the constant model's maximum."""
+    core = res.model.core
+    zeta = core.predictors(np.asarray(res.params)).zeta
+    offset = 0.0 if core.offset_dispersion is None else core.offset_dispersion
+    level = np.average(zeta - offset, weights=core.freq)
+    start = np.concatenate([np.nan_to_num(np.asarray(res.params)[: core.k_mean]), [level]])
+    ones = core.with_designs(Z=np.ones((core.n, 1)))
+    return start if ones.loglike(start) > -np.inf else None
+
+
+def anova(*results: Any) -> pd.DataFrame:
+    """
+    Compare a fit with constant mean and dispersion, or nested fits with each other.
+
+    Parameters
+    ----------
+    *results : LocationScaleResults
+        One fit, or two and more on the same rows.
+
+    Returns
+    -------
+    DataFrame
+        For one fit, as R's ``anova.dglm``: rows "Mean model" (against a constant mean, or none
+        where the mean has no constant) and "Dispersion model" (against a constant dispersion);
+        columns DF, Seq.Chisq, Seq.P (mean first, with constant dispersion; then dispersion) and
+        Adj.Chisq, Adj.P (each in the presence of the other). For several, ordered by size: df_resid,
+        llf, aic, bic, and df_diff, statistic, P against the row above. The columns' name says
+        whether the ratio is of likelihoods or of extended quasi-likelihoods.
+
+    Raises
+    ------
+    NotNestedError
+        If the fits are not nested or not comparable, or the dispersion has no constant.
+    """
+    if not results:
+        raise ValueError("anova: give at least one fit")
+    fits = [getattr(res, "_results", res) for res in results]
+    for res in fits:
+        if not hasattr(res, "params_dispersion"):
+            raise ValueError(f"anova: {type(res).__name__} is no fit of this package")
+    table = _one(fits[0]) if len(fits) == 1 else _several(fits)
+    label = "LR" if criterion(fits[0].model.core.family) == "likelihood" else "EQL ratio"
+    table.columns.name = label
+    return table
+
+
+def _one(res: Any) -> pd.DataFrame:
+    model = res.model
+    dispersion = compare_constant(res)
+    with_constant = contains(model.core.X, np.ones((model.core.n, 1)))
+    null = "constant" if with_constant else "empty"
+    df = int(model.estimable[: model.core.k_mean].sum()) - with_constant
+    sequential = adjusted = 0.0
+    if df:
+        sequential = likelihood_ratio(
+            dispersion.llf_constant, _null_of(res, null, "constant"), "the mean"
+        )
+        adjusted = likelihood_ratio(res.llf, _null_of(res, null, "full"), "the mean")
+    rows = [
+        (df, sequential, chi_square(sequential, df), adjusted, chi_square(adjusted, df)),
+        (dispersion.df, *2 * (dispersion.statistic, dispersion.pvalue)),
+    ]
+    columns = ["DF", "Seq.Chisq", "Seq.P", "Adj.Chisq", "Adj.P"]
+    return pd.DataFrame(rows, columns=columns, index=["Mean model", "Dispersion model"])
+
+
+def _several(fits: list[Any]) -> pd.DataFrame:
+    fits = sorted(fits, key=lambda res: -res.df_resid)
+    rows = []
+    for i, res in enumerate(fits):
+        row = [res.df_resid, res.llf, res.aic, res.bic, np.nan, np.nan, np.nan]
+        if i:
+            smaller = fits[i - 1]
+            _check_nested(smaller, res)
+            df = int(round(smaller.df_resid - res.df_resid))
+            statistic = likelihood_ratio(res.llf, smaller.llf, f"model {i} against model {i - 1}")
+            row[4:] = df, statistic, chi_square(statistic, df)
+        rows.append(row)
+    columns = ["df_resid", "llf", "aic", "bic", "df_diff", "statistic", "P"]
+    return pd.DataFrame(rows, columns=columns, index=pd.RangeIndex(len(fits), name="model"))
+
+
+def _check_nested(smaller: Any, larger: Any) -> None:
+    """Raise a NotNestedError, with the reason, where a likelihood ratio has no meaning."""
+    a, b = smaller.model.core, larger.model.core
+    if type(smaller.model) is not type(larger.model) or a.family.name != b.family.name:
+        raise NotNestedError(
+            f"the fits are of different families ({a.family.name}, {b.family.name}); compare their AIC"
+        )
+    if a.n != b.n or not np.array_equal(a.y, b.y):
+        raise NotNestedError(
+            f"the fits are on different rows ({a.n} and {b.n}), perhaps because of missing values; fit "
+            "both to the same rows"
+        )
+    for name in ("trials", "weights", "freq", "offset", "offset_dispersion"):
+        if not np.array_equal(*(np.zeros(a.n) if v is None else v for v in _pair(a, b, name))):
+            raise NotNestedError(f"the fits differ in their {name}")
+    links = [(type(c.link), type(c.link_dispersion)) for c in (a, b)]
+    if links[0] != links[1] or a.family.variance_formula != b.family.variance_formula:
+        raise NotNestedError("the fits differ in their links or variance functions; compare their AIC")
+    if smaller.df_resid == larger.df_resid:
+        raise NotNestedError("the fits have the same number of coefficients; compare their AIC")
+    for part, X0, X1 in (("mean", a.X, b.X), ("dispersion", a.Z, b.Z)):
+        if not contains(X1, X0):
+            raise NotNestedError(f"the {part} of the smaller fit is not part of the larger one's")
+
+
+def _pair(a: Any, b: Any, name: str) -> tuple[Any, Any]:
+    return getattr(a, name), getattr(b, name)

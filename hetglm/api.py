@@ -1,0 +1,7 @@
+"""Classes and functions for arrays: ``import hetglm.api as het``."""
+
+from hetglm import datasets, exceptions
+from hetglm.anova import anova
+from hetglm.models import BetaBinomial, DoubleGLM
+
+__all__ = ["BetaBinomial", "DoubleGLM", "anova", "datasets", "exceptions"]

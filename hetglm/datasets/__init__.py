@@ -1,0 +1,21 @@
+"""Small data sets with their stories, and a simulator of splicing experiments."""
+
+from hetglm.datasets._load import (
+    load_cats,
+    load_clotting,
+    load_germination,
+    load_lirat,
+    load_splicing,
+    load_welding,
+)
+from hetglm.datasets._simulate import make_splicing
+
+__all__ = [
+    "load_cats",
+    "load_clotting",
+    "load_germination",
+    "load_lirat",
+    "load_splicing",
+    "load_welding",
+    "make_splicing",
+]

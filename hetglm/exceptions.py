@@ -1,0 +1,54 @@
+"""Errors and warnings of hetglm: one class for each thing a fit can say."""
+
+from __future__ import annotations
+
+from statsmodels.tools.sm_exceptions import ConvergenceWarning, ModelWarning
+
+__all__ = [
+    "AliasedColumnWarning",
+    "BoundaryWarning",
+    "BootstrapFailureWarning",
+    "ConvergenceWarning",
+    "DroppedRowsWarning",
+    "FormulaError",
+    "MissingValueError",
+    "NotNestedError",
+    "SeparationWarning",
+    "UnboundedLikelihoodError",
+]
+
+
+class FormulaError(ValueError):
+    """A formula cannot be read or does not fit the data."""
+
+
+class MissingValueError(ValueError):
+    """A variable has missing or infinite values where none are allowed."""
+
+
+class UnboundedLikelihoodError(ValueError):
+    """The likelihood grows without bound: some rows are fitted exactly and lose all dispersion."""
+
+
+class AliasedColumnWarning(ModelWarning):
+    """A column is a linear combination of earlier ones and is left out of the fit."""
+
+
+class SeparationWarning(ModelWarning):
+    """Some mean coefficients have no finite estimate: the response is separated."""
+
+
+class BoundaryWarning(ModelWarning):
+    """The dispersion is zero at the maximum for some rows."""
+
+
+class DroppedRowsWarning(ModelWarning):
+    """Rows that carry no information were left out."""
+
+
+class BootstrapFailureWarning(ModelWarning):
+    """Some bootstrap refits failed and are not among the replicates."""
+
+
+class NotNestedError(ValueError):
+    """Two models are compared by a likelihood ratio that are not nested, or not on the same data."""

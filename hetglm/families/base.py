@@ -1,0 +1,124 @@
+"""The contract every likelihood keeps: density, derivatives and moments in (mu, phi)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """
+    Row-wise log-likelihood and its derivatives in the natural parameters.
+
+    Every array has shape (n,); derivatives that were not asked for are None.
+
+    Attributes
+    ----------
+    loglike : ndarray
+        Log-likelihood of each row.
+    mu, phi : ndarray or None
+        First derivatives.
+    mu_mu, mu_phi, phi_phi : ndarray or None
+        Second derivatives.
+    """
+
+    loglike: Array
+    mu: Array | None = None
+    phi: Array | None = None
+    mu_mu: Array | None = None
+    mu_phi: Array | None = None
+    phi_phi: Array | None = None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """
+    Response rows in the form a family evaluates, with what is free of parameters.
+
+    Attributes
+    ----------
+    y : ndarray, shape (n,)
+        Response; a count of successes for the beta-binomial.
+    trials : ndarray, shape (n,), or None
+        Trials of binomial-type families.
+    constant : ndarray, shape (n,)
+        The part of the log-likelihood that depends on no parameter.
+    """
+
+    y: Array
+    trials: Array | None
+    constant: Array
+
+
+class Family(ABC):
+    """
+    Likelihood of a response with mean mu and dispersion phi.
+
+    A family knows nothing of links, designs, weights or pandas. All arrays have shape (n,).
+    Families of a probability (``unit_interval``) read nu = 1 - mu beside mu, so that the upper
+    tail keeps its digits; the others are handed ``nu=None``.
+    """
+
+    #: Name printed in summaries.
+    name: str = ""
+    #: Symbol of the dispersion parameter in print.
+    symbol: str = "phi"
+    #: Variance function in print.
+    variance_formula: str = ""
+    #: False where the criterion is the extended quasi-likelihood.
+    exact: bool = True
+    #: The mean is a probability.
+    unit_interval: bool = False
+    #: The likelihood needs the number of trials of each row.
+    takes_trials: bool = False
+    #: The likelihood is finite and smooth at phi = 0.
+    zero_dispersion: bool = False
+    #: The response is a count.
+    discrete: bool = False
+    #: The response is a number of successes, with mean n mu; otherwise its mean is mu.
+    counts_successes: bool = False
+
+    @abstractmethod
+    def validate(self, y: Array, trials: Array | None, name: str) -> None:
+        """Raise a ValueError that names the response ``name`` where y cannot be of this family."""
+
+    @abstractmethod
+    def prepare(self, y: Array, trials: Array | None) -> Any:
+        """Return what `evaluate` needs of the response; computed once per fit."""
+
+    @abstractmethod
+    def evaluate(self, rows: Any, mu: Array, nu: Array | None, phi: Array, order: int = 2) -> Terms:
+        """Return the log-likelihood of each row and its derivatives up to ``order`` (0, 1 or 2)."""
+
+    @abstractmethod
+    def expected_hessian(
+        self, rows: Any, mu: Array, nu: Array | None, phi: Array
+    ) -> tuple[Array, Array, Array]:
+        """Return the expected second derivatives (mu mu, mu phi, phi phi) of each row."""
+
+    @abstractmethod
+    def variance(self, mu: Array, nu: Array | None, phi: Array, trials: Array | None) -> Array:
+        """Return the variance of the response."""
+
+    @abstractmethod
+    def start(self, rows: Any) -> Array:
+        """Return a rough mean of each row, inside the domain of every link of the family."""
+
+    @abstractmethod
+    def start_dispersion(self, rows: Any, mu: Array, nu: Array | None) -> Array:
+        """Return a rough non-negative estimate of phi from each row alone, given its mean."""
+
+    def distribution(self, mu: Array, nu: Array | None, phi: Array, trials: Array | None) -> Any:
+        """Return the frozen scipy distribution of the response; EQL families have none."""
+        raise NotImplementedError(
+            f"{self.name} by extended quasi-likelihood is not a distribution: it has a mean and a "
+            "variance only. Use bootstrap(kind='pairs') or a robust cov_type, or a model with a "
+            "likelihood (BetaBinomial for proportions)."
+        )

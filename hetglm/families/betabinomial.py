@@ -1,0 +1,441 @@
+"""Beta-binomial family: overdispersed counts out of n, down to the binomial at sigma = 0."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from hetglm._numerics import FEW, HEAD, Urn, first_draws, later_draws, stirling
+from hetglm._text import require
+from hetglm.families.base import Array, Family, Rows, Terms
+
+#: Rows evaluated at a time: the temporaries then stay in the cache.
+BLOCK = 4096
+#: Means and dispersions beyond these are evaluated at them: no power of theirs over- or underflows.
+SMALLEST, LARGEST = 1e-100, 1e100
+#: Longest sum over counts that is taken term by term; longer ones are integrated.
+LONGEST = 300
+#: Terms kept at either end of an integrated sum, for the end correction.
+END = 48
+#: Gauss-Legendre nodes in each panel, and panel edges in standard deviations from the centre.
+NODES, NODE_WEIGHTS = np.polynomial.legendre.leggauss(16)
+EDGES = np.array([0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0])
+#: Gauss's second summation formula: coefficients of the odd central differences at the ends.
+END_DIFFERENCES = (1 / 24, -17 / 5760, 367 / 967680, -27859 / 464486400)
+#: Largest moment estimate of the intraclass correlation that starts a fit.
+LARGEST_RHO = 0.9
+
+
+@dataclass(frozen=True)
+class Counts(Rows):
+    """
+    Rows with the numbers of successes and failures that are summed one by one.
+
+    Attributes
+    ----------
+    ky, kz : ndarray, shape (n,)
+        Successes and failures taken by `first_draws`; the rest are for `later_draws`.
+    """
+
+    ky: Array
+    kz: Array
+
+
+def counts(y: Array, n: Array) -> Counts:
+    """Return the rows of y successes out of n; whole numbers, or real ones of at least 8."""
+    y, n = np.asarray(y, dtype=float), np.asarray(n, dtype=float)
+    z = n - y
+    limit = np.where(n <= FEW, FEW, HEAD)
+    ky, kz = np.minimum(y, limit), np.minimum(z, limit)
+    return Counts(y, n, _log_orders(y, z, ky, kz), ky, kz)
+
+
+def _log_orders(y: Array, z: Array, ky: Array, kz: Array) -> Array:
+    """Return log C(n, y), less the entropy of the draws after the first."""
+    n, k = y + z, ky + kz
+    y1, z1 = y - ky, z - kz
+    n1 = y1 + z1
+    out = _log_falling(n, k) - _log_falling(y, ky) - _log_falling(z, kz)
+    both = (y1 > 0) & (z1 > 0)
+    a, b, c = y1[both], z1[both], n1[both]
+    out[both] += 0.5 * np.log(c / a / b / (2 * np.pi)) + stirling1p(c) - stirling1p(a) - stirling1p(b)
+    return out
+
+
+def stirling1p(x: Array) -> Array:
+    """Return log x! - [(x + 1/2) log x - x + log(2 pi)/2]: the remainder of the factorial."""
+    return stirling(x)
+
+
+def _log_falling(x: Array, k: Array) -> Array:
+    """Return log of x (x - 1) ... (x - k + 1)."""
+    out = np.zeros_like(x)
+    for j in range(int(k.max(initial=0))):
+        out += np.log(np.where(k > j, x - j, 1.0))
+    return out
+
+
+def _blocks(rows: int) -> Iterator[slice]:
+    """Yield the slices that the rows are evaluated by."""
+    return (slice(i, i + BLOCK) for i in range(0, rows, BLOCK))
+
+
+def evaluate_counts(rows: Counts, mu: Array, nu: Array, sigma: Array, order: int) -> Array:
+    """Return the log-likelihood and derivatives: shape (1, n), (3, n) or (6, n) by order."""
+    out = np.empty(((1, 3, 6)[order], len(rows.y)))
+    with np.errstate(all="ignore"):
+        for part in _blocks(len(rows.y)):
+            _evaluate_block(rows, mu, nu, sigma, order, part, out[:, part])
+            out[0, part] += rows.constant[part]
+    return out
+
+
+def _evaluate_block(
+    rows: Counts, mu: Array, nu: Array, sigma: Array, order: int, part: slice, out: Array
+) -> None:
+    """Write the terms of some rows, without their constant, into ``out``."""
+    y, n, m, w, s = rows.y[part], rows.trials[part], mu[part], nu[part], sigma[part]
+    ky, kz = rows.ky[part], rows.kz[part]
+    flip = m > w
+    z = n - y
+    urn = Urn(
+        np.maximum(np.where(flip, w, m), SMALLEST),
+        np.where(flip, m, w),
+        np.clip(s, 0, LARGEST),
+        np.where(flip, z, y),
+        np.where(flip, y, z),
+        np.where(flip, kz, ky),
+        np.where(flip, ky, kz),
+    )
+    for target, term in zip(out, first_draws(urn, order), strict=False):
+        target[...] = term
+    later = n > ky + kz
+    if later.all():
+        for target, term in zip(out, later_draws(urn, order), strict=False):
+            target += term
+    elif later.any():
+        for target, term in zip(out, later_draws(Urn(*(a[later] for a in urn)), order), strict=False):
+            target[later] += term
+    for i in (1, 4)[:order]:
+        np.negative(out[i], out=out[i], where=flip)
+    _limits(out, y, z, m, w, s)
+
+
+def _limits(out: Array, y: Array, z: Array, mu: Array, nu: Array, sigma: Array) -> None:
+    """Put -inf where the response is impossible, NaN derivatives where a parameter is none."""
+    impossible = ((mu <= 0) & (y > 0)) | ((nu <= 0) & (z > 0)) | ((sigma == np.inf) & (y * z > 0))
+    out[0, impossible] = -np.inf
+    wrong = ~((mu >= 0) & (nu >= 0) & (sigma >= 0))
+    if wrong.any():
+        out[0, wrong] = -np.inf
+        out[1:, wrong] = np.nan
+
+
+class BetaBinomial(Family):
+    r"""
+    Beta-binomial count of successes out of n, with success probability mu and dispersion sigma.
+
+    The probability of a row is Beta(mu/sigma, nu/sigma); sigma = 1/(alpha + beta) and the
+    intraclass correlation is rho = sigma/(1 + sigma). At sigma = 0 it is the binomial, and value
+    and derivatives are continuous there.
+    """
+
+    name = "Beta-binomial"
+    symbol = "sigma"
+    variance_formula = "n mu(1-mu) [1 + (n-1) rho], rho = sigma/(1+sigma)"
+    unit_interval = True
+    takes_trials = True
+    zero_dispersion = True
+    discrete = True
+    counts_successes = True
+
+    def validate(self, y: Array, trials: Array | None, name: str) -> None:
+        """Raise a ValueError where y is no count of successes out of the trials."""
+        if trials is None:
+            raise ValueError(
+                f"{name}: a beta-binomial response needs the number of trials of each row; give "
+                "n_trials=, or a response of two columns (successes, failures)"
+            )
+        bad_trials = "n_trials must be whole numbers of at least 1; leave out rows without trials"
+        require(~(np.isfinite(trials) & (trials >= 1) & (trials == np.floor(trials))), name, bad_trials)
+        require(y < 0, name, "a number of successes must not be negative")
+        require(
+            ~(y == np.floor(y)),
+            name,
+            "a number of successes must be a whole number; for proportions write y * n_trials",
+        )
+        require(y > trials, name, "more successes than trials; give n_trials as all trials of a row")
+        if np.all(trials == 1):
+            raise ValueError(
+                f"{name}: every row has one trial, so the dispersion is unidentified; sum the "
+                "successes and trials of each group into one row, or fit a binomial GLM"
+            )
+
+    def prepare(self, y: Array, trials: Array | None) -> Counts:
+        """Return the rows with their log-binomial coefficients."""
+        if trials is None:
+            raise ValueError("a beta-binomial response needs the number of trials of each row")
+        return counts(y, np.broadcast_to(trials, np.shape(y)))
+
+    def evaluate(
+        self, rows: Counts, mu: Array, nu: Array | None, phi: Array, order: int = 2
+    ) -> Terms:
+        """
+        Return the log-likelihood of each row and its derivatives in (mu, sigma), nu = 1 - mu.
+
+        Parameters
+        ----------
+        rows : Counts
+            From `prepare`.
+        mu, nu : ndarray, shape (n,)
+            The probability and one minus it; the smaller of the two is taken to be exact.
+        phi : ndarray, shape (n,)
+            sigma >= 0.
+        order : int
+            0, 1 or 2.
+
+        Notes
+        -----
+        -inf where the row is impossible or a parameter is outside its range.
+        """
+        return Terms(*evaluate_counts(rows, mu, _upper(mu, nu), phi, order))
+
+    def expected_hessian(
+        self, rows: Counts, mu: Array, nu: Array | None, phi: Array
+    ) -> tuple[Array, Array, Array]:
+        """Return the expected second derivatives: minus the expected squares of the score."""
+        assert rows.trials is not None
+        points = np.column_stack([mu, _upper(mu, nu), phi, rows.trials])
+        unique, where = np.unique(points, axis=0, return_inverse=True)
+        m, w, s, n = unique.T
+        zero = np.zeros_like(n)
+        sums = sum_over_counts(m, w, s, zero, n, n, _squared_score)
+        mu_mu, mu_phi, phi_phi = -sums[:, where.reshape(-1)]
+        return mu_mu, mu_phi, phi_phi
+
+    def variance(self, mu: Array, nu: Array | None, phi: Array, trials: Array | None) -> Array:
+        """Return the variance of the count."""
+        n = _required(trials)
+        return n * mu * _upper(mu, nu) * (1 + (n - 1) * phi / (1 + phi))
+
+    def start(self, rows: Counts) -> Array:
+        """Return (y + 1/2)/(n + 1)."""
+        return (rows.y + 0.5) / (_required(rows.trials) + 1)
+
+    def start_dispersion(self, rows: Counts, mu: Array, nu: Array | None) -> Array:
+        """
+        Return each row's moment estimate of sigma, at least 0.
+
+        A row's squared Pearson residual has mean 1 + (n - 1) rho. A row of one trial says nothing
+        of rho and is given the estimate of all rows together.
+        """
+        n = _required(rows.trials)
+        excess = (rows.y - n * mu) ** 2 / (n * mu * _upper(mu, nu)) - 1
+        informed = (n > 1) & np.isfinite(excess)
+        pooled = np.sum(excess[informed]) / max(float(np.sum(n[informed] - 1)), 1.0)
+        rho = np.where(informed, excess / np.maximum(n - 1, 1), pooled)
+        rho = np.clip(rho, 0, LARGEST_RHO)
+        return rho / (1 - rho)
+
+    def distribution(self, mu: Array, nu: Array | None, phi: Array, trials: Array | None) -> Any:
+        """Return the frozen distribution of the count (scipy.stats.rv_discrete)."""
+        return beta_binomial(mu, _upper(mu, nu), phi, _required(trials))
+
+
+def _upper(mu: Array, nu: Array | None) -> Array:
+    """Return nu, or 1 - mu where it was not given."""
+    return np.asarray(1 - mu if nu is None else nu, dtype=float)
+
+
+def _required(trials: Array | None) -> Array:
+    """Return the trials, or raise."""
+    if trials is None:
+        raise ValueError("the beta-binomial needs the number of trials: give n_trials=")
+    return np.asarray(trials, dtype=float)
+
+
+# Sums over counts ---------------------------------------------------------------------------------
+
+
+def _squared_score(rows: Counts, mu: Array, nu: Array, sigma: Array) -> tuple[Array, Array]:
+    """Return the log-likelihood and the products of the scores, shape (3, rows)."""
+    value, a, b = evaluate_counts(rows, mu, nu, sigma, 1)
+    return value, np.stack([a * a, a * b, b * b])
+
+
+def _unity(rows: Counts, mu: Array, nu: Array, sigma: Array) -> tuple[Array, Array]:
+    """Return the log-likelihood and ones."""
+    value = evaluate_counts(rows, mu, nu, sigma, 0)[0]
+    return value, np.ones((1, len(value)))
+
+
+def sum_over_counts(
+    mu: Array, nu: Array, sigma: Array, low: Array, high: Array, n: Array, function: Any
+) -> Array:
+    """
+    Return the sum of P(Y = y) h(y) over low <= y <= high for every row.
+
+    Sums of up to 300 terms are taken term by term. Of the longer ones the first and last 32
+    terms are, and what is between is the integral by Gauss-Legendre in panels around the
+    centre of the distribution on the logit scale, where the beta-binomial is log-concave, with
+    Gauss's second summation formula at both ends.
+
+    Parameters
+    ----------
+    mu, nu, sigma, low, high, n : ndarray, shape (n,)
+        Parameters and limits (whole numbers).
+    function : callable
+        Takes (rows, mu, nu, sigma) and returns the log-likelihood and h, shape (k, rows).
+
+    Returns
+    -------
+    ndarray, shape (k, n)
+    """
+    length = np.maximum(high - low + 1, 0)
+    long = length > LONGEST
+    cost = np.where(long, LONGEST, length)
+    chunk = np.floor(np.cumsum(cost) / (64 * BLOCK)).astype(int)
+    parts = []
+    for i in range(chunk[-1] + 1 if len(chunk) else 0):
+        take = np.flatnonzero(chunk == i)
+        parts.append(_sum_chunk(*(a[take] for a in (mu, nu, sigma, low, high, n, long)), function))
+    return np.concatenate(parts, axis=1) if parts else np.zeros((3, 0))
+
+
+def _sum_chunk(
+    mu: Array, nu: Array, s: Array, low: Array, high: Array, n: Array, long: Any, function: Any
+) -> Array:
+    """Return `sum_over_counts` of some rows."""
+    short = np.flatnonzero(~long)
+    length = np.maximum(high - low + 1, 0)[short].astype(int)
+    row = np.repeat(short, length)
+    y = np.arange(len(row)) - np.repeat(np.cumsum(length) - length, length) + low[row]
+    weight = np.ones(len(row))
+    if long.any():
+        many = np.flatnonzero(long)
+        ys, weights = _nodes(mu[many], nu[many], s[many], low[many], high[many], n[many])
+        row = np.concatenate([row, np.repeat(many, ys.shape[1])])
+        y, weight = np.concatenate([y, ys.ravel()]), np.concatenate([weight, weights.ravel()])
+    value, h = function(counts(y, n[row]), mu[row], nu[row], s[row])
+    h = h * (weight * np.exp(value))
+    return np.stack([np.bincount(row, v, minlength=len(mu)) for v in h])
+
+
+def _nodes(
+    mu: Array, nu: Array, s: Array, low: Array, high: Array, n: Array
+) -> tuple[Array, Array]:
+    """Return the counts at which a long sum is evaluated and their weights, shape (rows, nodes)."""
+    first, last = _end_weights()
+    step = np.arange(len(first), dtype=float)
+    left, right = low[:, None] + step, high[:, None] - step[::-1]
+    inner, weight = _panels(mu, nu, s, low + END - 0.5, high - END + 0.5, n)
+    ends = np.ones((len(n), 1))
+    return np.hstack([left, right, inner]), np.hstack([ends * first, ends * last, weight])
+
+
+def _end_weights() -> tuple[Array, Array]:
+    """Return the weights of the terms at the lower and upper end: 1, and the end correction."""
+    reach = len(END_DIFFERENCES)
+    weights = np.concatenate([np.ones(END), np.zeros(reach)])
+    difference = np.array([-1.0, 1.0])
+    for i, c in enumerate(END_DIFFERENCES):
+        weights[END - 1 - i : END + 1 + i] += c * difference
+        difference = np.convolve(difference, [1.0, -2.0, 1.0])
+    return weights, weights[::-1]
+
+
+def _panels(
+    mu: Array, nu: Array, s: Array, low: Array, high: Array, n: Array
+) -> tuple[Array, Array]:
+    """Return nodes and weights of the integral over y from low to high."""
+    limits = np.log(low / (n - low)), np.log(high / (n - high))
+    with np.errstate(divide="ignore", over="ignore"):
+        centre = np.clip(np.log(mu / nu), *limits)
+        variance = (s + 1 / n) / (mu * nu)
+    scale = np.sqrt(np.minimum(variance, 1.0))
+    offsets = np.concatenate([-EDGES[:0:-1], EDGES])
+    edges = np.clip(centre[:, None] + scale[:, None] * offsets, limits[0][:, None], limits[1][:, None])
+    half = 0.5 * np.diff(edges, axis=1)[:, :, None]
+    theta = edges[:, :-1, None] + half * (1 + NODES)
+    p = 1 / (1 + np.exp(-theta))
+    y = n[:, None, None] * p
+    weight = half * NODE_WEIGHTS * y * (1 - p)
+    return y.reshape(len(n), -1), weight.reshape(len(n), -1)
+
+
+# Distribution -------------------------------------------------------------------------------------
+
+
+class BetaBinomialDistribution(stats.rv_discrete):
+    """
+    Distribution of a beta-binomial count, with shapes (mu, nu, sigma, n) and nu = 1 - mu.
+
+    scipy's own `betabinom` forms log-gammas of size 1/sigma and is wrong by tens of nats at tiny
+    sigma; this one is right down to sigma = 0, the binomial.
+    """
+
+    def _argcheck(self, mu: Array, nu: Array, sigma: Array, n: Array) -> NDArray[np.bool_]:
+        whole = (n >= 0) & (n == np.floor(n))
+        return whole & (mu >= 0) & (nu >= 0) & (abs(mu + nu - 1) < 1e-8) & (sigma >= 0)
+
+    def _get_support(self, mu: Array, nu: Array, sigma: Array, n: Array) -> tuple[Any, Any]:
+        return np.zeros_like(n), n
+
+    def _logpmf(self, k: Array, mu: Array, nu: Array, sigma: Array, n: Array) -> Array:
+        shape = np.broadcast_shapes(*map(np.shape, (k, mu, nu, sigma, n)))
+        k, mu, nu, sigma, n = _flat(k, mu, nu, sigma, n)
+        return evaluate_counts(counts(k, n), mu, nu, sigma, 0)[0].reshape(shape)
+
+    def _pmf(self, k: Array, mu: Array, nu: Array, sigma: Array, n: Array) -> Array:
+        return np.exp(self._logpmf(k, mu, nu, sigma, n))
+
+    def _cdf(self, k: Array, mu: Array, nu: Array, sigma: Array, n: Array) -> Array:
+        shape = np.broadcast_shapes(*map(np.shape, (k, mu, nu, sigma, n)))
+        k, mu, nu, sigma, n = _flat(np.floor(k), mu, nu, sigma, n)
+        total = sum_over_counts(mu, nu, sigma, np.zeros_like(k), k, n, _unity)[0]
+        return np.minimum(total, 1.0).reshape(shape)
+
+    def _sf(self, k: Array, mu: Array, nu: Array, sigma: Array, n: Array) -> Array:
+        return self._cdf(n - 1 - np.floor(k), nu, mu, sigma, n)
+
+    def _ppf(self, q: Array, mu: Array, nu: Array, sigma: Array, n: Array) -> Array:
+        shape = np.broadcast_shapes(*map(np.shape, (q, mu, nu, sigma, n)))
+        q, mu, nu, sigma, n = _flat(q, mu, nu, sigma, n)
+        low, high = np.full_like(n, -1.0), n.copy()
+        while np.any(high - low > 1):
+            middle = np.floor(0.5 * (low + high))
+            enough = self._cdf(middle, mu, nu, sigma, n) >= q
+            low, high = np.where(enough, low, middle), np.where(enough, middle, high)
+        return high.reshape(shape)
+
+    def _stats(self, mu: Array, nu: Array, sigma: Array, n: Array) -> tuple[Any, ...]:
+        return n * mu, n * mu * nu * (1 + (n - 1) * sigma / (1 + sigma)), None, None
+
+    def _rvs(
+        self, mu: Array, nu: Array, sigma: Array, n: Array, size: Any = None, random_state: Any = None
+    ) -> Any:
+        small, large = np.minimum(mu, nu), np.maximum(mu, nu)
+        positive = np.where(sigma > 0, sigma, 1.0)
+        with np.errstate(over="ignore"):
+            p = random_state.beta(*_shapes(small, large, positive), size)
+        p = np.where(sigma > 0, p, small)
+        drawn = random_state.binomial(np.asarray(n).astype(np.int64), p, size)
+        return np.where(np.asarray(mu) > nu, n - drawn, drawn)
+
+
+def _shapes(mu: Array, nu: Array, sigma: Array) -> tuple[Array, Array]:
+    """Return the beta's two shapes, kept within what a generator can draw."""
+    return np.clip(mu / sigma, 1e-300, 1e300), np.clip(nu / sigma, 1e-300, 1e300)
+
+
+def _flat(*arrays: Any) -> tuple[Array, ...]:
+    """Return the arrays broadcast together, as vectors of floats."""
+    return tuple(np.asarray(a, dtype=float).ravel() for a in np.broadcast_arrays(*arrays))
+
+
+beta_binomial = BetaBinomialDistribution(name="beta_binomial", shapes="mu, nu, sigma, n")

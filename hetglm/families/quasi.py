@@ -1,0 +1,187 @@
+"""Extended quasi-likelihood families: Poisson, binomial, negative binomial and Tweedie variances."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hetglm._numerics import log1pmx
+from hetglm._text import require
+from hetglm.families.base import Array, Rows
+from hetglm.families.exponential import ExponentialDispersion
+
+#: Counts at 0 are moved here before V(y) is taken (Nelder and Pregibon 1987).
+BOUNDARY_SHIFT = 1 / 6
+
+
+def poisson_deviance(y: Array, mu: Array) -> Array:
+    """Return y log(y/mu) - (y - mu) without cancellation, for y >= 0; half the Poisson deviance."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        positive = -y * log1pmx((mu - y) / y)
+    return np.where(y > 0, positive, mu)
+
+
+class Quasi(ExponentialDispersion):
+    """Family known by its variance function only; its criterion is not a likelihood."""
+
+    exact = False
+
+    def log_variance_at_response(self, y: Array, trials: Array | None) -> Array:
+        """Return log V(y), zeros moved to 1/6."""
+        return np.log(self.unit_variance(np.where(y == 0, BOUNDARY_SHIFT, y), None)[0])
+
+    def start(self, rows: Rows) -> Array:
+        """Return y moved halfway to its mean."""
+        return 0.5 * (rows.y + rows.y.mean())
+
+
+class QuasiCount(Quasi):
+    """Non-negative response."""
+
+    def validate(self, y: Array, trials: Array | None, name: str) -> None:
+        """Raise where the response is negative, or nowhere positive."""
+        require(y < 0, name, f"a {self.name} response must not be negative")
+        if not np.any(y > 0):
+            raise ValueError(f"{name}: every response is 0, so the mean has no finite estimate")
+
+
+class QuasiPoisson(QuasiCount):
+    """V(mu) = mu."""
+
+    name = "Poisson"
+    variance_formula = "phi mu"
+
+    def unit_variance(self, mu: Array, nu: Array | None) -> tuple[Array, Array]:
+        """Return mu and 1."""
+        return mu, np.ones_like(mu)
+
+    def unit_deviance(self, rows: Rows, mu: Array, nu: Array | None) -> Array:
+        """Return 2 [y log(y/mu) - (y - mu)]."""
+        return 2 * poisson_deviance(rows.y, mu)
+
+
+class QuasiNegativeBinomial(QuasiCount):
+    """
+    V(mu) = mu + alpha mu^2 with alpha given.
+
+    Parameters
+    ----------
+    alpha : float
+        The ancillary parameter of the statsmodels family.
+    """
+
+    name = "Negative binomial"
+
+    def __init__(self, alpha: float) -> None:
+        self.alpha = float(alpha)
+        self.variance_formula = f"phi (mu + {self.alpha:g} mu^2)"
+
+    def unit_variance(self, mu: Array, nu: Array | None) -> tuple[Array, Array]:
+        """Return mu + alpha mu^2 and its derivative."""
+        return mu * (1 + self.alpha * mu), 1 + 2 * self.alpha * mu
+
+    def unit_deviance(self, rows: Rows, mu: Array, nu: Array | None) -> Array:
+        """Return 2 [y log(y/mu) - (y + 1/alpha) log((1 + alpha y)/(1 + alpha mu))]."""
+        y, a = rows.y, self.alpha
+        gap = log1pmx(a * (mu - y) / (1 + a * y)) * (y + 1 / a)
+        return 2 * (poisson_deviance(y, mu) + gap)
+
+
+class QuasiTweedie(QuasiCount):
+    """
+    V(mu) = mu^p.
+
+    Parameters
+    ----------
+    power : float
+        The variance power p of the statsmodels family.
+    """
+
+    name = "Tweedie"
+
+    def __init__(self, power: float) -> None:
+        self.power = float(power)
+        self.variance_formula = f"phi mu^{self.power:g}"
+
+    def validate(self, y: Array, trials: Array | None, name: str) -> None:
+        """Raise where the response is outside the support of the power."""
+        if self.power >= 2:
+            require(y <= 0, name, "a Tweedie response of power 2 or more must be positive")
+        elif self.power >= 1:
+            super().validate(y, trials, name)
+        elif self.power != 0:
+            raise ValueError(f"Tweedie: var_power must be 0 or at least 1, not {self.power:g}")
+
+    def in_domain(self, mu: Array) -> Array:
+        """Return where mu is positive; any mean serves for power 0."""
+        return np.isfinite(mu) if self.power == 0 else mu > 0
+
+    def unit_variance(self, mu: Array, nu: Array | None) -> tuple[Array, Array]:
+        """Return mu^p and p mu^(p-1)."""
+        if self.power == 0:
+            return np.ones_like(mu), np.zeros_like(mu)
+        return mu**self.power, self.power * mu ** (self.power - 1)
+
+    def unit_deviance(self, rows: Rows, mu: Array, nu: Array | None) -> Array:
+        """Return 2 times the integral of (y - t)/t^p from mu to y."""
+        y, p = rows.y, self.power
+        if p == 1:
+            return 2 * poisson_deviance(y, mu)
+        if p == 2:
+            return -2 * log1pmx((y - mu) / mu)
+        a, b = 1 - p, 2 - p
+        return 2 * (np.where(y == 0, 0.0, np.abs(y) ** b) / (a * b) - y * mu**a / a + mu**b / b)
+
+
+class QuasiBinomial(Quasi):
+    """V(mu) = mu (1 - mu) for a proportion; the trials enter as a weight, phi / n."""
+
+    name = "Binomial"
+    variance_formula = "phi mu (1 - mu) / n"
+    unit_interval = True
+    takes_trials = True
+
+    def validate(self, y: Array, trials: Array | None, name: str) -> None:
+        """Raise where the proportion is outside [0, 1] or no row has more than one trial."""
+        require((y < 0) | (y > 1), name, "a binomial proportion must lie in [0, 1]")
+        if trials is not None and np.all((trials <= 1) & ((y == 0) | (y == 1))):
+            raise ValueError(
+                f"{name}: every row has one trial (0 or 1), so the dispersion is unidentified: the "
+                "variance of a 0/1 response is mu (1 - mu) whatever phi; give grouped data (K of N)"
+            )
+
+    def in_domain(self, mu: Array) -> Array:
+        """Return where mu is a probability."""
+        return (mu >= 0) & (mu <= 1)
+
+    def unit_variance(self, mu: Array, nu: Array | None) -> tuple[Array, Array]:
+        """Return mu nu and nu - mu."""
+        nu = 1 - mu if nu is None else nu
+        return mu * nu, nu - mu
+
+    def residual(self, rows: Rows, mu: Array, nu: Array | None) -> Array:
+        """Return y - mu, from the smaller tail."""
+        assert nu is not None
+        return np.where(mu < 0.5, rows.y - mu, nu - (1 - rows.y))
+
+    def unit_deviance(self, rows: Rows, mu: Array, nu: Array | None) -> Array:
+        """Return 2 [y log(y/mu) + (1 - y) log((1 - y)/nu)]."""
+        assert nu is not None
+        y, z = rows.y, 1 - rows.y
+        r = self.residual(rows, mu, nu)
+        # the linear parts of the two halves cancel: log1p(t) - t is what is left of each
+        with np.errstate(divide="ignore", invalid="ignore"):
+            inner = -y * log1pmx(-r / y) - z * log1pmx(r / z)
+            edge = -np.where(y == 0, np.log(nu), np.log(mu))
+        return 2 * np.where((y > 0) & (z > 0), inner, edge)
+
+    def log_variance_at_response(self, y: Array, trials: Array | None) -> Array:
+        """Return log V(y), with proportions of 0 and 1 at (K + 1/6)/(N + 1/3)."""
+        n = np.ones_like(y) if trials is None else trials
+        edge = (y == 0) | (y == 1)
+        moved = np.where(edge, (y * n + BOUNDARY_SHIFT) / (n + 2 * BOUNDARY_SHIFT), y)
+        return np.log(moved) + np.log1p(-moved)
+
+    def start(self, rows: Rows) -> Array:
+        """Return (K + 1/2)/(N + 1)."""
+        n = np.ones_like(rows.y) if rows.trials is None else rows.trials
+        return (rows.y * n + 0.5) / (n + 1)

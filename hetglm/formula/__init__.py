@@ -1,0 +1,1 @@
+"""Formula interface, as in statsmodels."""

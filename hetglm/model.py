@@ -1,0 +1,759 @@
+"""The model class: statsmodels' likelihood model with a second linear predictor."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import patsy
+from numpy.typing import NDArray
+from statsmodels.base.data import handle_data
+from statsmodels.base.model import GenericLikelihoodModel
+from statsmodels.genmod.families import links
+
+from hetglm import _arrays, _fit, _formula, prediction
+from hetglm._likelihood import Likelihood
+from hetglm._linalg import independent_columns
+from hetglm._links import check_link
+from hetglm._text import rows_text
+from hetglm.exceptions import ConvergenceWarning, DroppedRowsWarning, MissingValueError
+from hetglm.families.base import Family
+from hetglm.results import LocationScaleResults, LocationScaleResultsWrapper
+
+Array = NDArray[np.float64]
+
+#: Row arrays a constructor takes beside the designs; each may be a column name in a formula call.
+ROW_ARRAYS = (
+    "offset",
+    "exposure",
+    "offset_dispersion",
+    "n_trials",
+    "var_weights",
+    "freq_weights",
+)
+
+
+class LocationScaleModel(GenericLikelihoodModel):
+    """
+    Model with a linear predictor for the mean and one for the log dispersion.
+
+    Not used directly: see `DoubleGLM` and `BetaBinomial`. Subclasses name the family and the links
+    and say which row arrays they take.
+    """
+
+    _formula_max_endog = 2
+    _row_arrays: ClassVar[tuple[str, ...]] = ROW_ARRAYS
+    #: Name of the row arrays a subclass refuses, with what to use instead.
+    _refused: ClassVar[dict[str, str]] = {}
+
+    def __init__(
+        self,
+        endog: Any,
+        exog: Any,
+        exog_dispersion: Any = None,
+        *,
+        family: Family,
+        link: Any,
+        link_dispersion: Any = None,
+        offset: Any = None,
+        exposure: Any = None,
+        offset_dispersion: Any = None,
+        n_trials: Any = None,
+        var_weights: Any = None,
+        freq_weights: Any = None,
+        missing: str = "none",
+        hasconst: bool | None = None,
+    ) -> None:
+        given = dict(
+            zip(
+                ROW_ARRAYS,
+                (offset, exposure, offset_dispersion, n_trials, var_weights, freq_weights),
+                strict=True,
+            )
+        )
+        for name, instead in self._refused.items():
+            if given[name] is not None:
+                raise ValueError(f"{name}: {type(self).__name__} does not take it; {instead}")
+        if missing not in ("none", "drop", "raise"):
+            raise ValueError(f"missing={missing!r}: choose 'none', 'drop' or 'raise'")
+        self._distribution_family = family
+        self.link = check_link(link, "link")
+        self.link_dispersion = check_link(
+            links.Log() if link_dispersion is None else link_dispersion, "link_dispersion"
+        )
+        self._default_exog_dispersion = exog_dispersion is None
+        arrays = self._checked(endog, exog, exog_dispersion, given, missing)
+        self._spec: _formula.TwoPartFormula | None = None
+        self._frame: pd.DataFrame | None = None
+        self._build(endog, exog, exog_dispersion, arrays, hasconst)
+
+    # -- construction -------------------------------------------------------------------------
+
+    def _checked(
+        self, endog: Any, exog: Any, exog_dispersion: Any, given: dict[str, Any], missing: str
+    ) -> dict[str, Array | None]:
+        """Return every array as floats on the rows to be fitted."""
+        y = _arrays.numeric(endog, "endog")
+        y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+        n = len(y) if y.ndim else 0
+        if n == 0:
+            raise ValueError("endog: no rows to fit, the data are empty")
+        if y.ndim > 2 or (y.ndim == 2 and y.shape[1] != 2):
+            raise ValueError(f"endog: shape {y.shape}; give one column, or successes and failures")
+        if exog is None:
+            raise ValueError("exog: give the design of the mean, such as a column of ones")
+        Z = np.ones((n, 1)) if exog_dispersion is None else exog_dispersion
+        arrays: dict[str, Array | None] = {
+            "endog": y,
+            "exog": _arrays.design(exog, n, "exog"),
+            "exog_dispersion": _arrays.design(Z, n, "exog_dispersion"),
+        }
+        arrays |= {name: _arrays.row_array(value, n, name) for name, value in given.items()}
+        keep = _arrays.present(arrays, n)
+        if missing == "raise" and not keep.all():
+            raise MissingValueError(f"missing values in {rows_text(~keep)} (counted from 0)")
+        if missing == "none":
+            keep[:] = True
+        keep &= self._informative(arrays)
+        self._kept = keep
+        if not keep.any():
+            raise ValueError("no rows left to fit: every row misses a value or carries no weight")
+        if not keep.all():
+            arrays = {name: None if a is None else a[keep] for name, a in arrays.items()}
+        _arrays.check_finite(arrays)
+        return arrays
+
+    def _informative(self, arrays: dict[str, Array | None]) -> NDArray[np.bool_]:
+        """Return which rows carry weight; warn of those with no trials or zero frequency."""
+        empty = np.zeros(len(arrays["endog"]), dtype=bool)  # type: ignore[arg-type]
+        endog, trials, freq = arrays["endog"], arrays["n_trials"], arrays["freq_weights"]
+        if endog is not None and endog.ndim == 2:
+            empty |= np.all(endog == 0, axis=1)
+        if trials is not None:
+            empty |= trials == 0
+        if freq is not None:
+            empty |= freq == 0
+        if empty.any():
+            warnings.warn(
+                f"{rows_text(empty)} (counted from 0) left out: no trials or zero frequency",
+                DroppedRowsWarning,
+                stacklevel=5,
+            )
+        return ~empty
+
+    def _build(
+        self, endog: Any, exog: Any, exog_dispersion: Any, arrays: Any, hasconst: bool | None
+    ) -> None:
+        """Hand the arrays to the likelihood and to statsmodels' data layer."""
+        for name in ("var_weights", "freq_weights", "exposure"):
+            if arrays[name] is not None and not np.all(arrays[name] > 0):
+                raise ValueError(f"{name}: {name.replace('_', ' ')} must be positive")
+        family = self._distribution_family
+        endog_name = _endog_name(endog)
+        y, trials = self._response(arrays, endog_name)
+        family.validate(y, trials, endog_name)
+        if arrays["exposure"] is not None and not isinstance(self.link, links.Log):
+            raise ValueError("exposure: needs a log link; use offset, on the scale of the link")
+        self.core = Likelihood(
+            family,
+            self.link,
+            self.link_dispersion,
+            y,
+            arrays["exog"],
+            arrays["exog_dispersion"],
+            _shift(arrays["offset"], arrays["exposure"]),
+            arrays["offset_dispersion"],
+            trials,
+            self._phi_weights(trials, arrays["var_weights"]),
+            arrays["freq_weights"],
+        )
+        for name in ROW_ARRAYS:
+            setattr(self, name, arrays[name])
+        self.n_trials = trials if arrays["endog"].ndim == 2 else arrays["n_trials"]
+        self.exog_dispersion = arrays["exog_dispersion"]
+        names = _arrays.column_names(exog, self.core.X.shape[1])
+        if exog_dispersion is not None:
+            scale_names = _arrays.column_names(exog_dispersion, self.core.Z.shape[1])
+        else:
+            scale_names = ["Intercept" if "Intercept" in names else "const"]
+        response = self._observed()
+        labelled = isinstance(endog, (pd.Series, pd.DataFrame))
+        if labelled or isinstance(exog, pd.DataFrame):
+            index = (endog if labelled else exog).index[self._kept]
+            response = pd.Series(response, index=index, name=endog_name)
+            design: Any = pd.DataFrame(self.core.X, index=index, columns=names)
+        else:
+            design = self.core.X
+        super().__init__(response, design, missing="none", hasconst=hasconst)
+        self._finish(names, scale_names)
+
+    def _finish(self, names: list[str], scale_names: list[str]) -> None:
+        """Set names, ranks and degrees of freedom."""
+        self.endog = np.asarray(self.data.endog, dtype=float)
+        self.exog = self.core.X
+        self._mean_names, self._dispersion_names = list(names), list(scale_names)
+        self.data.xnames[:] = names
+        self.data.param_names = self.parameter_names
+        self._set_extra_params_names([f"dispersion-{name}" for name in scale_names])
+        self.exog_names[:] = self.parameter_names
+        self.estimable = np.concatenate(
+            [independent_columns(self.core.X), independent_columns(self.core.Z)]
+        )
+        k = int(self.estimable.sum())
+        rank_mean = int(self.estimable[: self.core.k_mean].sum())
+        freq = self.core.freq
+        self.nobs = float(self.core.n if freq is None else freq.sum())
+        self.k_extra = k - rank_mean
+        self.df_model = float(rank_mean - self.k_constant)
+        self.df_resid = self.nobs - k
+        self._init_keys = [*self._design_keys(), *self._row_arrays]
+        self._data_attr += ["_frame", "exog_dispersion", *ROW_ARRAYS]
+        self._data_attr += ["data.orig_endog", "data.orig_exog", "_kept"]
+        self._null_drop_keys = ["exog_dispersion"]
+        self.results_class = LocationScaleResults
+        self.results_class_wrapper = LocationScaleResultsWrapper
+
+    def _design_keys(self) -> list[str]:
+        return ["exog_dispersion", "link_dispersion"]
+
+    def initialize(self) -> None:
+        """Do nothing: ranks and degrees of freedom of both parts are set by the constructor."""
+
+    def _response(self, arrays: dict[str, Any], name: str) -> tuple[Array, Array | None]:
+        """Return the response and the trials as the family reads them."""
+        if arrays["endog"].ndim == 2:
+            raise ValueError(f"{name}: two columns, but {self.family_name} takes one response")
+        if arrays["n_trials"] is not None:
+            raise ValueError(f"n_trials: {self.family_name} has no trials; they are for proportions")
+        return arrays["endog"], None
+
+    def _phi_weights(self, trials: Array | None, var_weights: Array | None) -> Array | None:
+        """Return what divides phi in each row."""
+        return var_weights
+
+    def _observed(self) -> Array:
+        """Return the response on the scale of the mean."""
+        return self.core.y
+
+    @classmethod
+    def from_formula(  # type: ignore[override]
+        cls,
+        formula: str,
+        data: Any,
+        exog_dispersion_formula: str | None = None,
+        subset: Any = None,
+        drop_cols: Any = None,
+        *,
+        missing: str = "drop",
+        eval_env: Any = 0,
+        **kwargs: Any,
+    ) -> LocationScaleModel:
+        """
+        Create a model from a formula and a data frame.
+
+        Parameters
+        ----------
+        formula : str
+            ``"y ~ x"`` for the mean, or both parts as ``"y ~ x | z"``: only a bar outside brackets
+            and quotes splits. For binomial responses ``"K + I(N - K) ~ ..."`` gives successes and
+            failures.
+        data : DataFrame or mapping
+        exog_dispersion_formula : str, optional
+            Formula of the dispersion, ``"~ z"``; a constant if neither it nor a bar is given.
+        subset : array_like, optional
+            Rows to use, as in ``data.loc[subset]``.
+        drop_cols : list of str, optional
+            Columns to leave out of the mean's design.
+        missing : {"drop", "raise", "none"}
+            A row that misses a value in any variable of either part, or in any row array, is
+            dropped from all of them; "raise" and "none" raise instead.
+        eval_env : int or patsy.EvalEnvironment
+            Where names that are no columns are looked up: 0 is the caller, -1 nowhere.
+        **kwargs
+            Arguments of the constructor; ``n_trials``, ``offset``, ``offset_dispersion``,
+            ``exposure``, ``var_weights`` and ``freq_weights`` may be names of columns.
+
+        Returns
+        -------
+        LocationScaleModel
+
+        Raises
+        ------
+        FormulaError
+            If the formula cannot be read or evaluated, or names an unknown column.
+        """
+        if missing not in ("none", "drop", "raise"):
+            raise ValueError(f"missing={missing!r}: choose 'none', 'drop' or 'raise'")
+        arrays = {name: kwargs.pop(name) for name in ROW_ARRAYS if name in kwargs}
+        read = _formula.read(
+            formula,
+            exog_dispersion_formula,
+            data,
+            _environment(eval_env),
+            arrays,
+            subset,
+            missing,
+            drop_cols,
+        )
+        model = cls(read.endog, read.exog, read.exog_dispersion, **read.arrays, **kwargs)
+        model._default_exog_dispersion = False
+        model.formula = formula
+        model._spec, model._frame = read.spec, read.frame[model._kept]
+        kept = read.kept.copy()
+        kept[kept] = model._kept
+        model._kept = kept
+        return model
+
+    def clone(
+        self,
+        rows: Any = None,
+        exog: Any = None,
+        exog_dispersion: Any = None,
+        endog: Any = None,
+    ) -> LocationScaleModel:
+        """
+        Return the model on other rows, designs or responses; the one way to rebuild one.
+
+        Parameters
+        ----------
+        rows : array_like, optional
+            Positions (repeats allowed) or mask; every row array is sliced.
+        exog, exog_dispersion : array_like, optional
+            Designs that replace the model's own, on its rows; a DataFrame brings names.
+        endog : array_like, shape (n,), optional
+            Response in the form of the family (successes for the beta-binomial).
+
+        Returns
+        -------
+        LocationScaleModel
+            Of the same class, without the formula when a design was replaced.
+        """
+        new = copy.copy(self)
+        core = self.core
+        if endog is not None:
+            core = core.with_response(_arrays.numeric(endog, "endog"))
+        names, scale_names = self._mean_names, self._dispersion_names
+        if exog is not None:
+            core = core.with_designs(X=_arrays.design(exog, core.n, "exog"))
+            names = _arrays.column_names(exog, core.X.shape[1])
+        if exog_dispersion is not None:
+            core = core.with_designs(Z=_arrays.design(exog_dispersion, core.n, "exog_dispersion"))
+            scale_names = _arrays.column_names(exog_dispersion, core.Z.shape[1])
+            new._default_exog_dispersion = False
+        if exog is not None or exog_dispersion is not None:
+            new._spec = None
+            new.__dict__.pop("formula", None)
+        index = slice(None) if rows is None else np.asarray(rows)
+        new.core = core if rows is None else core.take(index)
+        for name in ROW_ARRAYS:
+            value = getattr(self, name)
+            setattr(new, name, None if value is None else value[index])
+        new.exog_dispersion = new.core.Z
+        new._frame = None if self._frame is None else self._frame.iloc[index]
+        new._kept = np.ones(new.core.n, dtype=bool)
+        new.data = handle_data(new._observed(), new.core.X, "none", None)
+        new.data.ynames = self.data.ynames
+        new.k_constant = new.data.k_constant
+        new._data_attr = list(self._data_attr[:4])
+        new._finish(names, scale_names)
+        return new
+
+    # -- names --------------------------------------------------------------------------------
+
+    @property
+    def family_name(self) -> str:
+        """Name of the family."""
+        return self._distribution_family.name
+
+    @property
+    def parameter_names(self) -> list[str]:
+        """Names of all coefficients; those of the dispersion begin with ``dispersion-``."""
+        return self._mean_names + [f"dispersion-{name}" for name in self._dispersion_names]
+
+    @property
+    def terms(self) -> dict[str, list[int]]:
+        """Positions of each term's coefficients; a column each where there is no formula."""
+        k = len(self._mean_names)
+        if self._spec is None:
+            return {name: [j] for j, name in enumerate(self.parameter_names)}
+        scale = {
+            f"dispersion-{name}": [k + j for j in columns]
+            for name, columns in self._spec.dispersion.terms.items()
+        }
+        return {**self._spec.mean.terms, **scale}
+
+    def new_row_arrays(self, data: pd.DataFrame, parts: tuple[str, ...]) -> dict[str, Array]:
+        """
+        Return the row arrays that were column names at the fit, read from new data.
+
+        Parameters
+        ----------
+        data : DataFrame
+        parts : tuple of str
+            Parts of the model a prediction reads; see `prediction.PARTS`.
+
+        Returns
+        -------
+        dict
+            ``n_trials`` too where the new data have the formula's left-hand side.
+        """
+        assert self._spec is not None
+        found: dict[str, Array] = {}
+        for name in {name for part in parts for name in prediction.BROUGHT[part]}:
+            column = self._spec.columns.get(name)
+            if column is not None and column in data.columns:
+                found[name] = _arrays.numeric(data[column], column)
+            elif column is not None and name != "n_trials":
+                raise _formula.FormulaError(f"{name}: the new data have no column {column!r}")
+        if self.core.family.takes_trials and "n_trials" not in found:
+            trials = self._spec.trials(data)
+            found |= {} if trials is None else {"n_trials": trials}
+        return found
+
+    def row_kwds(self, cov_kwds: dict[str, Any]) -> dict[str, Any]:
+        """
+        Return arguments of a robust covariance on the rows of the fit.
+
+        Parameters
+        ----------
+        cov_kwds : dict
+            ``groups`` and ``time`` may be the name of a column (or a list of two for groups), or
+            arrays on the rows of the fit or of the data passed in.
+
+        Raises
+        ------
+        ValueError
+            For an unknown column, a wrong length or a missing value.
+        """
+        out = dict(cov_kwds)
+        if out.get("groups") is not None:
+            out["groups"] = self._row_labels(out["groups"], "groups")
+        if out.get("time") is not None:
+            out["time"] = self._row_labels(out["time"], "time")
+        return out
+
+    def _row_labels(self, value: Any, name: str) -> NDArray[Any]:
+        """Return labels of the fitted rows as integer codes, shape (n,) or (n, 2)."""
+        if isinstance(value, list) and value and all(isinstance(v, str) for v in value):
+            return np.column_stack([self._row_labels(v, name) for v in value])
+        if isinstance(value, str):
+            if self._frame is None or value not in self._frame.columns:
+                raise ValueError(f"{name}={value!r} is not a column of the data of a formula fit")
+            labels = self._frame[value].to_numpy()
+        else:
+            labels = np.asarray(value)
+        if labels.ndim == 2 and labels.shape[1] == 2:
+            return np.column_stack([self._row_labels(column, name) for column in labels.T])
+        if labels.ndim != 1 or len(labels) not in (self.core.n, len(self._kept)):
+            raise ValueError(f"{name}: shape {labels.shape}, but there are {self.core.n} rows")
+        labels = labels if len(labels) == self.core.n else labels[self._kept]
+        if pd.isna(labels).any():
+            raise ValueError(f"{name}: missing value in {rows_text(pd.isna(labels))} (counted from 0)")
+        return pd.factorize(labels, sort=True)[0]
+
+    # -- likelihood, as statsmodels calls it ----------------------------------------------------
+
+    def loglikeobs(self, params: Any) -> Array:
+        """
+        Return the log-likelihood of each row.
+
+        Parameters
+        ----------
+        params : array_like, shape (p + q,)
+            Coefficients of the mean, then of the dispersion.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+        """
+        return self.core.loglike_rows(params)
+
+    def loglike(self, params: Any) -> float:
+        """
+        Return the log-likelihood; -inf where it is not defined.
+
+        Parameters
+        ----------
+        params : array_like, shape (p + q,)
+
+        Returns
+        -------
+        float
+        """
+        return self.core.loglike(params)
+
+    def score(self, params: Any) -> Array:
+        """
+        Return the gradient of the log-likelihood.
+
+        Parameters
+        ----------
+        params : array_like, shape (p + q,)
+
+        Returns
+        -------
+        ndarray, shape (p + q,)
+        """
+        return self.core.gradient(self.core.factors(params, 1))
+
+    def score_obs(self, params: Any) -> Array:
+        """
+        Return the gradient of each row.
+
+        Parameters
+        ----------
+        params : array_like, shape (p + q,)
+
+        Returns
+        -------
+        ndarray, shape (n, p + q)
+        """
+        return self.core.score_obs(params)
+
+    def hessian(self, params: Any, observed: bool = True) -> Array:
+        """
+        Return the Hessian of the log-likelihood.
+
+        Parameters
+        ----------
+        params : array_like, shape (p + q,)
+        observed : bool
+            False for its expectation.
+
+        Returns
+        -------
+        ndarray, shape (p + q, p + q)
+        """
+        if not observed:
+            return self.core.expected_hessian(params)
+        return self.core.hessian(self.core.factors(params))
+
+    def information(self, params: Any) -> Array:
+        """
+        Return the expected information.
+
+        Parameters
+        ----------
+        params : array_like, shape (p + q,)
+
+        Returns
+        -------
+        ndarray, shape (p + q, p + q)
+        """
+        return -self.core.expected_hessian(params)
+
+    def score_factor(self, params: Any, endog: Any = None) -> tuple[Array, Array]:
+        """
+        Return the derivatives of each row in the two linear predictors.
+
+        Parameters
+        ----------
+        params : array_like, shape (p + q,)
+        endog : array_like, optional
+            Another response, in the form of the family.
+
+        Returns
+        -------
+        tuple of two ndarrays, shape (n,)
+        """
+        core = self.core if endog is None else self.core.with_response(np.asarray(endog))
+        factors = core.factors(params, 1)
+        assert factors.eta is not None and factors.zeta is not None
+        return factors.eta, factors.zeta
+
+    def score_hessian_factor(
+        self, params: Any, return_hessian: bool = False, observed: bool = True
+    ) -> Any:
+        """
+        Return first and second derivatives of each row in the two linear predictors.
+
+        Parameters
+        ----------
+        params : array_like, shape (p + q,)
+        return_hessian : bool
+            Whether to return the second derivatives too.
+        observed : bool
+            False for their expectation.
+
+        Returns
+        -------
+        tuple
+            (eta, zeta), and (eta eta, eta zeta, zeta zeta) if asked for; each of shape (n,).
+        """
+        factors = self.core.factors(params, 2)
+        first = factors.eta, factors.zeta
+        if not return_hessian:
+            return first
+        if observed:
+            return first, (factors.eta_eta, factors.eta_zeta, factors.zeta_zeta)
+        return first, self.core.expected_factors(params)
+
+    def hessian_factor(self, params: Any, observed: bool = True) -> tuple[Array, Array, Array]:  # type: ignore[override]
+        """
+        Return the second derivatives of each row in the two linear predictors.
+
+        Parameters
+        ----------
+        params : array_like, shape (p + q,)
+        observed : bool
+            False for their expectation.
+
+        Returns
+        -------
+        tuple of three ndarrays, shape (n,)
+            eta eta, eta zeta, zeta zeta.
+        """
+        return self.score_hessian_factor(params, True, observed)[1]
+
+    def _get_exogs(self) -> tuple[Array, Array]:
+        return self.core.X, self.core.Z
+
+    @property
+    def start_params(self) -> Array:
+        """Starting values of all coefficients, from the response alone."""
+        return _fit.starting_values(self.core, self.estimable)
+
+    # -- fit and predict ------------------------------------------------------------------------
+
+    def fit(  # type: ignore[override]
+        self,
+        start_params: Any = None,
+        method: str = _fit.DEFAULT_METHOD,
+        *,
+        reml: bool = False,
+        cov_type: str = "nonrobust",
+        cov_kwds: dict[str, Any] | None = None,
+        use_t: bool | None = None,
+        maxiter: int | None = None,
+        tol: float = 1e-8,
+        disp: bool = False,
+        warn_convergence: bool = True,
+        **kwargs: Any,
+    ) -> Any:
+        """
+        Fit both parts jointly by maximum likelihood.
+
+        Parameters
+        ----------
+        start_params : array_like, shape (p + q,), optional
+            Starting values; none are needed.
+        method : str
+            ``"newton-scoring"``, the default, needs no tuning; or the name of a statsmodels
+            optimiser ("newton", "bfgs", "lbfgs", "nm", "powell", "cg", "ncg", "minimize", ...).
+        reml : bool
+            Not there yet: raises NotImplementedError.
+        cov_type : str
+            ``"nonrobust"`` (observed information), ``"eim"`` (expected information), or one of
+            statsmodels' robust types: "HC0", "HC1", "cluster", "HAC", "hac-panel", "hac-groupsum".
+        cov_kwds : dict, optional
+            Arguments of the robust types; ``groups`` may be the name of a column.
+        use_t : bool, optional
+            Whether tests and intervals use the t distribution; False by default.
+        maxiter : int, optional
+            Largest number of steps: 100, or 10,000 for statsmodels' optimisers.
+        tol : float
+            Tolerance of the scaled gradient sqrt(g' I^-1 g).
+        disp : bool
+            Whether to print how the optimisation ended.
+        warn_convergence : bool
+            Whether a failure to converge warns.
+        **kwargs
+            Options of a statsmodels optimiser.
+
+        Returns
+        -------
+        LocationScaleResultsWrapper
+
+        Raises
+        ------
+        UnboundedLikelihoodError
+            If rows can be fitted exactly and the likelihood has no maximum.
+        ValueError
+            If there are as many coefficients as rows, or an argument is out of range.
+        """
+        if reml:
+            raise NotImplementedError("reml=True is not there yet; fit by maximum likelihood")
+        if kwargs and method == _fit.DEFAULT_METHOD:
+            raise TypeError(f"fit: unknown argument {sorted(kwargs)[0]!r} for method {method!r}")
+        if maxiter is None:
+            maxiter = 100 if method == _fit.DEFAULT_METHOD else 10_000
+        if maxiter < 0 or not tol > 0:
+            raise ValueError("maxiter must not be negative and tol must be positive")
+        if start_params is not None:
+            start_params = _arrays.numeric(start_params, "start_params")
+            if start_params.shape != (len(self.parameter_names),):
+                raise ValueError(
+                    f"start_params: shape {start_params.shape}, but there are "
+                    f"{len(self.parameter_names)} coefficients"
+                )
+        _fit.warn_of_aliases(self.estimable, self.parameter_names)
+        fitted = _fit.fit(
+            self.core,
+            self.parameter_names,
+            self.estimable,
+            start_params,
+            method,
+            maxiter,
+            tol,
+            disp,
+            **kwargs,
+        )
+        notes = _fit.diagnose(self.core, fitted, self.parameter_names, warn_convergence)
+        results = self.results_class(self, fitted, notes, cov_type, cov_kwds, use_t)
+        return self.results_class_wrapper(results)
+
+    def predict(
+        self,
+        params: Any,
+        exog: Any = None,
+        exog_dispersion: Any = None,
+        which: str = "mean",
+        **kwargs: Any,
+    ) -> Array:
+        """
+        Predict from given coefficients.
+
+        Parameters
+        ----------
+        params : array_like, shape (p + q,)
+        exog, exog_dispersion : array_like, optional
+            Designs of new rows; those of the fit by default.
+        which : str
+            See `LocationScaleResults.predict`.
+        **kwargs
+            ``offset``, ``exposure``, ``offset_dispersion``, ``n_trials``, ``var_weights`` of the
+            new rows and ``y_values``.
+
+        Returns
+        -------
+        ndarray, shape (n,) or (n, len(y_values)) for ``which="prob"``
+        """
+        y_values = kwargs.pop("y_values", None)
+        rows = prediction.rows_of(self, which, exog, exog_dispersion, **kwargs)
+        return prediction.predict(self.core, np.asarray(params, dtype=float), rows, which, y_values)
+
+
+def _environment(eval_env: Any) -> patsy.EvalEnvironment:
+    """Return the environment of from_formula's caller."""
+    if isinstance(eval_env, patsy.EvalEnvironment):
+        return eval_env
+    if eval_env == -1:
+        return patsy.EvalEnvironment([{}])
+    return patsy.EvalEnvironment.capture(eval_env, reference=2)
+
+
+def _shift(offset: Array | None, exposure: Array | None) -> Array | None:
+    """Return offset + log(exposure), None if neither is given."""
+    if exposure is None:
+        return offset
+    return np.log(exposure) + (0.0 if offset is None else offset)
+
+
+def _endog_name(endog: Any) -> str:
+    if isinstance(endog, pd.DataFrame):
+        return " + ".join(str(c) for c in endog.columns)
+    name = getattr(endog, "name", None)
+    return "y" if name is None else str(name)

@@ -1,0 +1,233 @@
+"""The models users fit: their documentation, defaults and responses."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from statsmodels.genmod import families as sm_families
+from statsmodels.genmod.families import links
+
+from hetglm import families
+from hetglm._arrays import split_binomial
+from hetglm.families.quasi import QuasiBinomial
+from hetglm.model import LocationScaleModel
+
+Array = NDArray[np.float64]
+
+
+class DoubleGLM(LocationScaleModel):
+    """
+    Double generalized linear model: a GLM for the mean and one for the dispersion.
+
+    Var(y) = phi V(mu) / w, with the mean's predictor linked to mu and the dispersion's to phi. The
+    likelihood is exact for the Gaussian, inverse Gaussian and Gamma families, and the extended
+    quasi-likelihood of Nelder and Pregibon (1987) for the Poisson, binomial, negative binomial and
+    Tweedie ones, which have no distribution with a free dispersion.
+
+    Parameters
+    ----------
+    endog : array_like, shape (n,) or (n, 2)
+        Response; for the binomial family successes and failures, or proportions, or counts with
+        ``n_trials``.
+    exog : array_like, shape (n, p)
+        Design of the mean; no constant is added.
+    exog_dispersion : array_like, shape (n, q), optional
+        Design of the dispersion; a constant by default.
+    family : statsmodels family
+        Instance of one of ``sm.families``, with its link; Gaussian by default.
+    link_dispersion : statsmodels link
+        Link of phi, the logarithm by default.
+    offset, offset_dispersion : array_like, shape (n,), optional
+        Added to the linear predictors.
+    exposure : array_like, shape (n,), optional
+        Its logarithm is added to the mean's linear predictor; log link only.
+    n_trials : array_like, shape (n,), optional
+        Trials of the binomial family; they divide phi.
+    var_weights : array_like, shape (n,), optional
+        Prior weights w, which divide phi.
+    freq_weights : array_like, shape (n,), optional
+        Number of times each row was observed.
+    missing : {"none", "drop", "raise"}
+    hasconst : bool, optional
+        Whether exog has a constant; found out by default.
+
+    References
+    ----------
+    Smyth, G. K. (1989). Generalized linear models with varying dispersion. JRSS B 51, 47-60.
+    Nelder, J. A. and Pregibon, D. (1987). An extended quasi-likelihood function. Biometrika 74,
+    221-232.
+
+    Examples
+    --------
+    >>> import hetglm.api as het
+    >>> import hetglm.formula.api as hmf
+    >>> cats = het.datasets.load_cats()
+    >>> res = hmf.doubleglm("Hwt ~ Bwt | Bwt", cats).fit()
+    >>> print(res.params_dispersion.round(4).to_string())
+    Intercept   -1.0445
+    Bwt          0.6317
+    """
+
+    def __init__(
+        self,
+        endog: Any,
+        exog: Any,
+        exog_dispersion: Any = None,
+        *,
+        family: Any = None,
+        link_dispersion: Any = None,
+        offset: Any = None,
+        exposure: Any = None,
+        offset_dispersion: Any = None,
+        n_trials: Any = None,
+        var_weights: Any = None,
+        freq_weights: Any = None,
+        missing: str = "none",
+        hasconst: bool | None = None,
+    ) -> None:
+        self.family = sm_families.Gaussian() if family is None else family
+        ours = families.of_statsmodels(self.family)
+        super().__init__(
+            endog,
+            exog,
+            exog_dispersion,
+            family=ours,
+            link=self.family.link,
+            link_dispersion=link_dispersion,
+            offset=offset,
+            exposure=exposure,
+            offset_dispersion=offset_dispersion,
+            n_trials=n_trials,
+            var_weights=var_weights,
+            freq_weights=freq_weights,
+            missing=missing,
+            hasconst=hasconst,
+        )
+
+    def _design_keys(self) -> list[str]:
+        return [*super()._design_keys(), "family"]
+
+    def _response(self, arrays: dict[str, Any], name: str) -> tuple[Array, Array | None]:
+        if not isinstance(self._distribution_family, QuasiBinomial):
+            return super()._response(arrays, name)
+        y, trials = split_binomial(arrays["endog"], arrays["n_trials"], name, whole=False)
+        if trials is None:
+            # a bare proportion: its weights are its trials, as in sm.GLM
+            weights = arrays["var_weights"]
+            trials = np.ones(len(y)) if weights is None else weights
+            self._trials_are_weights = True
+        return y, trials
+
+    #: Whether the trials of a bare proportion are its var_weights.
+    _trials_are_weights: bool = False
+
+    def _phi_weights(self, trials: Array | None, var_weights: Array | None) -> Array | None:
+        if trials is None or self._trials_are_weights:
+            return var_weights
+        return trials if var_weights is None else trials * var_weights
+
+
+class BetaBinomial(LocationScaleModel):
+    """
+    Beta-binomial model with linear predictors for the mean and the log overdispersion.
+
+    Successes out of n with success probability from a Beta(a, b) law: mu = a/(a + b), sigma =
+    1/(a + b), Var(y) = n mu (1 - mu) [1 + (n - 1) rho] and rho = sigma/(1 + sigma) the intraclass
+    correlation, so that log(sigma) = logit(rho).
+
+    Parameters
+    ----------
+    endog : array_like, shape (n,) or (n, 2)
+        Successes and failures; or counts of successes, or proportions, with ``n_trials``.
+    exog : array_like, shape (n, p)
+        Design of the mean; no constant is added.
+    exog_dispersion : array_like, shape (n, q), optional
+        Design of log sigma; a constant by default.
+    link : statsmodels link
+        Link of mu, the logit by default.
+    link_dispersion : statsmodels link
+        Link of sigma, the logarithm by default.
+    offset, offset_dispersion : array_like, shape (n,), optional
+        Added to the linear predictors.
+    exposure : array_like, shape (n,), optional
+        Its logarithm is added to the mean's linear predictor; log link only.
+    n_trials : array_like, shape (n,), optional
+        Trials of each row.
+    freq_weights : array_like, shape (n,), optional
+        Number of times each row was observed.
+    var_weights : None
+        Not taken: the trials are what divides the variance here.
+    missing : {"none", "drop", "raise"}
+    hasconst : bool, optional
+        Whether exog has a constant; found out by default.
+
+    References
+    ----------
+    Crowder, M. J. (1978). Beta-binomial Anova for proportions. Applied Statistics 27, 34-37.
+
+    Examples
+    --------
+    >>> import hetglm.api as het
+    >>> import hetglm.formula.api as hmf
+    >>> seeds = het.datasets.load_germination()
+    >>> res = hmf.betabinomial("y + I(n - y) ~ variety * root | root", seeds).fit()
+    >>> print(f"{res.llf:.4f}")
+    -53.6937
+    """
+
+    _row_arrays: ClassVar[tuple[str, ...]] = (
+        "offset",
+        "exposure",
+        "offset_dispersion",
+        "n_trials",
+        "freq_weights",
+    )
+    _refused: ClassVar[dict[str, str]] = {
+        "var_weights": "use n_trials for trials or freq_weights for repeated rows"
+    }
+
+    def __init__(
+        self,
+        endog: Any,
+        exog: Any,
+        exog_dispersion: Any = None,
+        *,
+        link: Any = None,
+        link_dispersion: Any = None,
+        offset: Any = None,
+        exposure: Any = None,
+        offset_dispersion: Any = None,
+        n_trials: Any = None,
+        var_weights: Any = None,
+        freq_weights: Any = None,
+        missing: str = "none",
+        hasconst: bool | None = None,
+    ) -> None:
+        super().__init__(
+            endog,
+            exog,
+            exog_dispersion,
+            family=families.BetaBinomial(),
+            link=links.Logit() if link is None else link,
+            link_dispersion=link_dispersion,
+            offset=offset,
+            exposure=exposure,
+            offset_dispersion=offset_dispersion,
+            n_trials=n_trials,
+            var_weights=var_weights,
+            freq_weights=freq_weights,
+            missing=missing,
+            hasconst=hasconst,
+        )
+
+    def _design_keys(self) -> list[str]:
+        return [*super()._design_keys(), "link"]
+
+    def _response(self, arrays: dict[str, Any], name: str) -> tuple[Array, Array | None]:
+        return split_binomial(arrays["endog"], arrays["n_trials"], name, whole=True)
+
+    def _observed(self) -> Array:
+        assert self.core.trials is not None
+        return self.core.y / self.core.trials

@@ -1,0 +1,413 @@
+"""Predictions of mean, dispersion and variance, with intervals formed on the scale of their link."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import expit
+from statsmodels.base._prediction_inference import PredictionResultsBase
+
+from hetglm import _arrays
+from hetglm._likelihood import Likelihood
+from hetglm._links import invert
+
+Array = NDArray[np.float64]
+
+#: Which parts of the model each prediction reads.
+PARTS = {
+    "mean": ("mean",),
+    "linear": ("mean",),
+    "dispersion": ("dispersion",),
+    "linear-dispersion": ("dispersion",),
+    "icc": ("dispersion",),
+    "var": ("mean", "dispersion", "rows"),
+    "sd": ("mean", "dispersion", "rows"),
+    "prob": ("mean", "dispersion", "rows"),
+}
+#: Row arrays of the fit that each part of a new row must bring too.
+BROUGHT = {
+    "mean": ("offset", "exposure"),
+    "dispersion": ("offset_dispersion",),
+    "rows": ("n_trials", "var_weights"),
+}
+_STEP = 1e-30  # complex step: no subtraction, so any tiny step is exact
+
+
+def check_which(which: str, family: Any) -> None:
+    """Raise a ValueError where a prediction is unknown or the family has none of its kind."""
+    if which not in PARTS:
+        raise ValueError(f"which={which!r}: choose one of {', '.join(map(repr, PARTS))}")
+    if which == "icc" and not family.counts_successes:
+        raise ValueError(f"which='icc': {family.name} has no intraclass correlation")
+    if which == "prob" and family.exact and not family.discrete:
+        raise ValueError(f"which='prob': {family.name} is continuous; use get_distribution().pdf")
+
+
+def rows_of(
+    model: Any, which: str, exog: Any = None, exog_dispersion: Any = None, **given: Any
+) -> Likelihood:
+    """
+    Return the rows a prediction is for: those of the fit, or new ones with all they need.
+
+    Parameters
+    ----------
+    model : LocationScaleModel
+    which : str
+    exog, exog_dispersion : array_like, optional
+        New designs, in the columns of the fit.
+    **given
+        ``offset``, ``exposure``, ``offset_dispersion``, ``n_trials``, ``var_weights``.
+
+    Raises
+    ------
+    ValueError
+        If a new design comes without what the prediction needs beside it: nothing is broadcast or
+        taken from the rows of the fit.
+    """
+    core: Likelihood = model.core
+    check_which(which, core.family)
+    known = {name for names in BROUGHT.values() for name in names}
+    if set(given) - known:
+        raise TypeError(f"predict: unknown argument {sorted(set(given) - known)[0]!r}")
+    given = {name: value for name, value in given.items() if value is not None}
+    if exog is None and exog_dispersion is None:
+        return _fitted_rows(model, given)
+    needs = PARTS[which]
+    n = len(exog if exog is not None else exog_dispersion)
+    X = _new_design(model, exog, n, "exog", core.X, "mean" in needs)
+    if exog_dispersion is None and model._default_exog_dispersion:
+        exog_dispersion = np.ones((n, 1))
+    Z = _new_design(
+        model, exog_dispersion, n, "exog_dispersion", core.Z, "dispersion" in needs
+    )
+    for part in needs:
+        for name in BROUGHT[part]:
+            if getattr(model, name) is not None and name not in given:
+                raise ValueError(
+                    f"{name}: the fit has it, so which={which!r} on new rows needs it too; pass "
+                    f"{name}=..., or fit with {name} as a column name"
+                )
+    arrays = {name: _arrays.row_array(value, n, name) for name, value in given.items()}
+    return _core_at(model, X, Z, arrays, n)
+
+
+def _new_design(
+    model: Any, value: Any, n: int, name: str, fitted: Array, needed: bool
+) -> Array:
+    if value is None:
+        if needed:
+            raise ValueError(f"{name}: this prediction needs it on the new rows; pass {name}=...")
+        return np.full((n, fitted.shape[1]), np.nan)
+    array = _arrays.numeric(value, name)
+    if array.ndim == 1:
+        array = array[:, None] if fitted.shape[1] == 1 else array[None, :]
+    if array.shape != (n, fitted.shape[1]):
+        raise ValueError(
+            f"{name}: shape {array.shape}, but the fit has {fitted.shape[1]} columns and there are "
+            f"{n} new rows"
+        )
+    return array
+
+
+def _core_at(model: Any, X: Array, Z: Array, arrays: dict[str, Any], n: int) -> Likelihood:
+    """Return the likelihood's predictors on new rows; it has no response there."""
+    core: Likelihood = model.core
+    offset, exposure = arrays.get("offset"), arrays.get("exposure")
+    if exposure is not None:
+        offset = np.log(exposure) + (0.0 if offset is None else offset)
+    trials, weights = arrays.get("n_trials"), arrays.get("var_weights")
+    weights = model._phi_weights(trials, weights)
+    return Likelihood(
+        core.family,
+        core.link,
+        core.link_dispersion,
+        np.full(n, np.nan),
+        X,
+        Z,
+        offset,
+        arrays.get("offset_dispersion"),
+        trials,
+        weights,
+        None,
+        rows=(),
+    )
+
+
+def _fitted_rows(model: Any, given: dict[str, Any]) -> Likelihood:
+    core: Likelihood = model.core
+    if core.n == 0:
+        raise ValueError("the data of the fit were removed (remove_data); pass new rows")
+    if not given:
+        return core
+    arrays = {name: getattr(model, name) for names in BROUGHT.values() for name in names}
+    arrays |= {name: _arrays.row_array(value, core.n, name) for name, value in given.items()}
+    return _core_at(model, core.X, core.Z, arrays, core.n)
+
+
+def _trials(rows: Likelihood, which: str) -> None:
+    if rows.family.counts_successes and rows.trials is None:
+        raise ValueError(
+            f"which={which!r} is of the count and needs its trials; pass n_trials=..., or give the new "
+            "data the columns of the formula's left-hand side"
+        )
+
+
+def predict(
+    rows: Likelihood, params: Array, which: str = "mean", y_values: Any = None
+) -> Array:
+    """
+    Return a prediction for each row, NaN where a row misses a value.
+
+    Parameters
+    ----------
+    rows : Likelihood
+        From `rows_of`.
+    params : ndarray, shape (p + q,)
+    which : str
+    y_values : array_like, optional
+        Counts for ``which="prob"``.
+
+    Returns
+    -------
+    ndarray, shape (n,), or (n, len(y_values)) for ``which="prob"``
+    """
+    at = rows.predictors(params)
+    if which in ("var", "sd", "prob"):
+        _trials(rows, which)
+    if which == "prob":
+        counts = _counts(rows, y_values)
+        return np.asarray(distribution(rows, params, column=True).pmf(counts[None, :]))
+    if which in ("var", "sd"):
+        var = rows.family.variance(at.mean.mu, at.mean.nu, rows.row_phi(at.phi), rows.trials)
+        return var if which == "var" else np.sqrt(var)
+    if which == "icc":
+        return at.phi / (1 + at.phi)
+    return {
+        "mean": at.mean.mu,
+        "linear": at.eta,
+        "dispersion": at.phi,
+        "linear-dispersion": at.zeta,
+    }[which]
+
+
+def _counts(rows: Likelihood, y_values: Any) -> Array:
+    if y_values is None:
+        assert rows.trials is not None
+        return np.arange(np.nanmax(rows.trials) + 1)
+    return np.atleast_1d(_arrays.numeric(y_values, "y_values"))
+
+
+def distribution(rows: Likelihood, params: Array, column: bool = False) -> Any:
+    """Return the frozen scipy distribution of each row's response, of shape (n,) or (n, 1)."""
+    at = rows.predictors(params)
+    if rows.family.exact:
+        _trials(rows, "distribution")
+    parts = [at.mean.mu, at.mean.nu, rows.row_phi(at.phi), rows.trials]
+    if column:
+        parts = [None if part is None else part[:, None] for part in parts]
+    return rows.family.distribution(*parts)
+
+
+@dataclass(frozen=True)
+class OnLink:
+    """
+    A prediction on the scale on which its interval is formed.
+
+    Attributes
+    ----------
+    centre, se : ndarray, shape (n,)
+        Prediction and standard error on that scale.
+    inverse : callable
+        Back to the scale of the prediction.
+    slope : ndarray, shape (n,)
+        Derivative of the prediction in its transform, for the delta method.
+    """
+
+    centre: Array
+    se: Array
+    inverse: Callable[[Array], Array]
+    slope: Array
+
+
+def on_link(
+    rows: Likelihood, params: Array, cov: Array, which: str, y_values: Any = None
+) -> OnLink:
+    """Return a prediction on the scale of its link, with its standard error by the delta method."""
+    at = rows.predictors(params)
+    k = rows.k_mean
+    V = np.nan_to_num(cov)
+    if which in ("mean", "linear"):
+        se = np.sqrt(np.einsum("ij,jk,ik->i", rows.X, V[:k, :k], rows.X))
+        if which == "linear":
+            return OnLink(at.eta, se, lambda t: t, np.ones_like(at.eta))
+        return OnLink(at.eta, se, lambda t: invert(rows.link, t).mu, at.mean.d1)
+    if which in ("dispersion", "linear-dispersion", "icc"):
+        se = np.sqrt(np.einsum("ij,jk,ik->i", rows.Z, V[k:, k:], rows.Z))
+        if which == "linear-dispersion":
+            return OnLink(at.zeta, se, lambda t: t, np.ones_like(at.zeta))
+        if which == "dispersion":
+            return OnLink(at.zeta, se, lambda t: invert(rows.link_dispersion, t).mu, at.d_phi)
+        icc = at.phi / (1 + at.phi)
+        return OnLink(np.log(at.phi), se * at.d_phi / at.phi, expit, icc * (1 - icc))
+    if which == "prob":
+        return _probability(rows, params, V, y_values)
+    d_mu, d_phi, var = _variance_slopes(rows, params)
+    jacobian = _jacobian(rows, d_mu * at.mean.d1 / var, d_phi * at.d_phi / var)
+    se = np.sqrt(np.einsum("ij,jk,ik->i", jacobian, V, jacobian))
+    if which == "var":
+        return OnLink(np.log(var), se, np.exp, var)
+    return OnLink(0.5 * np.log(var), 0.5 * se, np.exp, np.sqrt(var))
+
+
+def _jacobian(rows: Likelihood, by_eta: Array, by_zeta: Array) -> Array:
+    return np.column_stack([rows.X * by_eta[:, None], rows.Z * by_zeta[:, None]])
+
+
+def _variance_slopes(rows: Likelihood, params: Array) -> tuple[Array, Array, Array]:
+    """Return d var/d mu, d var/d phi (phi before its weight) and var, by complex step."""
+    _trials(rows, "var")
+    at = rows.predictors(params)
+    phi = rows.row_phi(at.phi)
+    variance: Any = rows.family.variance
+    h = 1j * _STEP
+    d_mu = variance(at.mean.mu + h, at.mean.nu - h, phi, rows.trials).imag / _STEP
+    d_phi = variance(at.mean.mu, at.mean.nu, phi + h, rows.trials).imag / _STEP
+    weight = 1.0 if rows.weights is None else rows.weights
+    return d_mu, d_phi / weight, variance(at.mean.mu, at.mean.nu, phi, rows.trials)
+
+
+def _probability(rows: Likelihood, params: Array, V: Array, y_values: Any) -> OnLink:
+    counts = _counts(rows, y_values)
+    if len(counts) != 1:
+        raise ValueError("which='prob': give one y_values at a time for an interval")
+    p = predict(rows, params, "prob", counts)[:, 0]
+    core = rows.with_response(np.full(rows.n, counts[0]))
+    factors = core.factors(params, 1)
+    assert factors.eta is not None and factors.zeta is not None
+    jacobian = _jacobian(rows, factors.eta, factors.zeta) / (1 - p)[:, None]
+    se = np.sqrt(np.einsum("ij,jk,ik->i", jacobian, V, jacobian))
+    return OnLink(np.log(p) - np.log1p(-p), se, expit, p * (1 - p))
+
+
+class LocationScalePrediction(PredictionResultsBase):
+    """
+    Predictions with standard errors and intervals.
+
+    Attributes
+    ----------
+    predicted, se : ndarray, shape (n,)
+        On the scale asked for; se by the delta method.
+    which : str
+    """
+
+    def __init__(
+        self,
+        predicted: Array,
+        link: OnLink,
+        which: str,
+        ci_method: str,
+        df: float | None,
+        row_labels: Any,
+        observation: Any = None,
+    ) -> None:
+        if ci_method not in ("endpoint", "delta"):
+            raise ValueError(f"ci_method={ci_method!r}: choose 'endpoint' or 'delta'")
+        self.which, self.ci_method = which, ci_method
+        self._link, self._observation = link, observation
+        super().__init__(
+            predicted,
+            (link.slope * link.se) ** 2,
+            df=df,
+            dist="norm" if df is None else "t",
+            row_labels=row_labels,
+        )
+
+    def conf_int(self, *, alpha: float = 0.05, method: str | None = None, obs: bool = False) -> Array:
+        """
+        Return the interval of each row.
+
+        Parameters
+        ----------
+        alpha : float
+            One minus the coverage.
+        method : {"endpoint", "delta"}, optional
+            Formed on the link scale and mapped back, or symmetric; as chosen in get_prediction.
+        obs : bool
+            Return the interval of a new observation instead: the quantiles of the fitted
+            distribution, which leave the estimation error out.
+
+        Returns
+        -------
+        ndarray, shape (n, 2)
+        """
+        if not 0 < alpha < 1:
+            raise ValueError(f"alpha={alpha}: must lie between 0 and 1")
+        if obs:
+            if self._observation is None:
+                raise ValueError(
+                    "no prediction interval: it needs which='mean', a family with a distribution and, "
+                    "for counts, n_trials"
+                )
+            ends = [self._observation.ppf(q) for q in (alpha / 2, 1 - alpha / 2)]
+            return np.column_stack(ends)
+        q = self.dist.isf(alpha / 2, *self.dist_args)
+        if (method or self.ci_method) == "delta":
+            return np.column_stack([self.predicted - q * self.se, self.predicted + q * self.se])
+        link = self._link
+        ends = [link.inverse(link.centre - q * link.se), link.inverse(link.centre + q * link.se)]
+        return np.sort(np.column_stack(ends), axis=1)
+
+    def summary_frame(self, alpha: float = 0.05) -> pd.DataFrame:
+        """
+        Return predictions, standard errors and intervals as a table.
+
+        Parameters
+        ----------
+        alpha : float
+            One minus the coverage.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``predicted se ci_lower ci_upper``, and ``obs_ci_lower obs_ci_upper`` for the
+            mean of a family with a distribution.
+        """
+        ci = self.conf_int(alpha=alpha)
+        table = {
+            "predicted": self.predicted,
+            "se": self.se,
+            "ci_lower": ci[:, 0],
+            "ci_upper": ci[:, 1],
+        }
+        if self._observation is not None:
+            obs = self.conf_int(alpha=alpha, obs=True)
+            table |= {"obs_ci_lower": obs[:, 0], "obs_ci_upper": obs[:, 1]}
+        return pd.DataFrame(table, index=self.row_labels)
+
+
+def get_prediction(
+    rows: Likelihood,
+    params: Array,
+    cov: Array,
+    which: str,
+    y_values: Any,
+    ci_method: str,
+    df: float | None,
+    row_labels: Any,
+) -> LocationScalePrediction:
+    """Return predictions of ``rows`` with what their intervals need; see the results' method."""
+    predicted = predict(rows, params, which, y_values)
+    predicted = predicted[:, 0] if predicted.ndim == 2 else predicted
+    counted = rows.family.counts_successes and rows.trials is None
+    observation = None
+    if which == "mean" and rows.family.exact and not counted and not np.isnan(rows.Z).all():
+        observation = distribution(rows, params)
+    link = on_link(rows, params, cov, which, y_values)
+    return LocationScalePrediction(predicted, link, which, ci_method, df, row_labels, observation)
+
+

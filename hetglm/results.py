@@ -1,0 +1,644 @@
+"""Results of a fit: thin, the work is done by the functions it hands to."""
+
+from __future__ import annotations
+
+import copy
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+from statsmodels.base import wrapper as wrap
+from statsmodels.base._parameter_inference import score_test
+from statsmodels.base.model import (
+    GenericLikelihoodModelResults,
+    LikelihoodModelResults,
+    LikelihoodResultsWrapper,
+    _LLRMixin,
+)
+from statsmodels.iolib.summary2 import Summary as Summary2
+from statsmodels.stats.contrast import WaldTestResults
+
+from hetglm import _formula, anova, bootstrap, prediction, summary
+from hetglm._covariance import covariance
+from hetglm._fit import Fit
+from hetglm._text import listed
+
+Array = NDArray[np.float64]
+
+
+class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
+    """
+    Results of a location-scale fit.
+
+    Attributes
+    ----------
+    params, bse, tvalues, pvalues : ndarray, shape (p + q,)
+        Coefficients of the mean, then of the dispersion, on the scale of their links; NaN where a
+        column is aliased.
+    llf : float
+        Log-likelihood; the extended quasi-likelihood for families without a distribution.
+    nobs : float
+        Number of observations, sum(freq_weights).
+    df_model, df_resid : float
+        rank(X) less the constant, and nobs less the number k of estimated coefficients.
+    converged : bool
+    notes : list of str
+        What is to be said of the fit.
+    cov_type : str
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        fit: Fit,
+        notes: list[str],
+        cov_type: str = "nonrobust",
+        cov_kwds: dict[str, Any] | None = None,
+        use_t: bool | None = None,
+    ) -> None:
+        kwds = model.row_kwds(cov_kwds or {})
+        cov = covariance(model.core, fit, cov_type, kwds, bool(use_t), model.df_resid)
+        LikelihoodModelResults.__init__(self, model, fit.params, cov.matrix, use_t=use_t)
+        self._cache: dict[str, Any] = {}
+        self._fit, self.notes = fit, list(notes)
+        self.nobs, self.df_model, self.df_resid = model.nobs, model.df_model, model.df_resid
+        self.cov_params_default = cov.matrix
+        self.cov_type, self.cov_kwds = cov.cov_type, cov.kwds
+        if cov.df_inference is not None:
+            self.df_resid_inference = cov.df_inference
+        if np.isnan(np.diag(cov.matrix)[fit.estimated]).any():
+            self.notes.append(
+                "the information matrix is singular: there are no standard errors; some direction of "
+                "the coefficients is not determined by the data"
+            )
+        self.mle_retvals = fit.retvals
+        self.mle_settings = {"optimizer": fit.method}
+        self.converged, self.iterations, self.method = fit.converged, fit.iterations, fit.method
+        self._null_llf: dict[tuple[str, str], float] = {}
+
+    # -- numbers ------------------------------------------------------------------------------
+
+    @property
+    def endog(self) -> Array:
+        """Response on the scale of the mean, shape (n,)."""
+        return self.model.endog
+
+    @property
+    def exog(self) -> Array:
+        """Design of the mean, shape (n, p)."""
+        return self.model.exog
+
+    @property
+    def exog_dispersion(self) -> Array:
+        """Design of the dispersion, shape (n, q)."""
+        return self.model.exog_dispersion
+
+    @cached_property
+    def llf(self) -> float:
+        """Log-likelihood at the maximum."""
+        return self._fit.llf
+
+    @property
+    def params_mean(self) -> pd.Series:
+        """Coefficients of the mean, labelled by its columns."""
+        k = len(self.model._mean_names)
+        return pd.Series(np.asarray(self.params)[:k], index=self.model._mean_names)
+
+    @property
+    def params_dispersion(self) -> pd.Series:
+        """Coefficients of the dispersion, labelled by its columns without the prefix."""
+        k = len(self.model._mean_names)
+        return pd.Series(np.asarray(self.params)[k:], index=self.model._dispersion_names)
+
+    @cached_property
+    def fittedvalues(self) -> Array:
+        """Fitted mean, shape (n,)."""
+        return prediction.predict(self.model.core, self.params, "mean")
+
+    @cached_property
+    def fitted_dispersion(self) -> Array:
+        """Fitted dispersion phi (sigma, alpha), before the weights, shape (n,)."""
+        return prediction.predict(self.model.core, self.params, "dispersion")
+
+    @cached_property
+    def resid(self) -> Array:
+        """Response less fitted mean, shape (n,)."""
+        return self.model.endog - self.fittedvalues
+
+    @cached_property
+    def resid_pearson(self) -> Array:
+        """Residuals in units of the fitted standard deviation, shape (n,)."""
+        core = self.model.core
+        scale = core.trials if core.family.counts_successes else 1.0
+        return self.resid * scale / prediction.predict(core, self.params, "sd")
+
+    @cached_property
+    def llnull(self) -> float:
+        """Log-likelihood with both parts constant (and any offsets)."""
+        self.df_resid_null = self.nobs - 2
+        return anova.null_fit(self.model, "constant", "constant").llf
+
+    def remove_data(self) -> None:
+        """
+        Remove every array of the length of the data; predictions on new rows go on working.
+
+        Call ``summary()`` before, if it is wanted: what was computed once is kept.
+        """
+        for name in ("fittedvalues", "fitted_dispersion", "resid", "resid_pearson"):
+            self.__dict__.pop(name, None)
+        super().remove_data()
+        self.model.core = self.model.core.without_rows()
+
+    # -- covariance and tests: aliased coefficients stay out --------------------------------------
+
+    def cov_params(
+        self,
+        r_matrix: Any = None,
+        column: Any = None,
+        scale: Any = None,
+        cov_p: Any = None,
+        other: Any = None,
+    ) -> Array:
+        """
+        Return the covariance of the coefficients, or of linear combinations of them.
+
+        Parameters
+        ----------
+        r_matrix, column, scale, cov_p, other
+            As in statsmodels.
+
+        Returns
+        -------
+        ndarray
+            NaN in the rows and columns of aliased coefficients; combinations that give them no
+            weight are not touched by that.
+        """
+        if r_matrix is None:
+            return super().cov_params(None, column, scale, cov_p, other)
+        self._refuse_aliased(r_matrix)
+        cov_p = self.cov_params_default if cov_p is None else cov_p
+        return super().cov_params(r_matrix, column, scale, self._zeroed(cov_p), other)
+
+    def t_test(self, r_matrix: Any, cov_p: Any = None, use_t: bool | None = None) -> Any:
+        """
+        Test each linear hypothesis about the coefficients of either part.
+
+        Parameters
+        ----------
+        r_matrix : array_like, str or tuple
+            As in statsmodels: ``"group[T.b] = 0, dispersion-group[T.b] = 0"`` may name terms of both
+            parts.
+        cov_p : array_like, optional
+        use_t : bool, optional
+
+        Returns
+        -------
+        ContrastResults
+
+        Raises
+        ------
+        ValueError
+            If the hypothesis names an aliased coefficient or an unknown one.
+        """
+        r_matrix = self._restrictions(r_matrix)
+        return super(LocationScaleResults, self._without_nan()).t_test(r_matrix, cov_p, use_t)
+
+    def wald_test(self, r_matrix: Any, *args: Any, **kwargs: Any) -> Any:
+        """
+        Test linear hypotheses about the coefficients of either part jointly.
+
+        Parameters
+        ----------
+        r_matrix : array_like, str or tuple
+            As in `t_test`.
+        *args, **kwargs
+            As in statsmodels.
+
+        Returns
+        -------
+        ContrastResults
+        """
+        r_matrix = self._restrictions(r_matrix)
+        kwargs.setdefault("scalar", True)
+        return super(LocationScaleResults, self._without_nan()).wald_test(r_matrix, *args, **kwargs)
+
+    def wald_test_terms(
+        self,
+        skip_single: bool = False,
+        extra_constraints: Any = None,
+        combine_terms: Any = None,
+        scalar: bool = True,
+    ) -> WaldTestResults:
+        """
+        Test each term of both parts.
+
+        Parameters
+        ----------
+        skip_single : bool
+            Whether to leave out terms of one column.
+        extra_constraints : list of (name, array), optional
+            Further restrictions.
+        combine_terms : list of str, optional
+            Terms whose names contain one of these strings are tested together.
+        scalar : bool
+            Whether statistics are floats.
+
+        Returns
+        -------
+        WaldTestResults
+            With one row for each term; those of the dispersion begin with ``dispersion-``.
+        """
+        identity = np.eye(len(self.params))
+        terms = {
+            name: [j for j in columns if self._fit.estimated[j]]
+            for name, columns in self.model.terms.items()
+        }
+        rows = [(n, identity[c]) for n, c in terms.items() if c and not (skip_single and len(c) == 1)]
+        for part in combine_terms or []:
+            columns = [j for name, c in terms.items() if part in name for j in c]
+            rows.append((part, identity[columns]))
+        rows += list(extra_constraints or [])
+        tests = [(name, self.wald_test(matrix, scalar=scalar)) for name, matrix in rows]
+        table = pd.DataFrame(
+            {
+                "statistic": [t.statistic for _, t in tests],
+                "pvalue": [t.pvalue for _, t in tests],
+                "df_constraint": [int(t.df_num if self.use_t else t.df_denom) for _, t in tests],
+            },
+            index=[name for name, _ in tests],
+        )
+        if self.use_t:
+            table["df_denom"] = [t.df_denom for _, t in tests]
+        return WaldTestResults(None, "F" if self.use_t else "chi2", None, table=table)
+
+    def _restrictions(self, r_matrix: Any) -> Any:
+        """Return restrictions as an array, with column names read from strings."""
+        if isinstance(r_matrix, str):
+            r_matrix = _formula.linear_constraint(r_matrix, self.model.parameter_names)
+        coefs = r_matrix[0] if isinstance(r_matrix, tuple) else r_matrix
+        self._refuse_aliased(coefs)
+        return r_matrix
+
+    def _refuse_aliased(self, r_matrix: Any) -> None:
+        used = np.any(np.atleast_2d(np.asarray(r_matrix, dtype=float)) != 0, axis=0)
+        if used.shape != self._fit.estimated.shape:
+            raise ValueError(
+                f"r_matrix: {used.size} columns, but there are {len(self.params)} coefficients"
+            )
+        bad = used & ~self._fit.estimated
+        if bad.any():
+            names = [n for n, b in zip(self.model.parameter_names, bad, strict=True) if b]
+            raise ValueError(f"{listed(names)}: aliased, so there is nothing to test; see the summary")
+
+    def _zeroed(self, cov: Any) -> Array:
+        """Return a covariance with zeros for aliased coefficients."""
+        out = np.array(cov, dtype=float)
+        out[~self._fit.estimated] = 0.0
+        out[:, ~self._fit.estimated] = 0.0
+        return out
+
+    def _without_nan(self) -> LocationScaleResults:
+        """Return a view on the results in which aliased coefficients are zero."""
+        view = copy.copy(self)
+        view.params = np.where(self._fit.estimated, self.params, 0.0)
+        view.cov_params_default = self._zeroed(self.cov_params_default)
+        return view
+
+    def score_test(self, exog_extra: Any = None, **kwargs: Any) -> Any:
+        """
+        Test whether further columns belong to either part, without fitting them.
+
+        Parameters
+        ----------
+        exog_extra : array_like or tuple of two
+            Columns for the mean, or (for the mean, for the dispersion), None for neither.
+        **kwargs
+            As in statsmodels' score test; ``cov_type`` "nonrobust" or "HC0".
+
+        Returns
+        -------
+        tuple or ScoreTestResult
+            Statistic, p-value (and degrees of freedom), as the installed statsmodels has it.
+        """
+        extra = exog_extra if isinstance(exog_extra, tuple) else (exog_extra, None)
+        return score_test(self, exog_extra=extra, **kwargs)
+
+    # -- predictions --------------------------------------------------------------------------
+
+    def _new_rows(
+        self, which: str, exog: Any, exog_dispersion: Any, transform: bool, given: dict[str, Any]
+    ) -> tuple[Any, Any]:
+        """Return the rows of a prediction and their labels."""
+        model = self.model
+        if exog is None and exog_dispersion is None:
+            rows = prediction.rows_of(model, which, **given)
+            return rows, model.data.row_labels
+        labels = getattr(exog if exog is not None else exog_dispersion, "index", None)
+        if transform and model._spec is not None and exog_dispersion is None:
+            data = _as_rows(exog)
+            labels = data.index
+            prediction.check_which(which, model.core.family)
+            parts = prediction.PARTS[which]
+            exog = model._spec.mean.build(data) if "mean" in parts else None
+            exog_dispersion = (
+                model._spec.dispersion.build(data)
+                if {"dispersion", "rows"} & {*parts} or which == "mean"
+                else None
+            )
+            if exog is None:
+                exog = np.full((len(data), model.core.k_mean), np.nan)
+            given = {**model.new_row_arrays(data, parts), **given}
+        return prediction.rows_of(model, which, exog, exog_dispersion, **given), labels
+
+    def predict(
+        self,
+        exog: Any = None,
+        exog_dispersion: Any = None,
+        which: str = "mean",
+        *,
+        transform: bool = True,
+        y_values: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """
+        Predict for the rows of the fit or for new ones.
+
+        Parameters
+        ----------
+        exog : array_like or DataFrame, optional
+            New rows; after a formula fit, one DataFrame of the variables serves both parts.
+        exog_dispersion : array_like, optional
+            Design of the dispersion on the new rows, where no formula makes it.
+        which : str
+            - "mean": mu; for binomial-type models the success probability
+            - "linear", "linear-dispersion": the linear predictors
+            - "dispersion": phi (sigma, alpha)
+            - "var", "sd": of the response; of the count for the beta-binomial
+            - "prob": P(Y = y_values), count families only, shape (n, len(y_values))
+            - "icc": intraclass correlation, beta-binomial only
+        transform : bool
+            Whether ``exog`` goes through the formula.
+        y_values : array_like, optional
+            Counts for ``which="prob"``; 0, ..., max(n_trials) by default.
+        **kwargs
+            ``offset``, ``exposure``, ``offset_dispersion``, ``n_trials``, ``var_weights`` of the new
+            rows, shape (n,); needed if the fit has them as arrays, read from the data if it has
+            them as column names.
+
+        Returns
+        -------
+        ndarray, Series or DataFrame
+            As the rows came in; NaN where a new row misses a value.
+        """
+        rows, labels = self._new_rows(which, exog, exog_dispersion, transform, kwargs)
+        values = prediction.predict(rows, np.asarray(self.params), which, y_values)
+        if labels is None:
+            return values
+        if values.ndim == 1:
+            return pd.Series(values, index=labels)
+        columns = None if y_values is None else np.atleast_1d(y_values)
+        return pd.DataFrame(values, index=labels, columns=columns)
+
+    def get_prediction(
+        self,
+        exog: Any = None,
+        exog_dispersion: Any = None,
+        which: str = "mean",
+        *,
+        transform: bool = True,
+        row_labels: Any = None,
+        ci_method: str = "endpoint",
+        y_values: Any = None,
+        **kwargs: Any,
+    ) -> prediction.LocationScalePrediction:
+        """
+        Predict with standard errors and intervals.
+
+        Parameters
+        ----------
+        exog, exog_dispersion, which, transform, y_values, **kwargs
+            As in `predict`.
+        row_labels : array_like, optional
+            Labels of the rows of the table.
+        ci_method : {"endpoint", "delta"}
+            Interval formed on the link scale (logarithm for dispersion, var and sd; logit for icc
+            and prob) and mapped back, or the symmetric one.
+
+        Returns
+        -------
+        LocationScalePrediction
+            With ``summary_frame(alpha)`` and ``conf_int(alpha=...)``.
+        """
+        rows, labels = self._new_rows(which, exog, exog_dispersion, transform, kwargs)
+        df = getattr(self, "df_resid_inference", self.df_resid) if self.use_t else None
+        return prediction.get_prediction(
+            rows,
+            np.asarray(self.params),
+            self.cov_params(),
+            which,
+            y_values,
+            ci_method,
+            df,
+            labels if row_labels is None else row_labels,
+        )
+
+    def get_distribution(
+        self, exog: Any = None, exog_dispersion: Any = None, *, transform: bool = True, **kwargs: Any
+    ) -> Any:
+        """
+        Return the fitted distribution of the response, of the count for the beta-binomial.
+
+        Parameters
+        ----------
+        exog, exog_dispersion, transform, **kwargs
+            As in `predict`.
+
+        Returns
+        -------
+        scipy frozen distribution
+            Over the rows, shape (n,).
+
+        Raises
+        ------
+        NotImplementedError
+            For extended quasi-likelihood families, which have none.
+        """
+        rows, _ = self._new_rows("var", exog, exog_dispersion, transform, kwargs)
+        return prediction.distribution(rows, np.asarray(self.params))
+
+    def simulate(self, nsim: int = 1, rng: Any = None) -> Array:
+        """
+        Draw responses from the fitted model on the rows of the fit.
+
+        Parameters
+        ----------
+        nsim : int
+            Number of data sets.
+        rng : None, int or numpy.random.Generator
+            Source of randomness; the global generator is not touched.
+
+        Returns
+        -------
+        ndarray, shape (nsim, n)
+            Counts of successes for the beta-binomial.
+
+        Raises
+        ------
+        NotImplementedError
+            For extended quasi-likelihood families, which have no distribution.
+        """
+        return bootstrap.simulate(self.model.core, np.asarray(self.params), nsim, rng)
+
+    # -- inference ------------------------------------------------------------------------------
+
+    def bootstrap(self, nrep: int = 100, kind: str = "pairs", *, rng: Any = None, **kwargs: Any) -> Any:
+        """
+        Refit to resampled data.
+
+        Parameters
+        ----------
+        nrep : int
+            Number of replicates.
+        kind : {"pairs", "parametric", "cluster"}
+            Rows drawn with replacement; responses drawn from the fitted model; or whole groups
+            drawn with replacement.
+        rng : None, int or numpy.random.Generator
+            Source of randomness.
+        **kwargs
+            ``groups`` (for "cluster": array_like of shape (n,), or the name of a column) and
+            ``progress`` (whether to show a progress bar).
+
+        Returns
+        -------
+        BootstrapResult
+            Unpacks as ``mean, std, params``, as statsmodels' does; counts the failed refits.
+        """
+        groups = kwargs.pop("groups", None)
+        if groups is not None:
+            groups = self.model.row_kwds({"groups": groups})["groups"]
+        return bootstrap.bootstrap(self.model, self._fit, nrep, kind, rng, groups, **kwargs)
+
+    def compare_constant_dispersion(self) -> anova.ConstantDispersionTest:
+        """
+        Compare with the model of the same mean and a constant dispersion by a likelihood ratio.
+
+        Returns
+        -------
+        ConstantDispersionTest
+            ``statistic``, ``pvalue``, ``df`` = rank(Z) - 1, ``llf``, ``llf_constant``.
+
+        Raises
+        ------
+        NotNestedError
+            If the constant is not in the column space of the dispersion's design; AIC and BIC of
+            both models are in the message.
+        """
+        return anova.compare_constant(self)
+
+    # -- reports --------------------------------------------------------------------------------
+
+    def summary(
+        self,
+        yname: str | None = None,
+        xname: list[str] | None = None,
+        title: str | None = None,
+        alpha: float = 0.05,
+    ) -> Any:
+        """
+        Summarise the fit.
+
+        Parameters
+        ----------
+        yname : str, optional
+            Name of the response.
+        xname : list of str, optional
+            Names of all coefficients.
+        title : str, optional
+        alpha : float
+            One minus the coverage of the intervals.
+
+        Returns
+        -------
+        statsmodels.iolib.summary.Summary
+        """
+        return summary.summary(self, yname, xname, title, alpha)
+
+    def summary2(
+        self,
+        yname: str | None = None,
+        xname: list[str] | None = None,
+        title: str | None = None,
+        alpha: float = 0.05,
+        float_format: str = "%.4f",
+    ) -> Summary2:
+        """
+        Summarise the fit in statsmodels' second format.
+
+        Parameters
+        ----------
+        yname, xname, title, alpha
+            As in `summary`.
+        float_format : str
+            Format of numbers.
+
+        Returns
+        -------
+        statsmodels.iolib.summary2.Summary
+        """
+        return summary.summary2(self, yname, xname, title, alpha, float_format)
+
+    def conf_int(self, alpha: float = 0.05) -> Array:
+        """
+        Return Wald intervals of the coefficients.
+
+        Parameters
+        ----------
+        alpha : float
+            One minus the coverage.
+
+        Returns
+        -------
+        ndarray, shape (p + q, 2)
+        """
+        if not 0 < alpha < 1:
+            raise ValueError(f"alpha={alpha}: must lie between 0 and 1")
+        dist = stats.norm
+        if self.use_t:
+            dist = stats.t(getattr(self, "df_resid_inference", self.df_resid))
+        half = dist.isf(alpha / 2) * self.bse
+        return np.column_stack([self.params - half, self.params + half])
+
+
+class LocationScaleResultsWrapper(LikelihoodResultsWrapper):
+    """Results with pandas labels where the data had them."""
+
+    _attrs = {  # noqa: RUF012 - the form statsmodels' wrappers have
+        **LikelihoodResultsWrapper._attrs,
+        "fitted_dispersion": "rows",
+        "resid_pearson": "rows",
+    }
+    _wrap_attrs = _attrs
+    _methods = {"cov_params": "cov", "conf_int": "columns"}  # noqa: RUF012
+    _wrap_methods = _methods
+
+
+wrap.populate_wrapper(LocationScaleResultsWrapper, LocationScaleResults)
+
+
+def _as_rows(data: Any) -> pd.DataFrame:
+    """Return new data as a DataFrame; a Series is one row."""
+    if isinstance(data, pd.DataFrame):
+        return data
+    if isinstance(data, pd.Series):
+        return data.to_frame().T.infer_objects()
+    if hasattr(data, "to_pandas"):
+        return data.to_pandas()
+    try:
+        return pd.DataFrame(data)
+    except ValueError as exc:
+        raise ValueError(
+            f"exog: after a formula fit give a DataFrame of its variables ({exc}), or transform=False"
+        ) from exc

@@ -1,0 +1,165 @@
+"""Summary tables of a fit in statsmodels' two formats."""
+
+from __future__ import annotations
+
+from textwrap import wrap
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from statsmodels.iolib.summary import Summary, fmt_params, summary_params
+from statsmodels.iolib.summary2 import Summary as Summary2
+from statsmodels.iolib.table import SimpleTable
+
+from hetglm import anova, prediction
+from hetglm.exceptions import NotNestedError
+
+#: Width of a summary's text: a terminal of 80 columns.
+WIDTH = 78
+QUARTILES = (0, 0.25, 0.5, 0.75, 1)
+
+
+def summary(
+    res: Any, yname: str | None, xname: list[str] | None, title: str | None, alpha: float
+) -> Summary:
+    """Return the summary of a fit; see the results' method."""
+    model = res.model
+    names = list(xname) if xname is not None else model.parameter_names
+    if len(names) != len(res.params):
+        raise ValueError(f"xname: {len(names)} names for {len(res.params)} coefficients")
+    out = Summary()
+    left, right = _top(res)
+    out.add_table_2cols(
+        res,
+        gleft=left,
+        gright=right,
+        yname=yname or model.endog_names,
+        title=title or f"{type(model).__name__} Regression Results",
+    )
+    k = len(model._mean_names)
+    mean_title = f"Mean: {_link_text(model.core.link, 'mu')}"
+    phi = model.core.family.symbol
+    scale_title = f"Dispersion: {_link_text(model.core.link_dispersion, phi)}"
+    out.tables.append(_block(res, slice(0, k), names[:k], mean_title, alpha))
+    scale_names = [n.removeprefix("dispersion-") for n in names[k:]]
+    out.tables.append(_block(res, slice(k, None), scale_names, scale_title, alpha))
+    out.tables.append(_quartiles(res))
+    out.add_extra_txt(_notes(res))
+    return out
+
+
+def _top(res: Any) -> tuple[list[Any], list[Any]]:
+    """Return the two columns of the top table."""
+    family = res.model.core.family
+    exact = family.exact
+    kind = "" if exact else " (EQL)"
+    variance = family.variance_formula.split(", ")[0]
+    left = [
+        ("Dep. Variable:", None),
+        ("Model:", [type(res.model).__name__]),
+        ("Family:", [family.name]),
+        ("Variance:", [variance]),
+        ("Method:", ["ML" if exact else "Ext. quasi-lik. (EQL)"]),
+        ("Date:", None),
+        ("Time:", None),
+        ("Covariance Type:", [res.cov_type]),
+    ]
+    right = [
+        ("No. Observations:", [f"{res.nobs:.10g}"]),
+        ("Df Residuals:", [f"{res.df_resid:.10g}"]),
+        ("Df Model:", [f"{res.df_model:.10g}"]),
+        ("Log-Likelihood:" if exact else "Log-EQL:", [f"{res.llf:.5f}"]),
+        (f"AIC{kind}:", [f"{res.aic:.4f}"]),
+        (f"BIC{kind}:", [f"{res.bic:.4f}"]),
+        ("No. Iterations:", [str(res.iterations)]),
+        ("Converged:", ["yes" if res.converged else "NO"]),
+    ]
+    return left, right
+
+
+def _link_text(link: Any, symbol: str) -> str:
+    name = type(link).__name__
+    plain = {"Log": "log", "Logit": "logit", "Identity": "", "InversePower": "inverse"}
+    text = plain.get(name, name.lower())
+    return f"{text}({symbol})" if text else symbol
+
+
+def _block(res: Any, part: slice, names: list[str], title: str, alpha: float) -> SimpleTable:
+    """Return the table of one part's coefficients."""
+    columns = (res.params, res.bse, res.tvalues, res.pvalues, res.conf_int(alpha))
+    rows = tuple(np.asarray(column)[part] for column in columns)
+    table = summary_params((res, *rows), xname=names, alpha=alpha, use_t=res.use_t)
+    table.title = title
+    return table
+
+
+def _quartiles(res: Any) -> SimpleTable:
+    """Return quartiles of the standardised residuals and of the fitted standard deviations."""
+    core = res.model.core
+    sd = prediction.predict(core, np.asarray(res.params), "sd")
+    rows = [
+        ("Standardised residuals", np.asarray(res.resid_pearson)),
+        ("Fitted sd of the count" if core.family.counts_successes else "Fitted sd", sd),
+    ]
+    data = [[f"{q:.4f}" for q in np.quantile(values, QUARTILES)] for _, values in rows]
+    header = ["min", "1Q", "median", "3Q", "max"]
+    return SimpleTable(data, header, [name for name, _ in rows], txt_fmt=fmt_params)
+
+
+def _notes(res: Any) -> list[str]:
+    """Return the lines under the tables."""
+    family = res.model.core.family
+    try:
+        notes = [str(anova.compare_constant(res))]
+    except (NotNestedError, ValueError) as exc:
+        notes = [f"Against constant dispersion: {exc}"]
+    if ", " in family.variance_formula:
+        notes.append("Variance: " + family.variance_formula.split(", ", 1)[1] + ".")
+    notes.append(res.cov_kwds.get("description", ""))
+    if not family.exact:
+        notes.append(
+            f"The {family.name} family with a free dispersion is no distribution: the criterion is the "
+            "extended quasi-likelihood (EQL), and so are AIC, BIC and every ratio."
+        )
+    notes += [f"Note: {note}" for note in res.notes]
+    return [line for note in notes if note for line in wrap(" ".join(note.split()), WIDTH)]
+
+
+def summary2(
+    res: Any,
+    yname: str | None,
+    xname: list[str] | None,
+    title: str | None,
+    alpha: float,
+    float_format: str,
+) -> Summary2:
+    """Return the summary in statsmodels' second format; see the results' method."""
+    model = res.model
+    names = list(xname) if xname is not None else model.parameter_names
+    left, right = _top(res)
+    pairs = [*left[:5], *left[7:], *right]
+    pairs[0] = ("Dep. Variable:", [yname or model.endog_names])
+    cells = [(name, value[0]) for name, value in pairs]
+    half = (len(cells) + 1) // 2
+    cells += [("", "")] * (2 * half - len(cells))
+    top = pd.DataFrame([[*cells[i], *cells[half + i]] for i in range(half)])
+    ci = np.asarray(res.conf_int(alpha))
+    stat = "t" if res.use_t else "z"
+    table = pd.DataFrame(
+        {
+            "Coef.": np.asarray(res.params),
+            "Std.Err.": np.asarray(res.bse),
+            stat: np.asarray(res.tvalues),
+            f"P>|{stat}|": np.asarray(res.pvalues),
+            f"[{alpha / 2:g}": ci[:, 0],
+            f"{1 - alpha / 2:g}]": ci[:, 1],
+        },
+        index=names,
+    )
+    out = Summary2()
+    out.add_title(title or f"Results: {type(model).__name__}")
+    out.add_df(top, index=False, header=False, align="l")
+    out.add_df(table, float_format=float_format)
+    for line in _notes(res):
+        out.add_text(line)
+    return out
