@@ -26,6 +26,10 @@ Array = NDArray[np.float64]
 
 #: The default method; every other name is one of statsmodels' optimisers.
 DEFAULT_METHOD = "newton-scoring"
+#: "newton" too is ours: statsmodels' takes full steps and leaves the domain.
+OWN_METHODS = (DEFAULT_METHOD, "newton")
+#: Largest scaled gradient (log-likelihood 5e-5 short) at which another optimiser is believed.
+BELIEVED = 1e-2
 #: Largest change of a log-dispersion in one step: keeps a step off the flat parts of a likelihood.
 LONGEST_LOG_STEP = 4.0
 #: E log chi2(1): log of a squared residual is lower than log phi by this on average.
@@ -277,7 +281,7 @@ def fit(
         if not likelihood.family.zero_dispersion:
             _refuse_unbounded(likelihood, objective.full(params), objective.full(origin), names)
 
-    if method == DEFAULT_METHOD:
+    if method in OWN_METHODS:
         optimum = maximize(objective, origin, maxiter, tol, watch)
         retvals = {"converged": optimum.converged, "iterations": optimum.iterations}
     else:
@@ -326,9 +330,8 @@ def _by_statsmodels(
     local = objective.local(params)
     step = solve_scaled(local.information, local.gradient)
     decrement = np.inf if step is None else float(np.sqrt(max(local.gradient @ step, 0.0)))
-    converged = bool(retvals.get("converged", True))
-    message = f"statsmodels' {method} " + ("converged" if converged else "did not converge")
-    message += f", scaled gradient {decrement:.1e}"
+    converged = bool(retvals.get("converged", True)) and decrement < BELIEVED
+    message = f"statsmodels' {method} " + ("converged" if converged else "stopped short")
     iterations = int(retvals.get("iterations", 0) or 0)
     return Optimum(params, local, iterations, decrement, converged, message), retvals
 
@@ -368,6 +371,8 @@ def diagnose(
         )
         if warn_convergence:
             warnings.warn(notes[-1], ConvergenceWarning, stacklevel=3)
+    if not np.isfinite(fitted.llf):
+        return notes
     separated = separation_text(likelihood, fitted, names)
     if separated:
         notes.append(separated)

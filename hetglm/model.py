@@ -19,7 +19,7 @@ from hetglm._likelihood import Likelihood
 from hetglm._linalg import independent_columns
 from hetglm._links import check_link
 from hetglm._text import rows_text
-from hetglm.exceptions import ConvergenceWarning, DroppedRowsWarning, MissingValueError
+from hetglm.exceptions import DroppedRowsWarning, MissingValueError
 from hetglm.families.base import Family
 from hetglm.results import LocationScaleResults, LocationScaleResultsWrapper
 
@@ -641,8 +641,8 @@ class LocationScaleModel(GenericLikelihoodModel):
         start_params : array_like, shape (p + q,), optional
             Starting values; none are needed.
         method : str
-            ``"newton-scoring"``, the default, needs no tuning; or the name of a statsmodels
-            optimiser ("newton", "bfgs", "lbfgs", "nm", "powell", "cg", "ncg", "minimize", ...).
+            ``"newton-scoring"``, the default, needs no tuning ("newton" is the same); or the name of
+            a statsmodels optimiser ("bfgs", "lbfgs", "nm", "powell", "cg", "ncg", "minimize", ...).
         reml : bool
             Not there yet: raises NotImplementedError.
         cov_type : str
@@ -676,10 +676,10 @@ class LocationScaleModel(GenericLikelihoodModel):
         """
         if reml:
             raise NotImplementedError("reml=True is not there yet; fit by maximum likelihood")
-        if kwargs and method == _fit.DEFAULT_METHOD:
+        if kwargs and method in _fit.OWN_METHODS:
             raise TypeError(f"fit: unknown argument {sorted(kwargs)[0]!r} for method {method!r}")
         if maxiter is None:
-            maxiter = 100 if method == _fit.DEFAULT_METHOD else 10_000
+            maxiter = 100 if method in _fit.OWN_METHODS else 10_000
         if maxiter < 0 or not tol > 0:
             raise ValueError("maxiter must not be negative and tol must be positive")
         if start_params is not None:

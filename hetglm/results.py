@@ -152,6 +152,11 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         super().remove_data()
         self.model.core = self.model.core.without_rows()
 
+    @cached_property
+    def prsquared(self) -> float:
+        """Cox-Snell pseudo R-squared, 1 - exp(2 (llnull - llf)/nobs)."""
+        return float(self.pseudo_rsquared(kind="lr"))
+
     # -- covariance and tests: aliased coefficients stay out --------------------------------------
 
     def cov_params(

@@ -16,6 +16,8 @@ from hetglm.exceptions import NotNestedError
 
 #: Width of a summary's text: a terminal of 80 columns.
 WIDTH = 78
+#: Rows of text: flush left, no rules of their own.
+_PLAIN = {"data_aligns": "l", "table_dec_above": None}
 QUARTILES = (0, 0.25, 0.5, 0.75, 1)
 
 
@@ -33,9 +35,10 @@ def summary(
         res,
         gleft=left,
         gright=right,
-        yname=yname or model.endog_names,
+        yname=yname or _short(model.endog_names),
         title=title or f"{type(model).__name__} Regression Results",
     )
+    out.tables.append(_likelihood_rows(model.core.family))
     k = len(model._mean_names)
     mean_title = f"Mean: {_link_text(model.core.link, 'mu')}"
     phi = model.core.family.symbol
@@ -53,13 +56,11 @@ def _top(res: Any) -> tuple[list[Any], list[Any]]:
     family = res.model.core.family
     exact = family.exact
     kind = "" if exact else " (EQL)"
-    variance = family.variance_formula.split(", ")[0]
     left = [
         ("Dep. Variable:", None),
         ("Model:", [type(res.model).__name__]),
         ("Family:", [family.name]),
-        ("Variance:", [variance]),
-        ("Method:", ["ML" if exact else "Ext. quasi-lik. (EQL)"]),
+        ("Method:", ["ML" if exact else "Maximum EQL"]),
         ("Date:", None),
         ("Time:", None),
         ("Covariance Type:", [res.cov_type]),
@@ -71,10 +72,25 @@ def _top(res: Any) -> tuple[list[Any], list[Any]]:
         ("Log-Likelihood:" if exact else "Log-EQL:", [f"{res.llf:.5f}"]),
         (f"AIC{kind}:", [f"{res.aic:.4f}"]),
         (f"BIC{kind}:", [f"{res.bic:.4f}"]),
-        ("No. Iterations:", [str(res.iterations)]),
-        ("Converged:", ["yes" if res.converged else "NO"]),
+        ("Converged:", [f"{'yes' if res.converged else 'NO'}, {res.iterations} steps"]),
     ]
     return left, right
+
+
+def _short(name: str) -> str:
+    """Return the name of the response, of its first column where both are too long to print."""
+    return name if len(name) <= 18 else name.split(" + ")[0]
+
+
+def _likelihood_rows(family: Any) -> SimpleTable:
+    """Return the variance function and the kind of likelihood, under the top table."""
+    kind = "exact" if family.exact else "extended quasi-likelihood (EQL); not a distribution"
+    response = "the count" if family.counts_successes else "y"
+    rows = [
+        [f"Var({response}) = {family.variance_formula}".ljust(WIDTH - 12)],
+        [kind],
+    ]
+    return SimpleTable(rows, None, ["Variance:", "Likelihood:"], txt_fmt={**fmt_params, **_PLAIN})
 
 
 def _link_text(link: Any, symbol: str) -> str:
@@ -113,13 +129,10 @@ def _notes(res: Any) -> list[str]:
         notes = [str(anova.compare_constant(res))]
     except (NotNestedError, ValueError) as exc:
         notes = [f"Against constant dispersion: {exc}"]
-    if ", " in family.variance_formula:
-        notes.append("Variance: " + family.variance_formula.split(", ", 1)[1] + ".")
     notes.append(res.cov_kwds.get("description", ""))
     if not family.exact:
         notes.append(
-            f"The {family.name} family with a free dispersion is no distribution: the criterion is the "
-            "extended quasi-likelihood (EQL), and so are AIC, BIC and every ratio."
+            "The criterion is the extended quasi-likelihood (EQL), and so are AIC, BIC and every ratio."
         )
     notes += [f"Note: {note}" for note in res.notes]
     return [line for note in notes if note for line in wrap(" ".join(note.split()), WIDTH)]
@@ -137,8 +150,7 @@ def summary2(
     model = res.model
     names = list(xname) if xname is not None else model.parameter_names
     left, right = _top(res)
-    pairs = [*left[:5], *left[7:], *right]
-    pairs[0] = ("Dep. Variable:", [yname or model.endog_names])
+    pairs = [("Dep. Variable:", [yname or _short(model.endog_names)]), *left[1:4], *left[6:], *right]
     cells = [(name, value[0]) for name, value in pairs]
     half = (len(cells) + 1) // 2
     cells += [("", "")] * (2 * half - len(cells))
