@@ -288,6 +288,25 @@ class FormulaData:
     kept: np.ndarray
 
 
+def environment(eval_env: Any) -> patsy.EvalEnvironment:
+    """
+    Return where names that are no columns are looked up, for a function that users call.
+
+    Parameters
+    ----------
+    eval_env : int, dict or patsy.EvalEnvironment
+        Frames above the caller of that function: 0 for the caller itself, -1 for nowhere; or the
+        names themselves.
+    """
+    if isinstance(eval_env, dict):
+        return patsy.EvalEnvironment([eval_env])
+    if isinstance(eval_env, patsy.EvalEnvironment):
+        return eval_env
+    if eval_env == -1:
+        return patsy.EvalEnvironment([{}])
+    return patsy.EvalEnvironment.capture(eval_env, reference=2)
+
+
 def read(
     formula: str,
     dispersion_formula: str | None,

@@ -19,9 +19,9 @@ Polya's urn
     :math:`L(\mu, y) + L(\nu, z) - L(1, n)` on the log scale, with
     :math:`L(x, k) = \sum_{j<k}\log(x + j\sigma)`: draws from an urn that starts with the shares
     (mu, nu) and gains :math:`\sigma` of the colour drawn. The order does not matter, so take the
-    first ky <= 8 successes and kz <= 8 failures one by one (`first_draws`, plain sums) and the
+    first ky <= 6 successes and kz <= 6 failures one by one (`first_draws`, plain sums) and the
     others from the urn :math:`(\alpha, \beta) = (\mu + k_y\sigma, \nu + k_z\sigma)`, which holds
-    at least 8 times :math:`\sigma` of every colour still to come (`later_draws`).
+    at least 6 times :math:`\sigma` of every colour still to come (`later_draws`).
 
     For these write every log-gamma by Stirling's formula. With the total
     :math:`\gamma = \alpha + \beta`, the final urn :math:`(A, B) = (\mu + y\sigma, \nu + z\sigma)`
@@ -66,12 +66,13 @@ _LARGE = 12
 _ARTANH = tuple(1 / (2 * k + 3) for k in range(17))
 _ARTANH1 = tuple((2 * k + 2) / (2 * k + 3) for k in range(17))
 
-#: Draws of each colour taken one by one, and the terms that the series after them needs: the
-#: first term left out of delta is 1/156/8^13 = 1e-14.
-HEAD = 8
-_TERMS = 6
+#: Draws of each colour taken one by one; from there on eight terms of the series leave 1e-14.
+HEAD = 6
+#: Coefficients of delta(x) x, -delta'(x) x^2 and the derivative of the latter, in powers of 1/x^2.
+_SERIES = np.array([_DELTA, _DELTA1, [*(k * c for k, c in enumerate(_DELTA1) if k), 0.0]])
 #: Below this |t| log(1 + t) is summed (|r| <= 0.053, six terms); above, at most 3 digits cancel.
 _NEAR = 0.1
+_NEAR_TERMS = 6
 #: Rows with no more trials than this are summed draw by draw.
 FEW = 12
 #: Stands for no success in x log x, whose value it leaves at zero.
@@ -180,9 +181,9 @@ def _remainder_step(x: Array, order: int) -> Array:
 
 class Derivatives(NamedTuple):
     """
-    Log-probability of a sequence of draws and its derivatives in (mu, sigma), nu = 1 - mu.
+    A log-probability and its derivatives in (mu, sigma), nu = 1 - mu; None beyond the order.
 
-    Entries beyond the order asked for are None.
+    Every field is an array of shape (n,).
     """
 
     value: Array
@@ -195,9 +196,9 @@ class Derivatives(NamedTuple):
 
 class Urn(NamedTuple):
     """
-    Rows of a block: tails with mu <= nu, sigma, successes and failures, and how many come first.
+    Rows: tails with mu <= nu, sigma, successes and failures, and how many of them come first.
 
-    Every field is an array of the same shape.
+    Every field is an array of shape (n,).
     """
 
     mu: Array
@@ -209,74 +210,88 @@ class Urn(NamedTuple):
     kz: Array
 
 
+class _Path(NamedTuple):
+    """
+    Urn before and after the later draws; rows (successes, failures, both) of shape (3, n).
+
+    ``drawn`` holds y', z', n'; ``total_before`` the products of 1/start and 1/end with y', z', n'
+    (the K of the derivatives); rho, omega and r = R/C are defined in the module's notes.
+    """
+
+    start: Array
+    end: Array
+    inv_start: Array
+    inv_end: Array
+    drawn: Array
+    K: Array
+    rho: Array
+    omega: Array
+    r: Array
+
+
 def first_draws(urn: Urn, order: int) -> Derivatives:
-    """Return the sums over the first ky successes and, before them, kz failures."""
-    failures = _draws(urn.nu, urn.mu, urn.sigma, urn.kz, np.zeros_like(urn.kz), order)
-    successes = _draws(urn.mu, urn.nu, urn.sigma, urn.ky, urn.kz, order)
-    value, *rest = (a + b for a, b in zip(successes, failures, strict=True))
+    """
+    Return the sums over the first kz failures and, after them, ky successes.
+
+    Notes
+    -----
+    With j = 0, 1, ... down the rows of a table, failures meet the share b = nu + j s of the total
+    c = 1 + j s, successes a = mu + j s of d = 1 + (kz + j) s. The failures' terms in sigma,
+    j/b - j/c, are formed as j mu/(b c). Sums over j are products with the rows 1, j, j^2.
+    """
+    m, kz = urn.mu, urn.kz
+    powers, tables, live = _draw_tables(urn)
+    inverse = [1 / table for table in tables]
+    ratios = tables[0] * inverse[3]
+    ratios *= tables[1]
+    ratios *= inverse[2]
+    value = np.log(ratios[::2] * ratios[1::2]).sum(axis=0)
     if order == 0:
         return Derivatives(value)
-    sigma, _, *second = rest
-    mu = successes[2] - failures[2]
+    for i, alive in enumerate(live):
+        inverse[i] *= alive
+    a, b, c, d = inverse
+    two = powers[:2]
+    a_sums, b_sums, d_sums = two @ a, two @ b, two @ d
+    bc = b * c
+    d_mu = a_sums[0] - b_sums[0]
+    d_sigma = m * (two @ bc)[1] + a_sums[1] - (kz * d_sums[0] + d_sums[1])
     if order == 1:
-        return Derivatives(value, mu, sigma)
-    return Derivatives(value, mu, sigma, -second[0], failures[4] - successes[4], -second[2])
+        return Derivatives(value, d_mu, d_sigma)
+    c += b
+    c *= bc
+    for table in (a, b, d):
+        table *= table
+    a_sums, b_sums, d_sums = powers @ a, two @ b, powers @ d
+    total = kz * (kz * d_sums[0] + 2 * d_sums[1]) + d_sums[2]
+    d_ss = total - a_sums[2] - m * (powers @ c)[2]
+    return Derivatives(
+        value, d_mu, d_sigma, -a_sums[0] - b_sums[0], b_sums[1] - a_sums[1], d_ss
+    )
 
 
-def _draws(
-    x: Array, other: Array, s: Array, count: Array, before: Array, order: int
-) -> tuple[Array, ...]:
-    r"""
-    Return the sums over one colour of share x, drawn ``count`` times after ``before`` others.
-
-    With v = x + j s, w = 1 + (before + j) s and j < count: the sums of log(v/w),
-    tau = j/v - (before + j)/w, 1/v, 1/v^2, j/v^2 and tau (j/v + (before + j)/w). tau is
-    (j other - before x)/(v w), where other = 1 - x. The logarithm is that of a product whose
-    factors, measured by the second of them, can neither overflow nor underflow.
+def _draw_tables(urn: Urn) -> tuple[Array, list[Array], list[Array]]:
     """
-    top, low = int(count.max(initial=0)), count.min(initial=0)
-    one = np.ones_like(x) if low >= 1 else (count > 0).astype(float)
-    w = 1 + before * s
-    iv, iw = one / x, 1 / w
-    num = -before * x
-    tau = -before * iw * one
-    sums = [tau, iv, iv * iv, np.zeros_like(x), -tau * tau]
-    gauge = (1 + s) / (x + s)
-    v, product = x.copy(), np.ones_like(x)
-    for j in range(1, top):
-        v += s
-        w += s
-        np.divide(1.0, w, out=iw)
-        ratio = v * iw
-        ratio *= gauge
-        iv = 1 / v
-        if j >= low:
-            live = count > j
-            ratio = np.where(live, ratio, 1.0)
-            iv *= live
-        product *= ratio
-        num += other
-        if order:
-            tau = num * iv
-            tau *= iw
-            sums[0] += tau
-            sums[1] += iv
-        if order > 1:
-            jv = j * iv
-            iv *= iv
-            sums[2] += iv
-            iv *= j
-            sums[3] += iv
-            jv *= 2
-            jv -= tau
-            jv *= tau
-            sums[4] += jv
-    more = np.maximum(count - 1, 0)
-    value = np.log(product) - more * np.log(gauge) + np.where(one > 0, np.log(x / (1 + before * s)), 0.0)
-    return (value, *sums)
+    Return rows 1, j, j^2, the tables a, b, c, d with 1 where there is no draw, and 0/1 masks.
+
+    There are no masks where every row has all draws.
+    """
+    m, n, s, _, _, ky, kz = urn
+    top = int(max(ky.max(initial=0), kz.max(initial=0)))
+    j = np.arange(top + top % 2, dtype=float)
+    powers, column = np.stack([j**0, j, j * j]), j[:, None]
+    steps = column * s
+    tables = [m + steps, n + steps, 1 + steps, (1 + kz * s) + steps]
+    if len(j) <= min(ky.min(initial=top), kz.min(initial=top)):
+        return powers, tables, []
+    yes_y, yes_z = column < ky, column < kz
+    yes = [yes_y, yes_z, yes_z, yes_y]
+    tables = [np.where(mask, table, 1.0) for mask, table in zip(yes, tables, strict=True)]
+    live_y, live_z = yes_y.astype(float), yes_z.astype(float)
+    return powers, tables, [live_y, live_z, live_z, live_y]
 
 
-def log_ratio(t: Array, log1p_t: Array) -> tuple[Array, Array, Array]:
+def log_ratio(t: Array, ratio: Array) -> tuple[Array, Array, Array]:
     """
     Return q, kappa and theta: log(1 + t) = t q, q = 1 + t kappa, kappa = -1/2 + t theta.
 
@@ -284,153 +299,220 @@ def log_ratio(t: Array, log1p_t: Array) -> tuple[Array, Array, Array]:
     ----------
     t : ndarray
         Values of at least -1.
-    log1p_t : ndarray
-        log(1 + t), right where ``|t| > 0.1``.
+    ratio : ndarray
+        1 + t, formed without t.
     """
     near = np.abs(t) < _NEAR
-    u = np.where(near, t, 0.0)
-    h = 1 / (2 + u)
-    r = u * h
-    theta = (0.5 + 2 * h * h * _horner(_ARTANH[:_TERMS], r * r)) * h
-    kappa = u * theta - 0.5
-    it = 1 / t
-    q_far = log1p_t * it
-    kappa_far = (q_far - 1) * it
-    theta_far = (kappa_far + 0.5) * it
-    return (
-        np.where(near, 1 + u * kappa, q_far),
-        np.where(near, kappa, kappa_far),
-        np.where(near, theta, theta_far),
-    )
+    if near.all():
+        return _log_ratio_near(t)
+    i = 1 / t
+    q = np.log(ratio) * i
+    kappa = (q - 1) * i
+    theta = (kappa + 0.5) * i
+    if not near.any():
+        return q, kappa, theta
+    close = _log_ratio_near(np.where(near, t, 0.0))
+    far = (q, kappa, theta)
+    return tuple(np.where(near, *pair) for pair in zip(close, far, strict=True))  # type: ignore[return-value]
+
+
+def _log_ratio_near(t: Array) -> tuple[Array, Array, Array]:
+    """Return `log_ratio` by the series of artanh(r), r = t/(2 + t)."""
+    h = 1 / (2 + t)
+    r = t * h
+    theta = (0.5 + 2 * h * h * _horner(_ARTANH[:_NEAR_TERMS], r * r)) * h
+    kappa = t * theta - 0.5
+    return 1 + t * kappa, kappa, theta
 
 
 def later_draws(urn: Urn, order: int) -> Derivatives:
-    """Return the terms of the draws after the first; the data's own entropy is left out."""
+    """Return the terms of the draws after the first, without the entropy of their counts."""
+    path = _path(urn)
+    parts = [part(urn, path, order) for part in (_divergences, _roots, _remainders)]
+    return Derivatives(*(a + b + c for a, b, c in zip(*parts, strict=True) if a is not None))
+
+
+def _path(urn: Urn) -> _Path:
+    """Return the urn before and after the later draws."""
     m, n, s, y, z, ky, kz = urn
-    y1, z1, k, N = y - ky, z - kz, ky + kz, y + z
-    n1 = y1 + z1
-    start = np.stack([m + ky * s, n + kz * s, 1 + k * s])
-    end = np.stack([m + y * s, n + z * s, 1 + N * s])
-    a, b, g = start
-    ia, ib, ig = i_start = 1 / start
-    iA, iB, iC = i_end = 1 / end
-    R = y - N * m
-    rho = (y1 - n1 * m + s * (y1 * kz - z1 * ky)) * iC * ig
-    omega = (m * kz - n * ky) * ig
-    fa, fb = g * ia, g * ib
-    some_y, some_z = np.maximum(y1, _NONE), np.maximum(z1, _NONE)
-    rg = rho * g
-    growth = end * i_start
-    shrink = 1 / growth[2]
-    t = np.stack([s * rho * fa, -s * rho * fb, -rg / some_y, rg / some_z])
-    logs = np.log(
-        np.stack([growth[0] * shrink, growth[1] * shrink, end[0] * iC * n1 / some_y, end[1] * iC * n1 / some_z])
-    )
-    q, kappa, theta = log_ratio(t, logs)
-    tail = _remainders(urn, start, end, i_start, i_end, y1, z1, order)
-    value = (
-        rg * (s * rho * (kappa[0] * fa + kappa[1] * fb) + rg * (kappa[2] / some_y + kappa[3] / some_z))
-        - 0.5 * np.log(growth[0] * growth[1] * shrink)
-        + tail.value
-    )
+    N, k, y1, z1 = y + z, ky + kz, y - ky, z - kz
+    drawn = np.stack([y1, z1, y1 + z1])
+    start = np.stack([ky, kz, k]) * s
+    end = np.stack([y, z, N]) * s
+    for i, share in enumerate((m, n, 1.0)):
+        start[i] += share
+        end[i] += share
+    inv_start, inv_end = 1 / start, 1 / end
+    K = drawn * inv_start
+    K *= inv_end
+    rho = (y1 - drawn[2] * m + s * (y1 * kz - z1 * ky)) * inv_end[2] * inv_start[2]
+    omega = (m * kz - n * ky) * inv_start[2]
+    return _Path(start, end, inv_start, inv_end, drawn, K, rho, omega, (y - N * m) * inv_end[2])
+
+
+def _divergences(urn: Urn, path: _Path, order: int) -> Derivatives:
+    """Return minus the two divergences."""
+    s, k, rho, omega = urn.sigma, urn.ky + urn.kz, path.rho, path.omega
+    f = path.start[2] * path.inv_start[:2]
+    step, signed = s * rho, np.stack([rho, -rho])
+    growth = path.inv_end[2] * path.end[:2]
+    q, kappa, theta = log_ratio(signed * f * s, growth * f)
+    later = 1 / np.maximum(path.drawn[:2], _NONE)
+    move = rho * path.start[2]
+    data_t = np.stack([-move, move]) * later
+    data = log_ratio(data_t, growth * (path.drawn[2] * later))[1] * later
+    pull = kappa * f
+    pulled = pull[0] + pull[1]
+    value = move * (step * pulled + move * (data[0] + data[1]))
     if order == 0:
         return Derivatives(value)
-    Ka, Kb = y1 * iA * ia, z1 * iB * ib
-    F_mu = rho * (fa * q[0] + fb * q[1])
-    d_mu = F_mu + 0.5 * s * (Ka - Kb) + tail.mu
-    H_s = -0.5 * (m * ia * (end[1] * iC * y1 * iA + rho) + n * ib * (end[0] * iC * z1 * iB - rho))
-    r2 = rho * rho
-    d_s = H_s - r2 * (kappa[0] * fa + kappa[1] * fb) - omega * F_mu + tail.sigma
+    d_mu = rho * (f[0] * q[0] + f[1] * q[1])
+    rho2 = rho * rho
+    d_sigma = -rho2 * pulled - omega * d_mu
     if order == 1:
-        return Derivatives(value, d_mu, d_s)
-    fa2, fb2 = fa * fa, fb * fb
-    k2 = kappa[0] * fa2 - kappa[1] * fb2
-    r = R * iC
-    K = Ka + Kb
-    kr = k * rho * (ia + ib)
-    d_mm = tail.mu_mu - K - 0.5 * s * (Ka * (iA + ia) + Kb * (iB + ib))
-    d_ms = (
-        tail.mu_sigma - K * r - kr - r2 * k2
-        + 0.5 * (Ka * (m * iA - ky * s * ia) - Kb * (n * iB - kz * s * ib))
-    )
-    d_ss = (
-        tail.sigma_sigma
-        - r * r * K - kr * (rho - 2 * omega) + 2 * r2 * (rho * (theta[0] * fa2 - theta[1] * fb2) + omega * k2)
-        - (N * iC + k * ig) * H_s
-        + 0.5 * (m * Ka * (r * iA - omega * ia) - n * Kb * (r * iB - omega * ib))
-    )
-    return Derivatives(value, d_mu, d_s, d_mm, d_ms, d_ss)
+        return Derivatives(value, d_mu, d_sigma)
+    pull *= f
+    bend = theta * (f * f)
+    k2, K, r = pull[0] - pull[1], path.K[0] + path.K[1], path.r
+    kr = k * rho * (path.inv_start[0] + path.inv_start[1])
+    rK = r * K
+    d_ss = 2 * rho2 * (rho * (bend[0] - bend[1]) + omega * k2) - r * rK - kr * (rho - 2 * omega)
+    return Derivatives(value, d_mu, d_sigma, -K, -rK - kr - rho2 * k2, d_ss)
 
 
-def _divided(coefficients: Sequence[float], x: Array, y: Array) -> tuple[Array, Array]:
-    """Return P(y) and [P(x) - P(y)]/(x - y) for the polynomial P."""
-    value = np.full_like(y, coefficients[-1])
-    slope = np.zeros_like(y)
-    for c in reversed(coefficients[:-1]):
-        slope *= x
-        slope += value
-        value *= y
-        value += c
-    return value, slope
-
-
-def _remainders(
-    urn: Urn, start: Array, end: Array, i_start: Array, i_end: Array, y1: Array, z1: Array, order: int
-) -> Derivatives:
-    """Return the differences of delta; see the module's notes."""
+def _roots(urn: Urn, path: _Path, order: int) -> Derivatives:
+    """Return -1/2 log[A B gamma/(alpha beta C)]."""
     m, n, s, y, z, ky, kz = urn
-    N, k = y + z, ky + kz
-    U, V = np.stack([i_end[0], i_end[1], i_start[1]]), np.stack([i_start[0], i_end[2], i_start[2]])
-    none = y1 == 0
-    if none.any():
-        U[0][none] = V[0][none] = 0
-    no_z = z1 == 0
+    ia, ib, ig = path.inv_start
+    iA, iB, iC = path.inv_end
+    growth = path.end * path.inv_start
+    value = -0.5 * np.log(growth[0] * growth[1] / growth[2])
+    if order == 0:
+        return Derivatives(value)
+    Ka, Kb, _ = path.K
+    d_mu = 0.5 * s * (Ka - Kb)
+    gain_y = path.end[1] * iC * path.drawn[0] * iA + path.rho
+    gain_z = path.end[0] * iC * path.drawn[1] * iB - path.rho
+    d_sigma = -0.5 * (m * ia * gain_y + n * ib * gain_z)
+    if order == 1:
+        return Derivatives(value, d_mu, d_sigma)
+    half_s, r, omega = 0.5 * s, path.r, path.omega
+    Ka, Kb = 0.5 * Ka, 0.5 * Kb
+    mA, nB = m * iA, n * iB
+    d_mm = -s * (Ka * (iA + ia) + Kb * (iB + ib))
+    d_ms = Ka * (mA - ky * s * ia) - Kb * (nB - kz * s * ib)
+    d_ss = (
+        Ka * (r * mA - omega * m * ia)
+        - Kb * (r * nB - omega * n * ib)
+        - ((y + z) * iC + (ky + kz) * ig) * d_sigma
+    )
+    return Derivatives(value, d_mu, d_sigma, d_mm, d_ms, d_ss)
+
+
+class _Points(NamedTuple):
+    """
+    Pairs of points x at which delta(x/s) is differenced: (A, alpha), (B, C) and (beta, gamma).
+
+    u and v are 1/x at the first and second of each pair, ``gap`` is u - v, ``gap2`` u^2 - v^2, all
+    of shape (3, n). ``at`` and ``slope``, of shape (3, order + 1, n), are the polynomials of
+    `_SERIES` at s^2 v^2 and their divided differences to s^2 u^2.
+    """
+
+    u: Array
+    v: Array
+    gap: Array
+    gap2: Array
+    at: Array
+    slope: Array
+
+
+def _points(urn: Urn, path: _Path, order: int) -> _Points:
+    """Return the pairs; where no success (failure) comes later, alpha (beta) and A (B) drop out."""
+    s = urn.sigma
+    ia, ib, ig = path.inv_start
+    iA, iB, iC = path.inv_end
+    u, v = np.stack([iA, iB, ib]), np.stack([ia, iC, ig])
+    gap = np.stack([-s * path.drawn[0], path.end[0], path.start[0]])
+    gap *= u
+    gap *= v
+    no_y, no_z = path.drawn[:2] == 0
+    if no_y.any():
+        u[0, no_y] = v[0, no_y] = 0.0
     if no_z.any():
-        U[1:, no_z] = 0
-    u, v = U * U, V * V
+        u[1:, no_z], gap[1:, no_z] = 0.0, -v[1:, no_z]
+    su, sv = s * u, s * v
+    at, slope = _polynomials(_SERIES[: order + 1], su * su, sv * sv)
+    return _Points(u, v, gap, gap * (u + v), at, slope)
+
+
+def _polynomials(coefficients: Array, x: Array, y: Array) -> tuple[Array, Array]:
+    """Return P(y) and [P(x) - P(y)]/(x - y) of some polynomials, shape (len(x), P, n)."""
+    terms = coefficients.shape[1]
+    powers, slopes = np.empty((2, len(x), terms, x.shape[1]))
+    powers[:, 0], powers[:, 1] = 1.0, y
+    slopes[:, 0], slopes[:, 1] = 0.0, 1.0
+    for k in range(2, terms):
+        np.multiply(powers[:, k - 1], y, out=powers[:, k])
+        np.multiply(slopes[:, k - 1], x, out=slopes[:, k])
+        slopes[:, k] += powers[:, k - 1]
+    return coefficients @ powers, coefficients @ slopes
+
+
+def _remainders(urn: Urn, path: _Path, order: int) -> Derivatives:
+    """
+    Return the differences of delta.
+
+    Notes
+    -----
+    With e(x) = -delta'(x/s)/s^2 the derivative in sigma is mu [e(A) - e(alpha)] + nu [e(B) -
+    e(beta)] - [e(C) - e(gamma)]; B and C and beta and gamma are taken together, see `_Points`.
+    """
+    m, n, s = urn.mu, urn.nu, urn.sigma
+    points = _points(urn, path, order)
+    u, v, gap, gap2, at, slope = points
     s2 = s * s
-    su, sv = s2 * u, s2 * v
-    d = U * _horner(_DELTA[:_TERMS], su) - V * _horner(_DELTA[:_TERMS], sv)
+    d = gap * at[:, 0] + u * (s2 * gap2) * slope[:, 0]
     value = s * (d[0] + d[1] - d[2])
     if order == 0:
         return Derivatives(value)
-    T = np.stack([-s * y1, end[0], start[0]]) * U * V
-    if no_z.any():
-        T[1:, no_z] = -V[1:, no_z]
-    e, slope = _divided(_DELTA1[:_TERMS], su, sv)
-    sumT = T * (U + V)
-    X = sumT * (e + su * slope)
-    e *= v
-    XC = e[1] - e[2]
-    XB = X[1] - X[2] + XC
-    d_s = m * (X[0] - XC) + n * (X[1] - X[2])
-    d_m = -s * (X[0] - XB)
+    v2 = v * v
+    e = v2 * at[:, 1]
+    de = gap2 * (at[:, 1] + s2 * (gap2 + v2) * slope[:, 1])
+    de_c = e[1] - e[2]
+    de_b = de[1] - de[2] + de_c
+    d_mu = s * (de_b - de[0])
+    d_sigma = m * (de[0] - de_c) + n * (de[1] - de[2])
     if order == 1:
-        return Derivatives(value, d_m, d_s)
-    return Derivatives(value, d_m, d_s, *_remainders2(urn, (U, V, T, u, v, su, sv), sumT, X, e, XB, y1))
+        return Derivatives(value, d_mu, d_sigma)
+    return Derivatives(value, d_mu, d_sigma, *_remainders2(urn, path, points, e, de, de_b))
 
 
-_DELTA1_SLOPE = tuple(k * c for k, c in enumerate(_DELTA1))[1:]
+def _remainders2(
+    urn: Urn, path: _Path, points: _Points, e: Array, de: Array, de_b: Array
+) -> tuple[Array, Array, Array]:
+    """
+    Return the second derivatives of the differences of delta.
 
-
-def _remainders2(urn, points, sumT, X, e, XB, y1):
+    Notes
+    -----
+    In sigma, half the slope of e(A) is mu e5 - y e3 with e3 = e/A and e5 = s e1'(s^2/A^2)/A^5; in
+    mu it is -(e3 + s e5). Both are differenced over the same pairs.
+    """
     m, n, s, y, z, ky, kz = urn
-    U, V, T, u, v, su, sv = points
-    N, k = y + z, ky + kz
-    f, slope = _divided(_DELTA1_SLOPE[: _TERMS - 1], su, sv)
-    dG = s * sumT * ((u + v) * (f + (su - sv) * slope) + s * s * v * v * slope)
-    G = s * v * v * f
-    dE3 = U * X + T * e
-    E3 = V * e
-    dE5 = U * dG + T * G
-    E5 = V * G
-    XA_s = m * dE5[0] - y * dE3[0] - y1 * E3[0]
-    XBC_s = y * E3[1] - z * dE3[1] + n * dE5[1] - m * E5[1]
-    Xbc_s = ky * E3[2] - kz * dE3[2] + n * dE5[2] - m * E5[2]
-    XC_s = k * E3[2] - N * E3[1] + E5[1] - E5[2]
-    dBs = XBC_s - Xbc_s
-    ss = 2 * (m * (XA_s - XC_s) + n * dBs)
-    ms = XB - X[0] - 2 * s * (XA_s - dBs - XC_s)
-    e3 = dE3[0] + dE3[1] - dE3[2] + E3[1] - E3[2]
-    e5 = dE5[0] + dE5[1] - dE5[2] + E5[1] - E5[2]
-    return 2 * s * (e3 + s * e5), ms, ss
+    u, v, gap, gap2, at, slope = points
+    s2, v2 = s * s, v * v
+    e4 = s * v2 * v2 * at[:, 2]
+    slope4 = s2 * slope[:, 2]
+    de4 = s * gap2 * ((gap2 + 2 * v2) * (at[:, 2] + gap2 * slope4) + v2 * v2 * slope4)
+    e3, e5 = v * e, v * e4
+    de3, de5 = u * de + gap * e, u * de4 + gap * e4
+    half_a = m * de5[0] - y * de3[0] - path.drawn[0] * e3[0]
+    half_bc = y * e3[1] - z * de3[1] + n * de5[1] - m * e5[1]
+    half_bg = ky * e3[2] - kz * de3[2] + n * de5[2] - m * e5[2]
+    half_c = (ky + kz) * e3[2] - (y + z) * e3[1] + e5[1] - e5[2]
+    half_b = half_bc - half_bg
+    d_ss = 2 * (m * (half_a - half_c) + n * half_b)
+    d_ms = de_b - de[0] - 2 * s * (half_a - half_b - half_c)
+    curve3 = de3[0] + de3[1] - de3[2] + e3[1] - e3[2]
+    curve5 = de5[0] + de5[1] - de5[2] + e5[1] - e5[2]
+    return 2 * s * (curve3 + s * curve5), d_ms, d_ss

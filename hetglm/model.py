@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-import patsy
 from numpy.typing import NDArray
 from statsmodels.base.data import handle_data
 from statsmodels.base.model import GenericLikelihoodModel
@@ -270,8 +269,9 @@ class LocationScaleModel(GenericLikelihoodModel):
         missing : {"drop", "raise", "none"}
             A row that misses a value in any variable of either part, or in any row array, is
             dropped from all of them; "raise" and "none" raise instead.
-        eval_env : int or patsy.EvalEnvironment
-            Where names that are no columns are looked up: 0 is the caller, -1 nowhere.
+        eval_env : int, dict or patsy EvalEnvironment
+            Where names that are no columns are looked up: 0 is the caller, -1 nowhere, a dict has
+            the names itself.
         **kwargs
             Arguments of the constructor; ``n_trials``, ``offset``, ``offset_dispersion``,
             ``exposure``, ``var_weights`` and ``freq_weights`` may be names of columns.
@@ -292,7 +292,7 @@ class LocationScaleModel(GenericLikelihoodModel):
             formula,
             exog_dispersion_formula,
             data,
-            _environment(eval_env),
+            _formula.environment(eval_env),
             arrays,
             subset,
             missing,
@@ -734,15 +734,6 @@ class LocationScaleModel(GenericLikelihoodModel):
         y_values = kwargs.pop("y_values", None)
         rows = prediction.rows_of(self, which, exog, exog_dispersion, **kwargs)
         return prediction.predict(self.core, np.asarray(params, dtype=float), rows, which, y_values)
-
-
-def _environment(eval_env: Any) -> patsy.EvalEnvironment:
-    """Return the environment of from_formula's caller."""
-    if isinstance(eval_env, patsy.EvalEnvironment):
-        return eval_env
-    if eval_env == -1:
-        return patsy.EvalEnvironment([{}])
-    return patsy.EvalEnvironment.capture(eval_env, reference=2)
 
 
 def _shift(offset: Array | None, exposure: Array | None) -> Array | None:

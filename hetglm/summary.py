@@ -18,6 +18,8 @@ from hetglm.exceptions import NotNestedError
 WIDTH = 78
 #: Rows of text: flush left, no rules of their own.
 _PLAIN = {"data_aligns": "l", "table_dec_above": None}
+#: Covariances that rest on the likelihood, as its ratios do.
+MODEL_BASED = ("nonrobust", "eim")
 QUARTILES = (0, 0.25, 0.5, 0.75, 1)
 
 
@@ -129,6 +131,8 @@ def _notes(res: Any) -> list[str]:
         notes = [str(anova.compare_constant(res))]
     except (NotNestedError, ValueError) as exc:
         notes = [f"Against constant dispersion: {exc}"]
+    if res.cov_type not in MODEL_BASED:
+        notes[0] += " (model-based: a likelihood ratio is not robust)"
     notes.append(res.cov_kwds.get("description", ""))
     if not family.exact:
         notes.append(

@@ -1,0 +1,60 @@
+"""Fail where a public docstring breaks numpydoc's rules on summary, parameters or returns."""
+
+import inspect
+import sys
+
+from numpydoc.validate import validate
+
+import hetglm.api
+import hetglm.formula.api
+
+CHECKS = {"GL08", "SS01", "PR01", "PR02", "PR03", "PR04", "RT01", "RT02", "RT03", "YD01"}
+
+
+def public_names():
+    """Yield the dotted names of what users call: functions, classes and their own methods."""
+    for module in (hetglm.api, hetglm.formula.api):
+        for name in module.__all__:
+            thing = getattr(module, name)
+            if inspect.ismodule(thing):
+                for member in getattr(thing, "__all__", []):
+                    yield f"{thing.__name__}.{member}"
+            elif inspect.isclass(thing):
+                yield from class_names(thing)
+            else:
+                yield f"{module.__name__}.{name}"
+
+
+def class_names(cls):
+    """Yield a class and the methods it has from this package."""
+    yield f"{cls.__module__}.{cls.__name__}"
+    for base in cls.__mro__:
+        if base.__module__.startswith("hetglm"):
+            for name, member in vars(base).items():
+                if callable(getattr(member, "__func__", member)) and not name.startswith("_"):
+                    yield f"{base.__module__}.{base.__name__}.{name}"
+
+
+def main():
+    """Print what is wrong and return the exit status."""
+    from hetglm import bootstrap, prediction, results
+
+    names = set(public_names())
+    for cls in (
+        results.LocationScaleResults,
+        prediction.LocationScalePrediction,
+        bootstrap.BootstrapResult,
+    ):
+        names |= set(class_names(cls))
+    faults = [
+        f"{name}: {code} {text}"
+        for name in sorted(names)
+        for code, text in validate(name)["errors"]
+        if code in CHECKS
+    ]
+    print("\n".join(faults) or f"numpydoc: {len(names)} public docstrings are in order")
+    return bool(faults)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Worked examples: each module tells its story when run, ``python -m hetglm.examples.splicing``."""

@@ -1,0 +1,332 @@
+"""
+Accuracy of the beta-binomial likelihood and of the special functions below it.
+
+The references are mpmath's, at 60 digits beyond what the plain formulas lose, or direct sums.
+"""
+
+from __future__ import annotations
+
+import pickle
+
+import mpmath as mp
+import numpy as np
+import pytest
+from scipy import stats
+
+from hetglm import _numerics
+from hetglm.families.betabinomial import BetaBinomial, Counts
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+FAMILY = BetaBinomial()
+#: Relative to max(1, |log-likelihood|).
+VALUE_TOL = 1e-12
+#: Relative to the larger of the value and its natural scale, the root of the information.
+DERIVATIVE_TOL = 1e-9
+#: The special functions, relative: about ten roundings.
+FUNCTION_TOL = 3e-15
+#: Sums over all counts: rounding of some hundred terms.
+SUM_TOL = 1e-12
+#: Integrated sums: the end correction where the distribution is narrowest.
+INTEGRAL_TOL = 1e-9
+
+SIGMAS = [0.0, 1e-18, 1e-12, 1e-8, 1e-5, 1e-3, 0.02, 0.3, 1.0, 30.0, 1e4, 1e8]
+TAILS = [1e-12, 1e-6, 0.003, 0.2, 0.5]
+
+
+def rows(y, n) -> Counts:
+    """Return prepared rows."""
+    return FAMILY.prepare(np.asarray(y, dtype=float), np.asarray(n, dtype=float))
+
+
+def evaluate(n, y, mu, nu, sigma, order=2) -> np.ndarray:
+    """Return the terms as an array of shape (1, 3 or 6, rows)."""
+    n, y, mu, nu, sigma = np.broadcast_arrays(
+        *(np.asarray(a, dtype=float) for a in (n, y, mu, nu, sigma))
+    )
+    terms = FAMILY.evaluate(rows(y, n), mu, nu, sigma, order)
+    names = ("loglike", "mu", "phi", "mu_mu", "mu_phi", "phi_phi")[: (1, 3, 6)[order]]
+    return np.array([getattr(terms, name) for name in names])
+
+
+def binomial_limit(n, y, mu, nu) -> list[mp.mpf]:
+    """Return the terms at sigma = 0 by Taylor expansion of the sums over draws."""
+
+    def first(k):
+        return mp.mpf(k) * (k - 1) / 2
+
+    def second(k):
+        return mp.mpf(k) * (k - 1) * (2 * k - 1) / 6
+
+    z = n - y
+    return [
+        y * mp.log(mu) + z * mp.log(nu),
+        y / mu - z / nu,
+        first(y) / mu + first(z) / nu - first(n),
+        -y / mu**2 - z / nu**2,
+        -first(y) / mu**2 + first(z) / nu**2,
+        -second(y) / mu**2 - second(z) / nu**2 + second(n),
+    ]
+
+
+def polya(n, y, mu, nu, sigma) -> list[mp.mpf]:
+    """Return the terms from log-gammas, digammas and trigammas."""
+    c, z = 1 / sigma, n - y
+    a, b = mu * c, nu * c
+
+    def differences(x, k):
+        trigamma = mp.polygamma(1, x) - mp.polygamma(1, x + k)
+        return mp.loggamma(x + k) - mp.loggamma(x), mp.digamma(x + k) - mp.digamma(x), trigamma
+
+    (la, pa, ta), (lb, pb, tb), (lc, pc, tc) = (
+        differences(*args) for args in ((a, y), (b, z), (c, n))
+    )
+    slope = mu * pa + nu * pb - pc
+    return [
+        la + lb - lc,
+        c * (pa - pb),
+        -(c**2) * slope,
+        -(c**2) * (ta + tb),
+        -(c**2) * ((pa - a * ta) - (pb - b * tb)),
+        2 * c**3 * slope - c**4 * (mu**2 * ta + nu**2 * tb - tc),
+    ]
+
+
+def reference(n, y, mu, nu, sigma) -> list[float]:
+    """Return the six terms, the smaller tail taken as exact."""
+    lost = 0 if sigma == 0 else max(0, int(-5 * np.log10(sigma) / 1)) // 1
+    with mp.workdps(80 + lost + 60 * (sigma > 0)):
+        n, y = int(n), int(y)
+        mu, nu = (mp.mpf(float(mu)), mp.mpf(float(nu)))
+        mu, nu = (mu, 1 - mu) if mu <= nu else (1 - nu, nu)
+        ways = mp.loggamma(n + 1) - mp.loggamma(y + 1) - mp.loggamma(n - y + 1)
+        terms = (
+            binomial_limit(n, y, mu, nu)
+            if sigma == 0
+            else polya(n, y, mu, nu, mp.mpf(float(sigma)))
+        )
+        return [float(ways + terms[0]), *map(float, terms[1:])]
+
+
+def assert_accurate(n, y, mu, nu, sigma) -> None:
+    """Compare every row with its reference on the natural scales."""
+    n, y, mu, nu, sigma = map(np.asarray, (n, y, mu, nu, sigma))
+    got = evaluate(n, y, mu, nu, sigma)
+    want = np.array([reference(*row) for row in zip(n, y, mu, nu, sigma, strict=True)]).T
+    info = -np.array(FAMILY.expected_hessian(rows(y, n), mu, nu, sigma))
+    root = np.sqrt(info[[0, 2]])
+    scales = [np.ones_like(mu), *root, root[0] ** 2, root[0] * root[1], root[1] ** 2]
+    tolerances = [VALUE_TOL] + [DERIVATIVE_TOL] * 5
+    for i, (scale, tol) in enumerate(zip(scales, tolerances, strict=True)):
+        size = np.maximum(np.abs(want[i]), scale)
+        # n = 1 has no information on sigma: what 140 digits leave is 0, and ours is exactly 0.
+        size = np.where((n == 1) & (i in (2, 4, 5)), 1e-30, size)
+        error = np.abs(got[i] - want[i]) / size
+        worst = int(np.argmax(error))
+        row = [float(a[worst]) for a in (n, y, mu, nu, sigma)]
+        assert error[worst] <= tol, (i, row, float(got[i][worst]), float(want[i][worst]))
+
+
+def both_ends(tail, rng) -> tuple[np.ndarray, np.ndarray]:
+    """Return mu and nu with the tail on a random side."""
+    side = rng.random(len(tail)) < 0.5
+    return np.where(side, tail, 1 - tail), np.where(side, 1 - tail, tail)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 12, 13, 17, 100, 1000, 10**6, 10**9])
+def test_adversarial_grid(n: int) -> None:
+    """Ends, neighbours and middle of every response, every sigma and tail."""
+    ys = np.unique([0, 1, 8, 9, n // 2, n - 1, n])
+    grid = np.array(np.meshgrid(ys[(ys >= 0) & (ys <= n)], TAILS, SIGMAS)).reshape(3, -1)
+    rng = np.random.default_rng(n)
+    grid = grid[:, rng.permutation(grid.shape[1])[:45]]
+    mu, nu = both_ends(grid[1], rng)
+    assert_accurate(np.full(len(mu), float(n)), grid[0], mu, nu, grid[2])
+
+
+def test_random_rows() -> None:
+    """Rows drawn from the model, log-uniform in n, sigma and the tail."""
+    rng = np.random.default_rng(20240607)
+    size = 300
+    n = np.floor(10 ** rng.uniform(0, 9, size))
+    sigma = np.where(rng.random(size) < 0.1, 0.0, 10 ** rng.uniform(-18, 8, size))
+    mu, nu = both_ends(10 ** rng.uniform(-12, -0.302, size), rng)
+    y = FAMILY.distribution(mu, nu, sigma, n).rvs(random_state=rng)
+    assert_accurate(n, y.astype(float), mu, nu, sigma)
+
+
+def test_lower_orders_agree() -> None:
+    """Orders 0 and 1 are the head of order 2."""
+    rng = np.random.default_rng(5)
+    n = np.floor(10 ** rng.uniform(0, 5, 200))
+    args = n, np.floor(n * rng.random(200)), *both_ends(rng.uniform(0, 0.5, 200), rng), rng.random(200)
+    full = evaluate(*args)
+    for order, count in ((0, 1), (1, 3)):
+        np.testing.assert_array_equal(evaluate(*args, order=order), full[:count])
+
+
+@pytest.mark.parametrize("n", [1, 2, 9, 12, 13, 60, 5000])
+def test_continuous_at_zero(n: int) -> None:
+    """A tiny sigma moves nothing by more than its own derivative does."""
+    y = np.unique(np.linspace(0, n, 30).round())
+    for mu in (1e-3, 0.3, 0.5, 0.98):
+        at, near = (evaluate(n, y, mu, 1 - mu, s) for s in (0.0, 1e-16))
+        np.testing.assert_allclose(near, at, rtol=1e-7, atol=1e-7)
+        np.testing.assert_allclose(at[0], stats.binom(n, mu).logpmf(y), rtol=1e-10, atol=1e-11)
+
+
+@pytest.mark.parametrize("sigma", [0.0, 1e-17, 1e-3, 0.4, 20.0])
+@pytest.mark.parametrize("mu", [1e-7, 0.02, 0.5, 0.9])
+@pytest.mark.parametrize("n", [1, 2, 12, 13, 30, 250])
+def test_sums_over_counts(n: int, mu: float, sigma: float) -> None:
+    """Probabilities sum to one, scores to zero; variance, information and cdf are the sums."""
+    y = np.arange(n + 1.0)
+    terms = evaluate(n, y, mu, 1 - mu, sigma)
+    pmf = np.exp(terms[0])
+    assert abs(pmf.sum() - 1) < SUM_TOL
+    info = -(terms[3:] @ pmf)
+    scale = np.sqrt(np.maximum(info[[0, 2]], 1e-30))
+    assert np.all(np.abs(terms[1:3] @ pmf) < SUM_TOL * scale)
+    one = tuple(np.array([v]) for v in (mu, 1 - mu, sigma))
+    got = -np.array(FAMILY.expected_hessian(rows([0], [n]), *one))[:, 0]
+    sizes = np.array([info[0], scale[0] * scale[1], max(info[2], 1e-30)])
+    assert np.all(np.abs(got - info) < 10 * SUM_TOL * sizes)
+    variance = FAMILY.variance(*one, np.array([n]))[0]
+    assert abs(pmf @ (y - n * mu) ** 2 / variance - 1) < SUM_TOL * 10 / min(1, n * mu)
+    frozen = FAMILY.distribution(mu, 1 - mu, sigma, n)
+    np.testing.assert_allclose(frozen.cdf(y), np.cumsum(pmf), rtol=SUM_TOL)
+    np.testing.assert_allclose(frozen.pmf(y), pmf, rtol=SUM_TOL)
+    np.testing.assert_allclose(frozen.var(), variance, rtol=SUM_TOL)
+
+
+@pytest.mark.parametrize("n", [301, 1000, 40_000])
+def test_integrated_sums(n: int) -> None:
+    """Above 300 trials the expected Hessian and the cdf integrate; compare with the full sum."""
+    y = np.arange(n + 1.0)
+    points = [(0.01, 1e-3), (0.02, 1e-4), (0.5, 0.0), (1e-5, 0.5), (0.3, 0.05), (0.999, 4.0)]
+    points += [(20 / n, 0.0), (50 / n, 1e-9), (100 / n, 0.0), (0.2, 1e-6)]
+    for mu, sigma in points:
+        terms = evaluate(n, y, mu, 1 - mu, sigma)
+        pmf = np.exp(terms[0])
+        info = -(terms[3:] @ pmf)
+        one = tuple(np.array([v]) for v in (mu, 1 - mu, sigma))
+        got = -np.array(FAMILY.expected_hessian(rows([0], [n]), *one))[:, 0]
+        sizes = [info[0], np.sqrt(info[0] * info[2]), info[2]]
+        assert np.all(np.abs(got - info) < INTEGRAL_TOL * np.array(sizes)), (mu, sigma)
+        k = np.unique(np.linspace(0, n, 40).round())
+        cdf = FAMILY.distribution(mu, 1 - mu, sigma, n).cdf(k)
+        np.testing.assert_allclose(cdf, np.cumsum(pmf)[k.astype(int)], rtol=0, atol=INTEGRAL_TOL)
+
+
+def test_information_of_large_counts() -> None:
+    """The binomial's information is known at any n; E[score^2] must match it."""
+    n, mu = np.array([1e6, 1e9, 1e9]), np.array([0.3, 0.5, 1e-4])
+    got = -np.array(FAMILY.expected_hessian(rows(n * 0, n), mu, 1 - mu, 0 * mu))
+    np.testing.assert_allclose(got[0], n / (mu * (1 - mu)), rtol=INTEGRAL_TOL)
+    np.testing.assert_allclose(got[2], n * (n - 1) / 2, rtol=INTEGRAL_TOL)
+
+
+def test_rows_share_and_chunk() -> None:
+    """Equal rows get equal answers, in any order and however many there are."""
+    rng = np.random.default_rng(2)
+    pick = rng.integers(0, 4, 900)
+    mu, sigma, n = (np.array(v)[pick] for v in ([0.1, 0.2, 0.7, 0.5], [0, 1, 0.1, 2], [3, 90, 700, 1]))
+    many = np.array(FAMILY.expected_hessian(rows(0 * n, n), mu, 1 - mu, sigma.astype(float)))
+    for i in (0, 1, 2, 3, 899):
+        one = (mu[[i]], 1 - mu[[i]], sigma[[i]].astype(float))
+        alone = np.array(FAMILY.expected_hessian(rows([0], n[[i]]), *one))[:, 0]
+        np.testing.assert_allclose(many[:, i], alone, rtol=1e-14, atol=1e-300)
+
+
+def test_impossible_parameters() -> None:
+    """Boundary and senseless parameters give -inf or the limit, no warning and no exception."""
+    mu = np.array([0.0, 0.0, 1.0, 1.0, 0.3, 0.3, 0.3, 0.3, np.nan])
+    nu = 1 - mu
+    sigma = np.array([0.1, 0.1, 0.0, 0.1, np.inf, np.nan, -1.0, np.inf, 0.1])
+    y = np.array([0, 2, 5, 4, 2, 2, 2, 0, 1])
+    value = evaluate(5.0, y, mu, nu, sigma)[0]
+    want = [0.0, -np.inf, 0.0, -np.inf, -np.inf, -np.inf, -np.inf, np.log(0.7), -np.inf]
+    np.testing.assert_allclose(value, want, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("y", "trials", "match"),
+    [
+        ([1.0, -2.0], [3.0, 3.0], "deaths.*negative.*row 1"),
+        ([0.5, 2.0], [3.0, 3.0], "deaths.*whole.*row 0"),
+        ([1.0, 4.0], [3.0, 3.0], "deaths.*more successes than trials.*row 1"),
+        ([1.0, 2.0], [3.0, 2.5], "deaths.*n_trials.*row 1"),
+        ([0.0, 2.0], [0.0, 3.0], "deaths.*n_trials.*row 0"),
+        ([1.0, 2.0], [-3.0, 3.0], "deaths.*n_trials.*row 0"),
+        ([1.0, 2.0], None, "deaths.*n_trials="),
+        ([1.0, 0.0], [1.0, 1.0], "deaths.*one trial.*unidentified"),
+    ],
+)
+def test_validate(y: list[float], trials: list[float] | None, match: str) -> None:
+    """Each bad response is named, with its rows and the way out."""
+    with pytest.raises(ValueError, match=match):
+        FAMILY.validate(np.array(y), None if trials is None else np.array(trials), "deaths")
+
+
+def test_starts() -> None:
+    """Starts are finite, also for rows of one trial, and a large sample's mean is near sigma."""
+    rng = np.random.default_rng(8)
+    n = rng.integers(1, 40, 20_000).astype(float)
+    mu = np.full(len(n), 0.3)
+    y = FAMILY.distribution(mu, 1 - mu, 0.2, n).rvs(random_state=rng).astype(float)
+    data = rows(y, n)
+    start = FAMILY.start(data)
+    assert np.all((start > 0) & (start < 1))
+    sigma = FAMILY.start_dispersion(data, mu, 1 - mu)
+    assert np.all(np.isfinite(sigma) & (sigma >= 0))
+    assert abs(sigma[n == 1] - 0.2).max() < 0.05
+
+
+def test_distribution() -> None:
+    """Frozen distribution: broadcasts, pickles, inverts its cdf, draws with the right moments."""
+    mu, sigma = np.array([[0.2], [0.7]]), np.array([0.0, 1e-16, 0.5])
+    frozen = pickle.loads(pickle.dumps(FAMILY.distribution(mu, 1 - mu, sigma, np.array(25))))
+    assert frozen.pmf(3).shape == (2, 3)
+    k = np.arange(26).reshape(-1, 1, 1)
+    np.testing.assert_array_equal(frozen.ppf(frozen.cdf(k) * (1 - 1e-13)), k + 0 * mu * sigma)
+    np.testing.assert_allclose(frozen.cdf(k) + frozen.sf(k), 1, rtol=SUM_TOL)
+    peer = stats.betabinom(25, mu / 0.5, (1 - mu) / 0.5)
+    np.testing.assert_allclose(frozen.pmf(k)[..., 2:], peer.pmf(k), rtol=1e-11)
+    draws = frozen.rvs(size=(40_000, 2, 3), random_state=np.random.default_rng(3))
+    assert draws.min() >= 0 and draws.max() <= 25
+    error = np.sqrt(frozen.var() / len(draws))
+    assert np.all(np.abs(draws.mean(axis=0) - frozen.mean()) < 5 * error)
+    np.testing.assert_allclose(draws.var(axis=0), frozen.var(), rtol=0.06)
+
+
+def stirling_reference(x: mp.mpf, order: int) -> mp.mpf:
+    """Return a derivative of Stirling's remainder from mpmath's own functions."""
+    if order == 0:
+        return mp.loggamma(x) - ((x - mp.mpf(1) / 2) * mp.log(x) - x + mp.log(2 * mp.pi) / 2)
+    if order == 1:
+        return mp.digamma(x) - mp.log(x) + 1 / (2 * x)
+    return mp.polygamma(1, x) - 1 / x - 1 / (2 * x * x)
+
+
+@pytest.mark.parametrize("order", [0, 1, 2, 3])
+def test_stirling(order: int) -> None:
+    """The remainder, its derivatives and trigamma keep their relative accuracy everywhere."""
+    names = ("stirling", "stirling1", "stirling2", "trigamma")
+    x = np.concatenate([10 ** np.linspace(-20, 15, 150), np.linspace(0.3, 15, 150)])
+    got = getattr(_numerics, names[order])(x)
+    with mp.workdps(80):
+        want = [
+            float(mp.polygamma(1, v) if order == 3 else stirling_reference(v, order))
+            for v in map(mp.mpf, x.tolist())
+        ]
+    np.testing.assert_allclose(got, want, rtol=FUNCTION_TOL)
+
+
+def test_log1pmx() -> None:
+    """The difference keeps its relative accuracy for tiny, negative and huge arguments."""
+    tiny = 10 ** np.linspace(-150, -1e-9, 100)
+    t = np.concatenate([tiny, -tiny, np.linspace(-0.99, 3, 200), [-1 + 1e-16, 1e300]])
+    with mp.workdps(400):
+        want = [float(mp.log(1 + v) - v) for v in map(mp.mpf, t.tolist())]
+    np.testing.assert_allclose(_numerics.log1pmx(t), want, rtol=FUNCTION_TOL)
+    np.testing.assert_array_equal(_numerics.log1pmx([-1.0, 0.0, np.inf]), [-np.inf, 0, -np.inf])
