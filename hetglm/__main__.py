@@ -218,7 +218,7 @@ def main(argv: list[str] | None = None) -> int:
         0, or 2 where the input is at fault (with one line on stderr).
     """
     args = parser().parse_args(argv)
-    warnings.showwarning = _show_warning
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
     try:
         if args.command == "fit":
             run_fit(args)

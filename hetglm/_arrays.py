@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hetglm._text import require
+from hetglm._text import require, rows_text
 from hetglm.exceptions import MissingValueError
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]
 
 #: Largest distance of K = proportion x trials from a whole number, relative to the trials.
 WHOLE = 1e-7
@@ -44,6 +44,8 @@ def design(value: Any, n: int, name: str) -> Array:
         array = array[:, None]
     if array.ndim != 2 or len(array) != n:
         raise ValueError(f"{name}: shape {array.shape}, but endog has {n} rows")
+    if array.shape[1] == 0:
+        raise ValueError(f"{name}: no columns; a constant is a column of ones")
     return array
 
 
@@ -60,21 +62,30 @@ def column_names(value: Any, k: int) -> list[str]:
     return ["const" if j == first else f"x{next(others)}" for j in range(k)]
 
 
-def check_finite(arrays: dict[str, Array | None]) -> None:
-    """Raise a MissingValueError that names the first argument with a missing or infinite value."""
+def check_finite(arrays: dict[str, Array | None], sources: dict[str, Any]) -> None:
+    """
+    Raise a MissingValueError that names the first argument with a missing or infinite value.
+
+    Parameters
+    ----------
+    arrays : dict
+        Argument -> array.
+    sources : dict
+        Argument -> what was passed, for the names of columns.
+    """
     for name, array in arrays.items():
-        if array is None:
+        if array is None or np.isfinite(array).all():
             continue
-        bad = ~np.isfinite(array if array.ndim == 1 else array.sum(axis=1))
-        if not bad.any():
-            continue
+        bad: Array = ~np.isfinite(array)
+        if bad.ndim == 2:
+            column = column_names(sources[name], array.shape[1])[int(np.argmax(bad.any(axis=0)))]
+            name, bad = f"{name}, column {column!r}", bad.any(axis=1)
         kind = "missing" if np.isnan(array).any() else "infinite"
         hint = "; use missing='drop' to leave such rows out" if kind == "missing" else ""
-        row = int(np.argmax(bad))
-        raise MissingValueError(f"{name}: {kind} value in row {row} (counted from 0){hint}")
+        raise MissingValueError(f"{name}: {kind} value in {rows_text(bad)} (counted from 0){hint}")
 
 
-def present(arrays: dict[str, Array | None], n: int) -> NDArray[np.bool_]:
+def present(arrays: dict[str, Array | None], n: int) -> Array:
     """Return which of n rows miss no value in any array."""
     keep = np.ones(n, dtype=bool)
     for array in arrays.values():
@@ -170,6 +181,14 @@ def generator(rng: Any) -> np.random.Generator:
 
 def count(value: Any, name: str) -> int:
     """Return a whole number of at least 1."""
-    if isinstance(value, bool) or int(value) != value or value < 1:
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or value < 1:
         raise ValueError(f"{name}={value!r}: must be a whole number of at least 1")
     return int(value)
+
+
+def share(value: Any, name: str) -> float:
+    """Return a number strictly between 0 and 1."""
+    if not isinstance(value, (float, np.floating)) or not 0 < value < 1:
+        raise ValueError(f"{name}={value!r}: must be a number between 0 and 1")
+    return float(value)

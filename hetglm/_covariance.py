@@ -14,7 +14,7 @@ from hetglm._fit import Fit
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import inverse
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]
 
 #: cov_type -> what the summary says of it, for the types computed here.
 DESCRIPTIONS = {
@@ -23,7 +23,16 @@ DESCRIPTIONS = {
     "HC0": "Standard errors are robust to a misspecified likelihood (HC0).",
     "HC1": "Standard errors are robust to a misspecified likelihood (HC1, n/(n - k)).",
 }
-ROBUST = ("cluster", "HAC", "hac-panel", "hac-groupsum", "nw-panel", "nw-groupsum")
+#: Robust types of statsmodels with the arguments they read.
+_PANEL = {"time", "maxlags", "kernel", "weights_func", "use_correction", "df_correction"} | {
+    "scaling_factor"
+}
+ROBUST = {
+    "cluster": {"groups", "use_correction", "df_correction", "scaling_factor"},
+    "HAC": {"maxlags", "kernel", "weights_func", "use_correction", "scaling_factor"},
+    "hac-panel": _PANEL | {"groups"},
+    "hac-groupsum": _PANEL,
+}
 
 
 @dataclass(frozen=True)
@@ -73,10 +82,11 @@ def covariance(
     key = next((k for k in (*DESCRIPTIONS, *ROBUST) if k.lower() == str(cov_type).lower()), None)
     if key is None:
         hint = "HC2 and HC3 need one linear predictor; use HC1, " if str(cov_type)[:2] == "HC" else ""
-        known = ", ".join((*DESCRIPTIONS, *ROBUST[:4]))
+        known = ", ".join((*DESCRIPTIONS, *ROBUST))
         raise ValueError(f"cov_type={cov_type!r} is not available: {hint}choose one of {known}")
-    if key in DESCRIPTIONS and cov_kwds:
-        raise ValueError(f"cov_kwds: cov_type={key!r} takes none, not {sorted(cov_kwds)}")
+    unknown = sorted(set(cov_kwds) - ROBUST.get(key, set()))
+    if unknown:
+        raise ValueError(f"cov_kwds: cov_type={key!r} does not take {unknown[0]!r}")
     if key == "eim":
         matrix = inverse(-core.expected_hessian(fit.params)[np.ix_(keep, keep)])
     else:
@@ -124,6 +134,8 @@ def _by_statsmodels(
         get_robustcov_results(stub, cov_type=cov_type, use_self=True, use_t=use_t, **cov_kwds)
     except KeyError as exc:
         raise ValueError(f"cov_kwds: cov_type={cov_type!r} needs {exc.args[0]!r}") from exc
+    except TypeError as exc:
+        raise ValueError(f"cov_kwds: {exc}") from exc
     matrix, (n, k) = stub.cov_params_default, scores.shape
     if core.freq is not None and cov_kwds.get("use_correction", True):
         # the correction counts rows where freq_weights say there are more

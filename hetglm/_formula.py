@@ -62,7 +62,10 @@ def _top_level_bars(formula: str) -> Iterator[int]:
 
 def _names(code: str) -> tuple[set[str], set[str]]:
     """Return the names a factor's code calls and those it reads as variables."""
-    tree = ast.parse(code, mode="eval")
+    try:
+        tree = ast.parse(code, mode="eval")
+    except SyntaxError as exc:
+        raise FormulaError(f"cannot read the term {code!r} of the formula: {exc.msg}") from exc
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     functions = {id(call.func): call.func.id for call in calls if isinstance(call.func, ast.Name)}
     read = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and id(n) not in functions}
@@ -275,8 +278,10 @@ class FormulaData:
         The designs, for prediction.
     frame : DataFrame
         The kept rows of the data.
-    kept : ndarray of bool
-        Which rows of the data passed in are kept.
+    kept : ndarray of int
+        Positions of the kept rows in the data passed in.
+    n_passed : int
+        Rows of the data passed in.
     """
 
     endog: pd.DataFrame
@@ -286,6 +291,7 @@ class FormulaData:
     spec: TwoPartFormula
     frame: pd.DataFrame
     kept: np.ndarray
+    n_passed: int
 
 
 def environment(eval_env: Any) -> patsy.EvalEnvironment:
@@ -343,6 +349,7 @@ def read(
     """
     mean_text, dispersion_text = _two_parts(formula, dispersion_formula)
     frame = _as_frame(data)
+    n_passed = len(frame)
     terms = _term_lists(mean_text, dispersion_text)
     names = [_names(factor.code) for termlist in terms for t in termlist for factor in t.factors]
     calls, read_names = (set().union(*part) for part in zip(*names, strict=True))
@@ -368,15 +375,16 @@ def read(
         )
     if len(keep) == 0:
         raise ValueError("no rows left to fit: the data are empty or every row misses a value")
-    kept = np.zeros(len(rows) if subset is None else len(_as_frame(data)), dtype=bool)
-    kept[rows[keep]] = True
     endog, exog, exog_dispersion = (m.set_axis(index[keep]) for m in matrices)
     lhs, mean, dispersion = (Design(info) for info in infos)
+    unknown = sorted(set(drop_cols or ()) - set(mean.columns))
+    if unknown:
+        raise FormulaError(f"drop_cols: {unknown[0]!r} is not a column of the mean's design")
     mean.left_out = tuple(drop_cols or ())
     spec = TwoPartFormula(mean_text, dispersion_text, lhs, mean, dispersion, columns)
     arrays_kept = {key: value[keep] for key, value in values.items()}
     exog = exog[mean.columns]
-    return FormulaData(endog, exog, exog_dispersion, arrays_kept, spec, frame.iloc[keep], kept)
+    return FormulaData(endog, exog, exog_dispersion, arrays_kept, spec, frame.iloc[keep], rows[keep], n_passed)
 
 
 def _two_parts(formula: str, dispersion_formula: str | None) -> tuple[str, str]:
@@ -412,6 +420,8 @@ def _as_frame(data: Any) -> pd.DataFrame:
         return data
     if hasattr(data, "to_pandas"):
         return data.to_pandas()
+    if data is None:
+        raise ValueError("data is None; give a DataFrame or a mapping of columns")
     try:
         return pd.DataFrame(data)
     except Exception as exc:
@@ -422,7 +432,8 @@ def _variables(
     frame: pd.DataFrame, env: patsy.EvalEnvironment, calls: set[str], read_names: set[str]
 ) -> tuple[pd.DataFrame, patsy.EvalEnvironment]:
     """Return the frame and the environment with every name meaning one thing only."""
-    scope = {name: env.namespace[name] for name in calls | read_names if name in env.namespace}
+    outside = calls | (read_names - set(frame.columns))
+    scope = {name: env.namespace[name] for name in outside if name in env.namespace}
     for name in calls & set(PATSY_BUILTINS):
         if name in read_names:
             raise FormulaError(

@@ -12,7 +12,7 @@ from hetglm._linalg import gram
 from hetglm._links import Inverse, invert
 from hetglm.families.base import Family, Terms
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,9 @@ class Likelihood:
     def take(self, index: Any) -> Likelihood:
         """Return the likelihood of some rows: an index array or a boolean mask."""
         row_arrays = ("y", "X", "Z", "offset", "offset_dispersion", "trials", "weights", "freq")
-        taken = {k: None if getattr(self, k) is None else getattr(self, k)[index] for k in row_arrays}
+        taken: dict[str, Any] = {
+            k: None if getattr(self, k) is None else getattr(self, k)[index] for k in row_arrays
+        }
         return replace(self, rows=None, **taken)
 
     def without_rows(self) -> Likelihood:
@@ -151,31 +153,30 @@ class Likelihood:
         at = self.predictors(params)
         t = self.terms(at, order)
         scale = 1.0 if self.weights is None else 1 / self.weights
-        d_phi, d2_phi = at.d_phi * scale, at.d2_phi * scale
-        first = [t.mu * at.mean.d1, t.phi * d_phi] if order > 0 else []
-        second = []
-        if order > 1:
-            second = [
-                t.mu_mu * at.mean.d1**2 + t.mu * at.mean.d2,
-                t.mu_phi * at.mean.d1 * d_phi,
-                t.phi_phi * d_phi**2 + t.phi * d2_phi,
-            ]
-        parts = [t.loglike, *first, *second]
-        return Factors(*(parts if self.freq is None else [part * self.freq for part in parts]))
+        parts = [t.loglike]
+        with np.errstate(all="ignore"):  # a trial point may lie outside the domain
+            d_phi, d2_phi = at.d_phi * scale, at.d2_phi * scale
+            if t.mu is not None and t.phi is not None:
+                parts += [t.mu * at.mean.d1, t.phi * d_phi]
+                if t.mu_mu is not None and t.mu_phi is not None and t.phi_phi is not None:
+                    parts += [
+                        t.mu_mu * at.mean.d1**2 + t.mu * at.mean.d2,
+                        t.mu_phi * at.mean.d1 * d_phi,
+                        t.phi_phi * d_phi**2 + t.phi * d2_phi,
+                    ]
+            return Factors(*(parts if self.freq is None else [part * self.freq for part in parts]))
 
     def expected_factors(self, params: Array) -> tuple[Array, Array, Array]:
         """Return the expected second derivatives (eta eta, eta zeta, zeta zeta) of each row."""
         at = self.predictors(params)
         nu = at.mean.nu if self.family.unit_interval else None
+        phi = self.row_phi(at.phi)
+        mm, mp, pp = self.family.expected_hessian(self.rows, at.mean.mu, nu, phi)
         scale = 1.0 if self.weights is None else 1 / self.weights
-        d_phi = at.d_phi * scale
-        mm, mp, pp = self.family.expected_hessian(self.rows, at.mean.mu, nu, self.row_phi(at.phi))
         freq = 1.0 if self.freq is None else self.freq
-        return (
-            freq * mm * at.mean.d1**2,
-            freq * mp * at.mean.d1 * d_phi,
-            freq * pp * d_phi**2,
-        )
+        with np.errstate(all="ignore"):
+            d1, d_phi = at.mean.d1, at.d_phi * scale
+            return freq * mm * d1**2, freq * mp * d1 * d_phi, freq * pp * d_phi**2
 
     def gradient(self, factors: Factors) -> Array:
         """Return the score in params, shape (p + q,)."""

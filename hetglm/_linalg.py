@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]
 
 #: Cells of a design handled at a time in cross products: blocks that stay in the cache.
 BLOCK_CELLS = 1 << 16
@@ -26,7 +28,7 @@ def gram(A: Array, w: Array | None, B: Array) -> Array:
     return out
 
 
-def independent_columns(X: Array) -> NDArray[np.bool_]:
+def independent_columns(X: Array) -> Array:
     """
     Return which columns are not linear combinations of earlier ones, shape (p,).
 
@@ -48,7 +50,7 @@ def _smallest_pivot(correlation: Array) -> float:
         return 0.0
 
 
-def _orthogonalise(X: Array, candidates: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _orthogonalise(X: Array, candidates: Array) -> Array:
     basis: list[Array] = []
     keep = np.zeros(X.shape[1], dtype=bool)
     for j in np.flatnonzero(candidates):

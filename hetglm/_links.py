@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, ndtr
 from statsmodels.genmod.families import links
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]
 
 
 class Inverse(NamedTuple):

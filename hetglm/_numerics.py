@@ -236,10 +236,11 @@ def first_draws(urn: Urn, order: int) -> Derivatives:
     Notes
     -----
     With j = 0, 1, ... down the rows of a table, failures meet the share b = nu + j s of the total
-    c = 1 + j s, successes a = mu + j s of d = 1 + (kz + j) s. The failures' terms in sigma,
-    j/b - j/c, are formed as j mu/(b c). Sums over j are products with the rows 1, j, j^2.
+    c = 1 + j s, successes a = mu + j s of d = 1 + (kz + j) s. The terms in sigma, j/b - j/c and
+    tau = j/a - (kz + j)/d, are formed as j mu/(b c) and (j nu - kz mu)/(a d). Sums over j are
+    products with the rows 1, j, j^2.
     """
-    m, kz = urn.mu, urn.kz
+    m = urn.mu
     powers, tables, live = _draw_tables(urn)
     inverse = [1 / table for table in tables]
     ratios = tables[0] * inverse[3]
@@ -252,19 +253,22 @@ def first_draws(urn: Urn, order: int) -> Derivatives:
         inverse[i] *= alive
     a, b, c, d = inverse
     two = powers[:2]
-    a_sums, b_sums, d_sums = two @ a, two @ b, two @ d
+    tau = powers[1][:, None] * urn.nu
+    tau -= urn.kz * m
+    tau *= a
+    tau *= d
     bc = b * c
-    d_mu = a_sums[0] - b_sums[0]
-    d_sigma = m * (two @ bc)[1] + a_sums[1] - (kz * d_sums[0] + d_sums[1])
+    d_mu = (two @ a)[0] - (two @ b)[0]
+    d_sigma = (two @ tau)[0] + m * (two @ bc)[1]
     if order == 1:
         return Derivatives(value, d_mu, d_sigma)
     c += b
     c *= bc
-    for table in (a, b, d):
+    a_tau = a * tau
+    for table in (a, b, tau):
         table *= table
-    a_sums, b_sums, d_sums = powers @ a, two @ b, powers @ d
-    total = kz * (kz * d_sums[0] + 2 * d_sums[1]) + d_sums[2]
-    d_ss = total - a_sums[2] - m * (powers @ c)[2]
+    a_sums, b_sums = two @ a, two @ b
+    d_ss = (two @ tau)[0] - 2 * (two @ a_tau)[1] - m * (powers @ c)[2]
     return Derivatives(
         value, d_mu, d_sigma, -a_sums[0] - b_sums[0], b_sums[1] - a_sums[1], d_ss
     )

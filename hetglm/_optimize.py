@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from hetglm._linalg import solve_scaled
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]
 
 #: Share of the predicted gain a step must bring (Armijo's constant, Nocedal and Wright 2006, 3.1).
 SUFFICIENT = 1e-4
@@ -135,7 +137,7 @@ def _direction(objective: Objective, params: Array, here: Local) -> tuple[Array,
             ridge *= 100
     if step is None:
         step = here.gradient
-    return step, float(np.sqrt(max(here.gradient @ step, 0.0)))
+    return step, float(max(here.gradient @ step, 0.0)) ** 0.5
 
 
 def _search(

@@ -15,7 +15,7 @@ from hetglm._fit import Fit
 from hetglm._linalg import contains
 from hetglm.exceptions import NotNestedError
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]
 
 #: A likelihood ratio may be this much below zero, per unit of log-likelihood, by rounding alone.
 NEGATIVE_BY_ROUNDING = 1e-9
@@ -251,7 +251,10 @@ def _check_nested(smaller: Any, larger: Any) -> None:
             "both to the same rows"
         )
     for name in ("trials", "weights", "freq", "offset", "offset_dispersion"):
-        if not np.array_equal(*(np.zeros(a.n) if v is None else v for v in _pair(a, b, name))):
+        first, second = (getattr(core, name) for core in (a, b))
+        if (first is None) != (second is None) or not np.array_equal(
+            0 if first is None else first, 0 if second is None else second
+        ):
             raise NotNestedError(f"the fits differ in their {name}")
     links = [(type(c.link), type(c.link_dispersion)) for c in (a, b)]
     if links[0] != links[1] or a.family.variance_formula != b.family.variance_formula:
@@ -261,7 +264,3 @@ def _check_nested(smaller: Any, larger: Any) -> None:
     for part, X0, X1 in (("mean", a.X, b.X), ("dispersion", a.Z, b.Z)):
         if not contains(X1, X0):
             raise NotNestedError(f"the {part} of the smaller fit is not part of the larger one's")
-
-
-def _pair(a: Any, b: Any, name: str) -> tuple[Any, Any]:
-    return getattr(a, name), getattr(b, name)

@@ -17,7 +17,7 @@ from hetglm._fit import Fit
 from hetglm._likelihood import Likelihood
 from hetglm.exceptions import BootstrapFailureWarning
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ def bootstrap(
 ) -> BootstrapResult:
     """Return refits to resampled data; see the results' method."""
     nrep = _arrays.count(nrep, "nrep")
+    model, groups = _single_rows(model, groups)
     resample = _resampler(model, fit, kind, groups)
     generator = _arrays.generator(rng)
     draws = []
@@ -96,6 +97,17 @@ def bootstrap(
             stacklevel=3,
         )
     return BootstrapResult(np.array(draws), nrep, failed, kind, dict(reasons))
+
+
+def _single_rows(model: Any, groups: Any) -> tuple[Any, Any]:
+    """Return the model with each row repeated as often as it was observed, so that rows are units."""
+    freq = model.freq_weights
+    if freq is None:
+        return model, groups
+    if not np.array_equal(freq, np.round(freq)):
+        raise ValueError("freq_weights: the bootstrap draws rows, so they must be whole numbers")
+    rows = np.repeat(np.arange(model.core.n), freq.astype(int))
+    return model.clone(rows=rows, freq_weights=None), None if groups is None else groups[rows]
 
 
 def _refit(clone: Any, fit: Fit) -> Array:
@@ -122,6 +134,8 @@ def _resampler(
         frozen = prediction.distribution(model.core, fit.params)
         return lambda rng: model.clone(endog=frozen.rvs(size=n, random_state=rng))
     if kind == "cluster":
+        if np.ndim(groups) != 1:
+            raise ValueError("groups: the cluster bootstrap draws one kind of groups, not two")
         codes = np.unique(np.asarray(groups), return_inverse=True)[1]
         members = [np.flatnonzero(codes == g) for g in range(codes.max() + 1)]
         size = len(members)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,11 +19,11 @@ from hetglm._likelihood import Likelihood
 from hetglm._linalg import independent_columns
 from hetglm._links import check_link
 from hetglm._text import rows_text
-from hetglm.exceptions import DroppedRowsWarning, MissingValueError
+from hetglm.exceptions import DroppedRowsWarning, FormulaError, MissingValueError
 from hetglm.families.base import Family
 from hetglm.results import LocationScaleResults, LocationScaleResultsWrapper
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]
 
 #: Row arrays a constructor takes beside the designs; each may be a column name in a formula call.
 ROW_ARRAYS = (
@@ -117,20 +118,20 @@ class LocationScaleModel(GenericLikelihoodModel):
         if missing == "none":
             keep[:] = True
         keep &= self._informative(arrays)
-        self._kept = keep
+        self._kept, self._n_passed = np.flatnonzero(keep), n
         if not keep.any():
             raise ValueError("no rows left to fit: every row misses a value or carries no weight")
         if not keep.all():
             arrays = {name: None if a is None else a[keep] for name, a in arrays.items()}
-        _arrays.check_finite(arrays)
+        sources = {"endog": endog, "exog": exog, "exog_dispersion": Z}
+        _arrays.check_finite(arrays, sources)
         return arrays
 
-    def _informative(self, arrays: dict[str, Array | None]) -> NDArray[np.bool_]:
+    def _informative(self, arrays: dict[str, Array | None]) -> Array:
         """Return which rows carry weight; warn of those with no trials or zero frequency."""
-        empty = np.zeros(len(arrays["endog"]), dtype=bool)  # type: ignore[arg-type]
-        endog, trials, freq = arrays["endog"], arrays["n_trials"], arrays["freq_weights"]
-        if endog is not None and endog.ndim == 2:
-            empty |= np.all(endog == 0, axis=1)
+        endog, trials, freq = (arrays[name] for name in ("endog", "n_trials", "freq_weights"))
+        assert endog is not None
+        empty: Array = np.all(endog == 0, axis=1) if endog.ndim == 2 else np.zeros(len(endog), bool)
         if trials is not None:
             empty |= trials == 0
         if freq is not None:
@@ -238,7 +239,7 @@ class LocationScaleModel(GenericLikelihoodModel):
         return self.core.y
 
     @classmethod
-    def from_formula(  # type: ignore[override]
+    def from_formula(
         cls,
         formula: str,
         data: Any,
@@ -298,13 +299,12 @@ class LocationScaleModel(GenericLikelihoodModel):
             missing,
             drop_cols,
         )
-        model = cls(read.endog, read.exog, read.exog_dispersion, **read.arrays, **kwargs)
+        kwargs |= read.arrays
+        model = cls(read.endog, read.exog, read.exog_dispersion, **kwargs)
         model._default_exog_dispersion = False
         model.formula = formula
-        model._spec, model._frame = read.spec, read.frame[model._kept]
-        kept = read.kept.copy()
-        kept[kept] = model._kept
-        model._kept = kept
+        model._spec, model._frame = read.spec, read.frame.iloc[model._kept]
+        model._kept, model._n_passed = read.kept[model._kept], read.n_passed
         return model
 
     def clone(
@@ -313,6 +313,7 @@ class LocationScaleModel(GenericLikelihoodModel):
         exog: Any = None,
         exog_dispersion: Any = None,
         endog: Any = None,
+        **row_arrays: Any,
     ) -> LocationScaleModel:
         """
         Return the model on other rows, designs or responses; the one way to rebuild one.
@@ -325,6 +326,8 @@ class LocationScaleModel(GenericLikelihoodModel):
             Designs that replace the model's own, on its rows; a DataFrame brings names.
         endog : array_like, shape (n,), optional
             Response in the form of the family (successes for the beta-binomial).
+        **row_arrays
+            ``freq_weights=None`` to count every row once.
 
         Returns
         -------
@@ -351,9 +354,12 @@ class LocationScaleModel(GenericLikelihoodModel):
         for name in ROW_ARRAYS:
             value = getattr(self, name)
             setattr(new, name, None if value is None else value[index])
+        if "freq_weights" in row_arrays:
+            new.freq_weights = _arrays.row_array(row_arrays["freq_weights"], new.core.n, "freq_weights")
+            new.core = replace(new.core, freq=new.freq_weights)
         new.exog_dispersion = new.core.Z
         new._frame = None if self._frame is None else self._frame.iloc[index]
-        new._kept = np.ones(new.core.n, dtype=bool)
+        new._kept, new._n_passed = np.arange(new.core.n), new.core.n
         new.data = handle_data(new._observed(), new.core.X, "none", None)
         new.data.ynames = self.data.ynames
         new.k_constant = new.data.k_constant
@@ -407,7 +413,7 @@ class LocationScaleModel(GenericLikelihoodModel):
             if column is not None and column in data.columns:
                 found[name] = _arrays.numeric(data[column], column)
             elif column is not None and name != "n_trials":
-                raise _formula.FormulaError(f"{name}: the new data have no column {column!r}")
+                raise FormulaError(f"{name}: the new data have no column {column!r}")
         if self.core.family.takes_trials and "n_trials" not in found:
             trials = self._spec.trials(data)
             found |= {} if trials is None else {"n_trials": trials}
@@ -447,7 +453,7 @@ class LocationScaleModel(GenericLikelihoodModel):
             labels = np.asarray(value)
         if labels.ndim == 2 and labels.shape[1] == 2:
             return np.column_stack([self._row_labels(column, name) for column in labels.T])
-        if labels.ndim != 1 or len(labels) not in (self.core.n, len(self._kept)):
+        if labels.ndim != 1 or len(labels) not in (self.core.n, self._n_passed):
             raise ValueError(f"{name}: shape {labels.shape}, but there are {self.core.n} rows")
         labels = labels if len(labels) == self.core.n else labels[self._kept]
         if pd.isna(labels).any():
@@ -591,7 +597,7 @@ class LocationScaleModel(GenericLikelihoodModel):
             return first, (factors.eta_eta, factors.eta_zeta, factors.zeta_zeta)
         return first, self.core.expected_factors(params)
 
-    def hessian_factor(self, params: Any, observed: bool = True) -> tuple[Array, Array, Array]:  # type: ignore[override]
+    def hessian_factor(self, params: Any, observed: bool = True) -> tuple[Array, Array, Array]:
         """
         Return the second derivatives of each row in the two linear predictors.
 
@@ -618,7 +624,7 @@ class LocationScaleModel(GenericLikelihoodModel):
 
     # -- fit and predict ------------------------------------------------------------------------
 
-    def fit(  # type: ignore[override]
+    def fit(
         self,
         start_params: Any = None,
         method: str = _fit.DEFAULT_METHOD,
@@ -733,7 +739,7 @@ class LocationScaleModel(GenericLikelihoodModel):
         """
         y_values = kwargs.pop("y_values", None)
         rows = prediction.rows_of(self, which, exog, exog_dispersion, **kwargs)
-        return prediction.predict(self.core, np.asarray(params, dtype=float), rows, which, y_values)
+        return prediction.predict(rows, np.asarray(params, dtype=float), which, y_values)
 
 
 def _shift(offset: Array | None, exposure: Array | None) -> Array | None:

@@ -14,7 +14,7 @@ from hetglm._arrays import split_binomial
 from hetglm.families.quasi import QuasiBinomial
 from hetglm.model import LocationScaleModel
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]
 
 
 class DoubleGLM(LocationScaleModel):

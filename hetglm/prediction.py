@@ -16,7 +16,7 @@ from hetglm import _arrays
 from hetglm._likelihood import Likelihood
 from hetglm._links import invert
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]
 
 #: Which parts of the model each prediction reads.
 PARTS = {
@@ -44,7 +44,9 @@ def check_which(which: str, family: Any) -> None:
         raise ValueError(f"which={which!r}: choose one of {', '.join(map(repr, PARTS))}")
     if which == "icc" and not family.counts_successes:
         raise ValueError(f"which='icc': {family.name} has no intraclass correlation")
-    if which == "prob" and family.exact and not family.discrete:
+    if which == "prob" and not family.exact:
+        family.distribution(None, None, None, None)
+    if which == "prob" and not family.discrete:
         raise ValueError(f"which='prob': {family.name} is continuous; use get_distribution().pdf")
 
 
@@ -90,7 +92,7 @@ def rows_of(
             if getattr(model, name) is not None and name not in given:
                 raise ValueError(
                     f"{name}: the fit has it, so which={which!r} on new rows needs it too; pass "
-                    f"{name}=..., or fit with {name} as a column name"
+                    f"{name}=..., or the columns the fit took it from"
                 )
     arrays = {name: _arrays.row_array(value, n, name) for name, value in given.items()}
     return _core_at(model, X, Z, arrays, n)
@@ -197,7 +199,8 @@ def predict(
 
 def _counts(rows: Likelihood, y_values: Any) -> Array:
     if y_values is None:
-        assert rows.trials is not None
+        if rows.trials is None:
+            raise ValueError("which='prob': give y_values, the counts whose probability is wanted")
         return np.arange(np.nanmax(rows.trials) + 1)
     return np.atleast_1d(_arrays.numeric(y_values, "y_values"))
 
@@ -207,10 +210,11 @@ def distribution(rows: Likelihood, params: Array, column: bool = False) -> Any:
     at = rows.predictors(params)
     if rows.family.exact:
         _trials(rows, "distribution")
-    parts = [at.mean.mu, at.mean.nu, rows.row_phi(at.phi), rows.trials]
+    mu, nu, phi, trials = at.mean.mu, at.mean.nu, rows.row_phi(at.phi), rows.trials
     if column:
-        parts = [None if part is None else part[:, None] for part in parts]
-    return rows.family.distribution(*parts)
+        mu, nu, phi = mu[:, None], nu[:, None], phi[:, None]
+        trials = None if trials is None else trials[:, None]
+    return rows.family.distribution(mu, nu, phi, trials)
 
 
 @dataclass(frozen=True)
@@ -286,12 +290,22 @@ def _probability(rows: Likelihood, params: Array, V: Array, y_values: Any) -> On
     if len(counts) != 1:
         raise ValueError("which='prob': give one y_values at a time for an interval")
     p = predict(rows, params, "prob", counts)[:, 0]
-    core = rows.with_response(np.full(rows.n, counts[0]))
+    inside = (p > 0) & (p < 1)
+    core = rows.with_response(np.full(rows.n, counts[0])).take(inside)
     factors = core.factors(params, 1)
     assert factors.eta is not None and factors.zeta is not None
-    jacobian = _jacobian(rows, factors.eta, factors.zeta) / (1 - p)[:, None]
-    se = np.sqrt(np.einsum("ij,jk,ik->i", jacobian, V, jacobian))
-    return OnLink(np.log(p) - np.log1p(-p), se, expit, p * (1 - p))
+    jacobian = _jacobian(core, factors.eta, factors.zeta) / (1 - p[inside])[:, None]
+    centre = np.where(np.isnan(p), np.nan, np.where(p > 0, np.inf, -np.inf))
+    centre[inside] = np.log(p[inside]) - np.log1p(-p[inside])
+    se = np.where(np.isnan(p), np.nan, 0.0)
+    se[inside] = np.sqrt(np.einsum("ij,jk,ik->i", jacobian, V, jacobian))
+    return OnLink(centre, se, expit, p * (1 - p))
+
+
+def _checked_method(method: str) -> str:
+    if method not in ("endpoint", "delta"):
+        raise ValueError(f"ci_method={method!r}: choose 'endpoint' or 'delta'")
+    return method
 
 
 class LocationScalePrediction(PredictionResultsBase):
@@ -315,9 +329,7 @@ class LocationScalePrediction(PredictionResultsBase):
         row_labels: Any,
         observation: Any = None,
     ) -> None:
-        if ci_method not in ("endpoint", "delta"):
-            raise ValueError(f"ci_method={ci_method!r}: choose 'endpoint' or 'delta'")
-        self.which, self.ci_method = which, ci_method
+        self.which, self.ci_method = which, _checked_method(ci_method)
         self._link, self._observation = link, observation
         super().__init__(
             predicted,
@@ -345,8 +357,8 @@ class LocationScalePrediction(PredictionResultsBase):
         -------
         ndarray, shape (n, 2)
         """
-        if not 0 < alpha < 1:
-            raise ValueError(f"alpha={alpha}: must lie between 0 and 1")
+        alpha = _arrays.share(alpha, "alpha")
+        method = _checked_method(method or self.ci_method)
         if obs:
             if self._observation is None:
                 raise ValueError(
@@ -356,7 +368,7 @@ class LocationScalePrediction(PredictionResultsBase):
             ends = [self._observation.ppf(q) for q in (alpha / 2, 1 - alpha / 2)]
             return np.column_stack(ends)
         q = self.dist.isf(alpha / 2, *self.dist_args)
-        if (method or self.ci_method) == "delta":
+        if method == "delta":
             return np.column_stack([self.predicted - q * self.se, self.predicted + q * self.se])
         link = self._link
         ends = [link.inverse(link.centre - q * link.se), link.inverse(link.centre + q * link.se)]
@@ -399,14 +411,12 @@ def get_prediction(
     ci_method: str,
     df: float | None,
     row_labels: Any,
+    observed: Likelihood | None,
 ) -> LocationScalePrediction:
     """Return predictions of ``rows`` with what their intervals need; see the results' method."""
     predicted = predict(rows, params, which, y_values)
     predicted = predicted[:, 0] if predicted.ndim == 2 else predicted
-    counted = rows.family.counts_successes and rows.trials is None
-    observation = None
-    if which == "mean" and rows.family.exact and not counted and not np.isnan(rows.Z).all():
-        observation = distribution(rows, params)
+    observation = None if observed is None else distribution(observed, params)
     link = on_link(rows, params, cov, which, y_values)
     return LocationScalePrediction(predicted, link, which, ci_method, df, row_labels, observation)
 

@@ -21,12 +21,12 @@ from statsmodels.base.model import (
 from statsmodels.iolib.summary2 import Summary as Summary2
 from statsmodels.stats.contrast import WaldTestResults
 
-from hetglm import _formula, anova, bootstrap, prediction, summary
+from hetglm import _arrays, _formula, anova, bootstrap, prediction, summary
 from hetglm._covariance import covariance
 from hetglm._fit import Fit
 from hetglm._text import listed
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]
 
 
 class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
@@ -264,6 +264,8 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         rows = [(n, identity[c]) for n, c in terms.items() if c and not (skip_single and len(c) == 1)]
         for part in combine_terms or []:
             columns = [j for name, c in terms.items() if part in name for j in c]
+            if not columns:
+                raise ValueError(f"combine_terms: no term has {part!r} in its name")
             rows.append((part, identity[columns]))
         rows += list(extra_constraints or [])
         tests = [(name, self.wald_test(matrix, scalar=scalar)) for name, matrix in rows]
@@ -329,6 +331,10 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
             Statistic, p-value (and degrees of freedom), as the installed statsmodels has it.
         """
         extra = exog_extra if isinstance(exog_extra, tuple) else (exog_extra, None)
+        n = self.model.core.n
+        if all(part is None for part in extra):
+            raise ValueError("exog_extra: give the columns to test, (for the mean, for the dispersion)")
+        extra = tuple(None if e is None else _arrays.design(e, n, "exog_extra") for e in extra)
         return score_test(self, exog_extra=extra, **kwargs)
 
     # -- predictions --------------------------------------------------------------------------
@@ -342,19 +348,25 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
             rows = prediction.rows_of(model, which, **given)
             return rows, model.data.row_labels
         labels = getattr(exog if exog is not None else exog_dispersion, "index", None)
-        if transform and model._spec is not None and exog_dispersion is None:
+        if transform and model._spec is not None:
+            if exog_dispersion is not None:
+                raise ValueError(
+                    "exog_dispersion: after a formula fit one DataFrame serves both parts; or give both "
+                    "designs with transform=False"
+                )
             data = _as_rows(exog)
             labels = data.index
             prediction.check_which(which, model.core.family)
             parts = prediction.PARTS[which]
-            exog = model._spec.mean.build(data) if "mean" in parts else None
-            exog_dispersion = (
-                model._spec.dispersion.build(data)
-                if {"dispersion", "rows"} & {*parts} or which == "mean"
-                else None
+            exog, exog_dispersion = (
+                design.build(data)
+                if part in parts
+                else np.full((len(data), len(design.columns)), np.nan)
+                for part, design in (
+                    ("mean", model._spec.mean),
+                    ("dispersion", model._spec.dispersion),
+                )
             )
-            if exog is None:
-                exog = np.full((len(data), model.core.k_mean), np.nan)
             given = {**model.new_row_arrays(data, parts), **given}
         return prediction.rows_of(model, which, exog, exog_dispersion, **given), labels
 
@@ -435,9 +447,17 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         Returns
         -------
         LocationScalePrediction
-            With ``summary_frame(alpha)`` and ``conf_int(alpha=...)``.
+            With ``summary_frame(alpha)`` and ``conf_int(alpha=...)``; ``which="mean"`` has
+            prediction intervals too where the rows have all that the variance needs.
         """
         rows, labels = self._new_rows(which, exog, exog_dispersion, transform, kwargs)
+        observed = None
+        if which == "mean" and self.model.core.family.exact:
+            try:
+                observed, _ = self._new_rows("var", exog, exog_dispersion, transform, kwargs)
+                prediction.predict(observed, np.asarray(self.params), "var")
+            except ValueError:
+                observed = None  # the new rows say nothing of the dispersion or of the trials
         df = getattr(self, "df_resid_inference", self.df_resid) if self.use_t else None
         return prediction.get_prediction(
             rows,
@@ -448,6 +468,7 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
             ci_method,
             df,
             labels if row_labels is None else row_labels,
+            observed,
         )
 
     def get_distribution(
@@ -488,7 +509,7 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         Returns
         -------
         ndarray, shape (nsim, n)
-            Counts of successes for the beta-binomial.
+            Counts of successes for the beta-binomial; one response a row, whatever its frequency.
 
         Raises
         ------
@@ -608,8 +629,7 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         -------
         ndarray, shape (p + q, 2)
         """
-        if not 0 < alpha < 1:
-            raise ValueError(f"alpha={alpha}: must lie between 0 and 1")
+        alpha = _arrays.share(alpha, "alpha")
         dist = stats.norm
         if self.use_t:
             dist = stats.t(getattr(self, "df_resid_inference", self.df_resid))

@@ -89,10 +89,10 @@ def _likelihood_rows(family: Any) -> SimpleTable:
     kind = "exact" if family.exact else "extended quasi-likelihood (EQL); not a distribution"
     response = "the count" if family.counts_successes else "y"
     rows = [
-        [f"Var({response}) = {family.variance_formula}".ljust(WIDTH - 12)],
-        [kind],
+        ["Variance:", f"Var({response}) = {family.variance_formula}".ljust(WIDTH - 12)],
+        ["Likelihood:", kind],
     ]
-    return SimpleTable(rows, None, ["Variance:", "Likelihood:"], txt_fmt={**fmt_params, **_PLAIN})
+    return SimpleTable(rows, txt_fmt={**fmt_params, **_PLAIN})
 
 
 def _link_text(link: Any, symbol: str) -> str:

@@ -141,6 +141,13 @@ def load_welding() -> pd.DataFrame:
         - ``Preheating``: preheating
         - ``Strength``: tensile strength of the weld (kg/mm, as its source prints it)
 
+    Notes
+    -----
+    With Material 1, Method -1 and Preheating 1 the strengths are equal in pairs of the same Drying
+    (40.2 and 42.4). For means and dispersions that separate these four runs, as in
+    ``Strength ~ Drying + Material | Material + Method + Preheating``, the likelihood grows without
+    bound as their dispersion falls to zero; published estimates are the maximum inside.
+
     References
     ----------
     Taguchi, G. and Wu, Y. (1980). Introduction to Off-Line Quality Control. Central Japan Quality

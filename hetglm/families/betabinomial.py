@@ -121,9 +121,10 @@ def _evaluate_block(
     elif later.any():
         for target, term in zip(out, later_draws(Urn(*(a[later] for a in urn)), order), strict=False):
             target[later] += term
-    for i in (1, 4)[:order]:
-        np.negative(out[i], out=out[i], where=flip)
-    _limits(out, y, z, m, w, s)
+    if order and flip.any():
+        out[1:5:3] *= np.where(flip, -1.0, 1.0)
+    if not (min(m.min(), w.min()) > 0 and s.min() >= 0 and s.max() < np.inf):
+        _limits(out, y, z, m, w, s)
 
 
 def _limits(out: Array, y: Array, z: Array, mu: Array, nu: Array, sigma: Array) -> None:

@@ -6,9 +6,24 @@ from abc import abstractmethod
 
 import numpy as np
 
+from hetglm._numerics import log1pmx
 from hetglm.families.base import Array, Family, Rows, Terms
 
 LOG_2PI = float(np.log(2 * np.pi))
+
+
+def divergence(y: Array, mu: Array) -> Array:
+    """
+    Return y log(y/mu) - (y - mu) for y >= 0 and mu > 0, without cancellation.
+
+    The Bregman divergence of t log t: half the Poisson deviance, and the piece the deviances of the
+    Gamma, binomial and negative binomial are made of.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        near = -y * log1pmx((mu - y) / y)
+        far = y * (np.log(y) - np.log(mu)) - (y - mu)
+        value = np.where(np.abs(mu - y) < 0.5 * y, near, far)
+    return np.where(y > 0, value, mu)
 
 
 class ExponentialDispersion(Family):
@@ -78,8 +93,9 @@ class ExponentialDispersion(Family):
         self, rows: Rows, mu: Array, nu: Array | None, phi: Array
     ) -> tuple[Array, Array, Array]:
         """Return -1/(phi V), 0 and minus the information of phi: mean and dispersion are orthogonal."""
-        V, _ = self.unit_variance(mu, nu)
-        return -1 / (phi * V), np.zeros_like(mu), -self.information_phi(phi)
+        with np.errstate(all="ignore"):
+            V, _ = self.unit_variance(mu, nu)
+            return -1 / (phi * V), np.zeros_like(mu), -self.information_phi(phi)
 
     def variance(self, mu: Array, nu: Array | None, phi: Array, trials: Array | None) -> Array:
         """Return phi V(mu)."""

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from hetglm._numerics import log1pmx, stirling, stirling1, stirling2
+from hetglm._numerics import stirling, stirling1, stirling2
 from hetglm._text import require
 from hetglm.families.base import Array, Rows
-from hetglm.families.exponential import ExponentialDispersion
+from hetglm.families.exponential import ExponentialDispersion, divergence
 
 
 class Gamma(ExponentialDispersion):
@@ -36,7 +36,7 @@ class Gamma(ExponentialDispersion):
 
     def unit_deviance(self, rows: Rows, mu: Array, nu: Array | None) -> Array:
         """Return 2 [(y - mu)/mu - log(y/mu)]."""
-        return -2 * log1pmx((rows.y - mu) / mu)
+        return 2 * divergence(mu, rows.y) / mu
 
     def log_variance_at_response(self, y: Array, trials: Array | None) -> Array:
         """Return 2 log y."""

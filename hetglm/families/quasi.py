@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from hetglm._numerics import log1pmx
 from hetglm._text import require
-from hetglm.families.base import Array, Rows
-from hetglm.families.exponential import ExponentialDispersion
+from hetglm.families.base import Array, Rows, Terms
+from hetglm.families.exponential import ExponentialDispersion, divergence
 
 #: Counts at 0 are moved here before V(y) is taken (Nelder and Pregibon 1987).
 BOUNDARY_SHIFT = 1 / 6
-
-
-def poisson_deviance(y: Array, mu: Array) -> Array:
-    """Return y log(y/mu) - (y - mu) without cancellation, for y >= 0; half the Poisson deviance."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        positive = -y * log1pmx((mu - y) / y)
-    return np.where(y > 0, positive, mu)
+#: A fitted tail this small is 0 in effect: keeps 0/0 out of rows fitted at their limit, where every
+#: derivative in the linear predictor is smaller still.
+SATURATED = 1e-100
 
 
 class Quasi(ExponentialDispersion):
@@ -56,7 +51,7 @@ class QuasiPoisson(QuasiCount):
 
     def unit_deviance(self, rows: Rows, mu: Array, nu: Array | None) -> Array:
         """Return 2 [y log(y/mu) - (y - mu)]."""
-        return 2 * poisson_deviance(rows.y, mu)
+        return 2 * divergence(rows.y, mu)
 
 
 class QuasiNegativeBinomial(QuasiCount):
@@ -82,8 +77,7 @@ class QuasiNegativeBinomial(QuasiCount):
     def unit_deviance(self, rows: Rows, mu: Array, nu: Array | None) -> Array:
         """Return 2 [y log(y/mu) - (y + 1/alpha) log((1 + alpha y)/(1 + alpha mu))]."""
         y, a = rows.y, self.alpha
-        gap = log1pmx(a * (mu - y) / (1 + a * y)) * (y + 1 / a)
-        return 2 * (poisson_deviance(y, mu) + gap)
+        return 2 * (divergence(y, mu) - divergence(1 + a * y, 1 + a * mu) / a)
 
 
 class QuasiTweedie(QuasiCount):
@@ -125,9 +119,9 @@ class QuasiTweedie(QuasiCount):
         """Return 2 times the integral of (y - t)/t^p from mu to y."""
         y, p = rows.y, self.power
         if p == 1:
-            return 2 * poisson_deviance(y, mu)
+            return 2 * divergence(y, mu)
         if p == 2:
-            return -2 * log1pmx((y - mu) / mu)
+            return 2 * divergence(mu, y) / mu
         a, b = 1 - p, 2 - p
         return 2 * (np.where(y == 0, 0.0, np.abs(y) ** b) / (a * b) - y * mu**a / a + mu**b / b)
 
@@ -153,6 +147,24 @@ class QuasiBinomial(Quasi):
         """Return where mu is a probability."""
         return (mu >= 0) & (mu <= 1)
 
+    def evaluate(
+        self, rows: Rows, mu: Array, nu: Array | None, phi: Array, order: int = 2
+    ) -> Terms:
+        """Return the criterion and its derivatives, finite for a proportion fitted at its limit."""
+        assert nu is not None
+        mu = np.where(rows.y == 0, np.maximum(mu, SATURATED), mu)
+        nu = np.where(rows.y == 1, np.maximum(nu, SATURATED), nu)
+        return super().evaluate(rows, mu, nu, phi, order)
+
+    def expected_hessian(
+        self, rows: Rows, mu: Array, nu: Array | None, phi: Array
+    ) -> tuple[Array, Array, Array]:
+        """Return the expected second derivatives, finite for a mean at its limit."""
+        assert nu is not None
+        return super().expected_hessian(
+            rows, np.maximum(mu, SATURATED), np.maximum(nu, SATURATED), phi
+        )
+
     def unit_variance(self, mu: Array, nu: Array | None) -> tuple[Array, Array]:
         """Return mu nu and nu - mu."""
         nu = 1 - mu if nu is None else nu
@@ -166,13 +178,7 @@ class QuasiBinomial(Quasi):
     def unit_deviance(self, rows: Rows, mu: Array, nu: Array | None) -> Array:
         """Return 2 [y log(y/mu) + (1 - y) log((1 - y)/nu)]."""
         assert nu is not None
-        y, z = rows.y, 1 - rows.y
-        r = self.residual(rows, mu, nu)
-        # the linear parts of the two halves cancel: log1p(t) - t is what is left of each
-        with np.errstate(divide="ignore", invalid="ignore"):
-            inner = -y * log1pmx(-r / y) - z * log1pmx(r / z)
-            edge = -np.where(y == 0, np.log(nu), np.log(mu))
-        return 2 * np.where((y > 0) & (z > 0), inner, edge)
+        return 2 * (divergence(rows.y, mu) + divergence(1 - rows.y, nu))
 
     def log_variance_at_response(self, y: Array, trials: Array | None) -> Array:
         """Return log V(y), with proportions of 0 and 1 at (K + 1/6)/(N + 1/3)."""

@@ -1,0 +1,137 @@
+"""Shared fixtures: small simulated data and the same model of every family on them."""
+
+from dataclasses import dataclass, field
+from functools import cache
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+
+import hetglm.api as het
+import hetglm.formula.api as hmf
+
+LOG = sm.families.links.Log()
+
+
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="also run the tests marked slow")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--slow"):
+        for item in items:
+            if "slow" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="slow: needs --slow"))
+
+
+@cache
+def simulated(n=120, seed=20240607):
+    """Return data whose mean and dispersion both move with x, z and a group, for every family."""
+    rng = np.random.default_rng(seed)
+    x, z = rng.normal(size=n), rng.uniform(-1, 1, size=n)
+    group = np.array(["a", "b", "c"])[np.arange(n) % 3]
+    eta, phi = 0.4 * x + 0.3 * (group == "b"), np.exp(-0.8 + 0.9 * z)
+    mu, p = np.exp(1 + eta), 1 / (1 + np.exp(-eta))
+    trials = rng.integers(6, 25, size=n)
+    return pd.DataFrame(
+        {
+            "x": x,
+            "z": z,
+            "group": group,
+            "block": np.arange(n) // 6,
+            "w": rng.integers(1, 4, size=n),
+            "shift": rng.normal(scale=0.3, size=n),
+            "time": rng.uniform(0.5, 2, size=n),
+            "gaussian": 1 + eta + np.sqrt(phi) * rng.normal(size=n),
+            "positive": rng.gamma(1 / phi, phi * mu),
+            "wald": rng.wald(mu, 1 / (0.3 * phi)),
+            "count": rng.poisson(mu * rng.gamma(1 / phi, phi)),
+            "K": rng.binomial(trials, rng.beta(2 * p / phi, 2 * (1 - p) / phi)),
+            "N": trials,
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model of one family: how it is built from formulas and from arrays."""
+
+    response: str
+    cls: Any
+    kwargs: Any = field(default_factory=lambda: MappingProxyType({}))
+    exact: bool = True
+
+    @property
+    def binomial(self):
+        return self.response == "K"
+
+    def endog(self, data):
+        """Return the response for the constructor."""
+        if self.binomial:
+            return pd.DataFrame({"K": data["K"], "failures": data["N"] - data["K"]}, data.index)
+        return data[self.response]
+
+    def formula(self, right="x + group | z + group", data=None, **kwargs):
+        """Return the model of a formula's right-hand side."""
+        data = simulated() if data is None else data
+        left = "K + I(N - K)" if self.binomial else self.response
+        make = hmf.betabinomial if self.cls is het.BetaBinomial else hmf.doubleglm
+        return make(f"{left} ~ {right}", data, **self.kwargs, **kwargs)
+
+    def arrays(self, X, Z=None, data=None, **kwargs):
+        """Return the model of two designs."""
+        data = simulated() if data is None else data
+        endog = self.endog(data)
+        endog = endog if isinstance(X, pd.DataFrame) else endog.to_numpy()
+        return self.cls(endog, X, Z, **self.kwargs, **kwargs)
+
+
+def double(response, family, exact=True):
+    return Case(response, het.DoubleGLM, MappingProxyType({"family": family}), exact)
+
+
+FAMILIES = sm.families
+CASES = {
+    "gaussian": double("gaussian", FAMILIES.Gaussian()),
+    "gamma": double("positive", FAMILIES.Gamma(LOG)),
+    "inverse-gaussian": double("wald", FAMILIES.InverseGaussian(LOG)),
+    "poisson": double("count", FAMILIES.Poisson(), exact=False),
+    "binomial": double("K", FAMILIES.Binomial(), exact=False),
+    "negative-binomial": double("count", FAMILIES.NegativeBinomial(LOG, alpha=0.1), exact=False),
+    "tweedie": double("positive", FAMILIES.Tweedie(LOG, var_power=1.6), exact=False),
+    "beta-binomial": Case("K", het.BetaBinomial),
+}
+
+
+@cache
+def fitted(name, right="x + group | z + group"):
+    """Return the formula fit of a case, shared by the tests that only read it."""
+    return CASES[name].formula(right).fit()
+
+
+@pytest.fixture
+def data():
+    return simulated().copy()
+
+
+@pytest.fixture(params=CASES)
+def case(request):
+    return CASES[request.param]
+
+
+@pytest.fixture(params=CASES)
+def res(request):
+    return fitted(request.param)
+
+
+@pytest.fixture(params=[name for name, case in CASES.items() if case.exact])
+def exact(request):
+    return fitted(request.param)
+
+
+@pytest.fixture(params=[name for name, case in CASES.items() if not case.exact])
+def quasi(request):
+    return fitted(request.param)
