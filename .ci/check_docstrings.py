@@ -8,7 +8,7 @@ from numpydoc.validate import validate
 import hetglm.api
 import hetglm.formula.api
 
-CHECKS = {"GL08", "SS01", "PR01", "PR02", "PR03", "PR04", "RT01", "RT02", "RT03", "YD01"}
+CHECKS = {"GL08", "SS01", "PR01", "PR02", "PR03", "PR04", "RT01", "RT02", "YD01"}
 
 
 def public_names():
@@ -25,9 +25,10 @@ def public_names():
                 yield f"{module.__name__}.{name}"
 
 
-def class_names(cls):
-    """Yield a class and the methods it has from this package."""
-    yield f"{cls.__module__}.{cls.__name__}"
+def class_names(cls, made_by_users=True):
+    """Yield a class, if users make it, and the methods it has from this package."""
+    if made_by_users:
+        yield f"{cls.__module__}.{cls.__name__}"
     for base in cls.__mro__:
         if base.__module__.startswith("hetglm"):
             for name, member in vars(base).items():
@@ -45,7 +46,7 @@ def main():
         prediction.LocationScalePrediction,
         bootstrap.BootstrapResult,
     ):
-        names |= set(class_names(cls))
+        names |= set(class_names(cls, made_by_users=False))
     faults = [
         f"{name}: {code} {text}"
         for name in sorted(names)

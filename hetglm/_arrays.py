@@ -37,14 +37,14 @@ def row_array(value: Any, n: int, name: str) -> Array | None:
     return array
 
 
-def design(value: Any, n: int, name: str) -> Array:
-    """Return a float array of shape (n, k)."""
+def design(value: Any, n: int, name: str, empty: bool = False) -> Array:
+    """Return a float array of shape (n, k), k > 0 unless it may be empty."""
     array = numeric(value, name)
     if array.ndim == 1:
         array = array[:, None]
     if array.ndim != 2 or len(array) != n:
         raise ValueError(f"{name}: shape {array.shape}, but endog has {n} rows")
-    if array.shape[1] == 0:
+    if array.shape[1] == 0 and not empty:
         raise ValueError(f"{name}: no columns; a constant is a column of ones")
     return array
 
@@ -77,9 +77,9 @@ def check_finite(arrays: dict[str, Array | None], sources: dict[str, Any]) -> No
         if array is None or np.isfinite(array).all():
             continue
         bad: Array = ~np.isfinite(array)
-        if bad.ndim == 2:
+        if array.ndim == 2:
             column = column_names(sources[name], array.shape[1])[int(np.argmax(bad.any(axis=0)))]
-            name, bad = f"{name}, column {column!r}", bad.any(axis=1)
+            name, bad = f"{name}, column {column!r}", np.asarray(bad.any(axis=1))
         kind = "missing" if np.isnan(array).any() else "infinite"
         hint = "; use missing='drop' to leave such rows out" if kind == "missing" else ""
         raise MissingValueError(f"{name}: {kind} value in {rows_text(bad)} (counted from 0){hint}")
@@ -121,6 +121,8 @@ def split_binomial(
                 f"{name} has two columns (successes, failures), which give the trials; leave n_trials out"
             )
         require(np.any(endog < 0, axis=1), name, "successes and failures must not be negative")
+        fractional = np.any(endog != np.round(endog), axis=1)
+        require(whole & fractional, name, "successes and failures must be whole numbers")
         trials = endog.sum(axis=1)
         with np.errstate(invalid="ignore"):
             return (endog[:, 0], trials) if whole else (endog[:, 0] / trials, trials)

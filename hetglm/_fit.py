@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from hetglm.exceptions import (
     ConvergenceWarning,
     SeparationWarning,
     UnboundedLikelihoodError,
+    UnboundedLikelihoodWarning,
 )
 
 Array = NDArray[Any]
@@ -66,6 +67,8 @@ class Fit:
     converged : bool
     retvals : dict
         What statsmodels' optimiser returned, or the same facts of ours.
+    spike : str
+        Where else the likelihood is unbounded, if that was met on the way to this maximum.
     """
 
     params: Array
@@ -77,6 +80,7 @@ class Fit:
     decrement: float
     converged: bool
     retvals: dict[str, Any]
+    spike: str = ""
 
 
 class ScaledObjective:
@@ -150,12 +154,12 @@ def aliased_text(names: list[str]) -> str:
     )
 
 
-def starting_values(likelihood: Likelihood, estimated: Array) -> Array:
+def starting_values(likelihood: Likelihood, estimated: Array) -> list[Array]:
     """
-    Return coefficients inside the domain, from the response alone, shape (p + q,).
+    Return coefficients inside the domain, from the response alone, the likeliest first.
 
-    The mean by one weighted least-squares fit of the linked response, the dispersion from the rows'
-    crude estimates, constant or by regression of their logarithm, whichever is likelier.
+    The mean by one weighted least-squares fit of the linked response; the dispersion from the rows'
+    crude estimates: constant, or by regression of their logarithm with or without a floor.
     """
     k = likelihood.k_mean
     keep_mean, keep_disp = estimated[:k], estimated[k:]
@@ -168,12 +172,13 @@ def starting_values(likelihood: Likelihood, estimated: Array) -> Array:
         for target in _dispersion_targets(likelihood, raw)
     ]
     values = [likelihood.loglike(start) for start in starts]
-    if not np.max(values) > -np.inf:
+    order = [i for i in np.argsort(values)[::-1] if values[i] > -np.inf]
+    if not order:
         raise ValueError(
             "no starting values with a finite likelihood were found (the link may leave the domain "
             "of the mean); give start_params, or use a log or logit link"
         )
-    return starts[int(np.argmax(values))]
+    return [starts[i] for i in order]
 
 
 def _dispersion_targets(likelihood: Likelihood, raw: Array) -> list[Array]:
@@ -182,8 +187,9 @@ def _dispersion_targets(likelihood: Likelihood, raw: Array) -> list[Array]:
     mean = max(float(np.average(raw, weights=likelihood.freq)), 1e-12)
     link = likelihood.link_dispersion
     constant = np.full(likelihood.n, float(link(np.array([mean]))[0])) - off
-    smooth = np.exp(np.log(raw + 1e-3 * mean) - MEAN_LOG_CHI2)
-    return [constant, link(smooth) - off]
+    floors = (1e-3 * mean, 1e-12 * mean)
+    smooth = [link(np.exp(np.log(raw + floor) - MEAN_LOG_CHI2)) - off for floor in floors]
+    return [constant, *smooth]
 
 
 def _start_mean(likelihood: Likelihood, keep: Array) -> Array:
@@ -285,27 +291,58 @@ def fit(
     """
     saturated = int(estimated[: likelihood.k_mean].sum()) >= likelihood.n
     if saturated and not likelihood.family.zero_dispersion:
-        raise UnboundedLikelihoodError(
+        where = (
             f"the likelihood grows without bound: the mean has {likelihood.n} coefficients for "
-            f"{likelihood.n} rows, so every row is fitted exactly; take terms out of the mean"
+            f"{likelihood.n} rows, so every row is fitted exactly"
         )
-    objective = ScaledObjective(likelihood, estimated)
+        raise UnboundedLikelihoodError(f"{where}; take terms out of the mean", where)
     if start is None:
-        start = starting_values(likelihood, estimated)
-    elif not likelihood.loglike(start) > -np.inf:
+        starts = starting_values(likelihood, estimated)
+    elif likelihood.loglike(start) > -np.inf:
+        starts = [np.nan_to_num(start)]
+    else:
         raise ValueError("start_params: the log-likelihood is not finite there")
-    origin = objective.reduced(np.nan_to_num(start))
+    unbounded = None
+    for candidate in starts:
+        try:
+            found = _search(
+                likelihood, names, estimated, candidate, method, maxiter, tol, disp, options
+            )
+        except UnboundedLikelihoodError as exc:
+            # a maximum inside may lie beside the spike: another start may reach it, as dglm does
+            unbounded = unbounded or exc
+            continue
+        if unbounded is None or found.converged:
+            return replace(found, spike="" if unbounded is None else unbounded.where)
+    assert unbounded is not None
+    raise unbounded
 
-    def watch(params: Array) -> None:
+
+def _search(
+    likelihood: Likelihood,
+    names: list[str],
+    estimated: Array,
+    start: Array,
+    method: str,
+    maxiter: int,
+    tol: float,
+    disp: bool,
+    options: dict[str, Any],
+) -> Fit:
+    """Return where one start leads to."""
+    objective = ScaledObjective(likelihood, estimated)
+    origin = objective.reduced(start)
+
+    def watch(params: Array, converged: bool = True) -> None:
         if not likelihood.family.zero_dispersion:
-            _refuse_unbounded(likelihood, objective.full(params), objective.full(origin), names)
+            _refuse_unbounded(likelihood, objective.full(params), start, names, converged)
 
     if method in OWN_METHODS:
         optimum = maximize(objective, origin, maxiter, tol, watch)
         retvals = {"converged": optimum.converged, "iterations": optimum.iterations}
     else:
         optimum, retvals = _by_statsmodels(objective, origin, method, maxiter, disp, options)
-        watch(optimum.params)
+    watch(optimum.params, optimum.converged)
     if disp:
         print(f"{method}: {optimum.message}; log-likelihood {optimum.local.value:.6f}")
     params = objective.full(optimum.params)
@@ -354,7 +391,7 @@ def _by_statsmodels(
             raise TypeError(f"fit: {exc}") from exc
     local = objective.local(params)
     step = solve_scaled(local.information, local.gradient)
-    decrement = np.inf if step is None else float(max(local.gradient @ step, 0.0)) ** 0.5
+    decrement = np.inf if step is None else max(float(local.gradient @ step), 0.0) ** 0.5
     converged = bool(retvals.get("converged", True)) and decrement < BELIEVED
     message = f"statsmodels' {method} " + ("converged" if converged else "stopped short")
     iterations = int(retvals.get("iterations", 0) or 0)
@@ -362,16 +399,18 @@ def _by_statsmodels(
 
 
 def _refuse_unbounded(
-    likelihood: Likelihood, params: Array, start: Array, names: list[str]
+    likelihood: Likelihood, params: Array, start: Array, names: list[str], converged: bool
 ) -> None:
     """Raise where the dispersion of some rows has vanished beyond what doubles can hold."""
     at = likelihood.predictors(params)
     phi = likelihood.row_phi(at.phi)
-    vanished = phi < VANISHING * np.median(phi)
+    # a search that stalled in the rounding of y - mu did not get as far as one that goes on
+    limit, roundings = (VANISHING, 1.0) if converged else (VANISHING**0.6, 64.0)
+    vanished = phi < limit * np.median(phi)
     if likelihood.family.unit_interval:
-        vanished |= phi < VANISHING
+        vanished |= phi < limit
     else:
-        rounding = np.finfo(float).eps * (np.abs(likelihood.y) + np.abs(at.mean.mu))
+        rounding = roundings * np.finfo(float).eps * (np.abs(likelihood.y) + np.abs(at.mean.mu))
         with np.errstate(all="ignore"):
             variance = likelihood.family.variance(at.mean.mu, None, phi, likelihood.trials)
             vanished |= (phi < 1e-280) | (np.sqrt(variance) < rounding)
@@ -380,10 +419,14 @@ def _refuse_unbounded(
     k = likelihood.k_mean
     change = np.abs(params - start)[k:] * np.sqrt(np.mean(likelihood.Z[vanished] ** 2, axis=0))
     moved = [n for n, c in zip(names[k:], change, strict=True) if c > 0.1 * change.max()]
-    raise UnboundedLikelihoodError(
+    where = (
         f"the likelihood grows without bound: {rows_text(vanished)} (counted from 0) can be fitted "
-        f"exactly, and the dispersion there goes to zero along {listed(moved)}; merge the cell with "
-        "another or take the term out of the dispersion (or out of the mean)"
+        f"exactly, and the dispersion there goes to zero along {listed(moved)}"
+    )
+    raise UnboundedLikelihoodError(
+        f"{where}; merge the cell with another or take the term out of the dispersion (or out of the "
+        "mean)",
+        where,
     )
 
 
@@ -399,6 +442,9 @@ def diagnose(
         )
         if warn_convergence:
             warnings.warn(notes[-1], ConvergenceWarning, stacklevel=3)
+    if fitted.spike:
+        notes.append(f"{fitted.spike}; this is the maximum beside that, with a zero gradient")
+        warnings.warn(notes[-1], UnboundedLikelihoodWarning, stacklevel=3)
     if not np.isfinite(fitted.llf):
         return notes
     separated = separation_text(likelihood, fitted, names)

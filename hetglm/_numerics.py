@@ -73,6 +73,8 @@ _SERIES = np.array([_DELTA, _DELTA1, [*(k * c for k, c in enumerate(_DELTA1) if 
 #: Below this |t| log(1 + t) is summed (|r| <= 0.053, six terms); above, at most 3 digits cancel.
 _NEAR = 0.1
 _NEAR_TERMS = 6
+#: Above this t second derivatives are formed by `_far_second`; below, three digits cancel.
+_FAR = 1e3
 #: Rows with no more trials than this are summed draw by draw.
 FEW = 12
 #: Stands for no success in x log x, whose value it leaves at zero.
@@ -140,21 +142,15 @@ def trigamma(x: ArrayLike) -> Array:
 
 def _remainder(x: Array, order: int) -> Array:
     """Return the derivative of delta of this order: the series, or the recurrence up to it."""
+    flat = x.ravel()
     with np.errstate(all="ignore"):
-        small = x < _LARGE
-        out = _remainder_series(np.where(small, x + _LARGE, x), order)
-        if small.any():
-            low = x[small] if x.ndim else x
-            steps = low + np.arange(_LARGE, dtype=float).reshape(-1, *[1] * np.ndim(low))
-            added = _remainder_step(steps, order).sum(axis=0)
-            out = out + added if not x.ndim else _add_where(out, small, added)
-        return np.where(x > 0, out, np.where(x == 0, (np.inf, -np.inf, np.inf)[order], np.nan))
-
-
-def _add_where(total: Array, where: NDArray[np.bool_], added: Array) -> Array:
-    """Return total with ``added`` put on the places that ``where`` marks."""
-    total[where] += added
-    return total
+        small = flat < _LARGE
+        out = _remainder_series(np.where(small, flat + _LARGE, flat), order)
+        steps = flat[small] + np.arange(_LARGE, dtype=float)[:, None]
+        out[small] += _remainder_step(steps, order).sum(axis=0)
+        out[~(flat >= 0)] = np.nan
+        out[flat == 0] = -np.inf if order == 1 else np.inf
+    return out.reshape(x.shape)
 
 
 def _remainder_series(x: Array, order: int) -> Array:
@@ -269,9 +265,7 @@ def first_draws(urn: Urn, order: int) -> Derivatives:
         table *= table
     a_sums, b_sums = two @ a, two @ b
     d_ss = (two @ tau)[0] - 2 * (two @ a_tau)[1] - m * (powers @ c)[2]
-    return Derivatives(
-        value, d_mu, d_sigma, -a_sums[0] - b_sums[0], b_sums[1] - a_sums[1], d_ss
-    )
+    return Derivatives(value, d_mu, d_sigma, -a_sums[0] - b_sums[0], b_sums[1] - a_sums[1], d_ss)
 
 
 def _draw_tables(urn: Urn) -> tuple[Array, list[Array], list[Array]]:
@@ -288,11 +282,12 @@ def _draw_tables(urn: Urn) -> tuple[Array, list[Array], list[Array]]:
     tables = [m + steps, n + steps, 1 + steps, (1 + kz * s) + steps]
     if len(j) <= min(ky.min(initial=top), kz.min(initial=top)):
         return powers, tables, []
-    yes_y, yes_z = column < ky, column < kz
-    yes = [yes_y, yes_z, yes_z, yes_y]
-    tables = [np.where(mask, table, 1.0) for mask, table in zip(yes, tables, strict=True)]
-    live_y, live_z = yes_y.astype(float), yes_z.astype(float)
-    return powers, tables, [live_y, live_z, live_z, live_y]
+    yes_y, yes_z = (column < ky).astype(float), (column < kz).astype(float)
+    live = [yes_y, yes_z, yes_z, yes_y]
+    for table, alive in zip(tables, live, strict=True):
+        table *= alive
+        table += 1 - alive
+    return powers, tables, live
 
 
 def log_ratio(t: Array, ratio: Array) -> tuple[Array, Array, Array]:
@@ -305,27 +300,37 @@ def log_ratio(t: Array, ratio: Array) -> tuple[Array, Array, Array]:
         Values of at least -1.
     ratio : ndarray
         1 + t, formed without t.
+
+    Notes
+    -----
+    Both forms are taken for all t and blended by sums: cheaper than branches.
     """
     near = np.abs(t) < _NEAR
     if near.all():
         return _log_ratio_near(t)
-    i = 1 / t
+    here = near.astype(float)
+    there = 1 - here
+    i = there / (t + here)
     q = np.log(ratio) * i
-    kappa = (q - 1) * i
-    theta = (kappa + 0.5) * i
-    if not near.any():
-        return q, kappa, theta
-    close = _log_ratio_near(np.where(near, t, 0.0))
-    far = (q, kappa, theta)
-    return tuple(np.where(near, *pair) for pair in zip(close, far, strict=True))  # type: ignore[return-value]
+    kappa = (q - there) * i
+    theta = (kappa + 0.5 * there) * i
+    near_q, near_kappa, near_theta = _log_ratio_near(t * here)
+    return q + near_q * here, kappa + near_kappa * here, theta + near_theta * here
 
 
 def _log_ratio_near(t: Array) -> tuple[Array, Array, Array]:
     """Return `log_ratio` by the series of artanh(r), r = t/(2 + t)."""
     h = 1 / (2 + t)
     r = t * h
-    theta = (0.5 + 2 * h * h * _horner(_ARTANH[:_NEAR_TERMS], r * r)) * h
-    kappa = t * theta - 0.5
+    r *= r
+    theta = _horner(_ARTANH[:_NEAR_TERMS], r)
+    theta *= h
+    theta *= h
+    theta *= 2
+    theta += 0.5
+    theta *= h
+    kappa = t * theta
+    kappa -= 0.5
     return 1 + t * kappa, kappa, theta
 
 
@@ -360,7 +365,8 @@ def _divergences(urn: Urn, path: _Path, order: int) -> Derivatives:
     f = path.start[2] * path.inv_start[:2]
     step, signed = s * rho, np.stack([rho, -rho])
     growth = path.inv_end[2] * path.end[:2]
-    q, kappa, theta = log_ratio(signed * f * s, growth * f)
+    t = signed * f * s
+    q, kappa, theta = log_ratio(t, growth * f)
     later = 1 / np.maximum(path.drawn[:2], _NONE)
     move = rho * path.start[2]
     data_t = np.stack([-move, move]) * later
@@ -381,7 +387,31 @@ def _divergences(urn: Urn, path: _Path, order: int) -> Derivatives:
     kr = k * rho * (path.inv_start[0] + path.inv_start[1])
     rK = r * K
     d_ss = 2 * rho2 * (rho * (bend[0] - bend[1]) + omega * k2) - r * rK - kr * (rho - 2 * omega)
-    return Derivatives(value, d_mu, d_sigma, -K, -rK - kr - rho2 * k2, d_ss)
+    d_ms = -rK - kr - rho2 * k2
+    far = t[0] > _FAR
+    if far.any():
+        d_ms[far], d_ss[far] = _far_second(
+            Urn(*(a[far] for a in urn)),
+            _Path(*(a[..., far] for a in path)),
+            d_mu[far],
+            d_sigma[far],
+        )
+    return Derivatives(value, d_mu, d_sigma, -K, d_ms, d_ss)
+
+
+def _far_second(urn: Urn, path: _Path, d_mu: Array, d_sigma: Array) -> tuple[Array, Array]:
+    """
+    Return the divergences' derivatives (mu sigma, sigma sigma) where p is far above alpha/gamma.
+
+    There the divergences are differenced, which loses 1/t of the digits; the terms of the other
+    form are t times their sum.
+    """
+    ia, ib, _ = path.inv_start
+    iA, iB, _ = path.inv_end
+    Ka, Kb, _ = path.K
+    d_ms = (urn.mu * Ka - urn.nu * Kb - d_mu) / urn.sigma
+    squares = path.omega**2 * path.start[2] * ia * ib - path.r**2 * path.end[2] * iA * iB
+    return d_ms, -(2 * d_sigma + squares) / urn.sigma
 
 
 def _roots(urn: Urn, path: _Path, order: int) -> Derivatives:

@@ -137,20 +137,20 @@ def _direction(objective: Objective, params: Array, here: Local) -> tuple[Array,
             ridge *= 100
     if step is None:
         step = here.gradient
-    return step, float(max(here.gradient @ step, 0.0)) ** 0.5
+    return step, max(float(here.gradient @ step), 0.0) ** 0.5
 
 
 def _search(
     objective: Objective, params: Array, here: Local, step: Array, decrement: float, noise: float
 ) -> tuple[Array, Local] | None:
     """Return the first point along the step, halving it, that gains enough; None if none does."""
-    fraction = min(1.0, objective.longest_step(step))
-    while fraction > SMALLEST_STEP:
+    longest = fraction = min(1.0, objective.longest_step(step))
+    while fraction > SMALLEST_STEP * longest:
         point = params + fraction * step
         gain = fraction * decrement**2
         # too small a gain to be seen in the value: the gradient alone can judge the step
         needed = here.value + SUFFICIENT * gain if 0.5 * gain > noise else here.value - noise
-        if fraction < 1.0 and not objective.value(point) >= needed:
+        if fraction < longest and not objective.value(point) >= needed:
             fraction *= 0.5
             continue
         there = objective.local(point)

@@ -15,6 +15,7 @@ __all__ = [
     "NotNestedError",
     "SeparationWarning",
     "UnboundedLikelihoodError",
+    "UnboundedLikelihoodWarning",
 ]
 
 
@@ -27,7 +28,23 @@ class MissingValueError(ValueError):
 
 
 class UnboundedLikelihoodError(ValueError):
-    """The likelihood grows without bound: some rows are fitted exactly and lose all dispersion."""
+    """
+    The likelihood grows without bound: some rows are fitted exactly and lose all dispersion.
+
+    Parameters
+    ----------
+    message : str
+    where : str
+        The part of the message that names rows and terms.
+    """
+
+    def __init__(self, message: str, where: str = "") -> None:
+        super().__init__(message)
+        self.where = where
+
+
+class UnboundedLikelihoodWarning(ModelWarning):
+    """The likelihood is unbounded elsewhere; the fit is a maximum beside that."""
 
 
 class AliasedColumnWarning(ModelWarning):

@@ -340,7 +340,7 @@ class LocationScaleModel(GenericLikelihoodModel):
             core = core.with_response(_arrays.numeric(endog, "endog"))
         names, scale_names = self._mean_names, self._dispersion_names
         if exog is not None:
-            core = core.with_designs(X=_arrays.design(exog, core.n, "exog"))
+            core = core.with_designs(X=_arrays.design(exog, core.n, "exog", empty=True))
             names = _arrays.column_names(exog, core.X.shape[1])
         if exog_dispersion is not None:
             core = core.with_designs(Z=_arrays.design(exog_dispersion, core.n, "exog_dispersion"))
@@ -421,13 +421,18 @@ class LocationScaleModel(GenericLikelihoodModel):
 
     def row_kwds(self, cov_kwds: dict[str, Any]) -> dict[str, Any]:
         """
-        Return arguments of a robust covariance on the rows of the fit.
+        Translate arguments of a robust covariance to the rows of the fit.
 
         Parameters
         ----------
         cov_kwds : dict
             ``groups`` and ``time`` may be the name of a column (or a list of two for groups), or
             arrays on the rows of the fit or of the data passed in.
+
+        Returns
+        -------
+        dict
+            With integer codes of shape (n,) or (n, 2).
 
         Raises
         ------
@@ -620,7 +625,7 @@ class LocationScaleModel(GenericLikelihoodModel):
     @property
     def start_params(self) -> Array:
         """Starting values of all coefficients, from the response alone."""
-        return _fit.starting_values(self.core, self.estimable)
+        return _fit.starting_values(self.core, self.estimable)[0]
 
     # -- fit and predict ------------------------------------------------------------------------
 
@@ -678,7 +683,7 @@ class LocationScaleModel(GenericLikelihoodModel):
         UnboundedLikelihoodError
             If rows can be fitted exactly and the likelihood has no maximum.
         ValueError
-            If there are as many coefficients as rows, or an argument is out of range.
+            If an argument is out of range.
         """
         if reml:
             raise NotImplementedError("reml=True is not there yet; fit by maximum likelihood")

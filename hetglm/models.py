@@ -39,10 +39,12 @@ class DoubleGLM(LocationScaleModel):
         Instance of one of ``sm.families``, with its link; Gaussian by default.
     link_dispersion : statsmodels link
         Link of phi, the logarithm by default.
-    offset, offset_dispersion : array_like, shape (n,), optional
-        Added to the linear predictors.
+    offset : array_like, shape (n,), optional
+        Added to the mean's linear predictor.
     exposure : array_like, shape (n,), optional
         Its logarithm is added to the mean's linear predictor; log link only.
+    offset_dispersion : array_like, shape (n,), optional
+        Added to the dispersion's linear predictor.
     n_trials : array_like, shape (n,), optional
         Trials of the binomial family; they divide phi.
     var_weights : array_like, shape (n,), optional
@@ -149,16 +151,18 @@ class BetaBinomial(LocationScaleModel):
         Link of mu, the logit by default.
     link_dispersion : statsmodels link
         Link of sigma, the logarithm by default.
-    offset, offset_dispersion : array_like, shape (n,), optional
-        Added to the linear predictors.
+    offset : array_like, shape (n,), optional
+        Added to the mean's linear predictor.
     exposure : array_like, shape (n,), optional
         Its logarithm is added to the mean's linear predictor; log link only.
+    offset_dispersion : array_like, shape (n,), optional
+        Added to the dispersion's linear predictor.
     n_trials : array_like, shape (n,), optional
         Trials of each row.
-    freq_weights : array_like, shape (n,), optional
-        Number of times each row was observed.
     var_weights : None
         Not taken: the trials are what divides the variance here.
+    freq_weights : array_like, shape (n,), optional
+        Number of times each row was observed.
     missing : {"none", "drop", "raise"}
     hasconst : bool, optional
         Whether exog has a constant; found out by default.

@@ -172,8 +172,16 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
 
         Parameters
         ----------
-        r_matrix, column, scale, cov_p, other
+        r_matrix : array_like, optional
+            Linear combinations, one a row.
+        column : array_like, optional
+            Positions of the coefficients wanted.
+        scale : float, optional
             As in statsmodels.
+        cov_p : array_like, optional
+            Covariance to use instead.
+        other : array_like, optional
+            Combinations for covariances with those of r_matrix.
 
         Returns
         -------
@@ -436,13 +444,23 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
 
         Parameters
         ----------
-        exog, exog_dispersion, which, transform, y_values, **kwargs
+        exog : array_like or DataFrame, optional
+            As in `predict`.
+        exog_dispersion : array_like, optional
+            As in `predict`.
+        which : str
+            As in `predict`.
+        transform : bool
             As in `predict`.
         row_labels : array_like, optional
             Labels of the rows of the table.
         ci_method : {"endpoint", "delta"}
             Interval formed on the link scale (logarithm for dispersion, var and sd; logit for icc
             and prob) and mapped back, or the symmetric one.
+        y_values : array_like, optional
+            As in `predict`; one count.
+        **kwargs
+            As in `predict`.
 
         Returns
         -------
@@ -479,7 +497,13 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
 
         Parameters
         ----------
-        exog, exog_dispersion, transform, **kwargs
+        exog : array_like or DataFrame, optional
+            As in `predict`.
+        exog_dispersion : array_like, optional
+            As in `predict`.
+        transform : bool
+            As in `predict`.
+        **kwargs
             As in `predict`.
 
         Returns
@@ -605,7 +629,13 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
 
         Parameters
         ----------
-        yname, xname, title, alpha
+        yname : str, optional
+            As in `summary`.
+        xname : list of str, optional
+            As in `summary`.
+        title : str, optional
+            As in `summary`.
+        alpha : float
             As in `summary`.
         float_format : str
             Format of numbers.

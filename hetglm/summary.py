@@ -88,9 +88,10 @@ def _likelihood_rows(family: Any) -> SimpleTable:
     """Return the variance function and the kind of likelihood, under the top table."""
     kind = "exact" if family.exact else "extended quasi-likelihood (EQL); not a distribution"
     response = "the count" if family.counts_successes else "y"
+    # four cells as in the top table: as_latex takes the widths of the narrowest row
     rows = [
-        ["Variance:", f"Var({response}) = {family.variance_formula}".ljust(WIDTH - 12)],
-        ["Likelihood:", kind],
+        ["Variance:", f"Var({response}) = {family.variance_formula}".ljust(WIDTH - 14), "", ""],
+        ["Likelihood:", kind, "", ""],
     ]
     return SimpleTable(rows, txt_fmt={**fmt_params, **_PLAIN})
 

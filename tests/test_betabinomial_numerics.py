@@ -159,7 +159,12 @@ def test_lower_orders_agree() -> None:
     """Orders 0 and 1 are the head of order 2."""
     rng = np.random.default_rng(5)
     n = np.floor(10 ** rng.uniform(0, 5, 200))
-    args = n, np.floor(n * rng.random(200)), *both_ends(rng.uniform(0, 0.5, 200), rng), rng.random(200)
+    args = (
+        n,
+        np.floor(n * rng.random(200)),
+        *both_ends(rng.uniform(0, 0.5, 200), rng),
+        rng.random(200),
+    )
     full = evaluate(*args)
     for order, count in ((0, 1), (1, 3)):
         np.testing.assert_array_equal(evaluate(*args, order=order), full[:count])
@@ -230,7 +235,9 @@ def test_rows_share_and_chunk() -> None:
     """Equal rows get equal answers, in any order and however many there are."""
     rng = np.random.default_rng(2)
     pick = rng.integers(0, 4, 900)
-    mu, sigma, n = (np.array(v)[pick] for v in ([0.1, 0.2, 0.7, 0.5], [0, 1, 0.1, 2], [3, 90, 700, 1]))
+    mu, sigma, n = (
+        np.array(v)[pick] for v in ([0.1, 0.2, 0.7, 0.5], [0, 1, 0.1, 2], [3, 90, 700, 1])
+    )
     many = np.array(FAMILY.expected_hessian(rows(0 * n, n), mu, 1 - mu, sigma.astype(float)))
     for i in (0, 1, 2, 3, 899):
         one = (mu[[i]], 1 - mu[[i]], sigma[[i]].astype(float))
@@ -288,7 +295,9 @@ def test_distribution() -> None:
     frozen = pickle.loads(pickle.dumps(FAMILY.distribution(mu, 1 - mu, sigma, np.array(25))))
     assert frozen.pmf(3).shape == (2, 3)
     k = np.arange(26).reshape(-1, 1, 1)
-    np.testing.assert_array_equal(frozen.ppf(frozen.cdf(k) * (1 - 1e-13)), k + 0 * mu * sigma)
+    clear = frozen.pmf(k) > 1e-9
+    inverse = frozen.ppf(frozen.cdf(k) * (1 - 1e-13))
+    np.testing.assert_array_equal(inverse[clear], (k + 0 * mu * sigma)[clear])
     np.testing.assert_allclose(frozen.cdf(k) + frozen.sf(k), 1, rtol=SUM_TOL)
     peer = stats.betabinom(25, mu / 0.5, (1 - mu) / 0.5)
     np.testing.assert_allclose(frozen.pmf(k)[..., 2:], peer.pmf(k), rtol=1e-11)

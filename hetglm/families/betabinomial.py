@@ -15,7 +15,7 @@ from hetglm._text import require
 from hetglm.families.base import Array, Family, Rows, Terms
 
 #: Rows evaluated at a time: the temporaries then stay in the cache.
-BLOCK = 4096
+BLOCK = 8192
 #: Means and dispersions beyond these are evaluated at them: no power of theirs over- or underflows.
 SMALLEST, LARGEST = 1e-100, 1e100
 #: Longest sum over counts that is taken term by term; longer ones are integrated.
@@ -63,13 +63,8 @@ def _log_orders(y: Array, z: Array, ky: Array, kz: Array) -> Array:
     out = _log_falling(n, k) - _log_falling(y, ky) - _log_falling(z, kz)
     both = (y1 > 0) & (z1 > 0)
     a, b, c = y1[both], z1[both], n1[both]
-    out[both] += 0.5 * np.log(c / a / b / (2 * np.pi)) + stirling1p(c) - stirling1p(a) - stirling1p(b)
+    out[both] += 0.5 * np.log(c / a / b / (2 * np.pi)) + stirling(c) - stirling(a) - stirling(b)
     return out
-
-
-def stirling1p(x: Array) -> Array:
-    """Return log x! - [(x + 1/2) log x - x + log(2 pi)/2]: the remainder of the factorial."""
-    return stirling(x)
 
 
 def _log_falling(x: Array, k: Array) -> Array:
@@ -101,16 +96,17 @@ def _evaluate_block(
     """Write the terms of some rows, without their constant, into ``out``."""
     y, n, m, w, s = rows.y[part], rows.trials[part], mu[part], nu[part], sigma[part]
     ky, kz = rows.ky[part], rows.kz[part]
-    flip = m > w
     z = n - y
+    flip = (m > w).astype(float)
+    dy, dk = flip * (z - y), flip * (kz - ky)
     urn = Urn(
-        np.maximum(np.where(flip, w, m), SMALLEST),
-        np.where(flip, m, w),
+        np.maximum(np.minimum(m, w), SMALLEST),
+        np.maximum(m, w),
         np.clip(s, 0, LARGEST),
-        np.where(flip, z, y),
-        np.where(flip, y, z),
-        np.where(flip, kz, ky),
-        np.where(flip, ky, kz),
+        y + dy,
+        z - dy,
+        ky + dk,
+        kz - dk,
     )
     for target, term in zip(out, first_draws(urn, order), strict=False):
         target[...] = term
@@ -119,10 +115,11 @@ def _evaluate_block(
         for target, term in zip(out, later_draws(urn, order), strict=False):
             target += term
     elif later.any():
-        for target, term in zip(out, later_draws(Urn(*(a[later] for a in urn)), order), strict=False):
+        for target, term in zip(
+            out, later_draws(Urn(*(a[later] for a in urn)), order), strict=False
+        ):
             target[later] += term
-    if order and flip.any():
-        out[1:5:3] *= np.where(flip, -1.0, 1.0)
+    out[1:5:3] *= 1 - 2 * flip
     if not (min(m.min(), w.min()) > 0 and s.min() >= 0 and s.max() < np.inf):
         _limits(out, y, z, m, w, s)
 
@@ -163,14 +160,18 @@ class BetaBinomial(Family):
                 "n_trials=, or a response of two columns (successes, failures)"
             )
         bad_trials = "n_trials must be whole numbers of at least 1; leave out rows without trials"
-        require(~(np.isfinite(trials) & (trials >= 1) & (trials == np.floor(trials))), name, bad_trials)
+        require(
+            ~(np.isfinite(trials) & (trials >= 1) & (trials == np.floor(trials))), name, bad_trials
+        )
         require(y < 0, name, "a number of successes must not be negative")
         require(
             ~(y == np.floor(y)),
             name,
             "a number of successes must be a whole number; for proportions write y * n_trials",
         )
-        require(y > trials, name, "more successes than trials; give n_trials as all trials of a row")
+        require(
+            y > trials, name, "more successes than trials; give n_trials as all trials of a row"
+        )
         if np.all(trials == 1):
             raise ValueError(
                 f"{name}: every row has one trial, so the dispersion is unidentified; sum the "
@@ -360,7 +361,9 @@ def _panels(
         variance = (s + 1 / n) / (mu * nu)
     scale = np.sqrt(np.minimum(variance, 1.0))
     offsets = np.concatenate([-EDGES[:0:-1], EDGES])
-    edges = np.clip(centre[:, None] + scale[:, None] * offsets, limits[0][:, None], limits[1][:, None])
+    edges = np.clip(
+        centre[:, None] + scale[:, None] * offsets, limits[0][:, None], limits[1][:, None]
+    )
     half = 0.5 * np.diff(edges, axis=1)[:, :, None]
     theta = edges[:, :-1, None] + half * (1 + NODES)
     p = 1 / (1 + np.exp(-theta))
@@ -418,7 +421,13 @@ class BetaBinomialDistribution(stats.rv_discrete):
         return n * mu, n * mu * nu * (1 + (n - 1) * sigma / (1 + sigma)), None, None
 
     def _rvs(
-        self, mu: Array, nu: Array, sigma: Array, n: Array, size: Any = None, random_state: Any = None
+        self,
+        mu: Array,
+        nu: Array,
+        sigma: Array,
+        n: Array,
+        size: Any = None,
+        random_state: Any = None,
     ) -> Any:
         small, large = np.minimum(mu, nu), np.maximum(mu, nu)
         positive = np.where(sigma > 0, sigma, 1.0)
