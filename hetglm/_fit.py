@@ -12,6 +12,7 @@ from statsmodels.base.optimizer import Optimizer
 
 from hetglm._likelihood import Likelihood, Predictors
 from hetglm._linalg import gram, inverse, solve_scaled
+from hetglm._links import invert
 from hetglm._optimize import Local, Optimum, maximize
 from hetglm._text import listed, rows_text
 from hetglm.exceptions import (
@@ -198,13 +199,16 @@ def _start_mean(likelihood: Likelihood, keep: Array) -> Array:
     mu = family.start(rows)
     with np.errstate(all="ignore"):
         target = np.asarray(link(mu), dtype=float) - off
-        level = np.average(mu, weights=likelihood.freq)
+        # a link that cannot take a response (log of a negative one) clips it: no row to start from
+        usable = np.isclose(invert(link, target + off).mu, mu, rtol=1e-6)
+        usable |= ~usable.any()
+        freq = np.ones(likelihood.n) if likelihood.freq is None else likelihood.freq
+        level = np.average(mu[usable], weights=freq[usable])
         centre = np.full(likelihood.n, float(np.asarray(link(np.array([level])))[0])) - off
         slope = np.asarray(link.deriv(mu), dtype=float)
         variance = family.variance(mu, 1 - mu, np.ones_like(mu), likelihood.trials)
         weight = 1 / (slope**2 * variance)
-    weight = np.where(np.isfinite(weight) & (weight > 0), weight, 0.0)
-    weight = weight if likelihood.freq is None else weight * likelihood.freq
+    weight = np.where(np.isfinite(weight) & (weight > 0) & usable, weight * freq, 0.0)
     target = np.where(np.isfinite(target), target, centre)
     beta = _regress(likelihood.X, keep, target, weight if weight.any() else None)
     flat = _regress(likelihood.X, keep, centre)

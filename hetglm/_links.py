@@ -34,7 +34,7 @@ def _probit(eta: Array) -> Inverse:
 
 
 def _cloglog(eta: Array) -> Inverse:
-    t = np.exp(eta)
+    t = np.exp(np.minimum(eta, 700.0))  # nu is 0 from 6.62 on; inf * 0 would be NaN
     nu = np.exp(-t)
     return Inverse(-np.expm1(-t), nu, t * nu, t * nu * (1 - t))
 
@@ -56,6 +56,11 @@ def _log(eta: Array) -> Inverse:
     return Inverse(mu, -np.expm1(eta), mu, mu)
 
 
+def _logc(eta: Array) -> Inverse:
+    nu = np.exp(eta)
+    return Inverse(-np.expm1(eta), nu, -nu, -nu)
+
+
 def _identity(eta: Array) -> Inverse:
     return Inverse(eta, 1 - eta, np.ones_like(eta), np.zeros_like(eta))
 
@@ -67,6 +72,7 @@ _EXACT: dict[type, Callable[[Array], Inverse]] = {
     links.LogLog: _loglog,
     links.Cauchy: _cauchy,
     links.Log: _log,
+    links.LogC: _logc,
     links.Identity: _identity,
 }
 

@@ -52,7 +52,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 Array = NDArray[np.float64]
 
@@ -66,10 +65,10 @@ _LARGE = 12
 _ARTANH = tuple(1 / (2 * k + 3) for k in range(17))
 _ARTANH1 = tuple((2 * k + 2) / (2 * k + 3) for k in range(17))
 
-#: Draws of each colour taken one by one; from there on eight terms of the series leave 1e-14.
+#: Draws of each colour taken one by one; from there on seven terms of the series leave 6e-14.
 HEAD = 6
 #: Coefficients of delta(x) x, -delta'(x) x^2 and the derivative of the latter, in powers of 1/x^2.
-_SERIES = np.array([_DELTA, _DELTA1, [*(k * c for k, c in enumerate(_DELTA1) if k), 0.0]])
+_SERIES = np.array([_DELTA[:-1], _DELTA1[:-1], [k * c for k, c in enumerate(_DELTA1) if k]])
 #: Below this |t| log(1 + t) is summed (|r| <= 0.053, six terms); above, at most 3 digits cancel.
 _NEAR = 0.1
 _NEAR_TERMS = 6
@@ -210,8 +209,8 @@ class _Path(NamedTuple):
     """
     Urn before and after the later draws; rows (successes, failures, both) of shape (3, n).
 
-    ``drawn`` holds y', z', n'; ``total_before`` the products of 1/start and 1/end with y', z', n'
-    (the K of the derivatives); rho, omega and r = R/C are defined in the module's notes.
+    ``drawn`` holds y', z', n', ``K`` is drawn/(start end); rho, omega and r = R/C are those of the
+    module's notes, of shape (n,).
     """
 
     start: Array
@@ -238,16 +237,16 @@ def first_draws(urn: Urn, order: int) -> Derivatives:
     """
     m = urn.mu
     powers, tables, live = _draw_tables(urn)
-    inverse = [1 / table for table in tables]
-    ratios = tables[0] * inverse[3]
-    ratios *= tables[1]
-    ratios *= inverse[2]
-    value = np.log(ratios[::2] * ratios[1::2]).sum(axis=0)
+    a, b, c, d = (1 / table for table in tables)
+    ratios = [tables[0] * d, tables[1] * c]
+    for table, ratio, alive in zip((a, b), ratios, live, strict=False):
+        table *= alive
+        ratio *= alive
+        ratio += 1 - alive
+    product = ratios[0] * ratios[1]
+    value = np.log(product[::2] * product[1::2]).sum(axis=0)
     if order == 0:
         return Derivatives(value)
-    for i, alive in enumerate(live):
-        inverse[i] *= alive
-    a, b, c, d = inverse
     two = powers[:2]
     tau = powers[1][:, None] * urn.nu
     tau -= urn.kz * m
@@ -270,7 +269,7 @@ def first_draws(urn: Urn, order: int) -> Derivatives:
 
 def _draw_tables(urn: Urn) -> tuple[Array, list[Array], list[Array]]:
     """
-    Return rows 1, j, j^2, the tables a, b, c, d with 1 where there is no draw, and 0/1 masks.
+    Return rows 1, j, j^2, the tables a, b, c, d, and where successes and failures are drawn (0/1).
 
     There are no masks where every row has all draws.
     """
@@ -282,12 +281,7 @@ def _draw_tables(urn: Urn) -> tuple[Array, list[Array], list[Array]]:
     tables = [m + steps, n + steps, 1 + steps, (1 + kz * s) + steps]
     if len(j) <= min(ky.min(initial=top), kz.min(initial=top)):
         return powers, tables, []
-    yes_y, yes_z = (column < ky).astype(float), (column < kz).astype(float)
-    live = [yes_y, yes_z, yes_z, yes_y]
-    for table, alive in zip(tables, live, strict=True):
-        table *= alive
-        table += 1 - alive
-    return powers, tables, live
+    return powers, tables, [(column < ky).astype(float), (column < kz).astype(float)]
 
 
 def log_ratio(t: Array, ratio: Array) -> tuple[Array, Array, Array]:
@@ -352,8 +346,8 @@ def _path(urn: Urn) -> _Path:
         start[i] += share
         end[i] += share
     inv_start, inv_end = 1 / start, 1 / end
-    K = drawn * inv_start
-    K *= inv_end
+    K = drawn[:2] * inv_start[:2]
+    K *= inv_end[:2]
     rho = (y1 - drawn[2] * m + s * (y1 * kz - z1 * ky)) * inv_end[2] * inv_start[2]
     omega = (m * kz - n * ky) * inv_start[2]
     return _Path(start, end, inv_start, inv_end, drawn, K, rho, omega, (y - N * m) * inv_end[2])
@@ -367,10 +361,11 @@ def _divergences(urn: Urn, path: _Path, order: int) -> Derivatives:
     growth = path.inv_end[2] * path.end[:2]
     t = signed * f * s
     q, kappa, theta = log_ratio(t, growth * f)
-    later = 1 / np.maximum(path.drawn[:2], _NONE)
+    drawn = np.maximum(path.drawn, _NONE)
+    later = 1 / drawn[:2]
     move = rho * path.start[2]
     data_t = np.stack([-move, move]) * later
-    data = log_ratio(data_t, growth * (path.drawn[2] * later))[1] * later
+    data = log_ratio(data_t, growth * (drawn[2] * later))[1] * later
     pull = kappa * f
     pulled = pull[0] + pull[1]
     value = move * (step * pulled + move * (data[0] + data[1]))
@@ -408,7 +403,7 @@ def _far_second(urn: Urn, path: _Path, d_mu: Array, d_sigma: Array) -> tuple[Arr
     """
     ia, ib, _ = path.inv_start
     iA, iB, _ = path.inv_end
-    Ka, Kb, _ = path.K
+    Ka, Kb = path.K
     d_ms = (urn.mu * Ka - urn.nu * Kb - d_mu) / urn.sigma
     squares = path.omega**2 * path.start[2] * ia * ib - path.r**2 * path.end[2] * iA * iB
     return d_ms, -(2 * d_sigma + squares) / urn.sigma
@@ -423,14 +418,14 @@ def _roots(urn: Urn, path: _Path, order: int) -> Derivatives:
     value = -0.5 * np.log(growth[0] * growth[1] / growth[2])
     if order == 0:
         return Derivatives(value)
-    Ka, Kb, _ = path.K
+    Ka, Kb = path.K
     d_mu = 0.5 * s * (Ka - Kb)
     gain_y = path.end[1] * iC * path.drawn[0] * iA + path.rho
     gain_z = path.end[0] * iC * path.drawn[1] * iB - path.rho
     d_sigma = -0.5 * (m * ia * gain_y + n * ib * gain_z)
     if order == 1:
         return Derivatives(value, d_mu, d_sigma)
-    half_s, r, omega = 0.5 * s, path.r, path.omega
+    r, omega = path.r, path.omega
     Ka, Kb = 0.5 * Ka, 0.5 * Kb
     mA, nB = m * iA, n * iB
     d_mm = -s * (Ka * (iA + ia) + Kb * (iB + ib))

@@ -114,6 +114,8 @@ def maximize(
         if iteration == maxiter:
             break
         moved = _search(objective, params, here, step, decrement, noise)
+        if moved is None and decrement > STALLED_TOLERANCE:
+            moved = _damped_search(objective, params, here, noise)
         if moved is None:
             return _stalled(params, here, iteration, decrement)
         params, here = moved
@@ -125,16 +127,10 @@ def maximize(
 
 
 def _direction(objective: Objective, params: Array, here: Local) -> tuple[Array, float]:
-    """Return an ascent step and its decrement: Newton's, else scoring's, else a damped one."""
+    """Return an ascent step and its decrement: Newton's, else scoring's, else the gradient."""
     step = solve_scaled(here.information, here.gradient)
     if step is None:
-        expected = objective.expected_information(params)
-        step = solve_scaled(expected, here.gradient)
-        ridge = 1e-10
-        while step is None and ridge < 1e6:
-            diagonal = np.maximum(np.diag(expected), 1e-300)
-            step = solve_scaled(expected + ridge * np.diag(diagonal), here.gradient)
-            ridge *= 100
+        step = solve_scaled(objective.expected_information(params), here.gradient)
     if step is None:
         step = here.gradient
     return step, max(float(here.gradient @ step), 0.0) ** 0.5
@@ -157,6 +153,22 @@ def _search(
         if there.value >= needed and np.all(np.isfinite(there.gradient)):
             return point, there
         fraction *= 0.5
+    return None
+
+
+def _damped_search(
+    objective: Objective, params: Array, here: Local, noise: float
+) -> tuple[Array, Local] | None:
+    """Return a better point by shorter and shorter steps: in a singular corner Newton's is absurd."""
+    expected = np.nan_to_num(objective.expected_information(params))
+    diagonal = np.diag(np.maximum(np.diag(expected), 1e-300))
+    for ridge in (1e-3, 1.0, 1e3):
+        step = solve_scaled(expected + ridge * diagonal, here.gradient)
+        if step is not None:
+            decrement = max(float(here.gradient @ step), 0.0) ** 0.5
+            moved = _search(objective, params, here, step, decrement, noise)
+            if moved is not None:
+                return moved
     return None
 
 

@@ -186,6 +186,7 @@ def predict(
         return np.asarray(distribution(rows, params, column=True).pmf(counts[None, :]))
     if which in ("var", "sd"):
         var = rows.family.variance(at.mean.mu, at.mean.nu, rows.row_phi(at.phi), rows.trials)
+        var = np.where(np.isnan(at.eta), np.nan, var)  # a Gaussian variance does not read the mean
         return var if which == "var" else np.sqrt(var)
     if which == "icc":
         return at.phi / (1 + at.phi)

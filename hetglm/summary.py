@@ -17,7 +17,7 @@ from hetglm.exceptions import NotNestedError
 #: Width of a summary's text: a terminal of 80 columns.
 WIDTH = 78
 #: Rows of text: flush left, no rules of their own.
-_PLAIN = {"data_aligns": "l", "table_dec_above": None}
+_PLAIN = {"data_aligns": "l", "table_dec_above": None, "colsep": "", "data_fmts": ["%s"]}
 #: Covariances that rest on the likelihood, as its ratios do.
 MODEL_BASED = ("nonrobust", "eim")
 QUARTILES = (0, 0.25, 0.5, 0.75, 1)
@@ -90,10 +90,10 @@ def _likelihood_rows(family: Any) -> SimpleTable:
     response = "the count" if family.counts_successes else "y"
     # four cells as in the top table: as_latex takes the widths of the narrowest row
     rows = [
-        ["Variance:", f"Var({response}) = {family.variance_formula}".ljust(WIDTH - 14), "", ""],
-        ["Likelihood:", kind, "", ""],
+        ["Variance:   ", f"Var({response}) = {family.variance_formula}", "", ""],
+        ["Likelihood: ", kind, "", ""],
     ]
-    return SimpleTable(rows, txt_fmt={**fmt_params, **_PLAIN})
+    return SimpleTable(rows, txt_fmt=_PLAIN)
 
 
 def _link_text(link: Any, symbol: str) -> str:

@@ -42,6 +42,7 @@ def simulated(n=120, seed=20240607):
             "z": z,
             "group": group,
             "block": np.arange(n) // 6,
+            "site": np.arange(n) % 13,
             "w": rng.integers(1, 4, size=n),
             "shift": rng.normal(scale=0.3, size=n),
             "time": rng.uniform(0.5, 2, size=n),

@@ -41,7 +41,7 @@ COVARIANCES = {
     "HC0": ("HC0", None),
     "HC1": ("HC1", None),
     "cluster": ("cluster", CLUSTER),
-    "two-way": ("cluster", {"groups": ["block", "group"]}),
+    "two-way": ("cluster", {"groups": ["block", "site"]}),
 }
 WHICH = ["mean", "linear", "dispersion", "linear-dispersion", "var", "sd"]
 
@@ -174,8 +174,8 @@ def clustered(scores, labels):
 
 def meat(kind, scores, data):
     n, k = scores.shape
-    block, group = data["block"], data["group"]
-    both = block.astype(str) + group
+    block, site = data["block"], data["site"]
+    both = 100 * block + site
     if kind == "HAC":
         lagged = scores[1:].T @ scores[:-1]
         return scores.T @ scores + 0.5 * (lagged + lagged.T)
@@ -184,7 +184,7 @@ def meat(kind, scores, data):
         "HC1": lambda: scores.T @ scores * n / (n - k),
         "cluster": lambda: clustered(scores, block),
         "two-way": lambda: clustered(scores, block)
-        + clustered(scores, group)
+        + clustered(scores, site)
         - clustered(scores, both),
     }[kind]()
 
@@ -349,7 +349,7 @@ def test_failure_to_converge_is_said(case, method):
     assert not res.converged
     text = " ".join(str(res.summary()).split())
     assert "did not converge" in text
-    assert "NO, 1 steps" in text
+    assert f"NO, {res.iterations} steps" in text
     assert quiet(case.formula("x | z"), warn_convergence=False, maxiter=1).converged is False
 
 
@@ -432,14 +432,17 @@ def test_summary(res):
 
 
 @pytest.mark.parametrize("form", ["summary", "summary2"])
-def test_extended_quasi_likelihood_is_labelled(quasi, exact, form):
-    lines = str(getattr(quasi, form)()).splitlines()
-    for key in ("AIC", "BIC", "LR"):
-        where = [line for line in lines if key in line]
-        assert where
-        assert all("EQL" in line or "quasi-likelihood" in line for line in where), where
-    assert not [line for line in lines if "Log-Likelihood" in line]
-    assert "EQL" not in str(getattr(exact, form)())
+def test_extended_quasi_likelihood_is_labelled(res, form):
+    text = " ".join(str(getattr(res, form)()).split())
+    for exact, quasi in (
+        ("AIC:", "AIC (EQL):"),
+        ("BIC:", "BIC (EQL):"),
+        ("Log-Likelihood:", "Log-EQL:"),
+        ("dispersion: LR =", "LR (extended quasi-likelihood) ="),
+    ):
+        wanted, unwanted = (exact, quasi) if res.model.core.family.exact else (quasi, exact)
+        assert wanted in text
+        assert unwanted not in text
 
 
 def test_every_format_of_a_summary(res):
@@ -500,9 +503,10 @@ def test_save_and_load(res, data, tmp_path):
     loaded = sm.load(path)
     assert_array_equal(loaded.cov_params(), res.cov_params())
     assert_allclose(loaded.predict(data.head(1), which="sd"), res.predict(which="sd").head(1))
-    same = hmf.doubleglm("gaussian ~ cr(x, df=4) - 1 | center(z)", data).fit()
-    same.save(path, remove_data=True)
-    assert_allclose(sm.load(path).predict(data.tail(2)), same.model.predict(same.params)[-2:])
+    small = tmp_path / "small.pickle"
+    loaded.save(small, remove_data=True)
+    assert_allclose(sm.load(small).predict(data.tail(2)), res.fittedvalues.tail(2))
+    assert small.stat().st_size < path.stat().st_size
 
 
 # ---- predictions -----------------------------------------------------------------------------
@@ -820,8 +824,9 @@ def test_global_generator_is_not_touched(exact):
 def test_bootstrap(case, kind):
     if kind == "parametric" and not case.exact:
         pytest.skip("quasi-likelihood has no distribution")
-    res = case.formula("x | z").fit()
-    groups = {"groups": "block"} if kind == "cluster" else {}
+    groups = CLUSTER if kind == "cluster" else {}
+    cov_type = {"pairs": "HC0", "cluster": "cluster", "parametric": "nonrobust"}[kind]
+    res = case.formula("x | z").fit(cov_type=cov_type, cov_kwds=groups)
     boot = res.bootstrap(20, kind, rng=11, **groups)
     mean, std, params = boot
     assert params.shape == (20, 4)
@@ -829,7 +834,8 @@ def test_bootstrap(case, kind):
     assert_allclose(std, params.std(axis=0))
     assert (boot.nrep, boot.failed, boot.kind) == (20, 0, kind)
     assert_array_equal(params, res.bootstrap(20, kind, rng=np.random.default_rng(11), **groups).params)
-    assert_allclose(std / res.bse, 1, atol=0.75)
+    # 20 replicates give a standard deviation to 16 %, 20 clusters are few
+    assert_allclose(std / res.bse, 1, atol=0.6)
 
 
 @pytest.mark.parametrize("name", ["gaussian", "beta-binomial"])

@@ -16,6 +16,12 @@ from hetglm.families.base import Array, Family, Rows, Terms
 
 #: Rows evaluated at a time: the temporaries then stay in the cache.
 BLOCK = 8192
+#: glibc returns blocks above 128 kB to the system at every free, and faults their pages in again at
+#: the next use (three quarters of the time of an evaluation), until one larger than these has been
+#: freed. Allocating 16 MB without touching them teaches it to keep a block's temporaries.
+UNTRIMMED = 1 << 21
+#: Share of rows with later draws from which on all rows are taken along: they get zeros.
+WORTHWHILE = 0.5
 #: Means and dispersions beyond these are evaluated at them: no power of theirs over- or underflows.
 SMALLEST, LARGEST = 1e-100, 1e100
 #: Longest sum over counts that is taken term by term; longer ones are integrated.
@@ -42,12 +48,13 @@ class Counts(Rows):
         Successes and failures taken by `first_draws`; the rest are for `later_draws`.
     """
 
+    trials: Array
     ky: Array
     kz: Array
 
 
 def counts(y: Array, n: Array) -> Counts:
-    """Return the rows of y successes out of n; whole numbers, or real ones of at least 8."""
+    """Return the rows of y successes out of n; whole numbers, or real ones of at least 6."""
     y, n = np.asarray(y, dtype=float), np.asarray(n, dtype=float)
     z = n - y
     limit = np.where(n <= FEW, FEW, HEAD)
@@ -69,10 +76,10 @@ def _log_orders(y: Array, z: Array, ky: Array, kz: Array) -> Array:
 
 def _log_falling(x: Array, k: Array) -> Array:
     """Return log of x (x - 1) ... (x - k + 1)."""
-    out = np.zeros_like(x)
+    product = np.ones_like(x)
     for j in range(int(k.max(initial=0))):
-        out += np.log(np.where(k > j, x - j, 1.0))
-    return out
+        product *= np.where(k > j, x - j, 1.0)
+    return np.log(product)
 
 
 def _blocks(rows: int) -> Iterator[slice]:
@@ -82,6 +89,7 @@ def _blocks(rows: int) -> Iterator[slice]:
 
 def evaluate_counts(rows: Counts, mu: Array, nu: Array, sigma: Array, order: int) -> Array:
     """Return the log-likelihood and derivatives: shape (1, n), (3, n) or (6, n) by order."""
+    np.empty(UNTRIMMED)
     out = np.empty(((1, 3, 6)[order], len(rows.y)))
     with np.errstate(all="ignore"):
         for part in _blocks(len(rows.y)):
@@ -108,17 +116,13 @@ def _evaluate_block(
         ky + dk,
         kz - dk,
     )
-    for target, term in zip(out, first_draws(urn, order), strict=False):
-        target[...] = term
+    out[:] = first_draws(urn, order)[: len(out)]
     later = n > ky + kz
-    if later.all():
-        for target, term in zip(out, later_draws(urn, order), strict=False):
-            target += term
-    elif later.any():
-        for target, term in zip(
-            out, later_draws(Urn(*(a[later] for a in urn)), order), strict=False
-        ):
-            target[later] += term
+    share = np.count_nonzero(later) / len(later)
+    if share > WORTHWHILE:
+        out += later_draws(urn, order)[: len(out)]
+    elif share > 0:
+        out[:, later] += later_draws(Urn(*(a[later] for a in urn)), order)[: len(out)]
     out[1:5:3] *= 1 - 2 * flip
     if not (min(m.min(), w.min()) > 0 and s.min() >= 0 and s.max() < np.inf):
         _limits(out, y, z, m, w, s)
@@ -210,13 +214,17 @@ class BetaBinomial(Family):
     def expected_hessian(
         self, rows: Counts, mu: Array, nu: Array | None, phi: Array
     ) -> tuple[Array, Array, Array]:
-        """Return the expected second derivatives: minus the expected squares of the score."""
-        assert rows.trials is not None
+        """
+        Return the expected second derivatives: minus the expected products of the score.
+
+        NaN where mu is not inside (0, 1) or sigma is negative or NaN.
+        """
         points = np.column_stack([mu, _upper(mu, nu), phi, rows.trials])
         unique, where = np.unique(points, axis=0, return_inverse=True)
-        m, w, s, n = unique.T
-        zero = np.zeros_like(n)
-        sums = sum_over_counts(m, w, s, zero, n, n, _squared_score)
+        sums = np.full((3, len(unique)), np.nan)
+        good = (unique[:, :2] > 0).all(axis=1) & (unique[:, 2] >= 0)
+        m, w, s, n = unique[good].T
+        sums[:, good] = sum_over_counts(m, w, s, 0 * n, n, n, _squared_score)
         mu_mu, mu_phi, phi_phi = -sums[:, where.reshape(-1)]
         return mu_mu, mu_phi, phi_phi
 
@@ -227,7 +235,7 @@ class BetaBinomial(Family):
 
     def start(self, rows: Counts) -> Array:
         """Return (y + 1/2)/(n + 1)."""
-        return (rows.y + 0.5) / (_required(rows.trials) + 1)
+        return (rows.y + 0.5) / (rows.trials + 1)
 
     def start_dispersion(self, rows: Counts, mu: Array, nu: Array | None) -> Array:
         """
@@ -236,8 +244,9 @@ class BetaBinomial(Family):
         A row's squared Pearson residual has mean 1 + (n - 1) rho. A row of one trial says nothing
         of rho and is given the estimate of all rows together.
         """
-        n = _required(rows.trials)
-        excess = (rows.y - n * mu) ** 2 / (n * mu * _upper(mu, nu)) - 1
+        n = rows.trials
+        with np.errstate(divide="ignore", invalid="ignore"):
+            excess = (rows.y - n * mu) ** 2 / (n * mu * _upper(mu, nu)) - 1
         informed = (n > 1) & np.isfinite(excess)
         pooled = np.sum(excess[informed]) / max(float(np.sum(n[informed] - 1)), 1.0)
         rho = np.where(informed, excess / np.maximum(n - 1, 1), pooled)
@@ -282,7 +291,7 @@ def sum_over_counts(
     """
     Return the sum of P(Y = y) h(y) over low <= y <= high for every row.
 
-    Sums of up to 300 terms are taken term by term. Of the longer ones the first and last 32
+    Sums of up to 300 terms are taken term by term. Of the longer ones the first and last 48
     terms are, and what is between is the integral by Gauss-Legendre in panels around the
     centre of the distribution on the logit scale, where the beta-binomial is log-concave, with
     Gauss's second summation formula at both ends.
@@ -305,12 +314,14 @@ def sum_over_counts(
     parts = []
     for i in range(chunk[-1] + 1 if len(chunk) else 0):
         take = np.flatnonzero(chunk == i)
-        parts.append(_sum_chunk(*(a[take] for a in (mu, nu, sigma, low, high, n, long)), function))
+        args = (a[take] for a in (mu, nu, sigma, low, high, n, long))
+        with np.errstate(all="ignore"):
+            parts.append(_sum_chunk(function, *args))
     return np.concatenate(parts, axis=1) if parts else np.zeros((3, 0))
 
 
 def _sum_chunk(
-    mu: Array, nu: Array, s: Array, low: Array, high: Array, n: Array, long: Any, function: Any
+    function: Any, mu: Array, nu: Array, s: Array, low: Array, high: Array, n: Array, long: Any
 ) -> Array:
     """Return `sum_over_counts` of some rows."""
     short = np.flatnonzero(~long)
@@ -356,9 +367,8 @@ def _panels(
 ) -> tuple[Array, Array]:
     """Return nodes and weights of the integral over y from low to high."""
     limits = np.log(low / (n - low)), np.log(high / (n - high))
-    with np.errstate(divide="ignore", over="ignore"):
-        centre = np.clip(np.log(mu / nu), *limits)
-        variance = (s + 1 / n) / (mu * nu)
+    centre = np.clip(np.log(mu / nu), *limits)
+    variance = (s + 1 / n) / (mu * nu)
     scale = np.sqrt(np.minimum(variance, 1.0))
     offsets = np.concatenate([-EDGES[:0:-1], EDGES])
     edges = np.clip(

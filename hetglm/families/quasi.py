@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import hyp1f1, xlogy
 
+from hetglm._numerics import log1pmx
 from hetglm._text import require
 from hetglm.families.base import Array, Rows, Terms
 from hetglm.families.exponential import ExponentialDispersion, divergence
@@ -75,9 +77,20 @@ class QuasiNegativeBinomial(QuasiCount):
         return mu * (1 + self.alpha * mu), 1 + 2 * self.alpha * mu
 
     def unit_deviance(self, rows: Rows, mu: Array, nu: Array | None) -> Array:
-        """Return 2 [y log(y/mu) - (y + 1/alpha) log((1 + alpha y)/(1 + alpha mu))]."""
+        r"""
+        Return 2 [y log(y/mu) - (y + 1/alpha) log((1 + alpha y)/(1 + alpha mu))].
+
+        With A = 1 + alpha y, s = (y - mu)/(mu A) and u = alpha (y - mu)/A the two logarithms are
+        log1p(s) and -log1p(-u); their linear parts leave (y - mu)^2/(mu A), which does not cancel.
+        """
         y, a = rows.y, self.alpha
-        return 2 * (divergence(y, mu) - divergence(1 + a * y, 1 + a * mu) / a)
+        A, B, r = 1 + a * y, 1 + a * mu, y - mu
+        s, u = r / (mu * A), a * r / A
+        with np.errstate(divide="ignore", invalid="ignore"):
+            near = r**2 / (mu * A) + y * log1pmx(s) + log1pmx(-u) / a
+            gap = np.log(B) - np.log(A)
+            far = xlogy(y, y / mu) + (y + 1 / a) * gap
+        return 2 * np.where((np.abs(s) < 0.5) & (np.abs(u) < 0.5), near, far)
 
 
 class QuasiTweedie(QuasiCount):
@@ -118,12 +131,23 @@ class QuasiTweedie(QuasiCount):
     def unit_deviance(self, rows: Rows, mu: Array, nu: Array | None) -> Array:
         """Return 2 times the integral of (y - t)/t^p from mu to y."""
         y, p = rows.y, self.power
+        if p == 0:
+            return (y - mu) ** 2
         if p == 1:
             return 2 * divergence(y, mu)
         if p == 2:
             return 2 * divergence(mu, y) / mu
-        a, b = 1 - p, 2 - p
-        return 2 * (np.where(y == 0, 0.0, np.abs(y) ** b) / (a * b) - y * mu**a / a + mu**b / b)
+        # mu^b [(1 + t)^b - 1 - b t]/(a b) with t = (y - mu)/mu, without its cancelling terms
+        a, b, t = 1 - p, 2 - p, (y - mu) / mu
+        with np.errstate(divide="ignore", invalid="ignore"):
+            near = _expm1_rest(b * np.log1p(t)) + b * log1pmx(t)
+            far = np.where(y == 0, 0.0, np.abs(y / mu) ** b) - 1 - b * t
+        return 2 * mu**b * np.where(np.abs(t) < 0.5, near, far) / (a * b)
+
+
+def _expm1_rest(x: Array) -> Array:
+    """Return expm1(x) - x for |x| < 1, by its confluent hypergeometric series."""
+    return 0.5 * x**2 * hyp1f1(1.0, 3.0, x)
 
 
 class QuasiBinomial(Quasi):

@@ -1,0 +1,741 @@
+"""The contract of every family: density, derivatives, moments, domain, distribution.
+
+Families are found by themselves: through the registry of statsmodels' families and by a walk of
+``hetglm.families``. Points come from what a family declares of itself. All a new one needs here is
+its log-likelihood for mpmath, in ``LOGLIKE``.
+"""
+
+import importlib
+import inspect
+import pickle
+import pkgutil
+from functools import cache
+from itertools import product
+from types import SimpleNamespace
+
+import mpmath as mp
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from numpy.testing import assert_allclose
+from scipy import stats
+
+from hetglm import families
+from hetglm.families.base import Family, Rows
+from hetglm.families.exponential import ExponentialDispersion
+
+EPS, TINY = np.finfo(float).eps, np.finfo(float).tiny
+#: Digits of the references: the differences of mpmath's numerical derivatives leave half of them.
+DPS = 50
+
+#: Values: some roundings of each of the terms they are the sum of.
+VALUE = 5e-14
+#: Derivatives, relative; and in units of their own standard deviation where they pass through zero.
+SLOPE, SLOPE_SD = 1e-11, 1e-13
+#: Sums and integrals over the response: the trapezoid's rest and rounding of 10^4 terms.
+INTEGRAL = 1e-10
+#: scipy's densities, which form log-gammas of size 1/phi: relative to the sum of those.
+SCIPY = 1e-13
+#: Complex step: no subtraction.
+COMPLEX_STEP = 1e-13
+
+
+# ---- all families ------------------------------------------------------------------------------
+
+#: statsmodels' families that come with a parameter, in several sorts; the others have one.
+VARIANTS = {
+    sm.families.NegativeBinomial: [{"alpha": 0.4}, {"alpha": 3.0}],
+    sm.families.Tweedie: [{"var_power": p} for p in (0, 1, 1.5, 2, 2.6, 3)],
+}
+
+
+def discover():
+    """Return the families by name: those of the registry, and every other concrete class."""
+    found = {}
+    for cls, make in families.REGISTRY.items():
+        for variant in VARIANTS.get(cls, [{}]):
+            family = make(cls(**variant))
+            shown = "-".join([type(family).__name__, *(f"{v:g}" for v in variant.values())])
+            found[shown] = family
+    known = {type(family) for family in found.values()}
+    for info in pkgutil.walk_packages(families.__path__, "hetglm.families."):
+        for cls in vars(importlib.import_module(info.name)).values():
+            concrete = (
+                inspect.isclass(cls) and issubclass(cls, Family) and not inspect.isabstract(cls)
+            )
+            if concrete and cls not in known:
+                known.add(cls)
+                found[cls.__name__] = cls()
+    return found
+
+
+FAMILIES = discover()
+every = pytest.mark.parametrize("name", FAMILIES)
+exact = pytest.mark.parametrize("name", [n for n, f in FAMILIES.items() if f.exact])
+quasi = pytest.mark.parametrize("name", [n for n, f in FAMILIES.items() if not f.exact])
+exponential = pytest.mark.parametrize(
+    "name", [n for n, f in FAMILIES.items() if isinstance(f, ExponentialDispersion)]
+)
+
+
+def test_discovery():
+    assert len(FAMILIES) >= 14
+    assert {"BetaBinomial", "Gaussian", "Gamma", "QuasiTweedie-1.5"} <= FAMILIES.keys()
+    assert {f.exact for f in FAMILIES.values()} == {True, False}
+    for family in FAMILIES.values():
+        assert family.name
+        assert family.symbol in family.variance_formula
+
+
+# ---- points ------------------------------------------------------------------------------------
+
+
+def accepts(family, *y):
+    """Return whether responses of these values, and of 2, are of the family."""
+    try:
+        family.validate(np.array([*y, 2.0]), None, "y")
+    except ValueError:
+        return False
+    return True
+
+
+def is_real(family):
+    """Return whether any mean is admissible."""
+    one = np.ones(1)
+    rows = family.prepare(one, one * 2 if family.takes_trials else None)
+    nu = one * 2 if family.unit_interval else None
+    return bool(np.isfinite(family.evaluate(rows, -one, nu, one, 0).loglike[0]))
+
+
+def grid(family, phis, means, spread, trials):
+    """Return points as columns y, mu, nu, phi, trials: the product of what is given."""
+    points = []
+    for mu, phi, s, n in product(means, phis, spread, trials):
+        nu = 1 - mu if family.unit_interval else None
+        points.append((s(mu, n), mu, nu, phi, n))
+    y, mu, nu, phi, n = zip(*dict.fromkeys(points), strict=True)
+    return SimpleNamespace(
+        y=np.array(y, dtype=float),
+        mu=np.array(mu, dtype=float),
+        nu=np.array(nu, dtype=float) if family.unit_interval else None,
+        phi=np.array(phi, dtype=float),
+        trials=np.array(n, dtype=float) if family.takes_trials else None,
+    )
+
+
+@cache
+def points(name):
+    """Return a grid over the family's domain, its corners included."""
+    family = FAMILIES[name]
+    phis = [1e-6, 0.05, 0.8, 5.0, 200.0] + [0.0] * family.zero_dispersion
+    if family.unit_interval:
+        # powers of two: 1 - mu is exact
+        means = [2.0**-20, 0.0625, 0.6875, 1 - 2.0**-20]
+        shares = [0.0, 0.25, 0.5, 1.0]
+        if family.counts_successes:
+            spread = [lambda mu, n, q=q: np.floor(q * n) for q in shares]
+        else:
+            spread = [lambda mu, n, q=q: q for q in [*shares, 0.7, 1e-6]]
+        return grid(family, phis, means, spread, [1, 2, 11])
+    means = [0.02, 0.7, 3.0, 45.0, 2e4] + [-1.5, 0.0] * is_real(family)
+    if family.discrete:
+        spread = [lambda mu, n, q=q: np.floor(q * mu) for q in (0, 0.4, 1, 3)]
+    else:
+        ratios = [1e-3, 0.5, 1.0, 1 + 2.0**-20, 3.0] + [0.0] * accepts(family, 0.0)
+        spread = [lambda mu, n, q=q: q * mu for q in ratios]
+    return grid(family, phis, means, spread, [None])
+
+
+@cache
+def evaluated(name, order=2):
+    """Return the family's terms at its points."""
+    at, family = points(name), FAMILIES[name]
+    return family.evaluate(family.prepare(at.y, at.trials), at.mu, at.nu, at.phi, order)
+
+
+# ---- independent log-likelihoods ---------------------------------------------------------------
+
+
+def xlogx(y, m):
+    return y * mp.log(y / m) if y else mp.mpf(0)
+
+
+def tweedie_deviance(y, m, p):
+    simple = {0: lambda y, m: (y - m) ** 2, 1: poisson_deviance, 2: gamma_deviance}
+    if p in simple:
+        return simple[p](y, m)
+    first = y ** (2 - p) / ((1 - p) * (2 - p)) if y else 0
+    return 2 * (first - y * m ** (1 - p) / (1 - p) + m ** (2 - p) / (2 - p))
+
+
+def poisson_deviance(y, m):
+    return 2 * (xlogx(y, m) - (y - m))
+
+
+def gamma_deviance(y, m):
+    return 2 * ((y - m) / m - mp.log(y / m))
+
+
+def negative_binomial_deviance(y, m, a):
+    return 2 * (xlogx(y, m) - (y + 1 / a) * mp.log((1 + a * y) / (1 + a * m)))
+
+
+def binomial_deviance(y, m):
+    return 2 * (xlogx(y, m) + xlogx(1 - y, 1 - m))
+
+
+#: Variance function and unit deviance; the deviances are checked by quadrature below.
+VARIANCE = {
+    "Gaussian": (lambda f, m: mp.mpf(1), lambda f, y, m: (y - m) ** 2),
+    "Gamma": (lambda f, m: m**2, lambda f, y, m: gamma_deviance(y, m)),
+    "InverseGaussian": (lambda f, m: m**3, lambda f, y, m: (y - m) ** 2 / (m**2 * y)),
+    "QuasiPoisson": (lambda f, m: m, lambda f, y, m: poisson_deviance(y, m)),
+    "QuasiNegativeBinomial": (
+        lambda f, m: m + mp.mpf(f.alpha) * m**2,
+        lambda f, y, m: negative_binomial_deviance(y, m, mp.mpf(f.alpha)),
+    ),
+    "QuasiTweedie": (
+        lambda f, m: m ** mp.mpf(f.power),
+        lambda f, y, m: tweedie_deviance(y, m, mp.mpf(f.power)),
+    ),
+    "QuasiBinomial": (lambda f, m: m * (1 - m), lambda f, y, m: binomial_deviance(y, m)),
+}
+
+
+def gaussian(f, y, m, phi, n):
+    return -mp.log(2 * mp.pi * phi) / 2 - (y - m) ** 2 / (2 * phi)
+
+
+def gamma(f, y, m, phi, n):
+    k = 1 / phi
+    return k * mp.log(k * y / m) - k * y / m - mp.log(y) - mp.loggamma(k)
+
+
+def inverse_gaussian(f, y, m, phi, n):
+    return -mp.log(2 * mp.pi * phi * y**3) / 2 - (y - m) ** 2 / (2 * phi * m**2 * y)
+
+
+def beta_binomial(f, y, m, sigma, n):
+    # draws from an urn: finite at sigma = 0, where the beta functions are not
+    y, n = int(y), int(n)
+    value = mp.log(mp.binomial(n, y)) - mp.fsum(mp.log(1 + j * sigma) for j in range(n))
+    value += mp.fsum(mp.log(m + j * sigma) for j in range(y))
+    return value + mp.fsum(mp.log(1 - m + j * sigma) for j in range(n - y))
+
+
+def extended_quasi(f, y, m, phi, n):
+    variance, deviance = VARIANCE[type(f).__name__]
+    moved = y
+    if f.unit_interval and y in (0, 1):
+        moved = (y * n + mp.mpf(1) / 6) / (n + mp.mpf(1) / 3)
+    elif y == 0 and variance(f, y) == 0:
+        moved = mp.mpf(1) / 6
+    return -(mp.log(2 * mp.pi * phi * variance(f, moved)) + deviance(f, y, m) / phi) / 2
+
+
+#: Log-likelihood of each exact family at (family, y, mu, phi, trials), by its class.
+LOGLIKE = {
+    "Gaussian": gaussian,
+    "Gamma": gamma,
+    "InverseGaussian": inverse_gaussian,
+    "BetaBinomial": beta_binomial,
+}
+
+
+def formula(family):
+    """Return the independent log-likelihood of a family."""
+    return LOGLIKE[type(family).__name__] if family.exact else extended_quasi
+
+
+@cache
+def reference(name):
+    """Return value, derivatives and the largest term of the value, one column per point."""
+    at, family = points(name), FAMILIES[name]
+    f = formula(family)
+    columns = []
+    with mp.workdps(DPS):
+        for i in range(len(at.y)):
+            y, mu, phi = mp.mpf(at.y[i]), mp.mpf(at.mu[i]), mp.mpf(at.phi[i])
+            n = None if at.trials is None else mp.mpf(at.trials[i])
+
+            def value(m, p, y=y, n=n):
+                return f(family, y, m, p, n)
+
+            orders = [(1, 0), (0, 1), (2, 0), (1, 1), (0, 2)]
+            # steps far inside the domain, however close its edge
+            h = mp.mpf(10) ** -20
+            slopes = [mp.diff(value, (mu, phi), o, h=h * min(1, abs(mu) or 1)) for o in orders]
+            columns.append([value(mu, phi), *slopes])
+    return np.array(columns, dtype=float).T
+
+
+@every
+def test_has_an_independent_formula(name):
+    family = FAMILIES[name]
+    assert type(family).__name__ in (LOGLIKE if family.exact else VARIANCE)
+
+
+@quasi
+def test_independent_deviances(name):
+    # 2 times the integral of (y - t)/V(t) from mu to y
+    family = FAMILIES[name]
+    variance, deviance = VARIANCE[type(family).__name__]
+    for y, mu in [(0.7, 0.2), (0.1, 0.6), (0.9, 0.85)]:
+        with mp.workdps(30):
+            y, mu = mp.mpf(y), mp.mpf(mu)
+            integral = 2 * mp.quad(lambda t, y=y: (y - t) / variance(family, t), [mu, y])
+            assert mp.almosteq(integral, deviance(family, y, mu), 1e-20)
+
+
+# ---- value and derivatives ---------------------------------------------------------------------
+
+
+@cache
+def condition(name):
+    """Return how many units a value moves where mu moves by its share of one."""
+    return abs(points(name).mu * reference(name)[1])
+
+
+@every
+def test_value_and_derivatives(name):
+    at, family = points(name), FAMILIES[name]
+    got, (value, *slopes) = evaluated(name), reference(name)
+    assert np.isfinite(value).all()
+    logs = abs(np.log(np.where(at.phi > 0, at.phi, 1))) + abs(np.log(abs(at.y) + 1e-6))
+    size = 1 + abs(value) + logs + condition(name)
+    assert np.max(abs(got.loglike - value) / size) < VALUE
+    rows = family.prepare(at.y, at.trials)
+    mm, _, pp = family.expected_hessian(rows, at.mu, at.nu, at.phi)
+    sd_mu, sd_phi = np.sqrt(-mm), np.sqrt(-pp)
+    parts = ("mu", "phi", "mu_mu", "mu_phi", "phi_phi")
+    units = (sd_mu, sd_phi, sd_mu**2, sd_mu * sd_phi, sd_phi**2)
+    for part, unit, expected in zip(parts, units, slopes, strict=True):
+        error = abs(getattr(got, part) - expected)
+        error = error / (SLOPE * abs(expected) + SLOPE_SD * unit + TINY)
+        worst = int(np.argmax(error))
+        where = (at.y[worst], at.mu[worst], at.phi[worst])
+        assert error[worst] < 1, (part, where, getattr(got, part)[worst], expected[worst])
+
+
+@every
+def test_lower_orders(name):
+    full, none = evaluated(name), ("mu", "phi", "mu_mu", "mu_phi", "phi_phi")
+    for order, missing in ((0, none), (1, none[2:])):
+        got = evaluated(name, order)
+        assert all(getattr(got, part) is None for part in missing)
+        for part in {"loglike", *none} - set(missing):
+            assert_allclose(getattr(got, part), getattr(full, part), rtol=1e-14, err_msg=part)
+
+
+@every
+def test_shapes(name):
+    family, at = FAMILIES[name], points(name)
+    got = evaluated(name)
+    assert all(part.shape == at.y.shape and part.dtype == float for part in vars(got).values())
+    none = np.zeros(0)
+    trials, nu = (none if family.takes_trials else None), (none if family.unit_interval else None)
+    assert family.evaluate(family.prepare(none, trials), none, nu, none).phi_phi.shape == (0,)
+
+
+@quasi
+def test_boundary_responses(name):
+    # Nelder and Pregibon: V(1/6) at a count of 0, V((K + 1/6)/(N + 1/3)) where K is 0 or N
+    family = FAMILIES[name]
+    if family.unit_interval:
+        n = np.array([1.0, 8.0, 8.0])
+        p = np.array([1 / 6, 1 / 6, 8 + 1 / 6]) / (n + 1 / 3)
+        rows = family.prepare(np.array([0.0, 0.0, 1.0]), n)
+        V = p * (1 - p)
+    elif accepts(family, 0.0):
+        rows = family.prepare(np.array([0.0, 1 / 6]), None)
+        V = family.unit_variance(np.full(2, 1 / 6), None)[0]
+    else:
+        pytest.skip("no response at the boundary")
+    assert_allclose(rows.constant, -0.5 * np.log(2 * np.pi * V), rtol=1e-14)
+
+
+# ---- moments and distribution ------------------------------------------------------------------
+
+
+@cache
+def law(name):
+    """Return parameters, and points of the response with their weights as rows of a table."""
+    family = FAMILIES[name]
+    if family.counts_successes:
+        params = [
+            (m, s, n) for m in (0.125, 0.5, 0.875) for s in (0.0, 0.02, 1.5) for n in (2, 9, 30)
+        ]
+        return [(m, s, n, np.arange(n + 1.0), np.ones(n + 1)) for m, s, n in params]
+    phis = (0.03, 0.5, 2.0)
+    if family.unit_interval:
+        raise NotImplementedError("give nodes on (0, 1)")
+    if family.discrete:
+        # 1e-16 of the probability lies beyond
+        sizes = {0.03: 2000, 0.5: 4000, 2.0: 20000}
+        return [
+            (m, s, None, np.arange(sizes[s]), np.ones(sizes[s])) for m in (0.3, 9.0) for s in phis
+        ]
+    table = []
+    for m, phi in product((0.3, 3.0, 25.0), phis):
+        one = np.ones(1)
+        sd = float(np.sqrt(family.variance(m * one, None, phi * one, None)[0]))
+        if is_real(family):
+            y = m + sd * np.linspace(-12, 12, 4001)
+            table.append((m, phi, None, y, np.full(y.shape, y[1] - y[0])))
+        else:
+            # the trapezoid on the log scale, where the density falls off at least like y^(1/phi)
+            t = np.linspace(-90, 12, 40001)
+            table.append((m, phi, None, m * np.exp(t), m * np.exp(t) * (t[1] - t[0])))
+    return table
+
+
+@exact
+def test_moments(name):
+    family = FAMILIES[name]
+    for mu, phi, n, y, weight in law(name):
+        at = [np.full(y.shape, v) if v is not None else None for v in (mu, phi, n)]
+        m, s, trials = at
+        nu = 1 - m if family.unit_interval else None
+        t = family.evaluate(family.prepare(y, trials), m, nu, s)
+        p = weight * np.exp(t.loglike)
+        keep = p > 0
+        one = [None if v is None else v[:1] for v in (m, nu, s, trials)]
+        sums = [np.sum(p[keep] * h[keep]) for h in (np.ones_like(y), y)]
+        mean = mu * n if family.counts_successes else mu
+        assert_allclose(sums, [1, mean], rtol=INTEGRAL)
+        variance = family.variance(*one)[0]
+        assert_allclose(np.sum(p[keep] * (y[keep] - mean) ** 2), variance, rtol=INTEGRAL)
+        # E score = 0, E Hessian = expected_hessian = - E score score'
+        rows = family.prepare(y[:1], one[3])
+        mm, mp_, pp = (h[0] for h in family.expected_hessian(rows, *one[:3]))
+        sd_mu, sd_phi = np.sqrt(-mm), np.sqrt(-pp)
+        e_mu, e_phi = (np.sum(p[keep] * h[keep]) for h in (t.mu, t.phi))
+        assert abs(e_mu) < INTEGRAL * sd_mu
+        assert abs(e_phi) < INTEGRAL * sd_phi
+        for observed, product_, value, unit in (
+            (t.mu_mu, t.mu * t.mu, mm, sd_mu**2),
+            (t.mu_phi, t.mu * t.phi, mp_, sd_mu * sd_phi),
+            (t.phi_phi, t.phi * t.phi, pp, sd_phi**2),
+        ):
+            assert abs(np.sum(p[keep] * observed[keep]) - value) < INTEGRAL * unit
+            assert abs(np.sum(p[keep] * product_[keep]) + value) < INTEGRAL * unit
+        frozen = family.distribution(*one)
+        assert_allclose(frozen.mean(), mean, rtol=INTEGRAL)
+        assert_allclose(frozen.var(), variance, rtol=INTEGRAL)
+
+
+@exact
+def test_distribution_is_the_density(name):
+    family, at = FAMILIES[name], points(name)
+    frozen = family.distribution(at.mu, at.nu, at.phi, at.trials)
+    density = frozen.logpmf if family.discrete else frozen.logpdf
+    value = evaluated(name).loglike
+    positive = np.where(at.phi > 0, at.phi, 1)
+    size = (
+        1
+        + abs(value)
+        + (0 if family.discrete else condition(name) + abs(np.log(positive)) / positive)
+    )
+    assert np.max(abs(density(at.y) - value) / size) < SCIPY
+
+
+@pytest.mark.parametrize(
+    ("name", "law"),
+    [
+        ("Gaussian", lambda m, s, n: stats.norm(m, np.sqrt(s))),
+        ("Gamma", lambda m, s, n: stats.gamma(1 / s, scale=m * s)),
+        ("InverseGaussian", lambda m, s, n: stats.invgauss(m * s, scale=1 / s)),
+        ("BetaBinomial", lambda m, s, n: stats.betabinom(n, m / s, (1 - m) / s)),
+    ],
+)
+def test_scipy_density(name, law):
+    family, at = FAMILIES[name], points(name)
+    some = at.phi >= 0.05  # scipy forms differences of log-gammas of size 1/phi
+    frozen = law(at.mu[some], at.phi[some], None if at.trials is None else at.trials[some])
+    density = frozen.logpmf if family.discrete else frozen.logpdf
+    assert_allclose(evaluated(name).loglike[some], density(at.y[some]), rtol=1e-9, atol=1e-11)
+
+
+@quasi
+def test_quasi_likelihood_is_no_distribution(name):
+    family, one = FAMILIES[name], np.ones(1)
+    with pytest.raises(
+        NotImplementedError, match=rf"{family.name} by extended quasi.*pairs.*cov_type"
+    ):
+        family.distribution(one, one, one, None)
+
+
+@pytest.mark.parametrize("name", [n for n, f in FAMILIES.items() if f.counts_successes])
+@pytest.mark.parametrize("n", [1, 2, 12, 60])
+def test_binomial_at_zero_dispersion(name, n):
+    family = FAMILIES[name]
+    y = np.arange(n + 1.0)
+    mu, trials = np.full(n + 1, 0.3125), np.full(n + 1, float(n))
+    rows = family.prepare(y, trials)
+    limit, close = (family.evaluate(rows, mu, 1 - mu, np.full(n + 1, phi)) for phi in (0.0, 1e-13))
+    assert_allclose(limit.loglike, stats.binom.logpmf(y, n, mu), rtol=1e-12, atol=1e-13)
+    for part, value in vars(limit).items():
+        # continuous: 1e-13 away the next derivative, of order n^5, adds 1e-13 n^5
+        assert_allclose(getattr(close, part), value, rtol=1e-8, atol=1e-13 * n**5)
+
+
+# ---- extremes ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("phi", [1e-12, 1e-8, 1e-5, 1e-3, 0.07, 0.083, 0.09, 1, 30, 1e3, 1e6])
+def test_gamma_is_accurate_at_any_dispersion(phi):
+    # the textbook form loses log(1/phi)/phi units of the last place
+    family = FAMILIES["Gamma"]
+    ratio = np.array([1e-30, 1e-3, 1 - 1e-6, 1.0, 1 + 1e-6, 2.0, 50.0])
+    y, mu, s = 3 * ratio, np.full(7, 3.0), np.full(7, float(phi))
+    got = family.evaluate(family.prepare(y, None), mu, None, s)
+    info = family.information_phi(s)
+    with mp.workdps(DPS):
+        for i in range(7):
+            at = mp.mpf(y[i]), mp.mpf(3), mp.mpf(float(phi))
+            k = 1 / at[2]
+            value = gamma(family, *at, None)
+            size = 1 + abs(value) + abs(mp.log(k)) + abs(mp.log(at[0])) + abs((y[i] - 3) / 3 * k)
+            assert abs(got.loglike[i] - value) < VALUE * size
+            # d/dphi = -k^2 d/dk of k log(k y/mu) - k y/mu - lgamma(k), and once more
+            first = mp.log(k) + 1 + mp.log(at[0] / 3) - at[0] / 3 - mp.digamma(k)
+            second = 1 / k - mp.psi(1, k)
+            slopes = -(k**2) * first, k**4 * second + 2 * k**3 * first
+            units = mp.sqrt(info[i]), mp.mpf(info[i])
+            # y is rounded to a double: what that moves, in units of the last place
+            moved = abs(k**2 * (at[0] / 3 - 1)) * EPS, abs(2 * k**3 * (at[0] / 3 - 1)) * EPS
+            for part, slope, unit, m in zip(("phi", "phi_phi"), slopes, units, moved, strict=True):
+                error = abs(getattr(got, part)[i] - slope)
+                assert error < SLOPE * abs(slope) + SLOPE_SD * unit + 4 * m, (part, ratio[i])
+            assert_allclose(info[i], float(k**4 * (mp.psi(1, k) - 1 / k)), rtol=1e-12)
+
+
+@exponential
+@pytest.mark.parametrize("gap", [0.0, -1e-9, 1e-9, 1e-5, -0.01, 0.3])
+def test_deviance_close_to_the_mean(name, gap):
+    family = FAMILIES[name]
+    _, deviance = VARIANCE[type(family).__name__]
+    mu = np.array([0.25, 0.8125]) if family.unit_interval else np.array([0.25, 3.0, 700.0])
+    y = mu * (1 + gap) if gap < 0.3 else mu * 1.125
+    nu = 1 - mu if family.unit_interval else None
+    got = family.unit_deviance(Rows(y, None, y), mu, nu)
+    with mp.workdps(DPS):
+        expected = [
+            float(deviance(family, mp.mpf(a), mp.mpf(b))) for a, b in zip(y, mu, strict=True)
+        ]
+    # a rounding of y - mu, or of the complements' difference; subtracted logarithms lose its square
+    rtol = 8 * EPS * (1 + 1 / abs(gap)) if gap else 0
+    assert_allclose(got, expected, rtol=rtol, atol=1e-40)
+
+
+@exponential
+def test_deviance_far_from_the_mean(name):
+    family = FAMILIES[name]
+    _, deviance = VARIANCE[type(family).__name__]
+    tiny = [1e-8, 1e-17, 1e-60]
+    y = np.array([*tiny, 0.5, 0.5, 0.5])
+    mu = np.array([0.5, 0.5, 0.5, *tiny])
+    nu = 1 - mu if family.unit_interval else None
+    got = family.unit_deviance(Rows(y, None, y), mu, nu)
+    with mp.workdps(200):
+        expected = [
+            float(deviance(family, mp.mpf(a), mp.mpf(b))) for a, b in zip(y, mu, strict=True)
+        ]
+    assert_allclose(got, expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("name", [n for n, f in FAMILIES.items() if f.unit_interval])
+def test_upper_tail_is_the_mirrored_lower_one(name):
+    family = FAMILIES[name]
+    tail = np.array([1e-3, 1e-18, 1e-60])
+    n = np.full(3, 5.0)
+    whole = 5.0 if family.counts_successes else 1.0
+    for y in (0.0, 0.4 * whole, whole):
+        phi = np.full(3, 0.3)
+        low = family.evaluate(family.prepare(np.full(3, y), n), tail, 1 - tail, phi)
+        high = family.evaluate(family.prepare(np.full(3, whole - y), n), 1 - tail, tail, phi)
+        signs = {"mu": -1, "mu_phi": -1}
+        for part, value in vars(low).items():
+            assert np.isfinite(value).all()
+            mirrored = signs.get(part, 1) * getattr(high, part)
+            assert_allclose(mirrored, value, rtol=1e-11, err_msg=part)
+
+
+# ---- domain ------------------------------------------------------------------------------------
+
+
+@every
+def test_outside_the_domain(name):
+    family = FAMILIES[name]
+    means = [np.nan, np.inf] + [-0.5] * (not is_real(family)) + [1.5] * family.unit_interval
+    inside = 0.5
+    phis = [np.nan, -1.0, -np.inf] + [0.0] * (not family.zero_dispersion)
+    outside = [(m, 1.0) for m in means] + [(inside, s) for s in phis]
+    # every row has a neighbour inside, which must not be touched
+    mu, phi = (np.array([*column, inside]) for column in zip(*outside, strict=True))
+    y = np.full(len(mu), 1.0)
+    nu = 1 - mu if family.unit_interval else None
+    rows = family.prepare(y, np.full(len(mu), 3.0) if family.takes_trials else None)
+    for order in range(3):
+        loglike = family.evaluate(rows, mu, nu, phi, order).loglike
+        wrong = [point for point, value in zip(outside, loglike, strict=False) if value != -np.inf]
+        assert wrong == []
+        assert np.isfinite(loglike[-1])
+
+
+@exact
+def test_impossible_and_limiting_means(name):
+    family = FAMILIES[name]
+    if not family.counts_successes:
+        pytest.skip("a limit only a probability has")
+    n = np.full(4, 3.0)
+    rows = family.prepare(np.array([1.0, 0.0, 1.0, 3.0]), n)
+    mu = np.array([0.0, 0.0, 1.0, 1.0])
+    value = family.evaluate(rows, mu, 1 - mu, np.full(4, 0.5), 0).loglike
+    assert_allclose(value, [-np.inf, 0, -np.inf, 0], atol=1e-15)
+
+
+#: Class: (responses, trials, what the message says); the response is named and the row counted.
+REFUSED = {
+    "Gamma": [
+        ([1, 2, 0.0], None, r"Gamma response must be positive; see row 2 \(counted from 0\)")
+    ],
+    "InverseGaussian": [
+        ([1, -2, 0.0], None, "inverse Gaussian response must be positive; see rows 1, 2")
+    ],
+    "QuasiPoisson": [
+        ([1, -1], None, "must not be negative; see row 1"),
+        ([0, 0], None, "every response is 0"),
+    ],
+    "QuasiBinomial": [
+        ([0.5, 1.2], [2, 2], r"must lie in \[0, 1\]; see row 1"),
+        ([-0.5, 1], [2, 2], r"must lie in \[0, 1\]; see row 0"),
+        ([0, 1, 1], [1, 1, 1], "one trial .* dispersion is unidentified"),
+    ],
+    "BetaBinomial": [
+        ([1, 2], None, "needs the number of trials"),
+        ([1, 2], [3, 0], "n_trials must be whole numbers of at least 1.*see row 1"),
+        ([1, 2], [3, 2.5], "n_trials must be whole numbers"),
+        ([1, -2], [3, 3], "must not be negative; see row 1"),
+        ([0.5, 2], [3, 3], "whole number; for proportions write y \\* n_trials; see row 0"),
+        ([1, 4], [3, 3], "more successes than trials.*see row 1"),
+        ([1, 0], [1, 1], "every row has one trial"),
+    ],
+}
+REFUSED["QuasiNegativeBinomial"] = REFUSED["QuasiPoisson"]
+REFUSED["QuasiTweedie"] = REFUSED["QuasiPoisson"]
+REFUSED["Gaussian"] = []
+
+
+@every
+def test_validate(name):
+    family = FAMILIES[name]
+    cases = REFUSED[type(family).__name__]
+    power = getattr(family, "power", 1)
+    if power == 0:
+        cases = []
+    elif power >= 2:
+        cases = [([1, 0], None, "power 2 or more must be positive; see row 1")]
+    for y, trials, message in cases:
+        with pytest.raises(ValueError, match=f"^strength: .*{message}"):
+            family.validate(
+                np.array(y, dtype=float), None if trials is None else np.array(trials), "strength"
+            )
+    at = points(name)
+    family.validate(at.y, at.trials, "strength")
+
+
+def test_tweedie_power():
+    for power in (-1.0, 0.5):
+        family = families.of_statsmodels(sm.families.Tweedie(var_power=power))
+        with pytest.raises(ValueError, match=rf"var_power must be 0 or at least 1, not {power:g}"):
+            family.validate(np.ones(2), None, "y")
+
+
+@every
+def test_start(name):
+    family, at = FAMILIES[name], points(name)
+    rows = family.prepare(at.y, at.trials)
+    mu = family.start(rows)
+    nu = 1 - mu if family.unit_interval else None
+    assert mu.shape == at.y.shape
+    assert np.isfinite(family.evaluate(rows, mu, nu, np.ones_like(mu), 0).loglike).all()
+    if family.unit_interval:
+        assert np.all((mu > 0) & (mu < 1))
+    elif not is_real(family):
+        assert np.all(mu > 0)
+    mu = 0.5 * (mu + np.median(mu))
+    phi = family.start_dispersion(rows, mu, None if nu is None else 1 - mu)
+    assert phi.shape == at.y.shape
+    assert np.all((phi >= 0) & np.isfinite(phi))
+    assert np.any(phi > 0)
+
+
+@every
+def test_variance_takes_a_complex_step(name):
+    # predictions differentiate it so
+    family, at = FAMILIES[name], points(name)
+    h = 1e-30
+    real = family.variance(at.mu, at.nu, at.phi, at.trials)
+    assert real.dtype == float
+    nu = None if at.nu is None else at.nu - 1j * h
+    by_mu = family.variance(at.mu + 1j * h, nu, at.phi, at.trials).imag / h
+    by_phi = family.variance(at.mu, at.nu, at.phi + 1j * h, at.trials).imag / h
+    with mp.workdps(DPS):
+        for i in range(len(at.y)):
+            m, s = mp.mpf(at.mu[i]), mp.mpf(at.phi[i])
+            if family.counts_successes:
+                n = int(at.trials[i])
+
+                def variance(m, s, n=n):
+                    return n * m * (1 - m) * (1 + (n - 1) * s / (1 + s))
+
+            elif type(family).__name__ in VARIANCE:
+
+                def variance(m, s):
+                    return s * VARIANCE[type(family).__name__][0](family, m)
+
+            else:
+                frozen = family.distribution(at.mu, at.nu, at.phi, at.trials)
+                assert_allclose(real, frozen.var(), rtol=INTEGRAL)
+                return
+            slopes = (
+                mp.diff(variance, (m, s), (1, 0), h=1e-20),
+                mp.diff(variance, (m, s), (0, 1), h=1e-20),
+            )
+            expected = np.array([variance(m, s), *slopes], dtype=float)
+            got = [real[i], by_mu[i], by_phi[i]]
+            assert_allclose(got, expected, rtol=COMPLEX_STEP, atol=COMPLEX_STEP * real[i])
+
+
+@every
+def test_pickling(name):
+    family, at = FAMILIES[name], points(name)
+    again = pickle.loads(pickle.dumps(family))
+    assert vars(again) == vars(family)
+    assert again.variance_formula == family.variance_formula
+    rows = pickle.loads(pickle.dumps(again.prepare(at.y, at.trials)))
+    got = again.evaluate(rows, at.mu, at.nu, at.phi)
+    assert np.array_equal(got.loglike, evaluated(name).loglike)
+    assert np.array_equal(pickle.loads(pickle.dumps(got)).phi_phi, got.phi_phi)
+
+
+# ---- the registry ------------------------------------------------------------------------------
+
+
+def test_parameters_of_statsmodels_families_arrive():
+    assert families.of_statsmodels(sm.families.NegativeBinomial(alpha=0.3)).alpha == 0.3
+    assert families.of_statsmodels(sm.families.Tweedie(var_power=1.7)).power == 1.7
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (sm.families.Gamma, r"pass an instance, sm.families.Gamma\(\)"),
+        ("gamma", "str is not one of Binomial, Gamma, Gaussian"),
+        (None, "NoneType is not one of"),
+    ],
+)
+def test_no_family(given, message):
+    with pytest.raises(ValueError, match=f"^family: {message}"):
+        families.of_statsmodels(given)
