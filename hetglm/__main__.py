@@ -70,13 +70,21 @@ examples:
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     plain = argparse.RawDescriptionHelpFormatter
-    top = argparse.ArgumentParser("python -m hetglm", description=DESCRIPTION, formatter_class=plain)
+    top = argparse.ArgumentParser(
+        "python -m hetglm", description=DESCRIPTION, formatter_class=plain
+    )
     top.add_argument("--version", action="version", version=f"hetglm {__version__}")
     out = argparse.ArgumentParser(add_help=False)
     out.add_argument(
-        "--out", type=Path, default=Path("hetglm-out"), metavar="DIR", help="folder for files written"
+        "--out",
+        type=Path,
+        default=Path("hetglm-out"),
+        metavar="DIR",
+        help="folder for files written",
     )
-    top.add_argument("--out", type=Path, default=Path("hetglm-out"), metavar="DIR", help="folder for the picture")
+    top.add_argument(
+        "--out", type=Path, default=Path("hetglm-out"), metavar="DIR", help="folder for the picture"
+    )
     commands = top.add_subparsers(dest="command", metavar="fit")
     fit = commands.add_parser(
         "fit",
@@ -89,7 +97,10 @@ def parser() -> argparse.ArgumentParser:
     fit.add_argument("data", metavar="DATA", help="CSV file with a header line")
     fit.add_argument("formula", metavar="FORMULA", help="'y ~ mean terms | dispersion terms'")
     fit.add_argument(
-        "--model", choices=["doubleglm", "betabinomial"], default="doubleglm", help="default: doubleglm"
+        "--model",
+        choices=["doubleglm", "betabinomial"],
+        default="doubleglm",
+        help="default: doubleglm",
     )
     fit.add_argument(
         "--family",
@@ -103,15 +114,25 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help=f"link of the mean: {', '.join(LINKS)} (default: the family's)",
     )
-    fit.add_argument("--alpha", type=float, metavar="A", help="alpha of the negative-binomial family")
-    fit.add_argument("--var-power", type=float, metavar="P", help="variance power of the tweedie family")
+    fit.add_argument(
+        "--alpha", type=float, metavar="A", help="alpha of the negative-binomial family"
+    )
+    fit.add_argument(
+        "--var-power", type=float, metavar="P", help="variance power of the tweedie family"
+    )
     columns = fit.add_argument_group("columns of the data")
     columns.add_argument("--n-trials", metavar="COLUMN", help="trials of proportions or counts")
-    columns.add_argument("--weights", metavar="COLUMN", help="prior weights, which divide the dispersion")
-    columns.add_argument("--freq-weights", metavar="COLUMN", help="number of times a row was observed")
+    columns.add_argument(
+        "--weights", metavar="COLUMN", help="prior weights, which divide the dispersion"
+    )
+    columns.add_argument(
+        "--freq-weights", metavar="COLUMN", help="number of times a row was observed"
+    )
     columns.add_argument("--offset", metavar="COLUMN", help="added to the mean's linear predictor")
     columns.add_argument("--offset-dispersion", metavar="COLUMN", help="added to the dispersion's")
-    columns.add_argument("--exposure", metavar="COLUMN", help="its logarithm is added to the mean's")
+    columns.add_argument(
+        "--exposure", metavar="COLUMN", help="its logarithm is added to the mean's"
+    )
     columns.add_argument("--groups", metavar="COLUMN", help="clusters, for --cov-type cluster")
     fit.add_argument(
         "--cov-type",
@@ -146,7 +167,9 @@ def build(args: argparse.Namespace, data: pd.DataFrame) -> Any:
     link = {} if args.link is None else {"link": LINKS[args.link]()}
     if args.model == "betabinomial":
         if args.family is not None:
-            raise ValueError("--family: for --model doubleglm; the beta-binomial is a family itself")
+            raise ValueError(
+                "--family: for --model doubleglm; the beta-binomial is a family itself"
+            )
         return BetaBinomial.from_formula(args.formula, data, eval_env=NAMES, **arrays, **link)
     if args.alpha is not None:
         link["alpha"] = args.alpha

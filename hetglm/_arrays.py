@@ -33,7 +33,9 @@ def row_array(value: Any, n: int, name: str) -> Array | None:
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.shape != (n,):
-        raise ValueError(f"{name}: shape {array.shape}, but there are {n} rows; give one value a row")
+        raise ValueError(
+            f"{name}: shape {array.shape}, but there are {n} rows; give one value a row"
+        )
     return array
 
 
@@ -118,7 +120,7 @@ def split_binomial(
     if endog.ndim == 2 and endog.shape[1] == 2:
         if n_trials is not None:
             raise ValueError(
-                f"{name} has two columns (successes, failures), which give the trials; leave n_trials out"
+                f"{name} has two columns (successes, failures), which give the trials; drop n_trials"
             )
         require(np.any(endog < 0, axis=1), name, "successes and failures must not be negative")
         fractional = np.any(endog != np.round(endog), axis=1)

@@ -57,7 +57,12 @@ class Covariance:
 
 
 def covariance(
-    core: Likelihood, fit: Fit, cov_type: str, cov_kwds: dict[str, Any], use_t: bool, df_resid: float
+    core: Likelihood,
+    fit: Fit,
+    cov_type: str,
+    cov_kwds: dict[str, Any],
+    use_t: bool,
+    df_resid: float,
 ) -> Covariance:
     """
     Return the covariance of the estimates.
@@ -81,7 +86,9 @@ def covariance(
     keep = fit.estimated
     key = next((k for k in (*DESCRIPTIONS, *ROBUST) if k.lower() == str(cov_type).lower()), None)
     if key is None:
-        hint = "HC2 and HC3 need one linear predictor; use HC1, " if str(cov_type)[:2] == "HC" else ""
+        hint = (
+            "HC2 and HC3 need one linear predictor; use HC1, " if str(cov_type)[:2] == "HC" else ""
+        )
         known = ", ".join((*DESCRIPTIONS, *ROBUST))
         raise ValueError(f"cov_type={cov_type!r} is not available: {hint}choose one of {known}")
     unknown = sorted(set(cov_kwds) - ROBUST.get(key, set()))

@@ -14,7 +14,7 @@ from hetglm._likelihood import Likelihood, Predictors
 from hetglm._linalg import gram, inverse, solve_scaled
 from hetglm._links import invert
 from hetglm._optimize import Local, Optimum, maximize
-from hetglm._text import listed, rows_text
+from hetglm._text import listed, rows_text, warn
 from hetglm.exceptions import (
     AliasedColumnWarning,
     BoundaryWarning,
@@ -144,7 +144,7 @@ def warn_of_aliases(estimable: Array, names: list[str]) -> None:
     """Warn, once, of the columns that are left out, by name."""
     aliased = [name for name, kept in zip(names, estimable, strict=True) if not kept]
     if aliased:
-        warnings.warn(aliased_text(aliased), AliasedColumnWarning, stacklevel=3)
+        warn(aliased_text(aliased), AliasedColumnWarning)
 
 
 def aliased_text(names: list[str]) -> str:
@@ -241,9 +241,7 @@ def _crude_dispersion(likelihood: Likelihood, at: Predictors) -> Array:
     return np.where(np.isfinite(raw), raw, np.nan)
 
 
-def _regress(
-    A: Array, keep: Array, target: Array, weight: Array | None = None
-) -> Array:
+def _regress(A: Array, keep: Array, target: Array, weight: Array | None = None) -> Array:
     """Return the least-squares coefficients of ``target`` on the kept columns, 0 elsewhere."""
     kept = A[:, keep]
     w = np.ones(len(A)) if weight is None else weight
@@ -445,20 +443,20 @@ def diagnose(
             "more iterations, start_params or a simpler dispersion"
         )
         if warn_convergence:
-            warnings.warn(notes[-1], ConvergenceWarning, stacklevel=3)
+            warn(notes[-1], ConvergenceWarning)
     if fitted.spike:
         notes.append(f"{fitted.spike}; this is the maximum beside that, with a zero gradient")
-        warnings.warn(notes[-1], UnboundedLikelihoodWarning, stacklevel=3)
+        warn(notes[-1], UnboundedLikelihoodWarning)
     if not np.isfinite(fitted.llf):
         return notes
     separated = separation_text(likelihood, fitted, names)
     if separated:
         notes.append(separated)
-        warnings.warn(separated, SeparationWarning, stacklevel=3)
+        warn(separated, SeparationWarning)
     boundary = boundary_text(likelihood, fitted, names)
     if boundary:
         notes.append(boundary)
-        warnings.warn(boundary, BoundaryWarning, stacklevel=3)
+        warn(boundary, BoundaryWarning)
     aliased = [name for name, kept in zip(names, fitted.estimated, strict=True) if not kept]
     return [*notes, aliased_text(aliased)] if aliased else notes
 

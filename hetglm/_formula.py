@@ -38,10 +38,14 @@ def split_bar(formula: str) -> tuple[str, str | None]:
     if not bars:
         return formula, None
     if len(bars) > 1:
-        raise FormulaError(f"formula {formula!r} has {len(bars)} bars; write 'y ~ mean | dispersion'")
+        raise FormulaError(
+            f"formula {formula!r} has {len(bars)} bars; write 'y ~ mean | dispersion'"
+        )
     mean, dispersion = formula[: bars[0]].strip(), formula[bars[0] + 1 :].strip()
     if "~" not in mean or not dispersion:
-        raise FormulaError(f"formula {formula!r}: write 'y ~ mean | dispersion', such as 'y ~ x | 1'")
+        raise FormulaError(
+            f"formula {formula!r}: write 'y ~ mean | dispersion', such as 'y ~ x | 1'"
+        )
     return mean, dispersion
 
 
@@ -118,7 +122,9 @@ class Design:
         FormulaError
             If a variable is not in the data, or a level was not seen at the fit.
         """
-        numbered = data[[c for c in data.columns if c in self.variables]].reset_index(drop=True)
+        read_names = self.variables
+        numbered = _plain(data[[c for c in data.columns if c in read_names]])
+        numbered = numbered.reset_index(drop=True)
         try:
             (matrix,) = patsy.build_design_matrices(
                 [self.info], numbered, NA_action="drop", return_type="dataframe"
@@ -159,7 +165,9 @@ class Design:
 def _freeze_factor(factor: Any, info: Any) -> dict[str, Any]:
     state = info.state
     calls, read = _names(factor.code)
-    env = {n: state["eval_env"].namespace[n] for n in calls | read if n in state["eval_env"].namespace}
+    env = {
+        n: state["eval_env"].namespace[n] for n in calls | read if n in state["eval_env"].namespace
+    }
     return {
         "code": factor.code,
         "type": info.type,
@@ -193,7 +201,9 @@ def _thaw_factor(frozen: dict[str, Any]) -> Any:
     for name, (cls, attributes) in frozen["transforms"].items():
         transforms[name] = object.__new__(cls)
         transforms[name].__dict__.update(attributes)
-    env = {n: import_module(v.name) if isinstance(v, _Module) else v for n, v in frozen["env"].items()}
+    env = {
+        n: import_module(v.name) if isinstance(v, _Module) else v for n, v in frozen["env"].items()
+    }
     state = {
         "transforms": transforms,
         "eval_code": frozen["eval_code"],
@@ -359,7 +369,7 @@ def read(
     values = {k: _row_array(k, v, frame, rows) for k, v in arrays.items() if v is not None}
     frame = frame.iloc[rows]
     # only what the formula reads: a column named C must not hide patsy's C()
-    variables = frame[[c for c in frame.columns if c in read_names]]
+    variables = _plain(frame[[c for c in frame.columns if c in read_names]])
     absent = np.array(variables.isna().any(axis=1), dtype=bool)
     for value in values.values():
         absent |= np.asarray(pd.isna(value))
@@ -384,12 +394,22 @@ def read(
     spec = TwoPartFormula(mean_text, dispersion_text, lhs, mean, dispersion, columns)
     arrays_kept = {key: value[keep] for key, value in values.items()}
     exog = exog[mean.columns]
-    return FormulaData(endog, exog, exog_dispersion, arrays_kept, spec, frame.iloc[keep], rows[keep], n_passed)
+    return FormulaData(
+        endog, exog, exog_dispersion, arrays_kept, spec, frame.iloc[keep], rows[keep], n_passed
+    )
+
+
+def _plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with nullable booleans as objects: patsy does not know their type."""
+    nullable = [name for name, dtype in frame.dtypes.items() if str(dtype) == "boolean"]
+    return frame.astype(dict.fromkeys(nullable, object)) if nullable else frame
 
 
 def _two_parts(formula: str, dispersion_formula: str | None) -> tuple[str, str]:
     if not isinstance(formula, str):
-        raise FormulaError(f"formula must be a str such as 'y ~ x | z', not {type(formula).__name__}")
+        raise FormulaError(
+            f"formula must be a str such as 'y ~ x | z', not {type(formula).__name__}"
+        )
     mean, after_bar = split_bar(formula)
     if after_bar is not None and dispersion_formula is not None:
         raise FormulaError(
@@ -486,7 +506,9 @@ def _build(terms: list[Any], data: pd.DataFrame, env: Any) -> tuple[Any, list[pd
         raise FormulaError(f"cannot evaluate the formula: {_words(exc)}") from exc
     rows = matrices[0].index
     # a part without variables comes back without the row labels
-    return infos, [m if i.factor_infos else _ones(m, rows) for i, m in zip(infos, matrices, strict=True)]
+    return infos, [
+        m if i.factor_infos else _ones(m, rows) for i, m in zip(infos, matrices, strict=True)
+    ]
 
 
 def _ones(matrix: pd.DataFrame, rows: pd.Index) -> pd.DataFrame:
@@ -496,7 +518,9 @@ def _ones(matrix: pd.DataFrame, rows: pd.Index) -> pd.DataFrame:
 def _check_response(info: patsy.DesignInfo) -> None:
     for factor, factor_info in info.factor_infos.items():
         if factor_info.type == "categorical":
-            raise FormulaError(f"response {factor.name()!r} is not numeric: {factor_info.categories}")
+            raise FormulaError(
+                f"response {factor.name()!r} is not numeric: {factor_info.categories}"
+            )
 
 
 def linear_constraint(text: str, names: list[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -37,6 +37,8 @@ def independent_columns(X: Array) -> Array:
     """
     norms = np.sqrt(np.einsum("ij,ij->j", X, X))
     keep = norms > 0
+    if not keep.any():
+        return keep
     scaled = gram(X, None, X) / np.outer(np.where(keep, norms, 1), np.where(keep, norms, 1))
     if np.all(keep) and _smallest_pivot(scaled) > _SAFE_PIVOT:
         return keep

@@ -1,7 +1,9 @@
-"""Sentences for errors and warnings that point at rows and terms."""
+"""Sentences for errors and warnings that point at rows, terms and the caller's line."""
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,3 +29,11 @@ def listed(names: Sequence[str], most: int = 6) -> str:
     """Return 'a, b, c' or 'a, b, ... (9 in all)'."""
     text = ", ".join(str(name) for name in names[:most])
     return text + (f", ... ({len(names)} in all)" if len(names) > most else "")
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Warn at the line of the first caller outside the package."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("hetglm"):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)

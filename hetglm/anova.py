@@ -230,7 +230,7 @@ def _several(fits: list[Any]) -> pd.DataFrame:
         if i:
             smaller = fits[i - 1]
             _check_nested(smaller, res)
-            df = int(round(smaller.df_resid - res.df_resid))
+            df = round(smaller.df_resid - res.df_resid)
             statistic = likelihood_ratio(res.llf, smaller.llf, f"model {i} against model {i - 1}")
             row[4:] = df, statistic, chi_square(statistic, df)
         rows.append(row)
@@ -258,7 +258,9 @@ def _check_nested(smaller: Any, larger: Any) -> None:
             raise NotNestedError(f"the fits differ in their {name}")
     links = [(type(c.link), type(c.link_dispersion)) for c in (a, b)]
     if links[0] != links[1] or a.family.variance_formula != b.family.variance_formula:
-        raise NotNestedError("the fits differ in their links or variance functions; compare their AIC")
+        raise NotNestedError(
+            "the fits differ in their links or variance functions; compare their AIC"
+        )
     if smaller.df_resid == larger.df_resid:
         raise NotNestedError("the fits have the same number of coefficients; compare their AIC")
     for part, X0, X1 in (("mean", a.X, b.X), ("dispersion", a.Z, b.Z)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from hetglm import _arrays, _fit, prediction
 from hetglm._fit import Fit
 from hetglm._likelihood import Likelihood
+from hetglm._text import warn
 from hetglm.exceptions import BootstrapFailureWarning
 
 Array = NDArray[Any]
@@ -90,11 +90,10 @@ def bootstrap(
     if failed == nrep:
         raise ValueError(f"every bootstrap refit failed: {dict(reasons)}")
     if failed:
-        warnings.warn(
+        warn(
             f"{failed} of {nrep} bootstrap refits failed and are not among the replicates: "
             f"{dict(reasons)}",
             BootstrapFailureWarning,
-            stacklevel=3,
         )
     return BootstrapResult(np.array(draws), nrep, failed, kind, dict(reasons))
 

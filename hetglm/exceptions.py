@@ -6,8 +6,8 @@ from statsmodels.tools.sm_exceptions import ConvergenceWarning, ModelWarning
 
 __all__ = [
     "AliasedColumnWarning",
-    "BoundaryWarning",
     "BootstrapFailureWarning",
+    "BoundaryWarning",
     "ConvergenceWarning",
     "DroppedRowsWarning",
     "FormulaError",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -18,7 +17,7 @@ from hetglm import _arrays, _fit, _formula, prediction
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import independent_columns
 from hetglm._links import check_link
-from hetglm._text import rows_text
+from hetglm._text import rows_text, warn
 from hetglm.exceptions import DroppedRowsWarning, FormulaError, MissingValueError
 from hetglm.families.base import Family
 from hetglm.results import LocationScaleResults, LocationScaleResultsWrapper
@@ -137,10 +136,9 @@ class LocationScaleModel(GenericLikelihoodModel):
         if freq is not None:
             empty |= freq == 0
         if empty.any():
-            warnings.warn(
+            warn(
                 f"{rows_text(empty)} (counted from 0) left out: no trials or zero frequency",
                 DroppedRowsWarning,
-                stacklevel=5,
             )
         return ~empty
 
@@ -227,7 +225,9 @@ class LocationScaleModel(GenericLikelihoodModel):
         if arrays["endog"].ndim == 2:
             raise ValueError(f"{name}: two columns, but {self.family_name} takes one response")
         if arrays["n_trials"] is not None:
-            raise ValueError(f"n_trials: {self.family_name} has no trials; they are for proportions")
+            raise ValueError(
+                f"n_trials: {self.family_name} has no trials; they are for proportions"
+            )
         return arrays["endog"], None
 
     def _phi_weights(self, trials: Array | None, var_weights: Array | None) -> Array | None:
@@ -355,12 +355,15 @@ class LocationScaleModel(GenericLikelihoodModel):
             value = getattr(self, name)
             setattr(new, name, None if value is None else value[index])
         if "freq_weights" in row_arrays:
-            new.freq_weights = _arrays.row_array(row_arrays["freq_weights"], new.core.n, "freq_weights")
+            new.freq_weights = _arrays.row_array(
+                row_arrays["freq_weights"], new.core.n, "freq_weights"
+            )
             new.core = replace(new.core, freq=new.freq_weights)
         new.exog_dispersion = new.core.Z
         new._frame = None if self._frame is None else self._frame.iloc[index]
         new._kept, new._n_passed = np.arange(new.core.n), new.core.n
-        new.data = handle_data(new._observed(), new.core.X, "none", None)
+        hasconst = None if new.core.k_mean else False
+        new.data = handle_data(new._observed(), new.core.X, "none", hasconst)
         new.data.ynames = self.data.ynames
         new.k_constant = new.data.k_constant
         new._data_attr = list(self._data_attr[:4])
@@ -462,7 +465,9 @@ class LocationScaleModel(GenericLikelihoodModel):
             raise ValueError(f"{name}: shape {labels.shape}, but there are {self.core.n} rows")
         labels = labels if len(labels) == self.core.n else labels[self._kept]
         if pd.isna(labels).any():
-            raise ValueError(f"{name}: missing value in {rows_text(pd.isna(labels))} (counted from 0)")
+            raise ValueError(
+                f"{name}: missing value in {rows_text(pd.isna(labels))} (counted from 0)"
+            )
         return pd.factorize(labels, sort=True)[0]
 
     # -- likelihood, as statsmodels calls it ----------------------------------------------------

@@ -21,9 +21,7 @@ def require_matplotlib() -> Any:
     return Figure
 
 
-def beyond_binomial(
-    data: pd.DataFrame, successes: str, trials: str, by: list[str]
-) -> pd.Series:
+def beyond_binomial(data: pd.DataFrame, successes: str, trials: str, by: list[str]) -> pd.Series:
     """
     Return the intraclass correlation in each cell by moments: variance beyond the binomial's.
 
@@ -85,7 +83,9 @@ def plot_beyond_binomial(
             ends = [i + shift - 0.42 * width, i + shift + 0.42 * width]
             ax.fill_between(ends, cell.ci_lower, cell.ci_upper, color=colour, alpha=0.2, lw=0)
             label = f"{hue} {level}" if i == 0 else None
-            ax.plot(ends, [cell.predicted] * 2, color=colour, lw=2.5, marker=marker, ms=0, label=label)
+            ax.plot(
+                ends, [cell.predicted] * 2, color=colour, lw=2.5, marker=marker, ms=0, label=label
+            )
     below = int((observed <= 0).sum())
     if below:
         text = f"{below} of {len(observed)} cells vary less than the binomial: not shown"

@@ -84,9 +84,7 @@ def rows_of(
     X = _new_design(model, exog, n, "exog", core.X, "mean" in needs)
     if exog_dispersion is None and model._default_exog_dispersion:
         exog_dispersion = np.ones((n, 1))
-    Z = _new_design(
-        model, exog_dispersion, n, "exog_dispersion", core.Z, "dispersion" in needs
-    )
+    Z = _new_design(model, exog_dispersion, n, "exog_dispersion", core.Z, "dispersion" in needs)
     for part in needs:
         for name in BROUGHT[part]:
             if getattr(model, name) is not None and name not in given:
@@ -98,9 +96,7 @@ def rows_of(
     return _core_at(model, X, Z, arrays, n)
 
 
-def _new_design(
-    model: Any, value: Any, n: int, name: str, fitted: Array, needed: bool
-) -> Array:
+def _new_design(model: Any, value: Any, n: int, name: str, fitted: Array, needed: bool) -> Array:
     if value is None:
         if needed:
             raise ValueError(f"{name}: this prediction needs it on the new rows; pass {name}=...")
@@ -159,9 +155,7 @@ def _trials(rows: Likelihood, which: str) -> None:
         )
 
 
-def predict(
-    rows: Likelihood, params: Array, which: str = "mean", y_values: Any = None
-) -> Array:
+def predict(rows: Likelihood, params: Array, which: str = "mean", y_values: Any = None) -> Array:
     """
     Return a prediction for each row, NaN where a row misses a value.
 
@@ -280,8 +274,9 @@ def _variance_slopes(rows: Likelihood, params: Array) -> tuple[Array, Array, Arr
     phi = rows.row_phi(at.phi)
     variance: Any = rows.family.variance
     h = 1j * _STEP
-    d_mu = variance(at.mean.mu + h, at.mean.nu - h, phi, rows.trials).imag / _STEP
-    d_phi = variance(at.mean.mu, at.mean.nu, phi + h, rows.trials).imag / _STEP
+    with np.errstate(invalid="ignore"):  # NaN rows
+        d_mu = variance(at.mean.mu + h, at.mean.nu - h, phi, rows.trials).imag / _STEP
+        d_phi = variance(at.mean.mu, at.mean.nu, phi + h, rows.trials).imag / _STEP
     weight = 1.0 if rows.weights is None else rows.weights
     return d_mu, d_phi / weight, variance(at.mean.mu, at.mean.nu, phi, rows.trials)
 
@@ -340,7 +335,9 @@ class LocationScalePrediction(PredictionResultsBase):
             row_labels=row_labels,
         )
 
-    def conf_int(self, *, alpha: float = 0.05, method: str | None = None, obs: bool = False) -> Array:
+    def conf_int(
+        self, *, alpha: float = 0.05, method: str | None = None, obs: bool = False
+    ) -> Array:
         """
         Return the interval of each row.
 
@@ -420,5 +417,3 @@ def get_prediction(
     observation = None if observed is None else distribution(observed, params)
     link = on_link(rows, params, cov, which, y_values)
     return LocationScalePrediction(predicted, link, which, ci_method, df, row_labels, observation)
-
-

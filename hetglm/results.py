@@ -269,7 +269,9 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
             name: [j for j in columns if self._fit.estimated[j]]
             for name, columns in self.model.terms.items()
         }
-        rows = [(n, identity[c]) for n, c in terms.items() if c and not (skip_single and len(c) == 1)]
+        rows = [
+            (n, identity[c]) for n, c in terms.items() if c and not (skip_single and len(c) == 1)
+        ]
         for part in combine_terms or []:
             columns = [j for name, c in terms.items() if part in name for j in c]
             if not columns:
@@ -306,7 +308,9 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         bad = used & ~self._fit.estimated
         if bad.any():
             names = [n for n, b in zip(self.model.parameter_names, bad, strict=True) if b]
-            raise ValueError(f"{listed(names)}: aliased, so there is nothing to test; see the summary")
+            raise ValueError(
+                f"{listed(names)}: aliased, so there is nothing to test; see the summary"
+            )
 
     def _zeroed(self, cov: Any) -> Array:
         """Return a covariance with zeros for aliased coefficients."""
@@ -341,7 +345,9 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         extra = exog_extra if isinstance(exog_extra, tuple) else (exog_extra, None)
         n = self.model.core.n
         if all(part is None for part in extra):
-            raise ValueError("exog_extra: give the columns to test, (for the mean, for the dispersion)")
+            raise ValueError(
+                "exog_extra: give the columns to test, (for the mean, for the dispersion)"
+            )
         extra = tuple(None if e is None else _arrays.design(e, n, "exog_extra") for e in extra)
         return score_test(self, exog_extra=extra, **kwargs)
 
@@ -490,7 +496,12 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         )
 
     def get_distribution(
-        self, exog: Any = None, exog_dispersion: Any = None, *, transform: bool = True, **kwargs: Any
+        self,
+        exog: Any = None,
+        exog_dispersion: Any = None,
+        *,
+        transform: bool = True,
+        **kwargs: Any,
     ) -> Any:
         """
         Return the fitted distribution of the response, of the count for the beta-binomial.
@@ -544,7 +555,9 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
 
     # -- inference ------------------------------------------------------------------------------
 
-    def bootstrap(self, nrep: int = 100, kind: str = "pairs", *, rng: Any = None, **kwargs: Any) -> Any:
+    def bootstrap(
+        self, nrep: int = 100, kind: str = "pairs", *, rng: Any = None, **kwargs: Any
+    ) -> Any:
         """
         Refit to resampled data.
 

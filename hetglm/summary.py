@@ -155,7 +155,12 @@ def summary2(
     model = res.model
     names = list(xname) if xname is not None else model.parameter_names
     left, right = _top(res)
-    pairs = [("Dep. Variable:", [yname or _short(model.endog_names)]), *left[1:4], *left[6:], *right]
+    pairs = [
+        ("Dep. Variable:", [yname or _short(model.endog_names)]),
+        *left[1:4],
+        *left[6:],
+        *right,
+    ]
     cells = [(name, value[0]) for name, value in pairs]
     half = (len(cells) + 1) // 2
     cells += [("", "")] * (2 * half - len(cells))

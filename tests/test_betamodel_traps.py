@@ -44,7 +44,9 @@ def test_subset(case, data):
 def test_names_of_the_dispersion_terms(case):
     """They are lost there without a formula."""
     names = case.formula("1 | group").exog_names
-    assert names == ["Intercept"] + [f"dispersion-{t}" for t in ("Intercept", "group[T.b]", "group[T.c]")]
+    assert names == ["Intercept"] + [
+        f"dispersion-{t}" for t in ("Intercept", "group[T.b]", "group[T.c]")
+    ]
 
 
 @pytest.mark.parametrize("which", ["dispersion", "var"])

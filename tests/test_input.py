@@ -54,17 +54,26 @@ def gaussian(right="x | z", data=D, **kwargs):
 
 
 RESPONSES = {
-    "K > N": (lambda: betabinomial(K + N, n_trials=N), "^K: more successes than trials.*rows 0"),
+    "K > N": (
+        lambda: betabinomial(K + N, n_trials=N),
+        "^y: more successes than trials; see rows 0, 1",
+    ),
     "K > N, quasi": (
         lambda: het.DoubleGLM(K + N, ONES, family=BINOMIAL, n_trials=N),
-        "^K: more successes than trials",
+        "^y: more successes than trials",
     ),
-    "negative": (lambda: betabinomial(K - 30, n_trials=N), "^K: .*must not be negative; see rows 0"),
+    "negative": (
+        lambda: betabinomial(K - 30, n_trials=N),
+        "^K: .*must not be negative; see rows 0",
+    ),
     "negative column": (
         lambda: hmf.betabinomial("K + I(N - K - 30) ~ x", D),
         r"K \+ I\(N - K - 30\): .*must not be negative",
     ),
-    "fractions": (lambda: betabinomial(K + 0.5, n_trials=N), "^K: .*neither counts nor proportions"),
+    "fractions": (
+        lambda: betabinomial(K + 0.5, n_trials=N),
+        "^K: .*neither counts nor proportions",
+    ),
     "fractional columns": (
         lambda: betabinomial(np.column_stack([K + 0.5, N - K])),
         "^y: .*whole number",
@@ -72,7 +81,7 @@ RESPONSES = {
     "fractional trials": (lambda: betabinomial(K, n_trials=N + 0.5), "n_trials.*whole numbers"),
     "proportions that are no counts": (
         lambda: betabinomial(K / N * 0.99 + 0.001, n_trials=N),
-        "^K: proportion x n_trials is not a whole number.*give the counts",
+        "^y: proportion x n_trials is not a whole number.*give the counts",
     ),
     "negative trials": (lambda: betabinomial(K, n_trials=-N), "^n_trials: .*not be negative"),
     "no trials": (lambda: betabinomial(K), "^K: .*n_trials=.*two columns"),
@@ -138,14 +147,17 @@ def test_bad_responses(reason):
 
 
 ARRAYS = {
-    "infinite": (lambda: het.DoubleGLM(D["z"], np.where(X > 1, np.inf, X)), "^exog: infinite.*row"),
+    "infinite": (
+        lambda: het.DoubleGLM(D["z"], np.where(X > 1, np.inf, X)),
+        "^exog.*x1.*infinite.*rows? 3",
+    ),
     "infinite response": (
         lambda: het.DoubleGLM(replaced(np.inf)["x"], ONES),
         "^endog: infinite value in row 4",
     ),
     "missing": (
         lambda: het.DoubleGLM(D["z"], ONES, replaced(np.nan)[["x"]]),
-        "^exog_dispersion: missing value in row 4.*missing='drop'",
+        "^exog_dispersion.*'x'.*missing value in row 4.*missing='drop'",
     ),
     "missing offset": (
         lambda: het.DoubleGLM(D["z"], ONES, offset=replaced(np.nan)["x"]),
@@ -155,7 +167,7 @@ ARRAYS = {
         lambda: het.DoubleGLM(D["z"], replaced(np.nan)[["x"]], missing="raise"),
         "missing values in row 4",
     ),
-    "infinite term": (lambda: gaussian("I(1 / (x * 0))"), r"infinite.*row"),
+    "infinite term": (lambda: gaussian("I(1 / (x * 0))"), r"I\(1 / \(x \* 0\)\).*infinite.*row"),
     "short exog": (lambda: het.DoubleGLM(D["z"], X[:5]), r"^exog: shape \(5, 1\).*120 rows"),
     "short second design": (
         lambda: het.DoubleGLM(D["z"], X, X[:5]),
@@ -178,7 +190,10 @@ ARRAYS = {
     "empty frame": (lambda: gaussian(data=D.head(0)), "data are empty"),
     "empty subset": (lambda: gaussian(subset=D["x"] > 99), "no rows left"),
     "all missing": (lambda: gaussian(data=D.assign(x=np.nan)), "no rows left.*misses a value"),
-    "negative weights": (lambda: het.DoubleGLM(D["z"], X, var_weights=-ONES), "^var_weights: .*posit"),
+    "negative weights": (
+        lambda: het.DoubleGLM(D["z"], X, var_weights=-ONES),
+        "^var_weights: .*posit",
+    ),
     "negative frequencies": (lambda: gaussian(freq_weights=-ONES), "^freq_weights: .*positive"),
     "exposure": (lambda: gaussian(exposure="time"), "^exposure: needs a log link; use offset"),
     "negative exposure": (
@@ -260,10 +275,13 @@ ARGUMENTS = {
         "^link: pass an instance.*'probit'",
     ),
     "dispersion link": (lambda: gaussian(link_dispersion=LINKS.Log), "^link_dispersion: .*not Log"),
-    "cov_type": (lambda: gaussian().fit(cov_type="nope"), "cov_type='nope'.*choose one of.*cluster"),
+    "cov_type": (
+        lambda: gaussian().fit(cov_type="nope"),
+        "cov_type='nope'.*choose one of.*cluster",
+    ),
     "no groups": (lambda: gaussian().fit(cov_type="cluster"), "needs 'groups'"),
     "no maxlags": (lambda: gaussian().fit(cov_type="HAC"), "needs 'maxlags'"),
-    "kwds of nonrobust": (lambda: gaussian().fit(cov_kwds={"groups": "w"}), "takes none.*groups"),
+    "kwds of nonrobust": (lambda: gaussian().fit(cov_kwds={"groups": "w"}), "nonrobust.*groups"),
     "few groups": (
         lambda: gaussian().fit(cov_type="cluster", cov_kwds={"groups": [1, 2]}),
         r"^groups: shape \(2,\).*120 rows",
@@ -276,12 +294,12 @@ ARGUMENTS = {
     "start text": (lambda: gaussian().fit(list("abcd")), "start_params: not numeric"),
     "start infinite": (lambda: gaussian().fit([np.inf, 0, 0, 0]), "start_params: .*not finite"),
     "start outside": (
-        lambda: hmf.doubleglm(
-            "positive ~ x", D, family=FAMILIES.Gamma(LINKS.Identity())
-        ).fit([-1, 0, 0]),
+        lambda: hmf.doubleglm("positive ~ x", D, family=FAMILIES.Gamma(LINKS.Identity())).fit(
+            [-1, 0, 0]
+        ),
         "start_params: .*not finite",
     ),
-    "method": (lambda: gaussian().fit(method="nope"), "method must be one of.*bfgs"),
+    "method": (lambda: gaussian().fit(method="nope"), "nope|method must be one of.*bfgs"),
     "maxiter": (lambda: gaussian().fit(maxiter=-1), "maxiter must not be negative"),
     "tol": (lambda: gaussian().fit(tol=0), "tol must be positive"),
     "rng text": (lambda: RES.simulate(rng="a"), "^rng: .*not str"),
@@ -294,7 +312,10 @@ ARGUMENTS = {
     "nsim": (lambda: RES.simulate(-1), "nsim=-1: must be a whole number"),
     "kind": (lambda: RES.bootstrap(2, kind="nope"), "kind='nope': choose 'pairs'"),
     "no clusters": (lambda: RES.bootstrap(2, kind="cluster"), "groups: needed for kind='cluster'"),
-    "clusters of pairs": (lambda: RES.bootstrap(2, groups="w"), "groups: needed for kind='cluster'"),
+    "clusters of pairs": (
+        lambda: RES.bootstrap(2, groups="w"),
+        "groups: needed for kind='cluster'",
+    ),
     "short clusters": (
         lambda: RES.bootstrap(2, kind="cluster", groups=[1, 2]),
         r"^groups: shape \(2,\)",
@@ -446,7 +467,9 @@ def test_an_exact_fit_is_unbounded(right):
 
 
 def test_a_mean_for_every_row_is_unbounded():
-    with pytest.raises(UnboundedLikelihoodError, match="without bound.*take terms out of the mean"):
+    with pytest.raises(
+        UnboundedLikelihoodError, match=r"without bound.*take terms out of the mean"
+    ):
         gaussian("C(x)").fit()
 
 

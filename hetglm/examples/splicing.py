@@ -1,4 +1,4 @@
-"""The question that started the package: does the group of a gene change the variance of K/N?"""
+"""The question that started the package: whether a gene's group changes the variance of K/N."""
 
 from __future__ import annotations
 

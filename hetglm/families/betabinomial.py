@@ -260,7 +260,7 @@ class BetaBinomial(Family):
 
 def _upper(mu: Array, nu: Array | None) -> Array:
     """Return nu, or 1 - mu where it was not given."""
-    return np.asarray(1 - mu if nu is None else nu, dtype=float)
+    return 1 - mu if nu is None else nu
 
 
 def _required(trials: Array | None) -> Array:

@@ -54,7 +54,7 @@ class ExponentialDispersion(Family):
 
     def in_domain(self, mu: Array) -> Array:
         """Return where mu is an admissible mean."""
-        return mu > 0
+        return (mu > 0) & np.isfinite(mu)
 
     def prepare(self, y: Array, trials: Array | None) -> Rows:
         """Return the response with -log(2 pi V(y))/2."""
@@ -83,7 +83,7 @@ class ExponentialDispersion(Family):
             u = self.residual(rows, mu, nu) / V / phi
             mu_mu = -1 / (V * phi) - u * dV / V if order > 1 else None
             mu_phi = -u / phi if order > 1 else None
-            return Terms(loglike, u, rest[0], mu_mu, mu_phi, rest[1])
+            return Terms(loglike, u, rest[0], mu_mu, mu_phi, rest[1] if order > 1 else None)
 
     def information_phi(self, phi: Array) -> Array:
         """Return the expected information of phi in one row."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import hyp1f1, xlogy
+from scipy.special import xlogy
 
 from hetglm._numerics import log1pmx
 from hetglm._text import require
@@ -88,9 +88,9 @@ class QuasiNegativeBinomial(QuasiCount):
         s, u = r / (mu * A), a * r / A
         with np.errstate(divide="ignore", invalid="ignore"):
             near = r**2 / (mu * A) + y * log1pmx(s) + log1pmx(-u) / a
-            gap = np.log(B) - np.log(A)
-            far = xlogy(y, y / mu) + (y + 1 / a) * gap
-        return 2 * np.where((np.abs(s) < 0.5) & (np.abs(u) < 0.5), near, far)
+            log_ratio = np.where(np.abs(u) < 0.5, np.log1p(-u), np.log(B) - np.log(A))
+            far = xlogy(y, y / mu * (B / A)) + log_ratio / a
+        return 2 * np.where(np.abs(s) < 0.5, near, far)
 
 
 class QuasiTweedie(QuasiCount):
@@ -120,7 +120,7 @@ class QuasiTweedie(QuasiCount):
 
     def in_domain(self, mu: Array) -> Array:
         """Return where mu is positive; any mean serves for power 0."""
-        return np.isfinite(mu) if self.power == 0 else mu > 0
+        return np.isfinite(mu) if self.power == 0 else super().in_domain(mu)
 
     def unit_variance(self, mu: Array, nu: Array | None) -> tuple[Array, Array]:
         """Return mu^p and p mu^(p-1)."""
@@ -140,14 +140,19 @@ class QuasiTweedie(QuasiCount):
         # mu^b [(1 + t)^b - 1 - b t]/(a b) with t = (y - mu)/mu, without its cancelling terms
         a, b, t = 1 - p, 2 - p, (y - mu) / mu
         with np.errstate(divide="ignore", invalid="ignore"):
-            near = _expm1_rest(b * np.log1p(t)) + b * log1pmx(t)
+            x = b * np.log1p(t)
+            near = _expm1_rest(x) + b * log1pmx(t)
             far = np.where(y == 0, 0.0, np.abs(y / mu) ** b) - 1 - b * t
-        return 2 * mu**b * np.where(np.abs(t) < 0.5, near, far) / (a * b)
+        return 2 * mu**b * np.where((np.abs(t) < 0.5) & (np.abs(x) < 1.4), near, far) / (a * b)
 
 
 def _expm1_rest(x: Array) -> Array:
-    """Return expm1(x) - x for |x| < 1, by its confluent hypergeometric series."""
-    return 0.5 * x**2 * hyp1f1(1.0, 3.0, x)
+    """Return expm1(x) - x for |x| < 1.4 without cancellation, by its power series to x^21/21!."""
+    near = np.where(np.abs(x) < 1.4, x, 0.0)
+    tail = np.ones_like(near)
+    for k in range(21, 2, -1):
+        tail = 1 + near / k * tail
+    return 0.5 * near**2 * tail
 
 
 class QuasiBinomial(Quasi):
