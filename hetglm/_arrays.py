@@ -120,7 +120,7 @@ def split_binomial(
     if endog.ndim == 2 and endog.shape[1] == 2:
         if n_trials is not None:
             raise ValueError(
-                f"{name} has two columns (successes, failures), which give the trials; drop n_trials"
+                f"{name} has two columns (successes, failures): they give the trials; leave n_trials out"
             )
         require(np.any(endog < 0, axis=1), name, "successes and failures must not be negative")
         fractional = np.any(endog != np.round(endog), axis=1)

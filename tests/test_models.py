@@ -114,6 +114,28 @@ def test_number_of_rows_is_immaterial_to_names(family, data):
     assert constant.model.exog_names == ["const", "dispersion-const"]
 
 
+@pytest.mark.parametrize("name", [name for name in CASES if name != "beta-binomial"])
+def test_constant_dispersion_leaves_the_mean_of_a_glm(name, data):
+    case = CASES[name]
+    X, _ = designs(data)
+    glm = sm.GLM(case.endog(data), X, family=case.kwargs["family"]).fit(tol=1e-12)
+    res = case.arrays(X).fit()
+    assert_allclose(res.params_mean / glm.bse, glm.params / glm.bse, atol=AT_MAXIMUM)
+    assert_allclose(res.fittedvalues, glm.fittedvalues, rtol=AT_MAXIMUM)
+
+
+def test_binomial_responses_are_read_alike(data):
+    X, Z = designs(data)
+    K, N = data["K"], data["N"]
+    for cls, kwargs in ((het.DoubleGLM, CASES["binomial"].kwargs), (het.BetaBinomial, {})):
+        pair = cls(np.column_stack([K, N - K]), X, Z, **kwargs).fit()
+        for endog in (K, K / N):
+            assert_same_fit(cls(endog, X, Z, n_trials=N, **kwargs).fit(), pair)
+    # a bare proportion: its weights are its trials, as in sm.GLM
+    bare = het.DoubleGLM(K / N, X, Z, var_weights=N, **CASES["binomial"].kwargs).fit()
+    assert_same_fit(bare, fitted("binomial"))
+
+
 # ---- likelihood and derivatives --------------------------------------------------------------
 
 
@@ -824,10 +846,17 @@ def test_global_generator_is_not_touched(exact):
     assert before[2:] == after[2:]
 
 
-@pytest.mark.parametrize("kind", ["pairs", "cluster", "parametric"])
-def test_bootstrap(case, kind):
-    if kind == "parametric" and not case.exact:
-        pytest.skip("quasi-likelihood has no distribution")
+KINDS = [
+    (name, kind)
+    for name, case in CASES.items()
+    for kind in ("pairs", "cluster", "parametric")
+    if case.exact or kind != "parametric"
+]
+
+
+@pytest.mark.parametrize(("name", "kind"), KINDS)
+def test_bootstrap(name, kind):
+    case = CASES[name]
     groups = CLUSTER if kind == "cluster" else {}
     cov_type = {"pairs": "HC0", "cluster": "cluster", "parametric": "nonrobust"}[kind]
     res = case.formula("x | z").fit(cov_type=cov_type, cov_kwds=groups)

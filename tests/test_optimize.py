@@ -1,0 +1,629 @@
+"""Optimiser, linear algebra, chain rule and starts: on toys, and on a sample of hard problems."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from numpy.testing import assert_allclose
+
+import hetglm.api as het
+from hetglm import _linalg, families
+from hetglm._fit import ScaledObjective, starting_values
+from hetglm._likelihood import Likelihood
+from hetglm._linalg import contains, gram, independent_columns, inverse, solve_scaled
+from hetglm._links import invert
+from hetglm._optimize import Local, maximize
+
+links = sm.families.links
+EPS = np.finfo(float).eps
+
+#: Convergence is on the Newton decrement: what is left is about its square in the value.
+TOL = 1e-8
+#: Sums in another order.
+ROUNDING = 1e-12
+#: Fourth-order central differences with steps of 1e-3: h^4 and rounding/h.
+DIFFERENCE = 1e-8
+
+
+# ---- optimiser -----------------------------------------------------------------------------------
+
+
+class Toy:
+    """An objective given by value, gradient and Hessian; it remembers where it was evaluated."""
+
+    n = 1
+
+    def __init__(self, f, grad, hess, expected=None, longest=None):
+        self.f, self.grad, self.hess = f, grad, hess
+        self.expected, self.longest, self.visited = expected, longest, []
+
+    def value(self, params):
+        self.visited.append(params)
+        return float(self.f(params))
+
+    def local(self, params):
+        return Local(self.value(params), self.grad(params), -self.hess(params))
+
+    def expected_information(self, params):
+        return np.eye(len(params)) if self.expected is None else self.expected(params)
+
+    def longest_step(self, step):
+        return 1.0 if self.longest is None else self.longest / np.max(np.abs(step))
+
+
+def quadratic(A, centre, top=0.0):
+    return Toy(
+        lambda p: top - 0.5 * (p - centre) @ A @ (p - centre),
+        lambda p: -A @ (p - centre),
+        lambda p: -A,
+    )
+
+
+def poisson(X, y):
+    return Toy(
+        lambda p: y @ X @ p - np.exp(X @ p).sum(),
+        lambda p: X.T @ (y - np.exp(X @ p)),
+        lambda p: -(X.T * np.exp(X @ p)) @ X,
+    )
+
+
+def cauchy(x):
+    """Location of Cauchy data: not concave away from the centre."""
+    return Toy(
+        lambda p: -np.log1p((x - p) ** 2).sum(),
+        lambda p: np.array([(2 * (x - p) / (1 + (x - p) ** 2)).sum()]),
+        lambda p: np.array([[(2 * ((x - p) ** 2 - 1) / (1 + (x - p) ** 2) ** 2).sum()]]),
+        lambda p: np.array([[0.5 * len(x)]]),
+    )
+
+
+def logarithm():
+    """log x - x, -inf to the left of 0: a Newton step from 20 lands at -360."""
+    return Toy(
+        lambda p: np.log(p[0]) - p[0] if p[0] > 0 else -np.inf,
+        lambda p: 1 / p - 1,
+        lambda p: -np.diag(1 / p**2),
+    )
+
+
+X_TOY = np.column_stack([np.ones(8), np.arange(8.0)])
+Y_TOY = np.array([2.0, 1, 4, 3, 9, 8, 20, 31])
+
+
+@pytest.mark.parametrize(
+    ("objective", "start", "at", "most"),
+    [
+        (quadratic(np.array([[3.0, 1], [1, 2]]), np.array([1.0, -4])), [50.0, 9], [1, -4], 1),
+        (quadratic(np.array([[3.0, 1], [1, 2]]), np.array([1.0, -4]), 1e9), [5.0, 9], [1, -4], 2),
+        (poisson(X_TOY, Y_TOY), [0.0, 0], None, 9),
+        (cauchy(np.array([-1.0, 0, 1])), [2.5], [0], 12),
+        (logarithm(), [20.0], [1], 12),
+    ],
+    ids=["quadratic", "high", "poisson", "nonconcave", "domain"],
+)
+def test_maximum_is_found(objective, start, at, most):
+    found = maximize(objective, np.array(start))
+    assert found.converged
+    assert found.decrement <= TOL
+    assert found.iterations <= most
+    assert_allclose(objective.grad(found.params), 0, atol=1e-7)
+    assert np.linalg.eigvalsh(objective.hess(found.params)).max() < 0
+    assert found.local.value == objective.f(found.params)
+    if at is not None:
+        assert_allclose(found.params, at, atol=1e-7)
+
+
+def test_the_log_likelihood_never_falls():
+    values = []
+    objective = cauchy(np.array([-3.0, -2.5, 0.1, 0.2, 0.4, 9]))
+    found = maximize(objective, np.array([8.0]), watch=lambda p: values.append(objective.f(p)))
+    assert found.converged
+    assert len(values) == found.iterations > 2
+    assert np.all(np.diff(values) > -1e-12)
+
+
+@pytest.mark.parametrize("scale", [[1e6, 1e-6], [1e-5, 1e-5], [1e8, 1]])
+def test_free_of_scale(scale):
+    # the columns' units change nothing: neither the steps nor what is called converged
+    s = np.array(scale)
+    plain = maximize(poisson(X_TOY, Y_TOY), np.zeros(2), maxiter=3)
+    scaled = maximize(poisson(X_TOY * s, Y_TOY), np.zeros(2), maxiter=3)
+    assert 1e-6 < plain.decrement
+    assert_allclose(scaled.decrement, plain.decrement, rtol=1e-6)
+    assert_allclose(scaled.params * s, plain.params, rtol=1e-9)
+    full = maximize(poisson(X_TOY, Y_TOY), np.zeros(2))
+    assert maximize(poisson(X_TOY * s, Y_TOY), np.zeros(2)).iterations == full.iterations
+
+
+@pytest.mark.parametrize("maxiter", [0, 1, 3])
+def test_maxiter(maxiter):
+    steps = []
+    found = maximize(poisson(X_TOY, Y_TOY), np.zeros(2), maxiter=maxiter, watch=steps.append)
+    assert not found.converged
+    assert found.iterations == len(steps) == maxiter
+    assert f"{maxiter} iterations (maxiter)" in found.message
+    assert np.array_equal(found.params, steps[-1] if steps else np.zeros(2))
+
+
+def test_tolerance():
+    loose = maximize(poisson(X_TOY, Y_TOY), np.zeros(2), tol=0.1)
+    tight = maximize(poisson(X_TOY, Y_TOY), np.zeros(2))
+    assert loose.converged
+    assert TOL < loose.decrement <= 0.1
+    assert loose.iterations < tight.iterations
+
+
+def test_a_wrong_gradient_is_a_stall():
+    # uphill by the gradient, downhill in truth
+    objective = Toy(lambda p: -p[0], lambda p: np.ones(1), lambda p: -np.eye(1))
+    found = maximize(objective, np.zeros(1))
+    assert not found.converged
+    assert "cannot be raised" in found.message
+    assert_allclose(found.decrement, 1)
+
+
+def test_a_stall_in_rounding_is_the_maximum():
+    # the gradient's own rounding keeps the decrement above the tolerance
+    noise = np.random.default_rng(5)
+    A, centre = np.eye(2), np.array([1.0, 2])
+    exact = quadratic(A, centre)
+    objective = Toy(exact.f, lambda p: exact.grad(p) + 1e-7 * noise.normal(size=2), exact.hess)
+    found = maximize(objective, np.zeros(2))
+    assert found.converged
+    assert found.decrement > TOL
+    assert found.iterations < 10
+
+
+def test_nan_beyond_a_step_is_backed_out_of():
+    inner = logarithm()
+
+    def grad(p):
+        return np.array([np.nan]) if p[0] > 1.4 else inner.grad(p)
+
+    found = maximize(Toy(inner.f, grad, inner.hess), np.array([1e-3]))
+    assert found.converged
+    assert_allclose(found.params, 1, rtol=1e-7)
+
+
+def test_longest_step():
+    objective = quadratic(np.eye(1), np.array([10.0]))
+    objective.longest = 4.0
+    steps = [np.zeros(1)]
+    found = maximize(objective, np.zeros(1), watch=steps.append)
+    assert found.converged
+    assert_allclose(np.diff(np.ravel(steps)), [4, 4, 2])
+
+
+def test_watch_may_stop():
+    def watch(params):
+        raise UserWarning(f"at {params[0]:g}")
+
+    with pytest.raises(UserWarning, match="at 10"):
+        maximize(quadratic(np.eye(1), np.array([10.0])), np.zeros(1), watch=watch)
+
+
+def test_singular_information_is_damped():
+    # neither the observed nor the expected information has full rank
+    A = np.array([[1.0, 1], [1, 1]])
+    objective = Toy(
+        lambda p: -0.5 * (p[0] + p[1] - 3) ** 2,
+        lambda p: -np.full(2, p[0] + p[1] - 3.0),
+        lambda p: -A,
+        lambda p: A,
+    )
+    found = maximize(objective, np.zeros(2))
+    assert found.converged
+    assert_allclose(found.params.sum(), 3, rtol=1e-6)
+
+
+# ---- linear algebra --------------------------------------------------------------------------------
+
+RNG = np.random.default_rng(20240611)
+BASE = RNG.normal(size=(60, 4))
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize(
+    ("columns", "kept"),
+    [
+        (BASE, "1111"),
+        (BASE[:, [0, 1, 0, 2]], "1101"),
+        (
+            np.column_stack([BASE[:, 0], BASE[:, 1], BASE[:, 0] - 2 * BASE[:, 1], BASE[:, 2]]),
+            "1101",
+        ),
+        (np.column_stack([np.zeros(60), BASE[:, 0], np.zeros(60)]), "010"),
+        (np.zeros((60, 2)), "00"),
+        (np.zeros((60, 0)), ""),
+        (BASE[:2], "1100"),
+        # dummies of every level and a constant: the constant stays, the last level goes
+        (
+            np.column_stack([np.ones(60), np.arange(60)[:, None] % 3 == [0, 1, 2]]).astype(float),
+            "1110",
+        ),
+    ],
+    ids=["full", "repeated", "combined", "zero", "zeros", "none", "short", "dummies"],
+)
+def test_independent_columns(columns, kept, scale):
+    units = scale ** np.linspace(-1, 1, columns.shape[1])
+    got = independent_columns(columns * units)
+    assert got.dtype == bool
+    assert "".join("01"[k] for k in got.astype(int)) == kept
+
+
+@pytest.mark.parametrize(
+    ("gap", "kept"), [(1e-5, True), (1e-6, True), (1e-8, False), (1e-12, False)]
+)
+@pytest.mark.parametrize("order", [1, -1])
+def test_near_collinearity(gap, kept, order):
+    # R's lm draws the line at 1e-7 of a column's length
+    x = BASE[:, 0] / np.linalg.norm(BASE[:, 0])
+    z = BASE[:, 1] - x * (x @ BASE[:, 1])
+    X = np.column_stack([x, x + gap * z / np.linalg.norm(z)])[:, ::order]
+    assert independent_columns(np.column_stack([X, BASE[:, 2]])).tolist() == [True, kept, True]
+
+
+def test_rank_of_many_columns():
+    # a Vandermonde matrix: condition 1e9, but no column is a combination of the others
+    x = np.linspace(-1, 1, 50)
+    X = np.vander(x, 12, increasing=True)
+    assert independent_columns(X).all()
+    assert independent_columns(np.column_stack([X, X @ RNG.normal(size=12)])).sum() == 12
+
+
+@pytest.mark.parametrize(
+    ("X", "target", "inside"),
+    [
+        (BASE, BASE @ [1, -2, 3, 0.5], True),
+        (BASE[:, :3], BASE[:, 3], False),
+        (np.arange(60)[:, None] % 3 == [0, 1, 2], np.ones(60), True),
+        (np.arange(60)[:, None] % 3 == [0, 1], np.ones(60), False),
+        (BASE[:, [0, 0, 1]], BASE[:, 1], True),
+        (BASE[:, :2], BASE[:, [1, 2]], False),
+        (BASE[:, :2], BASE[:, [1, 0]], True),
+        (BASE, np.zeros(60), True),
+        (np.zeros((60, 0)), np.ones(60), False),
+        (1e6 * BASE, 1e-6 * BASE[:, 0], True),
+    ],
+)
+def test_contains(X, target, inside):
+    assert contains(X.astype(float), target) is inside
+
+
+@pytest.mark.parametrize("units", [[1, 1, 1, 1], [1e-9, 1e9, 1, 1e5]])
+def test_inverse_and_solve(units):
+    A = (BASE.T @ BASE) * np.outer(units, units)
+    expected = np.linalg.inv(BASE.T @ BASE) / np.outer(units, units)
+    got = inverse(A)
+    assert_allclose(got, expected, rtol=1e-11)
+    assert np.array_equal(got, got.T)
+    b = np.arange(1.0, 5)
+    assert_allclose(solve_scaled(A, b), expected @ b, rtol=1e-9)
+    assert_allclose(solve_scaled(A, np.eye(4)), expected, rtol=1e-11)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        [[1.0, 2], [2, 1]],
+        [[0.0, 0], [0, 1]],
+        [[-1.0, 0], [0, 1]],
+        [[np.nan, 0], [0, 1]],
+        [[np.inf, 0], [0, 1]],
+        [[1.0, 1], [1, 1]],
+    ],
+)
+def test_no_inverse(bad):
+    assert inverse(np.array(bad)) is None
+    assert solve_scaled(np.array(bad), np.ones(2)) is None
+
+
+def test_inverse_of_nothing():
+    assert inverse(np.zeros((0, 0))).shape == (0, 0)
+
+
+@pytest.mark.parametrize("cells", [1, 7, 64, 1 << 16])
+@pytest.mark.parametrize("weight", [None, RNG.normal(size=60)])
+def test_gram_in_blocks(monkeypatch, cells, weight):
+    monkeypatch.setattr(_linalg, "BLOCK_CELLS", cells)
+    B = BASE[:, :3] ** 2
+    expected = np.einsum("ij,i,ik->jk", BASE, np.ones(60) if weight is None else weight, B)
+    assert_allclose(gram(BASE, weight, B), expected, rtol=ROUNDING, atol=ROUNDING)
+    assert gram(BASE[:, :0], weight, B).shape == (0, 3)
+    assert np.array_equal(gram(BASE[:0], None, B[:0]), np.zeros((4, 3)))
+
+
+# ---- the chain rule ----------------------------------------------------------------------------------
+
+#: Family, link of the mean, link of the dispersion, predictors' levels.
+CHAINS = {
+    "gaussian": (sm.families.Gaussian(), links.Identity(), links.Log(), 0.3, -0.5),
+    "gaussian-log": (sm.families.Gaussian(), links.Log(), links.Sqrt(), 0.3, 1.5),
+    "gamma-inverse": (sm.families.Gamma(), links.InversePower(), links.Log(), 2.0, -1.0),
+    "gamma-identity": (sm.families.Gamma(), links.Identity(), links.Identity(), 3.0, 2.0),
+    "inverse-gaussian": (
+        sm.families.InverseGaussian(),
+        links.InverseSquared(),
+        links.Log(),
+        2.0,
+        -1,
+    ),
+    "poisson-sqrt": (sm.families.Poisson(), links.Sqrt(), links.Log(), 2.0, 0.2),
+    "binomial-cloglog": (sm.families.Binomial(), links.CLogLog(), links.Log(), 0.1, 0.3),
+    "binomial-loglog": (sm.families.Binomial(), links.LogLog(), links.Log(), -0.2, 0.3),
+    "negative-binomial": (
+        sm.families.NegativeBinomial(alpha=0.7),
+        links.NegativeBinomial(alpha=0.7),
+        links.Log(),
+        -1.3,
+        0.1,
+    ),
+    "tweedie": (sm.families.Tweedie(var_power=1.6), links.Power(0.4), links.Log(), 2.0, 0.1),
+    "betabinomial": (families.BetaBinomial(), links.Probit(), links.Log(), 0.2, -1.5),
+    "betabinomial-cauchy": (families.BetaBinomial(), links.Cauchy(), links.InversePower(), 0.2, 5),
+}
+
+
+def chain(name, n=12):
+    """Return a likelihood with everything in it, and params inside its domain."""
+    family, link, link_dispersion, level, level_dispersion = CHAINS[name]
+    ours = family if isinstance(family, families.Family) else families.of_statsmodels(family)
+    rng = np.random.default_rng(7)
+    X = np.column_stack([np.ones(n), rng.uniform(-0.2, 0.2, n), rng.uniform(-0.2, 0.2, n)])
+    Z = np.column_stack([np.ones(n), rng.uniform(-0.3, 0.3, n)])
+    trials = rng.integers(2, 30, n).astype(float) if ours.takes_trials else None
+    if ours.counts_successes:
+        y = np.floor(rng.uniform(0, 1, n) * (trials + 1))
+    elif ours.takes_trials:
+        y = np.floor(rng.uniform(0, 1, n) * (trials + 1)) / trials
+    else:
+        y = rng.uniform(0.2, 3, n)
+    likelihood = Likelihood(
+        ours,
+        link,
+        link_dispersion,
+        y,
+        X,
+        Z,
+        offset=rng.uniform(-0.1, 0.1, n),
+        offset_dispersion=rng.uniform(-0.1, 0.1, n),
+        trials=trials,
+        weights=None if ours.counts_successes else rng.uniform(0.5, 3, n),
+        freq=rng.integers(1, 4, n).astype(float),
+    )
+    return likelihood, np.array([level, 0.4, -0.3, level_dispersion, 0.5])
+
+
+def differences(f, params, h=1e-3):
+    """Return the derivatives of f by fourth-order central differences, one per row."""
+    rows = []
+    for step in np.eye(len(params)) * h:
+        one, two = f(params + step) - f(params - step), f(params + 2 * step) - f(params - 2 * step)
+        rows.append((8 * one - two) / (12 * h))
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_gradient_and_hessian(name):
+    likelihood, params = chain(name)
+    factors = likelihood.factors(params)
+    gradient = likelihood.gradient(factors)
+    numeric = differences(likelihood.loglike, params)
+    assert_allclose(gradient, numeric, rtol=DIFFERENCE, atol=DIFFERENCE * np.abs(gradient).max())
+    hessian = likelihood.hessian(factors)
+    numeric = differences(lambda p: likelihood.gradient(likelihood.factors(p, 1)), params)
+    assert_allclose(hessian, numeric, rtol=DIFFERENCE, atol=DIFFERENCE * np.abs(hessian).max())
+    assert_allclose(likelihood.score_obs(params).sum(axis=0), gradient, rtol=ROUNDING, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_the_four_row_arrays(name):
+    # trials and offsets where they belong; var_weights divide phi; freq repeats rows
+    likelihood, params = chain(name)
+    at = invert(likelihood.link, likelihood.X @ params[:3] + likelihood.offset)
+    phi = invert(
+        likelihood.link_dispersion, likelihood.Z @ params[3:] + likelihood.offset_dispersion
+    )
+    phi = phi.mu if likelihood.weights is None else phi.mu / likelihood.weights
+    family = likelihood.family
+    rows = family.prepare(likelihood.y, likelihood.trials)
+    nu = 1 - at.mu if family.unit_interval else None
+    value = family.evaluate(rows, at.mu, nu, phi, 0).loglike
+    assert_allclose(
+        likelihood.loglike_rows(params), value * likelihood.freq, rtol=1e-10, atol=1e-12
+    )
+    assert_allclose(likelihood.loglike(params), (value * likelihood.freq).sum(), rtol=1e-10)
+    repeated = likelihood.take(np.repeat(np.arange(likelihood.n), likelihood.freq.astype(int)))
+    repeated = Likelihood(**{**vars(repeated), "freq": None, "rows": None})
+    for f in (
+        lambda m: m.loglike(params),
+        lambda m: m.gradient(m.factors(params, 1)),
+        lambda m: m.hessian(m.factors(params)),
+        lambda m: m.expected_hessian(params),
+    ):
+        expected = f(repeated)
+        assert_allclose(f(likelihood), expected, rtol=1e-10, atol=1e-11 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", [n for n in CHAINS if chain(n)[0].family.exact])
+def test_expected_hessian(name):
+    # the mean of the observed one over responses drawn from the model, within 5 standard errors
+    likelihood, params = chain(name)
+    at = likelihood.predictors(params)
+    nu = at.mean.nu if likelihood.family.unit_interval else None
+    phi = likelihood.row_phi(at.phi)
+    frozen = likelihood.family.distribution(at.mean.mu, nu, phi, likelihood.trials)
+    rng = np.random.default_rng(11)
+    draws = []
+    for _ in range(400):
+        drawn = likelihood.with_response(
+            frozen.rvs(size=likelihood.n, random_state=rng).astype(float)
+        )
+        draws.append(likelihood.hessian(drawn.factors(params)))
+    draws = np.array(draws)
+    se = draws.std(axis=0) / np.sqrt(len(draws))
+    error = np.abs(draws.mean(axis=0) - likelihood.expected_hessian(params))
+    assert np.all(error <= 5 * se + 1e-10 * np.abs(draws).max())
+    assert np.median(se / np.abs(draws.mean(axis=0))) < 0.2  # there is something to see
+
+
+def test_objective_in_scaled_columns():
+    likelihood, params = chain("gaussian")
+    X = np.column_stack([likelihood.X * [1, 1e6, 1e-4], likelihood.X[:, 0]])
+    scaled = likelihood.with_designs(X=X)
+    estimated = np.array([True, True, True, False, True, True])
+    objective = ScaledObjective(scaled, estimated)
+    full = np.array([0.3, 0.4e-6, -0.3e4, np.nan, -0.5, 0.5])
+    reduced = objective.reduced(full)
+    assert_allclose(objective.full(reduced), np.nan_to_num(full), rtol=1e-14)
+    assert_allclose(objective.value(reduced), likelihood.loglike(params), rtol=1e-12)
+    local = objective.local(reduced)
+    numeric = differences(objective.value, reduced)
+    assert_allclose(local.gradient, numeric, rtol=DIFFERENCE, atol=DIFFERENCE * 10)
+    assert_allclose(objective.gradient(reduced), local.gradient, rtol=1e-12)
+    assert_allclose(
+        local.information, -differences(objective.gradient, reduced), rtol=1e-6, atol=1e-6
+    )
+    # no log-dispersion moves by more than four in a step
+    step = np.array([1.0, 1, 1, 30, 0])
+    moved = objective.full(objective.longest_step(step) * step)[4:]
+    assert_allclose(np.abs(likelihood.Z @ moved).max(), 4)
+    assert objective.longest_step(step * 0.01) == 1
+
+
+# ---- starts and hard problems -------------------------------------------------------------------------
+
+F = sm.families
+#: Family and how its linear predictor is made: any sign, moderate, or positive.
+HARD = {
+    "gaussian-identity": (F.Gaussian(), "any"),
+    "gaussian-log": (F.Gaussian(links.Log()), "moderate"),
+    "gamma-log": (F.Gamma(links.Log()), "moderate"),
+    "gamma-inverse": (F.Gamma(links.InversePower()), "positive"),
+    "gamma-identity": (F.Gamma(links.Identity()), "positive"),
+    "poisson-log": (F.Poisson(links.Log()), "moderate"),
+    "poisson-sqrt": (F.Poisson(links.Sqrt()), "large"),
+    "poisson-identity": (F.Poisson(links.Identity()), "large"),
+    "binomial-logit": (F.Binomial(links.Logit()), "moderate"),
+    "binomial-probit": (F.Binomial(links.Probit()), "moderate"),
+    "binomial-cloglog": (F.Binomial(links.CLogLog()), "moderate"),
+    "binomial-cauchy": (F.Binomial(links.Cauchy()), "moderate"),
+    "inverse-gaussian-log": (F.InverseGaussian(links.Log()), "moderate"),
+    "inverse-gaussian-squared": (F.InverseGaussian(links.InverseSquared()), "positive"),
+    "negative-binomial-log": (F.NegativeBinomial(links.Log(), alpha=0.5), "moderate"),
+    "tweedie-log": (F.Tweedie(links.Log(), var_power=1.5), "moderate"),
+}
+#: Families whose response may be multiplied: their dispersion may also span many decades.
+CONTINUOUS = ("gaussian", "gamma", "inverse")
+
+
+def hard_problem(name, seed):
+    """Return the arguments of a DoubleGLM on random data, some in odd units or very uneven."""
+    family, kind = HARD[name]
+    rng = np.random.default_rng([seed, *name.encode()])
+    n, p, q = int(rng.integers(30, 300)), int(rng.integers(1, 5)), int(rng.integers(1, 4))
+    positive = kind in ("positive", "large")
+    draw = rng.uniform if positive else rng.normal
+    X = np.column_stack([np.ones(n), draw(size=(n, p - 1))])
+    beta = (
+        rng.uniform(0.2, 2, p) if positive else rng.normal(size=p) * (2 if kind == "any" else 0.6)
+    )
+    beta = beta + (kind == "large")
+    Z = np.column_stack([np.ones(n), rng.normal(size=(n, q - 1))])
+    gamma = rng.normal(size=q) * 0.6
+    gamma[0] -= 1.5
+    free = name.startswith(CONTINUOUS)
+    if free and rng.uniform() < 0.4:
+        gamma[1:] *= 6
+    unit = (
+        10 ** rng.uniform(-8, 8) if free and name != "gaussian-log" and rng.uniform() < 0.5 else 1.0
+    )
+    mu, phi = family.link.inverse(X @ beta), np.exp(np.clip(Z @ gamma, -28, 1.6))
+    given = {}
+    if name.startswith("gaussian"):
+        y = rng.normal(mu, np.sqrt(phi))
+    elif name.startswith("gamma"):
+        y = np.maximum(rng.gamma(1 / phi, mu * phi), 1e-200)
+    elif name.startswith("inverse"):
+        y = np.maximum(rng.wald(mu, 1 / phi), 1e-6 * mu)
+    elif name.startswith("poisson"):
+        y = phi * rng.poisson(mu / phi)
+    elif name.startswith("negative"):
+        y = rng.poisson(mu * rng.gamma(1 / (0.5 + phi), 0.5 + phi)).astype(float)
+    elif name.startswith("tweedie"):
+        events = rng.poisson(2 * np.sqrt(mu) / phi)
+        y = np.where(events > 0, rng.gamma(np.maximum(events, 1), phi * np.sqrt(mu) / 2), 0.0)
+    else:
+        given["n_trials"] = rng.integers(2, 60, n).astype(float)
+        rho, m = np.clip(phi / (1 + phi), 0.01, 0.8), np.clip(mu, 1e-6, 1 - 1e-6)
+        share = rng.beta(m * (1 / rho - 1), (1 - m) * (1 / rho - 1))
+        y = rng.binomial(given["n_trials"].astype(int), share).astype(float)
+    return {"endog": unit * y, "exog": X, "exog_dispersion": Z, "family": family, **given}
+
+
+@pytest.mark.parametrize("name", HARD)
+@pytest.mark.parametrize("seed", range(8))
+def test_hard_problems_converge_from_the_default_start(name, seed):
+    model = het.DoubleGLM(**hard_problem(name, seed))
+    res = model.fit()  # a warning would be an error
+    assert res.converged
+    assert np.isfinite(res.bse).all()
+    assert res.mle_retvals["iterations"] <= 40
+    factors = model.core.factors(res.params)
+    step = solve_scaled(-model.core.hessian(factors), model.core.gradient(factors))
+    assert step is not None  # a maximum, not a saddle
+    assert np.sqrt(max(model.core.gradient(factors) @ step, 0)) < 1e-5
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_starts_are_finite(name):
+    model = het.DoubleGLM(**hard_problem(name, 101))
+    starts = np.atleast_2d(starting_values(model.core, model.estimable))
+    assert np.isfinite(starts).all()
+    assert all(np.isfinite(model.core.loglike(start)) for start in starts)
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1e8])
+@pytest.mark.parametrize(
+    "name", ["gaussian-identity", "gamma-log", "gamma-identity", "gamma-inverse"]
+)
+def test_units_of_the_response(name, unit):
+    given = {**hard_problem("gamma-log", 3), "family": HARD[name][0]}
+    given["exog"] = given["exog"][:, :1]
+    given["endog"] = given["endog"] / given["endog"].mean()
+    plain = het.DoubleGLM(**given).fit()
+    scaled = het.DoubleGLM(**{**given, "endog": unit * given["endog"]}).fit()
+    assert scaled.converged
+    shift = np.zeros(plain.params_dispersion.shape)
+    if name.startswith("gaussian"):
+        shift[0] = 2 * np.log(unit)
+    assert_allclose(scaled.fittedvalues, unit * plain.fittedvalues, rtol=1e-7)
+    assert_allclose(scaled.params_dispersion, plain.params_dispersion + shift, rtol=1e-6, atol=1e-6)
+    assert_allclose(scaled.llf, plain.llf - len(given["endog"]) * np.log(unit), rtol=1e-9)
+
+
+@pytest.mark.parametrize("level", [-40.0, 12.0, 200.0])
+@pytest.mark.parametrize("name", ["gaussian-identity", "gamma-log", "poisson-log"])
+def test_offsets_of_any_size(name, level):
+    given = hard_problem(name, 5)
+    n = len(given["endog"])
+    offset = np.full(n, level) + np.linspace(-1, 1, n)
+    plain = het.DoubleGLM(**given, offset=offset - level).fit()
+    shifted = het.DoubleGLM(**given, offset=offset, offset_dispersion=np.full(n, level)).fit()
+    assert shifted.converged
+    expected = np.asarray(plain.params).copy()
+    expected[0] -= level
+    expected[len(plain.params_mean)] -= level
+    assert_allclose(shifted.params, expected, rtol=1e-6, atol=1e-6)
+    assert_allclose(shifted.llf, plain.llf, rtol=1e-9)
+
+
+def test_no_start_is_an_error_that_says_so():
+    # the inverse link needs positive predictors; an offset takes them out of reach of the design
+    data = SimpleNamespace(
+        y=np.array([1.0, 2, 3, 4, 2, 1]), x=np.array([[1.0], [1], [1], [-1], [-1], [-1]])
+    )
+    model = het.DoubleGLM(data.y, data.x, family=F.Gamma(links.InversePower()))
+    with pytest.raises(ValueError, match="no starting values.*start_params"):
+        model.fit()
