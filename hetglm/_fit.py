@@ -26,6 +26,10 @@ from hetglm.exceptions import (
 
 Array = NDArray[Any]
 
+NO_START = (
+    "no starting values with a finite likelihood were found (the link may leave the domain of the mean); "
+    "give start_params, or use a log or logit link"
+)
 #: The default method; every other name is one of statsmodels' optimisers.
 DEFAULT_METHOD = "newton-scoring"
 #: "newton" too is ours: statsmodels' takes full steps and leaves the domain.
@@ -167,7 +171,9 @@ def starting_values(likelihood: Likelihood, estimated: Array) -> list[Array]:
     beta = _start_mean(likelihood, keep_mean)
     at = likelihood.predictors(np.concatenate([beta, np.zeros(likelihood.Z.shape[1])]))
     raw = _crude_dispersion(likelihood, at)
-    raw = np.nan_to_num(raw, nan=float(np.nanmean(raw)) if np.isfinite(raw).any() else 1.0)
+    if not np.isfinite(raw).any():
+        raise ValueError(NO_START)
+    raw = np.nan_to_num(raw, nan=float(np.nanmean(raw)))
     starts = [
         np.concatenate([beta, _regress(likelihood.Z, keep_disp, target)])
         for target in _dispersion_targets(likelihood, raw)
@@ -175,10 +181,7 @@ def starting_values(likelihood: Likelihood, estimated: Array) -> list[Array]:
     values = [likelihood.loglike(start) for start in starts]
     order = [i for i in np.argsort(values)[::-1] if values[i] > -np.inf]
     if not order:
-        raise ValueError(
-            "no starting values with a finite likelihood were found (the link may leave the domain "
-            "of the mean); give start_params, or use a log or logit link"
-        )
+        raise ValueError(NO_START)
     return [starts[i] for i in order]
 
 
@@ -238,7 +241,7 @@ def _crude_dispersion(likelihood: Likelihood, at: Predictors) -> Array:
     with np.errstate(all="ignore"):
         raw = likelihood.family.start_dispersion(likelihood.rows, at.mean.mu, nu)
         raw = raw if likelihood.weights is None else raw * likelihood.weights
-    return np.where(np.isfinite(raw), raw, np.nan)
+    return np.where(np.isfinite(raw) & (raw >= 0), raw, np.nan)
 
 
 def _regress(A: Array, keep: Array, target: Array, weight: Array | None = None) -> Array:

@@ -1,6 +1,6 @@
 """Optimiser, linear algebra, chain rule and starts: on toys, and on a sample of hard problems."""
 
-from types import SimpleNamespace
+from itertools import cycle
 
 import numpy as np
 import pytest
@@ -164,15 +164,15 @@ def test_a_wrong_gradient_is_a_stall():
 
 
 def test_a_stall_in_rounding_is_the_maximum():
-    # the gradient's own rounding keeps the decrement above the tolerance
-    noise = np.random.default_rng(5)
-    A, centre = np.eye(2), np.array([1.0, 2])
-    exact = quadratic(A, centre)
-    objective = Toy(exact.f, lambda p: exact.grad(p) + 1e-7 * noise.normal(size=2), exact.hess)
+    # the gradient's own rounding keeps the decrement above the tolerance: 2e-8, 2e-16 in the value
+    exact = quadratic(np.eye(2), np.array([1.0, 2]))
+    signs = cycle([1, -1])
+    objective = Toy(exact.f, lambda p: exact.grad(p) + 1.4e-8 * next(signs), exact.hess)
     found = maximize(objective, np.zeros(2))
     assert found.converged
     assert found.decrement > TOL
-    assert found.iterations < 10
+    assert found.iterations < 5
+    assert "cannot be raised" in found.message
 
 
 def test_nan_beyond_a_step_is_backed_out_of():
@@ -465,7 +465,8 @@ def test_expected_hessian(name):
     se = draws.std(axis=0) / np.sqrt(len(draws))
     error = np.abs(draws.mean(axis=0) - likelihood.expected_hessian(params))
     assert np.all(error <= 5 * se + 1e-10 * np.abs(draws).max())
-    assert np.median(se / np.abs(draws.mean(axis=0))) < 0.2  # there is something to see
+    # there is something to see
+    assert np.median(np.diag(se) / np.abs(np.diag(draws.mean(axis=0)))) < 0.1
 
 
 def test_objective_in_scaled_columns():
@@ -620,10 +621,8 @@ def test_offsets_of_any_size(name, level):
 
 
 def test_no_start_is_an_error_that_says_so():
-    # the inverse link needs positive predictors; an offset takes them out of reach of the design
-    data = SimpleNamespace(
-        y=np.array([1.0, 2, 3, 4, 2, 1]), x=np.array([[1.0], [1], [1], [-1], [-1], [-1]])
-    )
-    model = het.DoubleGLM(data.y, data.x, family=F.Gamma(links.InversePower()))
-    with pytest.raises(ValueError, match="no starting values.*start_params"):
+    # the inverse link needs positive predictors; every coefficient makes half of them negative
+    y, x = np.array([1.0, 2, 3, 4, 2, 1]), np.repeat([[1.0], [-1]], 3, axis=0)
+    model = het.DoubleGLM(y, x, family=F.Gamma(links.InversePower()))
+    with pytest.raises(ValueError, match=r"no starting values.*start_params"):
         model.fit()
