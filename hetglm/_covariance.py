@@ -97,8 +97,7 @@ def covariance(
     if key == "eim":
         matrix = inverse(-core.expected_hessian(fit.params)[np.ix_(keep, keep)])
     else:
-        hessian = core.hessian(core.factors(fit.params))[np.ix_(keep, keep)]
-        matrix = inverse(-hessian)
+        matrix = inverse(fit.information)
     kwds = {"description": DESCRIPTIONS.get(key, "")}
     df_inference = None
     if matrix is not None and key not in ("nonrobust", "eim"):
@@ -107,7 +106,7 @@ def covariance(
             matrix = _white(scores, matrix, core.freq, df_resid if key == "HC1" else None)
         else:
             matrix, kwds, df_inference = _by_statsmodels(
-                core, scores, hessian, key, cov_kwds, use_t, df_resid
+                core, scores, -fit.information, key, cov_kwds, use_t, df_resid
             )
     full = np.full((len(keep), len(keep)), np.nan)
     if matrix is not None:

@@ -34,8 +34,6 @@ NO_START = (
 DEFAULT_METHOD = "newton-scoring"
 #: "newton" too is ours: statsmodels' takes full steps and leaves the domain.
 OWN_METHODS = (DEFAULT_METHOD, "newton")
-#: statsmodels leaves Nelder-Mead at 1e-4, which is 0.3 short in the log-likelihood of easy data.
-TIGHT = {"xtol": 1e-8, "ftol": 1e-10}
 #: Largest scaled gradient (log-likelihood 5e-5 short) at which another optimiser is believed.
 BELIEVED = 1e-2
 #: Largest change of a log-dispersion in one step: keeps a step off the flat parts of a likelihood.
@@ -70,6 +68,8 @@ class Fit:
     decrement : float
         Gradient in units of its standard deviation, over all directions.
     converged : bool
+    information : ndarray, shape (k, k)
+        Observed information of the estimated coefficients.
     retvals : dict
         What statsmodels' optimiser returned, or the same facts of ours.
     spike : str
@@ -84,6 +84,7 @@ class Fit:
     iterations: int
     decrement: float
     converged: bool
+    information: Array
     retvals: dict[str, Any]
     spike: str = ""
 
@@ -361,6 +362,7 @@ def _search(
         optimum.iterations,
         optimum.decrement,
         optimum.converged,
+        optimum.local.information * np.outer(objective.scale, objective.scale),
         retvals,
     )
 
@@ -375,6 +377,8 @@ def _by_statsmodels(
 ) -> tuple[Optimum, dict[str, Any]]:
     """Return the optimum found by one of statsmodels' optimisers, by its name."""
     n = objective.n
+    if method == "nm":
+        options = {"xtol": 1e-8, "ftol": 1e-10, **options}  # its 1e-4 is far from a maximum
     with warnings.catch_warnings():
         # statsmodels warns of an unknown option and drops it
         warnings.simplefilter("error", FutureWarning)
@@ -384,7 +388,7 @@ def _by_statsmodels(
                 lambda p: -objective.gradient(p) / n,
                 origin,
                 (),
-                {**(TIGHT if method == "nm" else {}), **options},
+                dict(options),
                 hessian=lambda p: objective.local(p).information / n,
                 method=method,
                 disp=disp,

@@ -696,8 +696,11 @@ class LocationScaleModel(GenericLikelihoodModel):
             raise TypeError(f"fit: unknown argument {sorted(kwargs)[0]!r} for method {method!r}")
         if maxiter is None:
             maxiter = 100 if method in _fit.OWN_METHODS else 10_000
-        if maxiter < 0 or not tol > 0:
-            raise ValueError("maxiter must not be negative and tol must be positive")
+        maxiter = 0 if maxiter == 0 else _arrays.count(maxiter, "maxiter")
+        if not tol > 0:
+            raise ValueError(f"tol={tol}: must be positive")
+        if cov_kwds is not None and not isinstance(cov_kwds, dict):
+            raise ValueError(f"cov_kwds: give a dict, not {type(cov_kwds).__name__}")
         if start_params is not None:
             start_params = _arrays.numeric(start_params, "start_params")
             if start_params.shape != (len(self.parameter_names),):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -177,7 +177,10 @@ def predict(rows: Likelihood, params: Array, which: str = "mean", y_values: Any 
         _trials(rows, which)
     if which == "prob":
         counts = _counts(rows, y_values)
-        return np.asarray(distribution(rows, params, column=True).pmf(counts[None, :]))
+        known = np.isfinite(at.eta + at.zeta + (0.0 if rows.trials is None else rows.trials))
+        p = np.full((rows.n, len(counts)), np.nan)
+        p[known] = distribution(_unprepared(rows).take(known), params, column=True).pmf(counts)
+        return p
     if which in ("var", "sd"):
         var = rows.family.variance(at.mean.mu, at.mean.nu, rows.row_phi(at.phi), rows.trials)
         var = np.where(np.isnan(at.eta), np.nan, var)  # a Gaussian variance does not read the mean
@@ -190,6 +193,11 @@ def predict(rows: Likelihood, params: Array, which: str = "mean", y_values: Any 
         "dispersion": at.phi,
         "linear-dispersion": at.zeta,
     }[which]
+
+
+def _unprepared(rows: Likelihood, y: Array | None = None) -> Likelihood:
+    """Return the rows with a response the family has not seen yet."""
+    return replace(rows, y=np.zeros(rows.n) if y is None else y, rows=())
 
 
 def _counts(rows: Likelihood, y_values: Any) -> Array:
@@ -287,7 +295,7 @@ def _probability(rows: Likelihood, params: Array, V: Array, y_values: Any) -> On
         raise ValueError("which='prob': give one y_values at a time for an interval")
     p = predict(rows, params, "prob", counts)[:, 0]
     inside = (p > 0) & (p < 1)
-    core = rows.with_response(np.full(rows.n, counts[0])).take(inside)
+    core = _unprepared(rows, np.full(rows.n, counts[0])).take(inside)
     factors = core.factors(params, 1)
     assert factors.eta is not None and factors.zeta is not None
     jacobian = _jacobian(core, factors.eta, factors.zeta) / (1 - p[inside])[:, None]

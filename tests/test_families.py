@@ -60,10 +60,9 @@ def discover():
     known = {type(family) for family in found.values()}
     for info in pkgutil.walk_packages(families.__path__, "hetglm.families."):
         for cls in vars(importlib.import_module(info.name)).values():
-            concrete = (
-                inspect.isclass(cls) and issubclass(cls, Family) and not inspect.isabstract(cls)
-            )
-            if concrete and cls not in known:
+            # list[int] passes for a class in Python 3.10, but not its type for a metaclass
+            ours = issubclass(type(cls), type) and issubclass(cls, Family)
+            if ours and not inspect.isabstract(cls) and cls not in known:
                 known.add(cls)
                 found[cls.__name__] = cls()
     return found

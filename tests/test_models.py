@@ -799,6 +799,13 @@ def test_probabilities_of_impossible_counts(data):
     assert frame.loc[~short, "se"].notna().all()
 
 
+def test_probabilities_of_rows_with_missing_trials(data):
+    res = fitted("beta-binomial")
+    new = data.head(3).assign(N=[np.nan, *data["N"][1:3]])
+    frame = res.get_prediction(new, which="prob", y_values=2).summary_frame()
+    assert frame.isna().all(axis=1).tolist() == [True, False, False]
+
+
 @pytest.mark.parametrize(
     "call",
     [
