@@ -51,6 +51,18 @@ def design(value: Any, n: int, name: str, empty: bool = False) -> Array:
     return array
 
 
+def check_aligned(sources: dict[str, Any]) -> None:
+    """Raise a ValueError that names the first pandas argument whose index is not the others'."""
+    labelled = {k: v.index for k, v in sources.items() if isinstance(v, (pd.Series, pd.DataFrame))}
+    first = next(iter(labelled), None)
+    for name, index in labelled.items():
+        if not index.equals(labelled[first]):
+            raise ValueError(
+                f"{name}: its index differs from that of {first}; align them (reindex), or pass "
+                "to_numpy() if the rows are in the same order"
+            )
+
+
 def column_names(value: Any, k: int) -> list[str]:
     """Return the names of the columns: a pandas object's own, else as statsmodels names them."""
     if isinstance(value, pd.DataFrame):

@@ -104,6 +104,8 @@ class LocationScaleModel(GenericLikelihoodModel):
             raise ValueError(f"endog: shape {y.shape}; give one column, or successes and failures")
         if exog is None:
             raise ValueError("exog: give the design of the mean, such as a column of ones")
+        sources = {"endog": endog, "exog": exog, "exog_dispersion": exog_dispersion}
+        _arrays.check_aligned(sources | given)
         Z = np.ones((n, 1)) if exog_dispersion is None else exog_dispersion
         arrays: dict[str, Array | None] = {
             "endog": y,
@@ -122,7 +124,6 @@ class LocationScaleModel(GenericLikelihoodModel):
             raise ValueError("no rows left to fit: every row misses a value or carries no weight")
         if not keep.all():
             arrays = {name: None if a is None else a[keep] for name, a in arrays.items()}
-        sources = {"endog": endog, "exog": exog, "exog_dispersion": Z}
         _arrays.check_finite(arrays, sources)
         return arrays
 

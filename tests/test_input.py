@@ -496,3 +496,13 @@ def test_data_that_is_no_frame():
     with pytest.raises(ValueError, match="data"):
         gaussian(data=None)
     assert gaussian(data={name: D[name].to_numpy() for name in D}).fit().nobs == N_ROWS
+
+
+@pytest.mark.parametrize("shuffled", ["exog", "exog_dispersion", "n_trials"])
+def test_pandas_arguments_must_be_aligned(shuffled):
+    x = sm.add_constant(D[["x"]])
+    given = {"exog": x, "exog_dispersion": x, "n_trials": D["N"]}
+    het.BetaBinomial(D["K"], **given)
+    given[shuffled] = given[shuffled].iloc[::-1]
+    with pytest.raises(ValueError, match=f"^{shuffled}: its index differs from that of endog.*reindex"):
+        het.BetaBinomial(D["K"], **given)

@@ -620,6 +620,18 @@ def test_offsets_of_any_size(name, level):
     assert_allclose(shifted.llf, plain.llf, rtol=1e-9)
 
 
+@pytest.mark.parametrize("family", [F.Gamma(links.InversePower()), F.InverseGaussian()])
+@pytest.mark.parametrize("seed", [2, 5, 8])
+def test_regression_that_leaves_the_domain(family, seed):
+    # the linked response's least-squares line is negative somewhere: no start by itself
+    rng = np.random.default_rng(seed)
+    X = np.column_stack([np.ones(40), rng.normal(size=(40, 2)) ** 3])
+    y = np.exp(2 * rng.normal(size=40))
+    target = 1 / y if family.link.power == -1 else 1 / y**2
+    assert np.min(X @ np.linalg.lstsq(X, target, rcond=None)[0]) < 0
+    assert het.DoubleGLM(y, X, family=family).fit().converged
+
+
 def test_no_start_is_an_error_that_says_so():
     # the inverse link needs positive predictors; every coefficient makes half of them negative
     y, x = np.array([1.0, 2, 3, 4, 2, 1]), np.repeat([[1.0], [-1]], 3, axis=0)
