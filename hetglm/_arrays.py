@@ -56,7 +56,7 @@ def check_aligned(sources: dict[str, Any]) -> None:
     labelled = {k: v.index for k, v in sources.items() if isinstance(v, (pd.Series, pd.DataFrame))}
     first = next(iter(labelled), None)
     for name, index in labelled.items():
-        if not index.equals(labelled[first]):
+        if len(index) == len(labelled[first]) and not index.equals(labelled[first]):
             raise ValueError(
                 f"{name}: its index differs from that of {first}; align them (reindex), or pass "
                 "to_numpy() if the rows are in the same order"

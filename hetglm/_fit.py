@@ -27,8 +27,8 @@ from hetglm.exceptions import (
 Array = NDArray[Any]
 
 NO_START = (
-    "no starting values with a finite likelihood were found (the link may leave the domain of the mean); "
-    "give start_params, or use a log or logit link"
+    "no starting values with a finite likelihood were found (the link may leave the domain of the "
+    "mean); give start_params, or use a log or logit link"
 )
 #: The default method; every other name is one of statsmodels' optimisers.
 DEFAULT_METHOD = "newton-scoring"

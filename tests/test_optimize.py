@@ -621,7 +621,7 @@ def test_offsets_of_any_size(name, level):
 
 
 @pytest.mark.parametrize("family", [F.Gamma(links.InversePower()), F.InverseGaussian()])
-@pytest.mark.parametrize("seed", [2, 5, 8])
+@pytest.mark.parametrize("seed", [2, 5])
 def test_regression_that_leaves_the_domain(family, seed):
     # the linked response's least-squares line is negative somewhere: no start by itself
     rng = np.random.default_rng(seed)
