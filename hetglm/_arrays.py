@@ -54,8 +54,8 @@ def design(value: Any, n: int, name: str, empty: bool = False) -> Array:
 def check_aligned(sources: dict[str, Any]) -> None:
     """Raise a ValueError that names the first pandas argument whose index is not the others'."""
     labelled = {k: v.index for k, v in sources.items() if isinstance(v, (pd.Series, pd.DataFrame))}
-    first = next(iter(labelled), None)
     for name, index in labelled.items():
+        first = next(iter(labelled))
         if len(index) == len(labelled[first]) and not index.equals(labelled[first]):
             raise ValueError(
                 f"{name}: its index differs from that of {first}; align them (reindex), or pass "

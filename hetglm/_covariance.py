@@ -43,6 +43,8 @@ class Covariance:
     Attributes
     ----------
     matrix : ndarray, shape (p + q, p + q)
+    internal : ndarray, shape (p + q, p + q)
+        Of the coefficients that make the predictors, 0 for those that were not searched for.
     cov_type : str
     kwds : dict
         Settings of the covariance, with a description.
@@ -51,6 +53,7 @@ class Covariance:
     """
 
     matrix: Array
+    internal: Array
     cov_type: str
     kwds: dict[str, Any] = field(default_factory=dict)
     df_inference: float | None = None
@@ -83,7 +86,7 @@ def covariance(
     ValueError
         For an unknown type, or one that is not defined for two linear predictors.
     """
-    keep = fit.estimated
+    keep = fit.solved
     key = next((k for k in (*DESCRIPTIONS, *ROBUST) if k.lower() == str(cov_type).lower()), None)
     if key is None:
         hint = (
@@ -95,23 +98,23 @@ def covariance(
     if unknown:
         raise ValueError(f"cov_kwds: cov_type={key!r} does not take {unknown[0]!r}")
     if key == "eim":
-        matrix = inverse(-core.expected_hessian(fit.params)[np.ix_(keep, keep)])
+        matrix = inverse(-core.expected_hessian(fit.internal)[np.ix_(keep, keep)])
     else:
         matrix = inverse(fit.information)
     kwds = {"description": DESCRIPTIONS.get(key, "")}
     df_inference = None
     if matrix is not None and key not in ("nonrobust", "eim"):
-        scores = core.score_obs(fit.params)[:, keep]
+        scores = core.score_obs(fit.internal)[:, keep]
         if key in DESCRIPTIONS:
             matrix = _white(scores, matrix, core.freq, df_resid if key == "HC1" else None)
         else:
             matrix, kwds, df_inference = _by_statsmodels(
                 core, scores, -fit.information, key, cov_kwds, use_t, df_resid
             )
-    full = np.full((len(keep), len(keep)), np.nan)
-    if matrix is not None:
-        full[np.ix_(keep, keep)] = matrix
-    return Covariance(full, key, kwds, df_inference)
+    internal = np.zeros((len(keep), len(keep)))
+    internal[np.ix_(keep, keep)] = np.nan if matrix is None else matrix
+    shown = np.outer(fit.estimated, fit.estimated)
+    return Covariance(np.where(shown, internal, np.nan), internal, key, kwds, df_inference)
 
 
 def _white(scores: Array, bread: Array, freq: Array | None, df_resid: float | None) -> Array:

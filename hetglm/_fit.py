@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from statsmodels.base.optimizer import Optimizer
+from statsmodels.genmod.families import links
 
+from hetglm._boundary import Boundary, recession
 from hetglm._likelihood import Likelihood, Predictors
-from hetglm._linalg import gram, inverse, solve_scaled
+from hetglm._linalg import gram, independent_columns, inverse, solve_scaled
 from hetglm._links import invert
 from hetglm._optimize import Local, Optimum, maximize
 from hetglm._text import listed, rows_text, warn
@@ -45,8 +47,10 @@ VANISHING = 1e-30
 #: Share of a mean direction's information, against its columns, below which it has no estimate.
 SEPARATED_INFORMATION = 1e-6
 SEPARATED_TAIL = 1e-4
-#: n sigma below which a row cannot be told from sigma = 0.
-NEGLIGIBLE_DISPERSION = 1e-6
+#: n phi below which a row that a search ended with cannot be told from phi = 0 ...
+NEGLIGIBLE_DISPERSION = 1e-4
+#: ... and below which a row on its way is tried there.
+APPROACHING = 1e-2
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,13 @@ class Fit:
     Attributes
     ----------
     params : ndarray, shape (p + q,)
-        Coefficients of both parts, NaN where a column is aliased.
+        Coefficients of both parts, NaN where one is aliased or has no finite estimate.
     estimated : ndarray of bool, shape (p + q,)
-        Which coefficients are estimated.
+        Which coefficients have an estimate.
+    internal : ndarray, shape (p + q,)
+        Coefficients that make the predictors of the rows that are not held at the boundary.
+    solved : ndarray of bool, shape (p + q,)
+        Which of the latter were searched for; the others are 0.
     llf : float
         Log-likelihood at the maximum.
     method, message : str
@@ -69,15 +77,19 @@ class Fit:
         Gradient in units of its standard deviation, over all directions.
     converged : bool
     information : ndarray, shape (k, k)
-        Observed information of the estimated coefficients.
+        Observed information of the solved coefficients.
     retvals : dict
         What statsmodels' optimiser returned, or the same facts of ours.
     spike : str
         Where else the likelihood is unbounded, if that was met on the way to this maximum.
+    boundary : Boundary or None
+        Rows whose dispersion is zero, where there are such.
     """
 
     params: Array
     estimated: Array
+    internal: Array
+    solved: Array
     llf: float
     method: str
     message: str
@@ -87,6 +99,7 @@ class Fit:
     information: Array
     retvals: dict[str, Any]
     spike: str = ""
+    boundary: Boundary | None = None
 
 
 class ScaledObjective:
@@ -310,10 +323,9 @@ def fit(
         raise ValueError("start_params: the log-likelihood is not finite there")
     unbounded = None
     for candidate in starts:
+        settings = Settings(names, method, maxiter, tol, disp, options)
         try:
-            found = _search(
-                likelihood, names, estimated, candidate, method, maxiter, tol, disp, options
-            )
+            found = _supremum(likelihood, estimated, candidate, settings)
         except UnboundedLikelihoodError as exc:
             # a maximum inside may lie beside the spike: another start may reach it, as dglm does
             unbounded = unbounded or exc
@@ -324,24 +336,144 @@ def fit(
     raise unbounded
 
 
-def _search(
+@dataclass(frozen=True)
+class Settings:
+    """How to search: names of the coefficients, method and its options."""
+
+    names: list[str]
+    method: str = DEFAULT_METHOD
+    maxiter: int = 100
+    tol: float = 1e-8
+    disp: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+class _MeetsBoundary(Exception):
+    """Rows are on their way to zero dispersion, where the score is negative: hold them there."""
+
+    def __init__(self, params: Array) -> None:
+        super().__init__()
+        self.params = params
+
+
+def _supremum(likelihood: Likelihood, estimated: Array, start: Array, settings: Settings) -> Fit:
+    """Return the supremum one start leads to, at the boundary phi = 0 where it lies there."""
+    log_link = isinstance(likelihood.link_dispersion, links.Log)
+    if not (likelihood.family.zero_dispersion and log_link):
+        return search(likelihood, estimated, start, settings)
+    # holding rows at zero as soon as they seem to go there saves the crawl of log phi to -infinity;
+    # where it was too soon, crawl
+    found = _towards_boundary(likelihood, estimated, start, settings, eager=True)
+    return found or _towards_boundary(likelihood, estimated, start, settings, eager=False)  # type: ignore[return-value]
+
+
+def _towards_boundary(
+    likelihood: Likelihood, estimated: Array, start: Array, settings: Settings, eager: bool
+) -> Fit | None:
+    """Return the supremum; None where rows were held at zero that have more likelihood above it."""
+    rows, params = np.zeros(likelihood.n, dtype=bool), start
+    while True:
+        core, solved = _held(likelihood, estimated, rows)
+        try:
+            found = search(core, solved, params, settings, estimated if eager else None)
+        except _MeetsBoundary as met:
+            rows, _ = _candidates(core, estimated, met.params, APPROACHING)
+            params = met.params
+            continue
+        more, directions = _candidates(core, estimated, found.internal, NEGLIGIBLE_DISPERSION)
+        if not np.any(more & ~rows):
+            break
+        rows, params = more, found.internal
+    if not rows.any():
+        return found
+    if eager and np.any(_cell_scores(likelihood, found.internal, rows) > 0):
+        return None
+    return _at_boundary(found, likelihood, rows, directions, settings.names)
+
+
+def _held(likelihood: Likelihood, estimated: Array, rows: Array) -> tuple[Likelihood, Array]:
+    """Return the likelihood with some rows at phi = 0, and the coefficients the others determine."""
+    if not rows.any():
+        return likelihood, estimated
+    held = np.where(rows, -np.inf, np.nan)
+    solved = np.array(estimated)
+    scale = np.flatnonzero(estimated[likelihood.k_mean :])
+    independent = independent_columns(likelihood.Z[~rows][:, scale])
+    solved[likelihood.k_mean + scale[~independent]] = False
+    return replace(likelihood, held=held), solved
+
+
+def _candidates(
+    core: Likelihood, estimated: Array, params: Array, limit: float
+) -> tuple[Array, Array]:
+    """Return the rows that can go to zero dispersion at ``params``, and their directions."""
+    phi = core.predictors(params).phi
+    negligible = phi * (1.0 if core.trials is None else core.trials) < limit
+    kept = estimated[core.k_mean :]
+    rows, reduced = recession(core.Z[:, kept], negligible)
+    directions = np.zeros((core.Z.shape[1], reduced.shape[1]))
+    directions[kept] = reduced
+    return rows, directions
+
+
+def _cell_scores(likelihood: Likelihood, params: Array, rows: Array) -> Array:
+    """Return the score in phi at phi = 0, summed over the rows of each distinct dispersion."""
+    core = replace(likelihood, held=np.where(rows, -np.inf, np.nan)).take(rows)
+    score = core.terms(core.predictors(params), 1).phi
+    assert score is not None
+    score = score if core.freq is None else score * core.freq
+    if core.offset_dispersion is not None:
+        score = score * np.exp(core.offset_dispersion)
+    of_row = np.unique(core.Z, axis=0, return_inverse=True)[1].ravel()
+    return np.bincount(of_row, weights=score)
+
+
+def _stop_at_boundary(likelihood: Likelihood, estimated: Array, params: Array) -> None:
+    """Raise where rows not held yet approach zero dispersion and would lose by leaving it."""
+    held = np.zeros(likelihood.n, bool) if likelihood.held is None else ~np.isnan(likelihood.held)
+    phi = likelihood.predictors(params).phi
+    near = phi * (1.0 if likelihood.trials is None else likelihood.trials) < APPROACHING
+    if not np.any(near & ~held):
+        return
+    rows, _ = _candidates(likelihood, estimated, params, APPROACHING)
+    if np.any(rows & ~held) and np.all(_cell_scores(likelihood, params, rows) < 0):
+        raise _MeetsBoundary(params)
+
+
+def _at_boundary(
+    found: Fit, likelihood: Likelihood, rows: Array, directions: Array, names: list[str]
+) -> Fit:
+    """Return the fit with the coefficients that have no finite value as NaN."""
+    k = likelihood.k_mean
+    infinite = np.any(directions != 0, axis=1)
+    params, estimated = np.array(found.params), np.array(found.solved)
+    params[k:][infinite] = np.nan
+    estimated[k:][infinite] = False
+    terms = [name for name, lost in zip(names[k:], infinite, strict=True) if lost]
+    cells = np.unique(likelihood.Z[rows], axis=0)
+    boundary = Boundary(rows, directions, terms, cells)
+    return replace(found, params=params, estimated=estimated, boundary=boundary)
+
+
+def search(
     likelihood: Likelihood,
-    names: list[str],
     estimated: Array,
     start: Array,
-    method: str,
-    maxiter: int,
-    tol: float,
-    disp: bool,
-    options: dict[str, Any],
+    settings: Settings,
+    eager: Array | None = None,
 ) -> Fit:
-    """Return where one start leads to."""
+    """Return where one start leads to; with ``eager``, stop where rows meet the boundary."""
     objective = ScaledObjective(likelihood, estimated)
     origin = objective.reduced(start)
+    names, method, maxiter, tol, disp, options = (
+        getattr(settings, f.name) for f in fields(settings)
+    )
 
     def watch(params: Array, converged: bool = True) -> None:
         if not likelihood.family.zero_dispersion:
             _refuse_unbounded(likelihood, objective.full(params), start, names, converged)
+        elif eager is not None:
+            _stop_at_boundary(likelihood, eager, objective.full(params))
 
     if method in OWN_METHODS:
         optimum = maximize(objective, origin, maxiter, tol, watch)
@@ -351,10 +483,11 @@ def _search(
     watch(optimum.params, optimum.converged)
     if disp:
         print(f"{method}: {optimum.message}; log-likelihood {optimum.local.value:.6f}")
-    params = objective.full(optimum.params)
-    params[~estimated] = np.nan
+    internal = objective.full(optimum.params)
     return Fit(
-        params,
+        np.where(estimated, internal, np.nan),
+        estimated,
+        internal,
         estimated,
         optimum.local.value,
         method,
@@ -439,8 +572,19 @@ def _refuse_unbounded(
     )
 
 
+def at_fit(likelihood: Likelihood, fitted: Fit) -> Likelihood:
+    """Return the likelihood with the rows of the boundary held there."""
+    if fitted.boundary is None or likelihood.n == 0:
+        return likelihood
+    return replace(likelihood, held=np.where(fitted.boundary.rows, -np.inf, np.nan))
+
+
 def diagnose(
-    likelihood: Likelihood, fitted: Fit, names: list[str], warn_convergence: bool = True
+    likelihood: Likelihood,
+    fitted: Fit,
+    estimable: Array,
+    names: list[str],
+    warn_convergence: bool = True,
 ) -> list[str]:
     """Return what is to be said of a fit, one sentence each, and warn of it by its own class."""
     notes = []
@@ -460,27 +604,23 @@ def diagnose(
     if separated:
         notes.append(separated)
         warn(separated, SeparationWarning)
-    boundary = boundary_text(likelihood, fitted, names)
+    boundary = boundary_text(fitted, likelihood.family.at_zero)
     if boundary:
         notes.append(boundary)
         warn(boundary, BoundaryWarning)
-    aliased = [name for name, kept in zip(names, fitted.estimated, strict=True) if not kept]
+    aliased = [name for name, kept in zip(names, estimable, strict=True) if not kept]
     return [*notes, aliased_text(aliased)] if aliased else notes
 
 
-def boundary_text(likelihood: Likelihood, fitted: Fit, names: list[str]) -> str:
-    """Return the sentence on rows whose dispersion went to zero, or an empty one."""
-    if not likelihood.family.zero_dispersion:
+def boundary_text(fitted: Fit, law: str) -> str:
+    """Return the sentence on rows whose dispersion is zero, or an empty one."""
+    if fitted.boundary is None:
         return ""
-    at = likelihood.predictors(fitted.params)
-    n = 1.0 if likelihood.trials is None else likelihood.trials
-    zero = at.phi * n < NEGLIGIBLE_DISPERSION
-    if not zero.any():
-        return ""
+    rows, terms = fitted.boundary.rows, fitted.boundary.terms
     return (
-        f"the dispersion is at its boundary, zero, in {rows_text(zero)} (counted from 0): these rows "
-        "are no more variable than the binomial, the dispersion coefficients that set them apart have "
-        "no finite estimate, and their standard errors mean nothing"
+        f"the dispersion is zero in {rows_text(rows)} (counted from 0), at the {law} boundary: these "
+        f"rows are no more variable than the {law}, and {listed(terms)} have no finite estimate; the "
+        f"log-likelihood is its supremum, the other numbers are those with these rows held at the {law}"
     )
 
 
@@ -488,7 +628,8 @@ def separation_text(likelihood: Likelihood, fitted: Fit, names: list[str]) -> st
     """Return the sentence on mean terms without a finite estimate, or an empty one."""
     k = likelihood.k_mean
     keep = fitted.estimated[:k]
-    at = likelihood.predictors(fitted.params)
+    likelihood = at_fit(likelihood, fitted)
+    at = likelihood.predictors(fitted.internal)
     unit = likelihood.family.unit_interval
     tail = np.minimum(at.mean.mu, at.mean.nu) if unit else np.abs(at.mean.mu)
     level = 0.5 if unit else np.median(tail)
@@ -496,7 +637,7 @@ def separation_text(likelihood: Likelihood, fitted: Fit, names: list[str]) -> st
     if not at_limit.any() or not keep.any():
         return ""
     X = likelihood.X[:, keep]
-    weight = np.nan_to_num(-likelihood.expected_factors(fitted.params)[0])
+    weight = np.nan_to_num(-likelihood.expected_factors(fitted.internal)[0])
     flat = _flat_direction(X, np.maximum(weight, 0.0))
     rows = at_limit & (np.abs(X @ flat) > 1e-3 * np.max(np.abs(X @ flat), initial=0.0))
     if not rows.any():

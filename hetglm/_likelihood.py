@@ -67,6 +67,9 @@ class Likelihood:
     offset, offset_dispersion, trials, weights, freq : ndarray, shape (n,), or None
         Shifts of the linear predictors (the log exposure included), trials, divisors of phi and
         frequencies.
+    held : ndarray, shape (n,), or None
+        Linear predictor of the dispersion where it is held (minus infinity for phi = 0), NaN where
+        Z and gamma make it.
     """
 
     family: Family
@@ -80,6 +83,7 @@ class Likelihood:
     trials: Array | None = None
     weights: Array | None = None
     freq: Array | None = None
+    held: Array | None = None
     rows: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -99,10 +103,9 @@ class Likelihood:
 
     def take(self, index: Any) -> Likelihood:
         """Return the likelihood of some rows: an index array or a boolean mask."""
-        row_arrays = ("y", "X", "Z", "offset", "offset_dispersion", "trials", "weights", "freq")
-        taken: dict[str, Any] = {
-            k: None if getattr(self, k) is None else getattr(self, k)[index] for k in row_arrays
-        }
+        names = "y X Z offset offset_dispersion trials weights freq held".split()
+        arrays = {name: getattr(self, name) for name in names}
+        taken: dict[str, Any] = {k: None if a is None else a[index] for k, a in arrays.items()}
         return replace(self, rows=None, **taken)
 
     def without_rows(self) -> Likelihood:
@@ -123,10 +126,11 @@ class Likelihood:
         eta, zeta = self.X @ beta, self.Z @ gamma
         eta = eta if self.offset is None else eta + self.offset
         zeta = zeta if self.offset_dispersion is None else zeta + self.offset_dispersion
-        dispersion = invert(self.link_dispersion, zeta)
-        return Predictors(
-            eta, zeta, invert(self.link, eta), dispersion.mu, dispersion.d1, dispersion.d2
-        )
+        zeta = zeta if self.held is None else np.where(np.isnan(self.held), zeta, self.held)
+        phi, _, d1, d2 = invert(self.link_dispersion, zeta)
+        if self.held is not None:
+            d1, d2 = (np.where(np.isnan(self.held), d, 0.0) for d in (d1, d2))
+        return Predictors(eta, zeta, invert(self.link, eta), phi, d1, d2)
 
     def row_phi(self, phi: Array) -> Array:
         """Return phi / w, the dispersion of each row after its weight."""

@@ -81,7 +81,7 @@ def solve_scaled(information: Array, gradient: Array) -> Array | None:
         return None
     s = 1 / np.sqrt(diagonal)
     try:
-        factor = cho_factor(information * np.outer(s, s), check_finite=False)
+        factor = cho_factor(information * s * s[:, None], check_finite=False)
     except LinAlgError:
         return None
     right = gradient * (s if gradient.ndim == 1 else s[:, None])

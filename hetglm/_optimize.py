@@ -15,8 +15,11 @@ Array = NDArray[Any]
 
 #: Share of the predicted gain a step must bring (Armijo's constant, Nocedal and Wright 2006, 3.1).
 SUFFICIENT = 1e-4
-#: Rounding of a log-likelihood of n rows, in units of n + |llf|.
-ROUNDING = 8 * np.finfo(float).eps
+#: Below this gain, in units of n + |llf|, a log-likelihood that is a difference of large terms may not
+#: see a step; the gradient, which has more digits, judges it.
+ROUNDING = 2.0**-40
+#: A step that shrinks the gradient by less than this, where the value sees nothing, is the last.
+SHRINKS = 0.9
 #: A stall with a scaled gradient above this is no convergence.
 STALLED_TOLERANCE = 1e-5
 SMALLEST_STEP = 2.0**-40
@@ -106,7 +109,7 @@ def maximize(
         if decrement <= tol:
             return Optimum(params, here, iteration, decrement, True, "the scaled gradient is zero")
         noise = ROUNDING * (objective.n + abs(here.value))
-        if 0.5 * decrement**2 < noise and decrement >= 0.5 * best:
+        if 0.5 * decrement**2 < noise and decrement >= SHRINKS * best:
             return _stalled(params, here, iteration, decrement)
         best = decrement
         if iteration == maxiter:
@@ -141,9 +144,9 @@ def _search(
     longest = fraction = min(1.0, objective.longest_step(step))
     while fraction > SMALLEST_STEP * longest:
         point = params + fraction * step
-        gain = fraction * decrement**2
         # too small a gain to be seen in the value: the gradient alone can judge the step
-        needed = here.value + SUFFICIENT * gain if 0.5 * gain > noise else here.value - noise
+        visible = 0.5 * decrement**2 > noise
+        needed = here.value + (SUFFICIENT * fraction * decrement**2 if visible else -noise)
         if fraction < longest and not objective.value(point) >= needed:
             fraction *= 0.5
             continue

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from hetglm import _fit
-from hetglm._fit import Fit
+from hetglm._fit import Fit, at_fit
 from hetglm._linalg import contains
+from hetglm.bootstrap import simulate
 from hetglm.exceptions import NotNestedError
 
 Array = NDArray[Any]
@@ -39,6 +40,8 @@ class ConstantDispersionTest:
     aic, aic_constant, bic, bic_constant : float
     criterion : str
         "likelihood" or "extended quasi-likelihood".
+    method : str
+        How the p-value was obtained.
     """
 
     statistic: float
@@ -51,6 +54,7 @@ class ConstantDispersionTest:
     bic: float
     bic_constant: float
     criterion: str
+    method: str = "chi-square"
 
     def __str__(self) -> str:
         """Return the test in one line."""
@@ -59,7 +63,8 @@ class ConstantDispersionTest:
             return "The dispersion is constant."
         return (
             f"Against constant dispersion: {name} = {self.statistic:.4g} on {self.df} df, "
-            f"P {p_text(self.pvalue)}"
+            + (f"P {p_text(self.pvalue)}" if np.isfinite(self.pvalue) else "no P")
+            + (f" ({self.method})" if self.method != "chi-square" else "")
         )
 
 
@@ -90,9 +95,8 @@ def null_fit(model: Any, mean: str, dispersion: str, start: Any = None) -> Fit:
     start : ndarray, optional
         Starting values.
     """
-    n = model.core.n
-    constant = pd.DataFrame({"Intercept": np.ones(n)})
-    designs = {"full": None, "constant": constant, "empty": pd.DataFrame(index=range(n))}
+    empty = pd.DataFrame(index=range(model.core.n))
+    designs = {"full": None, "constant": _constant(model), "empty": empty}
     null = model.clone(exog=designs[mean], exog_dispersion=designs[dispersion])
     return _fit.fit(null.core, null.parameter_names, null.estimable, start)
 
@@ -113,10 +117,10 @@ def constant_is_nested(model: Any) -> bool:
     return contains(model.core.Z, np.ones((model.core.n, 1)))
 
 
-def compare_constant(res: Any) -> ConstantDispersionTest:
+def compare_constant(res: Any, nrep: int = 0, rng: Any = None) -> ConstantDispersionTest:
     """Return the comparison with constant dispersion; see the results' method."""
     model = res.model
-    constant = _null_of(res, "full", "constant")
+    constant, at_boundary = _null_of(res, "full", "constant")
     k = int(model.estimable.sum())
     k_constant = int(model.estimable[: model.core.k_mean].sum()) + 1
     aic, aic0 = (2 * (k_ - ll) for k_, ll in ((k, res.llf), (k_constant, constant)))
@@ -130,9 +134,15 @@ def compare_constant(res: Any) -> ConstantDispersionTest:
         )
     df = k - k_constant
     statistic = likelihood_ratio(res.llf, constant, "the dispersion") if df else 0.0
+    pvalue, method = chi_square(statistic, df), "chi-square"
+    if df and at_boundary:
+        pvalue, method = np.nan, "constant sigma = 0: use compare_constant_dispersion(nrep=...)"
+        if nrep:
+            pvalue, failed = _bootstrap_pvalue(model, statistic, nrep, rng)
+            method = f"parametric bootstrap, {nrep - failed} draws from constant sigma = 0"
     return ConstantDispersionTest(
         statistic,
-        chi_square(statistic, df),
+        pvalue,
         df,
         res.llf,
         constant,
@@ -141,27 +151,60 @@ def compare_constant(res: Any) -> ConstantDispersionTest:
         bic,
         bic0,
         criterion(model.core.family),
+        method,
     )
 
 
-def _null_of(res: Any, mean: str, dispersion: str) -> float:
-    """Return the log-likelihood of a null model, fitted once per result."""
-    known = res._null_llf
+def _bootstrap_pvalue(model: Any, statistic: float, nrep: int, rng: Any) -> tuple[float, int]:
+    """
+    Return the share of draws from the constant-dispersion fit with a larger ratio, and failures.
+
+    The null is on the boundary, where chi-square does not hold.
+    """
+    null = null_fit(model, "full", "constant")
+    core = at_fit(model.clone(exog_dispersion=_constant(model)).core, null)
+    draws = simulate(core, null.internal, nrep, rng)
+    larger = failed = 0
+    for y in draws:
+        drawn = model.clone(endog=y)
+        try:
+            full = _fit.fit(drawn.core, drawn.parameter_names, drawn.estimable)
+            ratio = 2 * (full.llf - null_fit(drawn, "full", "constant").llf)
+        except ValueError:
+            failed += 1
+            continue
+        larger += ratio >= statistic - NEGATIVE_BY_ROUNDING * (1 + statistic)
+    return (1 + larger) / (1 + nrep - failed), failed
+
+
+def _constant(model: Any) -> pd.DataFrame:
+    return pd.DataFrame({"Intercept": np.ones(model.core.n)})
+
+
+def _null_of(res: Any, mean: str, dispersion: str) -> tuple[float, bool]:
+    """Return the log-likelihood of a null model, and whether it is at the boundary; fitted once."""
+    known = res._nulls
     if (mean, dispersion) not in known:
         start = None
         if mean == "full":
             start = _constant_start(res)
-        known[mean, dispersion] = null_fit(res.model, mean, dispersion, start).llf
+        null = null_fit(res.model, mean, dispersion, start)
+        known[mean, dispersion] = null.llf, null.boundary is not None
     return known[mean, dispersion]
 
 
 def _constant_start(res: Any) -> Array | None:
     """Return the fitted mean with its average dispersion: close to the constant model's maximum."""
-    core = res.model.core
-    zeta = core.predictors(np.asarray(res.params)).zeta
+    core, internal = res._core, res._fit.internal
+    zeta = core.predictors(internal).zeta
     offset = 0.0 if core.offset_dispersion is None else core.offset_dispersion
-    level = np.average(zeta - offset, weights=core.freq)
-    start = np.concatenate([np.nan_to_num(np.asarray(res.params)[: core.k_mean]), [level]])
+    inside = np.isfinite(zeta)
+    if not inside.any():
+        return None
+    weights = None if core.freq is None else core.freq[inside]
+    level = np.average((zeta - offset)[inside], weights=weights)
+    start = np.concatenate([internal[: core.k_mean], [level]])
+    core = res.model.core
     ones = core.with_designs(Z=np.ones((core.n, 1)))
     return start if ones.loglike(start) > -np.inf else None
 
@@ -211,9 +254,9 @@ def _one(res: Any) -> pd.DataFrame:
     sequential = adjusted = 0.0
     if df:
         sequential = likelihood_ratio(
-            dispersion.llf_constant, _null_of(res, null, "constant"), "the mean"
+            dispersion.llf_constant, _null_of(res, null, "constant")[0], "the mean"
         )
-        adjusted = likelihood_ratio(res.llf, _null_of(res, null, "full"), "the mean")
+        adjusted = likelihood_ratio(res.llf, _null_of(res, null, "full")[0], "the mean")
     rows = [
         (df, sequential, chi_square(sequential, df), adjusted, chi_square(adjusted, df)),
         (dispersion.df, *2 * (dispersion.statistic, dispersion.pvalue)),

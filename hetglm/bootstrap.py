@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hetglm import _arrays, _fit, prediction
-from hetglm._fit import Fit
+from hetglm._fit import Fit, at_fit
 from hetglm._likelihood import Likelihood
 from hetglm._text import warn
 from hetglm.exceptions import BootstrapFailureWarning
@@ -83,7 +83,7 @@ def bootstrap(
     reasons: Counter[str] = Counter()
     for _ in _progress(range(nrep), progress):
         try:
-            draws.append(_refit(resample(generator), fit))
+            draws.append(_refit(resample(generator), fit, model.estimable))
         except (ValueError, FloatingPointError) as exc:
             reasons[type(exc).__name__ + ": " + str(exc).split(":")[0]] += 1
     failed = nrep - len(draws)
@@ -109,11 +109,13 @@ def _single_rows(model: Any, groups: Any) -> tuple[Any, Any]:
     return model.clone(rows=rows, freq_weights=None), None if groups is None else groups[rows]
 
 
-def _refit(clone: Any, fit: Fit) -> Array:
+def _refit(clone: Any, fit: Fit, estimable: Array) -> Array:
     """Return the estimates of a resampled model, started from those of the original."""
-    if not np.array_equal(clone.estimable, fit.estimated):
+    if not np.array_equal(clone.estimable, estimable):
         raise ValueError("a column is aliased in the resample: a level is missing from it")
-    start = fit.params if clone.core.loglike(fit.params) > -np.inf else None
+    start = None
+    if fit.boundary is None and clone.core.loglike(fit.internal) > -np.inf:
+        start = fit.internal
     refit = _fit.fit(clone.core, clone.parameter_names, clone.estimable, start)
     if not refit.converged:
         raise ValueError(f"no convergence: {refit.message}")
@@ -130,7 +132,7 @@ def _resampler(
     if kind == "pairs":
         return lambda rng: model.clone(rows=rng.integers(n, size=n))
     if kind == "parametric":
-        frozen = prediction.distribution(model.core, fit.params)
+        frozen = prediction.distribution(at_fit(model.core, fit), fit.internal)
         return lambda rng: model.clone(endog=frozen.rvs(size=n, random_state=rng))
     if kind == "cluster":
         if np.ndim(groups) != 1:

@@ -721,7 +721,9 @@ class LocationScaleModel(GenericLikelihoodModel):
             disp,
             **kwargs,
         )
-        notes = _fit.diagnose(self.core, fitted, self.parameter_names, warn_convergence)
+        notes = _fit.diagnose(
+            self.core, fitted, self.estimable, self.parameter_names, warn_convergence
+        )
         results = self.results_class(self, fitted, notes, cov_type, cov_kwds, use_t)
         return self.results_class_wrapper(results)
 
@@ -752,7 +754,7 @@ class LocationScaleModel(GenericLikelihoodModel):
         ndarray, shape (n,) or (n, len(y_values)) for ``which="prob"``
         """
         y_values = kwargs.pop("y_values", None)
-        rows = prediction.rows_of(self, which, exog, exog_dispersion, **kwargs)
+        rows = prediction.rows_of(self, self.core, which, exog, exog_dispersion, **kwargs)
         return prediction.predict(rows, np.asarray(params, dtype=float), which, y_values)
 
 

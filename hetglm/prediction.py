@@ -13,6 +13,7 @@ from scipy.special import expit
 from statsmodels.base._prediction_inference import PredictionResultsBase
 
 from hetglm import _arrays
+from hetglm._boundary import Boundary
 from hetglm._likelihood import Likelihood
 from hetglm._links import invert
 
@@ -51,7 +52,12 @@ def check_which(which: str, family: Any) -> None:
 
 
 def rows_of(
-    model: Any, which: str, exog: Any = None, exog_dispersion: Any = None, **given: Any
+    model: Any,
+    core: Likelihood,
+    which: str,
+    exog: Any = None,
+    exog_dispersion: Any = None,
+    **given: Any,
 ) -> Likelihood:
     """
     Return the rows a prediction is for: those of the fit, or new ones with all they need.
@@ -59,6 +65,8 @@ def rows_of(
     Parameters
     ----------
     model : LocationScaleModel
+    core : Likelihood
+        Of the rows of the fit.
     which : str
     exog, exog_dispersion : array_like, optional
         New designs, in the columns of the fit.
@@ -71,14 +79,13 @@ def rows_of(
         If a new design comes without what the prediction needs beside it: nothing is broadcast or
         taken from the rows of the fit.
     """
-    core: Likelihood = model.core
     check_which(which, core.family)
     known = {name for names in BROUGHT.values() for name in names}
     if set(given) - known:
         raise TypeError(f"predict: unknown argument {sorted(set(given) - known)[0]!r}")
     given = {name: value for name, value in given.items() if value is not None}
     if exog is None and exog_dispersion is None:
-        return _fitted_rows(model, given)
+        return _fitted_rows(model, core, given)
     needs = PARTS[which]
     n = len(exog if exog is not None else exog_dispersion)
     X = _new_design(model, exog, n, "exog", core.X, "mean" in needs)
@@ -136,15 +143,21 @@ def _core_at(model: Any, X: Array, Z: Array, arrays: dict[str, Any], n: int) -> 
     )
 
 
-def _fitted_rows(model: Any, given: dict[str, Any]) -> Likelihood:
-    core: Likelihood = model.core
+def _fitted_rows(model: Any, core: Likelihood, given: dict[str, Any]) -> Likelihood:
     if core.n == 0:
         raise ValueError("the data of the fit were removed (remove_data); pass new rows")
     if not given:
         return core
     arrays = {name: getattr(model, name) for names in BROUGHT.values() for name in names}
     arrays |= {name: _arrays.row_array(value, core.n, name) for name, value in given.items()}
-    return _core_at(model, core.X, core.Z, arrays, core.n)
+    return replace(_core_at(model, core.X, core.Z, arrays, core.n), held=core.held)
+
+
+def place_at_boundary(rows: Likelihood, boundary: Boundary) -> Likelihood:
+    """Return new rows with zero dispersion where the fit has it, and NaN where it cannot tell."""
+    zero, unknown = boundary.place(rows.Z)
+    Z = np.where(unknown[:, None], np.nan, rows.Z)
+    return replace(rows, Z=Z, held=np.where(zero, -np.inf, np.nan))
 
 
 def _trials(rows: Likelihood, which: str) -> None:
@@ -177,7 +190,7 @@ def predict(rows: Likelihood, params: Array, which: str = "mean", y_values: Any 
         _trials(rows, which)
     if which == "prob":
         counts = _counts(rows, y_values)
-        known = np.isfinite(at.eta + at.zeta + (0.0 if rows.trials is None else rows.trials))
+        known = ~np.isnan(at.eta + at.zeta + (0.0 if rows.trials is None else rows.trials))
         p = np.full((rows.n, len(counts)), np.nan)
         p[known] = distribution(_unprepared(rows).take(known), params, column=True).pmf(counts)
         return p
@@ -255,12 +268,15 @@ def on_link(
         return OnLink(at.eta, se, lambda t: invert(rows.link, t).mu, at.mean.d1)
     if which in ("dispersion", "linear-dispersion", "icc"):
         se = np.sqrt(np.einsum("ij,jk,ik->i", rows.Z, V[k:, k:], rows.Z))
+        if rows.held is not None:  # no Wald interval at the boundary
+            se = np.where(np.isnan(rows.held), se, np.nan)
         if which == "linear-dispersion":
             return OnLink(at.zeta, se, lambda t: t, np.ones_like(at.zeta))
         if which == "dispersion":
             return OnLink(at.zeta, se, lambda t: invert(rows.link_dispersion, t).mu, at.d_phi)
         icc = at.phi / (1 + at.phi)
-        return OnLink(np.log(at.phi), se * at.d_phi / at.phi, expit, icc * (1 - icc))
+        with np.errstate(divide="ignore", invalid="ignore"):  # phi = 0 at the boundary
+            return OnLink(np.log(at.phi), se * at.d_phi / at.phi, expit, icc * (1 - icc))
     if which == "prob":
         return _probability(rows, params, V, y_values)
     d_mu, d_phi, var = _variance_slopes(rows, params)

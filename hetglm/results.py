@@ -21,9 +21,9 @@ from statsmodels.base.model import (
 from statsmodels.iolib.summary2 import Summary as Summary2
 from statsmodels.stats.contrast import WaldTestResults
 
-from hetglm import _arrays, _formula, anova, bootstrap, prediction, summary
+from hetglm import _arrays, _formula, anova, bootstrap, prediction, profile, summary
 from hetglm._covariance import covariance
-from hetglm._fit import Fit
+from hetglm._fit import Fit, at_fit
 from hetglm._text import listed
 
 Array = NDArray[Any]
@@ -48,6 +48,9 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
     notes : list of str
         What is to be said of the fit.
     cov_type : str
+    boundary : Boundary or None
+        Rows whose dispersion is zero at the supremum of the likelihood, with the directions along
+        which the coefficients run off and the terms without a finite estimate.
     """
 
     def __init__(
@@ -60,10 +63,12 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         use_t: bool | None = None,
     ) -> None:
         kwds = model.row_kwds(cov_kwds or {})
-        cov = covariance(model.core, fit, cov_type, kwds, bool(use_t), model.df_resid)
+        core = at_fit(model.core, fit)
+        cov = covariance(core, fit, cov_type, kwds, bool(use_t), model.df_resid)
         LikelihoodModelResults.__init__(self, model, fit.params, cov.matrix, use_t=use_t)
         self._cache: dict[str, Any] = {}
-        self._fit, self.notes = fit, list(notes)
+        self._fit, self._cov, self.notes = fit, cov.internal, list(notes)
+        self.boundary = fit.boundary
         self.nobs, self.df_model, self.df_resid = model.nobs, model.df_model, model.df_resid
         self.cov_params_default = cov.matrix
         self.cov_type, self.cov_kwds = cov.cov_type, cov.kwds
@@ -77,7 +82,12 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         self.mle_retvals = fit.retvals
         self.mle_settings = {"optimizer": fit.method}
         self.converged, self.iterations, self.method = fit.converged, fit.iterations, fit.method
-        self._null_llf: dict[tuple[str, str], float] = {}
+        self._nulls: dict[tuple[str, str], tuple[float, bool]] = {}
+
+    @property
+    def _core(self) -> Any:
+        """Likelihood on the rows of the fit, those at the boundary held there."""
+        return at_fit(self.model.core, self._fit)
 
     # -- numbers ------------------------------------------------------------------------------
 
@@ -116,12 +126,12 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
     @cached_property
     def fittedvalues(self) -> Array:
         """Fitted mean, shape (n,)."""
-        return prediction.predict(self.model.core, self.params, "mean")
+        return prediction.predict(self._core, self._fit.internal, "mean")
 
     @cached_property
     def fitted_dispersion(self) -> Array:
         """Fitted dispersion phi (sigma, alpha), before the weights, shape (n,)."""
-        return prediction.predict(self.model.core, self.params, "dispersion")
+        return prediction.predict(self._core, self._fit.internal, "dispersion")
 
     @cached_property
     def resid(self) -> Array:
@@ -131,9 +141,9 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
     @cached_property
     def resid_pearson(self) -> Array:
         """Residuals in units of the fitted standard deviation, shape (n,)."""
-        core = self.model.core
+        core = self._core
         scale = core.trials if core.family.counts_successes else 1.0
-        return self.resid * scale / prediction.predict(core, self.params, "sd")
+        return self.resid * scale / prediction.predict(core, self._fit.internal, "sd")
 
     @cached_property
     def llnull(self) -> float:
@@ -309,7 +319,8 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         if bad.any():
             names = [n for n, b in zip(self.model.parameter_names, bad, strict=True) if b]
             raise ValueError(
-                f"{listed(names)}: aliased, so there is nothing to test; see the summary"
+                f"{listed(names)}: aliased or at the boundary, so there is nothing to test; see the "
+                "summary"
             )
 
     def _zeroed(self, cov: Any) -> Array:
@@ -359,8 +370,7 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         """Return the rows of a prediction and their labels."""
         model = self.model
         if exog is None and exog_dispersion is None:
-            rows = prediction.rows_of(model, which, **given)
-            return rows, model.data.row_labels
+            return prediction.rows_of(model, self._core, which, **given), model.data.row_labels
         labels = getattr(exog if exog is not None else exog_dispersion, "index", None)
         if transform and model._spec is not None:
             if exog_dispersion is not None:
@@ -382,7 +392,10 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
                 )
             )
             given = {**model.new_row_arrays(data, parts), **given}
-        return prediction.rows_of(model, which, exog, exog_dispersion, **given), labels
+        rows = prediction.rows_of(model, self._core, which, exog, exog_dispersion, **given)
+        if self.boundary is not None:
+            rows = prediction.place_at_boundary(rows, self.boundary)
+        return rows, labels
 
     def predict(
         self,
@@ -425,7 +438,7 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
             As the rows came in; NaN where a new row misses a value.
         """
         rows, labels = self._new_rows(which, exog, exog_dispersion, transform, kwargs)
-        values = prediction.predict(rows, np.asarray(self.params), which, y_values)
+        values = prediction.predict(rows, self._fit.internal, which, y_values)
         if labels is None:
             return values
         if values.ndim == 1:
@@ -479,14 +492,14 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         if which == "mean" and self.model.core.family.exact:
             try:
                 observed, _ = self._new_rows("var", exog, exog_dispersion, transform, kwargs)
-                prediction.predict(observed, np.asarray(self.params), "var")
+                prediction.predict(observed, self._fit.internal, "var")
             except ValueError:
                 observed = None  # the new rows say nothing of the dispersion or of the trials
         df = getattr(self, "df_resid_inference", self.df_resid) if self.use_t else None
         return prediction.get_prediction(
             rows,
-            np.asarray(self.params),
-            self.cov_params(),
+            self._fit.internal,
+            self._cov,
             which,
             y_values,
             ci_method,
@@ -528,7 +541,7 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
             For extended quasi-likelihood families, which have none.
         """
         rows, _ = self._new_rows("var", exog, exog_dispersion, transform, kwargs)
-        return prediction.distribution(rows, np.asarray(self.params))
+        return prediction.distribution(rows, self._fit.internal)
 
     def simulate(self, nsim: int = 1, rng: Any = None) -> Array:
         """
@@ -551,7 +564,7 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         NotImplementedError
             For extended quasi-likelihood families, which have no distribution.
         """
-        return bootstrap.simulate(self.model.core, np.asarray(self.params), nsim, rng)
+        return bootstrap.simulate(self._core, self._fit.internal, nsim, rng)
 
     # -- inference ------------------------------------------------------------------------------
 
@@ -584,14 +597,24 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
             groups = self.model.row_kwds({"groups": groups})["groups"]
         return bootstrap.bootstrap(self.model, self._fit, nrep, kind, rng, groups, **kwargs)
 
-    def compare_constant_dispersion(self) -> anova.ConstantDispersionTest:
+    def compare_constant_dispersion(
+        self, *, nrep: int = 199, rng: Any = None
+    ) -> anova.ConstantDispersionTest:
         """
         Compare with the model of the same mean and a constant dispersion by a likelihood ratio.
+
+        Parameters
+        ----------
+        nrep : int
+            Draws of the parametric bootstrap, which is used only where the constant dispersion is
+            itself at the boundary (sigma = 0), so that chi-square does not hold.
+        rng : None, int or numpy.random.Generator
+            Source of randomness of those draws.
 
         Returns
         -------
         ConstantDispersionTest
-            ``statistic``, ``pvalue``, ``df`` = rank(Z) - 1, ``llf``, ``llf_constant``.
+            ``statistic``, ``pvalue``, ``df`` = rank(Z) - 1, ``llf``, ``llf_constant``, ``method``.
 
         Raises
         ------
@@ -599,7 +622,38 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
             If the constant is not in the column space of the dispersion's design; AIC and BIC of
             both models are in the message.
         """
-        return anova.compare_constant(self)
+        return anova.compare_constant(self, _arrays.count(nrep, "nrep"), rng)
+
+    def boundary_limits(self, alpha: float = 0.05) -> pd.DataFrame:
+        """
+        Bound the dispersion of the cells at the boundary, which have no Wald interval.
+
+        Parameters
+        ----------
+        alpha : float
+            One minus the coverage of the interval from 0 to the limit.
+
+        Returns
+        -------
+        DataFrame
+            A row for each cell: ``rows``, the estimate 0, and ``upper``, where the profile
+            log-likelihood has fallen by half the chi-square quantile (1.92 for alpha = 0.05).
+
+        Raises
+        ------
+        ValueError
+            If nothing is at the boundary.
+        """
+        if self.boundary is None:
+            raise ValueError("no cell of the dispersion is at the boundary; see conf_int")
+        model = self.model
+        return profile.boundary_limits(
+            model.core,
+            self._fit,
+            model.parameter_names,
+            model._dispersion_names,
+            _arrays.share(alpha, "alpha"),
+        )
 
     # -- reports --------------------------------------------------------------------------------
 

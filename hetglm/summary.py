@@ -20,6 +20,8 @@ WIDTH = 78
 _PLAIN = {"data_aligns": "l", "table_dec_above": None, "colsep": "", "data_fmts": ["%s"]}
 #: Covariances that rest on the likelihood, as its ratios do.
 MODEL_BASED = ("nonrobust", "eim")
+#: More boundary cells than this are not listed one by one.
+MANY_CELLS = 8
 QUARTILES = (0, 0.25, 0.5, 0.75, 1)
 
 
@@ -114,8 +116,8 @@ def _block(res: Any, part: slice, names: list[str], title: str, alpha: float) ->
 
 def _quartiles(res: Any) -> SimpleTable:
     """Return quartiles of the standardised residuals and of the fitted standard deviations."""
-    core = res.model.core
-    sd = prediction.predict(core, np.asarray(res.params), "sd")
+    core = res._core
+    sd = prediction.predict(core, res._fit.internal, "sd")
     rows = [
         ("Standardised residuals", np.asarray(res.resid_pearson)),
         ("Fitted sd of the count" if core.family.counts_successes else "Fitted sd", sd),
@@ -140,7 +142,23 @@ def _notes(res: Any) -> list[str]:
             "The criterion is the extended quasi-likelihood (EQL), and so are AIC, BIC and every ratio."
         )
     notes += [f"Note: {note}" for note in res.notes]
+    if res.boundary is not None:
+        notes += _boundary_lines(res)
     return [line for note in notes if note for line in wrap(" ".join(note.split()), WIDTH)]
+
+
+def _boundary_lines(res: Any) -> list[str]:
+    """Return a line for each cell at the boundary, with the limit of its dispersion."""
+    family, cells = res.model.core.family, len(res.boundary.cells)
+    if cells > MANY_CELLS:
+        return [
+            f"{cells} cells are at the {family.at_zero} boundary; boundary_limits() bounds them."
+        ]
+    return [
+        f"At the {family.at_zero} boundary: {cell} ({row['rows']:.0f} rows): {family.symbol} = 0, 95 % "
+        f"profile interval up to {row['upper']:.4g}"
+        for cell, row in res.boundary_limits().iterrows()
+    ]
 
 
 def summary2(

@@ -504,5 +504,7 @@ def test_pandas_arguments_must_be_aligned(shuffled):
     given = {"exog": x, "exog_dispersion": x, "n_trials": D["N"]}
     het.BetaBinomial(D["K"], **given)
     given[shuffled] = given[shuffled].iloc[::-1]
-    with pytest.raises(ValueError, match=f"^{shuffled}: its index differs from that of endog.*reindex"):
+    with pytest.raises(
+        ValueError, match=f"^{shuffled}: its index differs from that of endog.*reindex"
+    ):
         het.BetaBinomial(D["K"], **given)

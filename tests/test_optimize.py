@@ -16,7 +16,6 @@ from hetglm._links import invert
 from hetglm._optimize import Local, maximize
 
 links = sm.families.links
-EPS = np.finfo(float).eps
 
 #: Convergence is on the Newton decrement: what is left is about its square in the value.
 TOL = 1e-8

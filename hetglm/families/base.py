@@ -79,6 +79,8 @@ class Family(ABC):
     takes_trials: bool = False
     #: The likelihood is finite and smooth at phi = 0.
     zero_dispersion: bool = False
+    #: What the family is at phi = 0.
+    at_zero: str = ""
     #: The response is a count.
     discrete: bool = False
     #: The response is a number of successes, with mean n mu; otherwise its mean is mu.

@@ -153,6 +153,7 @@ class BetaBinomial(Family):
     unit_interval = True
     takes_trials = True
     zero_dispersion = True
+    at_zero = "binomial"
     discrete = True
     counts_successes = True
 

@@ -1,0 +1,240 @@
+"""Rows at sigma = 0: the supremum of the likelihood as a result."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from numpy.testing import assert_allclose
+from scipy import optimize, stats
+
+import hetglm.api as het
+import hetglm.formula.api as hmf
+from hetglm import _boundary
+from hetglm.exceptions import BoundaryWarning
+
+REFERENCE = Path(__file__).parent / "reference"
+CERTIFIED = json.loads((REFERENCE / "certified_betabinomial_maxima.json").read_text())["fits"]
+#: The certified maxima are exact sums to about 1e-12; so is ours.
+LLF = 1e-10
+#: Coefficients at a maximum flat to 1e-13 in the log-likelihood are good to its square root.
+COEFFICIENT = 1e-6
+#: Same numbers from another parametrisation of one maximum.
+SAME = 1e-6
+
+
+def load(name):
+    if name == "cbpp":
+        return pd.read_csv(REFERENCE / "data" / "cbpp.csv")
+    return {"lirat": het.datasets.load_lirat, "germination": het.datasets.load_germination}[name]()
+
+
+def fit(formula, data, **kwargs):
+    with pytest.warns(BoundaryWarning):
+        return hmf.betabinomial(formula, data, **kwargs).fit()
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    """Cell a binomial and balanced (less variable than binomial), b and c overdispersed."""
+    rng = np.random.default_rng(8)
+    data = pd.DataFrame({"g": np.repeat(list("abc"), 12), "n": 20, "x": rng.normal(size=36)})
+    y = rng.binomial(20, rng.beta(1.5, 3, 36))
+    data["y"] = np.where(data.g == "a", np.tile([6, 7], 18), y)
+    return data
+
+
+@pytest.mark.parametrize("name", ["lirat_grp", "lirat_grp_hb", "cbpp_period"])
+def test_certified_maxima(name):
+    case = CERTIFIED[name]
+    data = load(case["data"])
+    res = fit(f"{case['mean']} | {case['dispersion'].lstrip('~ ')}", data)
+    assert res.converged
+    assert res.llf == pytest.approx(case["llf"], abs=LLF)
+    assert_allclose(res.params_mean, list(case["mu"].values()), atol=COEFFICIENT)
+    factor = case["dispersion"].split("(")[1].rstrip(")")
+    cells = data.assign(sigma=np.asarray(res.fitted_dispersion)).groupby(factor).sigma.first()
+    certified = np.array(list(case["sigma_by_cell"].values()))
+    assert_allclose(cells, certified, rtol=1e-5)
+    assert np.array_equal(cells == 0, certified == 0)
+    lost = np.isnan(res.params)
+    assert lost.sum() == 1
+    assert res.boundary.terms == list(res.params.index[lost])
+    assert np.array_equal(np.isnan(res.bse), lost)
+    assert np.isnan(np.asarray(res.conf_int())[lost.to_numpy()]).all()
+    # k counts every column: AIC does not reward the boundary
+    assert res.aic == pytest.approx(-2 * res.llf + 2 * len(res.params))
+    assert res.df_resid == len(data) - len(res.params)
+
+
+def test_other_rows_are_an_ordinary_fit(mixed):
+    """Without a common mean the cells are apart: b and c as if fitted alone, a as the binomial."""
+    res = fit("y + I(n - y) ~ 0 + g | 0 + g", mixed)
+    alone = hmf.betabinomial("y + I(n - y) ~ 0 + g | 0 + g", mixed[mixed.g != "a"]).fit()
+    both = ["g[b]", "g[c]", "dispersion-g[b]", "dispersion-g[c]"]
+    assert_allclose(res.params[both], alone.params[both], rtol=SAME)
+    assert_allclose(res.bse[both], alone.bse[both], rtol=SAME)
+    a = mixed[mixed.g == "a"]
+    binomial = sm.GLM(np.column_stack([a.y, a.n - a.y]), np.ones(12), sm.families.Binomial()).fit()
+    assert res.llf == pytest.approx(alone.llf + binomial.llf, abs=1e-8)
+    assert res.params["g[a]"] == pytest.approx(binomial.params[0], rel=SAME)
+    assert res.bse["g[a]"] == pytest.approx(binomial.bse[0], rel=SAME)
+
+
+def test_reference_level_at_the_boundary_takes_its_differences_with_it(mixed):
+    treatment = fit("y + I(n - y) ~ 1 | g", mixed)
+    cells = fit("y + I(n - y) ~ 1 | 0 + g", mixed)
+    assert treatment.llf == pytest.approx(cells.llf, abs=1e-9)
+    assert treatment.boundary.terms == [
+        f"dispersion-{n}" for n in ("Intercept", "g[T.b]", "g[T.c]")
+    ]
+    assert cells.boundary.terms == ["dispersion-g[a]"]
+    one_each = mixed.iloc[[0, 12, 24]]
+    for which in ("dispersion", "var", "icc", "mean"):
+        first, second = (
+            r.get_prediction(one_each, which=which).summary_frame() for r in (treatment, cells)
+        )
+        assert_allclose(first, second, rtol=SAME, equal_nan=True)
+    assert treatment.predict(one_each, which="dispersion").iloc[0] == 0
+
+
+def test_variance_and_distribution_there_are_the_binomial_ones(mixed):
+    res = fit("y + I(n - y) ~ g | g", mixed)
+    rows = (mixed.g == "a").to_numpy()
+    mu = res.fittedvalues[rows]
+    assert_allclose(res.predict(which="var")[rows], 20 * mu * (1 - mu))
+    assert np.all(res.predict(which="linear-dispersion")[rows] == -np.inf)
+    assert_allclose(res.predict(which="prob", y_values=[7])[rows][7], stats.binom.pmf(7, 20, mu))
+    assert res.simulate(3, rng=1).shape == (3, 36)
+    frame = res.get_prediction(which="dispersion").summary_frame()
+    assert (frame.predicted[rows] == 0).all()
+    assert frame[rows][["se", "ci_lower", "ci_upper"]].isna().all(axis=None)
+    assert frame[~rows].notna().all(axis=None)
+
+
+def test_a_continuous_term_can_be_finite_beside_a_boundary_cell(mixed):
+    res = fit("y + I(n - y) ~ 1 | 0 + g + x", mixed)
+    assert np.isfinite(res.params["dispersion-x"])
+    assert res.boundary.terms == ["dispersion-g[a]"]
+    # what the data say nothing of is NaN: a row of cell a on the other side cannot be placed
+    new = mixed.iloc[[0, 12]].assign(x=50.0)
+    assert res.predict(new, which="dispersion").iloc[0] == 0
+    assert np.isfinite(res.predict(new, which="dispersion").iloc[1])
+
+
+def test_the_supremum_beats_every_interior_point(mixed):
+    model = hmf.betabinomial("y + I(n - y) ~ x | g", mixed)
+    with pytest.warns(BoundaryWarning):
+        res = model.fit()
+    rng = np.random.default_rng(2)
+    for _ in range(5):
+        start = rng.normal([0, 0, -3, 0, 0], 1)
+        found = optimize.minimize(
+            lambda p: -model.loglike(p), start, jac=lambda p: -model.score(p), method="BFGS"
+        )
+        assert -found.fun <= res.llf + 1e-9
+
+
+def test_all_rows_at_the_boundary_is_the_binomial_model(mixed):
+    data = mixed.assign(y=np.tile([6, 7], 18))
+    res = fit("y + I(n - y) ~ x", data)
+    endog = np.column_stack([data.y, data.n - data.y])
+    binomial = sm.GLM(endog, sm.add_constant(data.x), sm.families.Binomial()).fit()
+    assert res.llf == pytest.approx(binomial.llf, abs=1e-9)
+    assert_allclose(res.params_mean, binomial.params, rtol=SAME)
+    assert_allclose(res.bse[:2], binomial.bse, rtol=SAME)
+    assert res.boundary.rows.all()
+
+
+def test_limit_is_where_the_profile_has_fallen(mixed):
+    res = fit("y + I(n - y) ~ 1 | g", mixed)
+    limits = res.boundary_limits()
+    assert limits.index.tolist() == ["Intercept"]
+    assert limits.loc["Intercept", "rows"] == 12
+    upper = limits.loc["Intercept", "upper"]
+    # the same by brute force: sigma of cell a fixed, the rest by another optimiser
+    family = res.model.core.family
+
+    def loglike(p):
+        sigma = np.select([mixed.g == "a", mixed.g == "b"], [upper, np.exp(p[1])], np.exp(p[2]))
+        mu = 1 / (1 + np.exp(-p[0]))
+        rows = family.prepare(mixed.y.to_numpy(float), mixed.n.to_numpy(float))
+        return family.evaluate(rows, np.full(36, mu), np.full(36, 1 - mu), sigma, 0).loglike.sum()
+
+    best = optimize.minimize(lambda p: -loglike(p), [-0.7, -1, -1], method="Nelder-Mead", tol=1e-10)
+    assert 2 * (res.llf + best.fun) == pytest.approx(stats.chi2.isf(0.05, 1), abs=1e-5)
+    assert res.boundary_limits(alpha=0.5).upper.iloc[0] < upper
+    text = " ".join(res.summary().as_text().split())
+    assert "At the binomial boundary: Intercept (12 rows): sigma = 0" in text
+    assert f"95 % profile interval up to {upper:.4g}" in text
+    with pytest.raises(ValueError, match="no cell"):
+        hmf.betabinomial("y + I(n - y) ~ 1", mixed).fit().boundary_limits()
+
+
+def test_ratio_with_an_interior_null_keeps_chi_square_and_its_full_df(mixed):
+    res = fit("y + I(n - y) ~ 1 | g", mixed)
+    test = res.compare_constant_dispersion()
+    constant = hmf.betabinomial("y + I(n - y) ~ 1", mixed).fit()
+    assert test.statistic == pytest.approx(2 * (res.llf - constant.llf), abs=1e-8)
+    assert (test.df, test.method) == (2, "chi-square")
+    assert test.pvalue == pytest.approx(stats.chi2.sf(test.statistic, 2))
+
+
+def test_ratio_with_a_null_at_the_boundary_is_bootstrapped_and_says_so(mixed):
+    y = np.r_[np.tile([6, 7], 12), [3, 10] * 6]  # c a little overdispersed, all together not
+    data = mixed.assign(y=y)
+    res = fit("y + I(n - y) ~ 1 | g", data)
+    test = res.compare_constant_dispersion(nrep=39, rng=1)
+    assert "parametric bootstrap, 39 draws" in test.method
+    assert test.pvalue * 40 == pytest.approx(round(test.pvalue * 40))
+    assert 0 < test.pvalue < 1
+    assert test == res.compare_constant_dispersion(nrep=39, rng=1)
+    assert test.method in str(test)
+    assert "use compare_constant_dispersion" in " ".join(res.summary().as_text().split())
+
+
+def test_tests_skip_or_refuse_what_is_at_the_boundary(mixed):
+    res = fit("y + I(n - y) ~ x | 0 + g", mixed)
+    assert np.isfinite(res.t_test("dispersion-g[b] = dispersion-g[c]").pvalue)
+    assert "dispersion-g" in res.wald_test_terms().table.index
+    with pytest.raises(ValueError, match=r"dispersion-g\[a\]: aliased or at the boundary"):
+        res.t_test("dispersion-g[a] = 0")
+
+
+def test_pickles_bootstraps_and_predicts_without_data(mixed):
+    res = fit("y + I(n - y) ~ x | g", mixed)
+    boot = res.bootstrap(5, kind="parametric", rng=1)
+    assert boot.params.shape == (5, 5)
+    again = pickle.loads(pickle.dumps(res))
+    again.remove_data()
+    again = pickle.loads(pickle.dumps(again))
+    new = mixed.iloc[[0, 12]]
+    assert_allclose(again.predict(new, which="var"), res.predict(new, which="var"))
+
+
+def test_robust_covariance_leaves_the_boundary_out(mixed):
+    with pytest.warns(BoundaryWarning):
+        res = hmf.betabinomial("y + I(n - y) ~ x | 0 + g", mixed).fit(
+            cov_type="cluster", cov_kwds={"groups": "n"} | {"groups": np.arange(36) // 3}
+        )
+    assert np.array_equal(np.isnan(res.bse), np.isnan(res.params))
+
+
+def test_recession_finds_every_row_that_can_go():
+    Z = np.array([[1.0, 0, 0], [1, 1, 0], [1, 0, 1], [1, 1, 1]])
+    rows, directions = _boundary.recession(Z, np.array([False, True, False, True]))
+    assert rows.tolist() == [False, True, False, True]
+    assert np.array_equal(directions[:, 0] != 0, [False, True, False])
+    # rows 0 and 3 alone cannot: what takes them down takes row 1 or 2 up
+    rows, directions = _boundary.recession(Z, np.array([True, False, False, True]))
+    assert not rows.any()
+    rows, directions = _boundary.recession(Z, np.ones(4, dtype=bool))
+    assert rows.all()
+    assert directions.shape == (3, 3)
+    rows, directions = _boundary.recession(Z, np.zeros(4, dtype=bool))
+    assert not rows.any()
