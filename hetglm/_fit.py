@@ -1,4 +1,4 @@
-"""From a likelihood to its maximum: rank, start, optimisation, diagnosis."""
+"""From a likelihood to its supremum: search, boundary, unbounded directions."""
 
 from __future__ import annotations
 
@@ -12,26 +12,17 @@ from statsmodels.base.optimizer import Optimizer
 from statsmodels.genmod.families import links
 
 from hetglm._boundary import Boundary, recession
-from hetglm._likelihood import Likelihood, Predictors
-from hetglm._linalg import gram, independent_columns, inverse, solve_scaled
-from hetglm._links import invert
+from hetglm._likelihood import Likelihood
+from hetglm._linalg import independent_columns, solve_scaled
 from hetglm._optimize import Local, Optimum, maximize
-from hetglm._text import listed, rows_text, warn
+from hetglm._start import starting_values
+from hetglm._text import listed, rows_text
 from hetglm.exceptions import (
-    AliasedColumnWarning,
-    BoundaryWarning,
-    ConvergenceWarning,
-    SeparationWarning,
     UnboundedLikelihoodError,
-    UnboundedLikelihoodWarning,
 )
 
 Array = NDArray[Any]
 
-NO_START = (
-    "no starting values with a finite likelihood were found (the link may leave the domain of the "
-    "mean); give start_params, or use a log or logit link"
-)
 #: The default method; every other name is one of statsmodels' optimisers.
 DEFAULT_METHOD = "newton-scoring"
 #: "newton" too is ours: statsmodels' takes full steps and leaves the domain.
@@ -40,13 +31,8 @@ OWN_METHODS = (DEFAULT_METHOD, "newton")
 BELIEVED = 1e-2
 #: Largest change of a log-dispersion in one step: keeps a step off the flat parts of a likelihood.
 LONGEST_LOG_STEP = 4.0
-#: E log chi2(1): log of a squared residual is lower than log phi by this on average.
-MEAN_LOG_CHI2 = -1.2703628454614782
 #: phi this far below the other rows' is beyond what squared doubles can hold.
 VANISHING = 1e-30
-#: Share of a mean direction's information, against its columns, below which it has no estimate.
-SEPARATED_INFORMATION = 1e-6
-SEPARATED_TAIL = 1e-4
 #: n phi below which a row that a search ended with cannot be told from phi = 0 ...
 NEGLIGIBLE_DISPERSION = 1e-4
 #: ... and below which a row on its way is tried there.
@@ -156,121 +142,6 @@ class ScaledObjective:
     def _shrink(self, information: Array) -> Array:
         kept = information[np.ix_(self.estimated, self.estimated)]
         return kept / np.outer(self.scale, self.scale)
-
-
-def warn_of_aliases(estimable: Array, names: list[str]) -> None:
-    """Warn, once, of the columns that are left out, by name."""
-    aliased = [name for name, kept in zip(names, estimable, strict=True) if not kept]
-    if aliased:
-        warn(aliased_text(aliased), AliasedColumnWarning)
-
-
-def aliased_text(names: list[str]) -> str:
-    """Return the sentence on aliased columns."""
-    return (
-        f"aliased, left out of the fit: {listed(names)} (each a linear combination of earlier columns "
-        "of its part); the coefficients are reported as NaN"
-    )
-
-
-def starting_values(likelihood: Likelihood, estimated: Array) -> list[Array]:
-    """
-    Return coefficients inside the domain, from the response alone, the likeliest first.
-
-    The mean by one weighted least-squares fit of the linked response; the dispersion from the rows'
-    crude estimates: constant, or by regression of their logarithm with or without a floor.
-    """
-    k = likelihood.k_mean
-    keep_mean, keep_disp = estimated[:k], estimated[k:]
-    beta = _start_mean(likelihood, keep_mean)
-    at = likelihood.predictors(np.concatenate([beta, np.zeros(likelihood.Z.shape[1])]))
-    raw = _crude_dispersion(likelihood, at)
-    if not np.isfinite(raw).any():
-        raise ValueError(NO_START)
-    raw = np.nan_to_num(raw, nan=float(np.nanmean(raw)))
-    starts = [
-        np.concatenate([beta, _regress(likelihood.Z, keep_disp, target)])
-        for target in _dispersion_targets(likelihood, raw)
-    ]
-    values = [likelihood.loglike(start) for start in starts]
-    order = [i for i in np.argsort(values)[::-1] if values[i] > -np.inf]
-    if not order:
-        raise ValueError(NO_START)
-    return [starts[i] for i in order]
-
-
-def _dispersion_targets(likelihood: Likelihood, raw: Array) -> list[Array]:
-    """Return row-wise linear predictors of the dispersion to start from."""
-    off = 0.0 if likelihood.offset_dispersion is None else likelihood.offset_dispersion
-    mean = max(float(np.average(raw, weights=likelihood.freq)), 1e-12)
-    link = likelihood.link_dispersion
-    constant = np.full(likelihood.n, float(link(np.array([mean]))[0])) - off
-    floors = (1e-3 * mean, 1e-12 * mean)
-    smooth = [link(np.exp(np.log(raw + floor) - MEAN_LOG_CHI2)) - off for floor in floors]
-    return [constant, *smooth]
-
-
-def _start_mean(likelihood: Likelihood, keep: Array) -> Array:
-    rows, family, link = likelihood.rows, likelihood.family, likelihood.link
-    off = 0.0 if likelihood.offset is None else likelihood.offset
-    mu = family.start(rows)
-    with np.errstate(all="ignore"):
-        target = np.asarray(link(mu), dtype=float) - off
-        # a link that cannot take a response (log of a negative one) clips it: no row to start from
-        usable = np.isclose(invert(link, target + off).mu, mu, rtol=1e-6)
-        usable |= ~usable.any()
-        freq = np.ones(likelihood.n) if likelihood.freq is None else likelihood.freq
-        level = np.average(mu[usable], weights=freq[usable])
-        centre = np.full(likelihood.n, float(np.asarray(link(np.array([level])))[0])) - off
-        slope = np.asarray(link.deriv(mu), dtype=float)
-        variance = family.variance(mu, 1 - mu, np.ones_like(mu), likelihood.trials)
-        weight = 1 / (slope**2 * variance)
-    weight = np.where(np.isfinite(weight) & (weight > 0) & usable, weight * freq, 0.0)
-    target = np.where(np.isfinite(target), target, centre)
-    beta = _regress(likelihood.X, keep, target, weight if weight.any() else None)
-    flat = _regress(likelihood.X, keep, centre)
-    worst = _profile(likelihood, flat)
-    if _profile(likelihood, beta) > worst:
-        return beta
-    # outside the domain, or absurd: as far towards the regression as the likelihood allows
-    mixed = [share * beta + (1 - share) * flat for share in (0.75, 0.5, 0.25, 0.1, 0.0)]
-    return max(mixed, key=lambda candidate: _profile(likelihood, candidate))
-
-
-def _profile(likelihood: Likelihood, beta: Array) -> float:
-    """Return the log-likelihood of a mean with the constant dispersion of its crude residuals."""
-    at = likelihood.predictors(np.concatenate([beta, np.zeros(likelihood.Z.shape[1])]))
-    raw = _crude_dispersion(likelihood, at)
-    if not np.isfinite(raw).any():
-        return -np.inf
-    phi = likelihood.row_phi(np.full(likelihood.n, max(float(np.nanmean(raw)), 1e-12)))
-    nu = at.mean.nu if likelihood.family.unit_interval else None
-    value = likelihood.family.evaluate(likelihood.rows, at.mean.mu, nu, phi, 0).loglike.sum()
-    return float(value) if value == value else -np.inf
-
-
-def _crude_dispersion(likelihood: Likelihood, at: Predictors) -> Array:
-    """Return each row's own estimate of phi, NaN where it has none, shape (n,)."""
-    nu = at.mean.nu if likelihood.family.unit_interval else None
-    with np.errstate(all="ignore"):
-        raw = likelihood.family.start_dispersion(likelihood.rows, at.mean.mu, nu)
-        raw = raw if likelihood.weights is None else raw * likelihood.weights
-    return np.where(np.isfinite(raw) & (raw >= 0), raw, np.nan)
-
-
-def _regress(A: Array, keep: Array, target: Array, weight: Array | None = None) -> Array:
-    """Return the least-squares coefficients of ``target`` on the kept columns, 0 elsewhere."""
-    kept = A[:, keep]
-    w = np.ones(len(A)) if weight is None else weight
-    coef = np.zeros(A.shape[1])
-    if kept.shape[1]:
-        right = kept.T @ (w * target)
-        solution = solve_scaled(gram(kept, w, kept), right)
-        if solution is None:
-            root = np.sqrt(w)
-            solution = np.linalg.lstsq(kept * root[:, None], root * target, rcond=None)[0]
-        coef[keep] = solution
-    return coef
 
 
 def fit(
@@ -577,90 +448,3 @@ def at_fit(likelihood: Likelihood, fitted: Fit) -> Likelihood:
     if fitted.boundary is None or likelihood.n == 0:
         return likelihood
     return replace(likelihood, held=np.where(fitted.boundary.rows, -np.inf, np.nan))
-
-
-def diagnose(
-    likelihood: Likelihood,
-    fitted: Fit,
-    estimable: Array,
-    names: list[str],
-    warn_convergence: bool = True,
-) -> list[str]:
-    """Return what is to be said of a fit, one sentence each, and warn of it by its own class."""
-    notes = []
-    if not fitted.converged:
-        notes.append(
-            f"the fit did not converge: {fitted.message} (scaled gradient {fitted.decrement:.1e}); try "
-            "more iterations, start_params or a simpler dispersion"
-        )
-        if warn_convergence:
-            warn(notes[-1], ConvergenceWarning)
-    if fitted.spike:
-        notes.append(f"{fitted.spike}; this is the maximum beside that, with a zero gradient")
-        warn(notes[-1], UnboundedLikelihoodWarning)
-    if not np.isfinite(fitted.llf):
-        return notes
-    separated = separation_text(likelihood, fitted, names)
-    if separated:
-        notes.append(separated)
-        warn(separated, SeparationWarning)
-    boundary = boundary_text(fitted, likelihood.family.at_zero)
-    if boundary:
-        notes.append(boundary)
-        warn(boundary, BoundaryWarning)
-    aliased = [name for name, kept in zip(names, estimable, strict=True) if not kept]
-    return [*notes, aliased_text(aliased)] if aliased else notes
-
-
-def boundary_text(fitted: Fit, law: str) -> str:
-    """Return the sentence on rows whose dispersion is zero, or an empty one."""
-    if fitted.boundary is None:
-        return ""
-    rows, terms = fitted.boundary.rows, fitted.boundary.terms
-    return (
-        f"the dispersion is zero in {rows_text(rows)} (counted from 0), at the {law} boundary: these "
-        f"rows are no more variable than the {law}, and {listed(terms)} have no finite estimate; the "
-        f"log-likelihood is its supremum, the other numbers are those with these rows held at the {law}"
-    )
-
-
-def separation_text(likelihood: Likelihood, fitted: Fit, names: list[str]) -> str:
-    """Return the sentence on mean terms without a finite estimate, or an empty one."""
-    k = likelihood.k_mean
-    keep = fitted.estimated[:k]
-    likelihood = at_fit(likelihood, fitted)
-    at = likelihood.predictors(fitted.internal)
-    unit = likelihood.family.unit_interval
-    tail = np.minimum(at.mean.mu, at.mean.nu) if unit else np.abs(at.mean.mu)
-    level = 0.5 if unit else np.median(tail)
-    at_limit = (tail < SEPARATED_TAIL * level) & (np.abs(at.mean.d1) < SEPARATED_TAIL * level)
-    if not at_limit.any() or not keep.any():
-        return ""
-    X = likelihood.X[:, keep]
-    weight = np.nan_to_num(-likelihood.expected_factors(fitted.internal)[0])
-    flat = _flat_direction(X, np.maximum(weight, 0.0))
-    rows = at_limit & (np.abs(X @ flat) > 1e-3 * np.max(np.abs(X @ flat), initial=0.0))
-    if not rows.any():
-        return ""
-    share = np.abs(flat) * np.sqrt(np.mean(X**2, axis=0))
-    kept = [name for name, kept in zip(names[:k], keep, strict=True) if kept]
-    terms = [name for name, s in zip(kept, share, strict=True) if s > 0.1 * share.max()]
-    return (
-        f"the response is separated: {rows_text(rows)} (counted from 0) are fitted at the limit of the "
-        f"mean, so {listed(terms)} have no finite estimate; the other numbers stand"
-    )
-
-
-def _flat_direction(X: Array, weight: Array) -> Array:
-    """Return the combination of columns with next to no information, or zeros."""
-    scale = np.sqrt(np.einsum("ij,ij->j", X, X))
-    S = X / scale
-    whitener = inverse(gram(S, None, S))
-    if whitener is None:
-        return np.zeros(X.shape[1])
-    root = np.linalg.cholesky(whitener)
-    values, vectors = np.linalg.eigh(root.T @ gram(S, weight, S) @ root)
-    typical = float(np.median(weight[weight > 0])) if np.any(weight > 0) else 1.0
-    if values[0] > SEPARATED_INFORMATION * typical:
-        return np.zeros(X.shape[1])
-    return np.asarray(root @ vectors[:, 0] / scale)

@@ -13,7 +13,7 @@ from statsmodels.base.data import handle_data
 from statsmodels.base.model import GenericLikelihoodModel
 from statsmodels.genmod.families import links
 
-from hetglm import _arrays, _fit, _formula, prediction
+from hetglm import _arrays, _diagnose, _fit, _formula, _start, prediction
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import independent_columns
 from hetglm._links import check_link
@@ -631,7 +631,7 @@ class LocationScaleModel(GenericLikelihoodModel):
     @property
     def start_params(self) -> Array:
         """Starting values of all coefficients, from the response alone."""
-        return _fit.starting_values(self.core, self.estimable)[0]
+        return _start.starting_values(self.core, self.estimable)[0]
 
     # -- fit and predict ------------------------------------------------------------------------
 
@@ -709,7 +709,7 @@ class LocationScaleModel(GenericLikelihoodModel):
                     f"start_params: shape {start_params.shape}, but there are "
                     f"{len(self.parameter_names)} coefficients"
                 )
-        _fit.warn_of_aliases(self.estimable, self.parameter_names)
+        _diagnose.warn_of_aliases(self.estimable, self.parameter_names)
         fitted = _fit.fit(
             self.core,
             self.parameter_names,
@@ -721,7 +721,7 @@ class LocationScaleModel(GenericLikelihoodModel):
             disp,
             **kwargs,
         )
-        notes = _fit.diagnose(
+        notes = _diagnose.diagnose(
             self.core, fitted, self.estimable, self.parameter_names, warn_convergence
         )
         results = self.results_class(self, fitted, notes, cov_type, cov_kwds, use_t)

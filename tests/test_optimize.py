@@ -9,11 +9,12 @@ from numpy.testing import assert_allclose
 
 import hetglm.api as het
 from hetglm import _linalg, families
-from hetglm._fit import ScaledObjective, starting_values
+from hetglm._fit import ScaledObjective
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import contains, gram, independent_columns, inverse, solve_scaled
 from hetglm._links import invert
 from hetglm._optimize import Local, maximize
+from hetglm._start import starting_values
 
 links = sm.families.links
 

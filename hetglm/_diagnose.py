@@ -1,0 +1,128 @@
+"""What is to be said of a fit: convergence, separation, boundary, aliased columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hetglm._fit import Fit, at_fit
+from hetglm._likelihood import Likelihood
+from hetglm._linalg import gram, inverse
+from hetglm._text import listed, rows_text, warn
+from hetglm.exceptions import (
+    AliasedColumnWarning,
+    BoundaryWarning,
+    ConvergenceWarning,
+    SeparationWarning,
+    UnboundedLikelihoodWarning,
+)
+
+Array = NDArray[Any]
+
+#: Share of a mean direction's information, against its columns, below which it has no estimate.
+SEPARATED_INFORMATION = 1e-6
+SEPARATED_TAIL = 1e-4
+
+
+def warn_of_aliases(estimable: Array, names: list[str]) -> None:
+    """Warn, once, of the columns that are left out, by name."""
+    aliased = [name for name, kept in zip(names, estimable, strict=True) if not kept]
+    if aliased:
+        warn(aliased_text(aliased), AliasedColumnWarning)
+
+
+def aliased_text(names: list[str]) -> str:
+    """Return the sentence on aliased columns."""
+    return (
+        f"aliased, left out of the fit: {listed(names)} (each a linear combination of earlier columns "
+        "of its part); the coefficients are reported as NaN"
+    )
+
+
+def diagnose(
+    likelihood: Likelihood,
+    fitted: Fit,
+    estimable: Array,
+    names: list[str],
+    warn_convergence: bool = True,
+) -> list[str]:
+    """Return what is to be said of a fit, one sentence each, and warn of it by its own class."""
+    notes = []
+    if not fitted.converged:
+        notes.append(
+            f"the fit did not converge: {fitted.message} (scaled gradient {fitted.decrement:.1e}); try "
+            "more iterations, start_params or a simpler dispersion"
+        )
+        if warn_convergence:
+            warn(notes[-1], ConvergenceWarning)
+    if fitted.spike:
+        notes.append(f"{fitted.spike}; this is the maximum beside that, with a zero gradient")
+        warn(notes[-1], UnboundedLikelihoodWarning)
+    if not np.isfinite(fitted.llf):
+        return notes
+    separated = separation_text(likelihood, fitted, names)
+    if separated:
+        notes.append(separated)
+        warn(separated, SeparationWarning)
+    boundary = boundary_text(fitted, likelihood.family.at_zero)
+    if boundary:
+        notes.append(boundary)
+        warn(boundary, BoundaryWarning)
+    aliased = [name for name, kept in zip(names, estimable, strict=True) if not kept]
+    return [*notes, aliased_text(aliased)] if aliased else notes
+
+
+def boundary_text(fitted: Fit, law: str) -> str:
+    """Return the sentence on rows whose dispersion is zero, or an empty one."""
+    if fitted.boundary is None:
+        return ""
+    rows, terms = fitted.boundary.rows, fitted.boundary.terms
+    return (
+        f"the dispersion is zero in {rows_text(rows)} (counted from 0), at the {law} boundary: these "
+        f"rows are no more variable than the {law}, and {listed(terms)} have no finite estimate; the "
+        f"log-likelihood is its supremum, the other numbers are those with these rows held at the {law}"
+    )
+
+
+def separation_text(likelihood: Likelihood, fitted: Fit, names: list[str]) -> str:
+    """Return the sentence on mean terms without a finite estimate, or an empty one."""
+    k = likelihood.k_mean
+    keep = fitted.estimated[:k]
+    likelihood = at_fit(likelihood, fitted)
+    at = likelihood.predictors(fitted.internal)
+    unit = likelihood.family.unit_interval
+    tail = np.minimum(at.mean.mu, at.mean.nu) if unit else np.abs(at.mean.mu)
+    level = 0.5 if unit else np.median(tail)
+    at_limit = (tail < SEPARATED_TAIL * level) & (np.abs(at.mean.d1) < SEPARATED_TAIL * level)
+    if not at_limit.any() or not keep.any():
+        return ""
+    X = likelihood.X[:, keep]
+    weight = np.nan_to_num(-likelihood.expected_factors(fitted.internal)[0])
+    flat = _flat_direction(X, np.maximum(weight, 0.0))
+    rows = at_limit & (np.abs(X @ flat) > 1e-3 * np.max(np.abs(X @ flat), initial=0.0))
+    if not rows.any():
+        return ""
+    share = np.abs(flat) * np.sqrt(np.mean(X**2, axis=0))
+    kept = [name for name, kept in zip(names[:k], keep, strict=True) if kept]
+    terms = [name for name, s in zip(kept, share, strict=True) if s > 0.1 * share.max()]
+    return (
+        f"the response is separated: {rows_text(rows)} (counted from 0) are fitted at the limit of the "
+        f"mean, so {listed(terms)} have no finite estimate; the other numbers stand"
+    )
+
+
+def _flat_direction(X: Array, weight: Array) -> Array:
+    """Return the combination of columns with next to no information, or zeros."""
+    scale = np.sqrt(np.einsum("ij,ij->j", X, X))
+    S = X / scale
+    whitener = inverse(gram(S, None, S))
+    if whitener is None:
+        return np.zeros(X.shape[1])
+    root = np.linalg.cholesky(whitener)
+    values, vectors = np.linalg.eigh(root.T @ gram(S, weight, S) @ root)
+    typical = float(np.median(weight[weight > 0])) if np.any(weight > 0) else 1.0
+    if values[0] > SEPARATED_INFORMATION * typical:
+        return np.zeros(X.shape[1])
+    return np.asarray(root @ vectors[:, 0] / scale)

@@ -1,0 +1,121 @@
+"""Where a search begins: coefficients from the response alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hetglm._likelihood import Likelihood, Predictors
+from hetglm._linalg import gram, solve_scaled
+from hetglm._links import invert
+
+Array = NDArray[Any]
+
+NO_START = (
+    "no starting values with a finite likelihood were found (the link may leave the domain of the "
+    "mean); give start_params, or use a log or logit link"
+)
+#: E log chi2(1): log of a squared residual is lower than log phi by this on average.
+MEAN_LOG_CHI2 = -1.2703628454614782
+
+
+def starting_values(likelihood: Likelihood, estimated: Array) -> list[Array]:
+    """
+    Return coefficients inside the domain, from the response alone, the likeliest first.
+
+    The mean by one weighted least-squares fit of the linked response; the dispersion from the rows'
+    crude estimates: constant, or by regression of their logarithm with or without a floor.
+    """
+    k = likelihood.k_mean
+    keep_mean, keep_disp = estimated[:k], estimated[k:]
+    beta = _start_mean(likelihood, keep_mean)
+    at = likelihood.predictors(np.concatenate([beta, np.zeros(likelihood.Z.shape[1])]))
+    raw = _crude_dispersion(likelihood, at)
+    if not np.isfinite(raw).any():
+        raise ValueError(NO_START)
+    raw = np.nan_to_num(raw, nan=float(np.nanmean(raw)))
+    starts = [
+        np.concatenate([beta, _regress(likelihood.Z, keep_disp, target)])
+        for target in _dispersion_targets(likelihood, raw)
+    ]
+    values = [likelihood.loglike(start) for start in starts]
+    order = [i for i in np.argsort(values)[::-1] if values[i] > -np.inf]
+    if not order:
+        raise ValueError(NO_START)
+    return [starts[i] for i in order]
+
+
+def _dispersion_targets(likelihood: Likelihood, raw: Array) -> list[Array]:
+    """Return row-wise linear predictors of the dispersion to start from."""
+    off = 0.0 if likelihood.offset_dispersion is None else likelihood.offset_dispersion
+    mean = max(float(np.average(raw, weights=likelihood.freq)), 1e-12)
+    link = likelihood.link_dispersion
+    constant = np.full(likelihood.n, float(link(np.array([mean]))[0])) - off
+    floors = (1e-3 * mean, 1e-12 * mean)
+    smooth = [link(np.exp(np.log(raw + floor) - MEAN_LOG_CHI2)) - off for floor in floors]
+    return [constant, *smooth]
+
+
+def _start_mean(likelihood: Likelihood, keep: Array) -> Array:
+    rows, family, link = likelihood.rows, likelihood.family, likelihood.link
+    off = 0.0 if likelihood.offset is None else likelihood.offset
+    mu = family.start(rows)
+    with np.errstate(all="ignore"):
+        target = np.asarray(link(mu), dtype=float) - off
+        # a link that cannot take a response (log of a negative one) clips it: no row to start from
+        usable = np.isclose(invert(link, target + off).mu, mu, rtol=1e-6)
+        usable |= ~usable.any()
+        freq = np.ones(likelihood.n) if likelihood.freq is None else likelihood.freq
+        level = np.average(mu[usable], weights=freq[usable])
+        centre = np.full(likelihood.n, float(np.asarray(link(np.array([level])))[0])) - off
+        slope = np.asarray(link.deriv(mu), dtype=float)
+        variance = family.variance(mu, 1 - mu, np.ones_like(mu), likelihood.trials)
+        weight = 1 / (slope**2 * variance)
+    weight = np.where(np.isfinite(weight) & (weight > 0) & usable, weight * freq, 0.0)
+    target = np.where(np.isfinite(target), target, centre)
+    beta = _regress(likelihood.X, keep, target, weight if weight.any() else None)
+    flat = _regress(likelihood.X, keep, centre)
+    worst = _profile(likelihood, flat)
+    if _profile(likelihood, beta) > worst:
+        return beta
+    # outside the domain, or absurd: as far towards the regression as the likelihood allows
+    mixed = [share * beta + (1 - share) * flat for share in (0.75, 0.5, 0.25, 0.1, 0.0)]
+    return max(mixed, key=lambda candidate: _profile(likelihood, candidate))
+
+
+def _profile(likelihood: Likelihood, beta: Array) -> float:
+    """Return the log-likelihood of a mean with the constant dispersion of its crude residuals."""
+    at = likelihood.predictors(np.concatenate([beta, np.zeros(likelihood.Z.shape[1])]))
+    raw = _crude_dispersion(likelihood, at)
+    if not np.isfinite(raw).any():
+        return -np.inf
+    phi = likelihood.row_phi(np.full(likelihood.n, max(float(np.nanmean(raw)), 1e-12)))
+    nu = at.mean.nu if likelihood.family.unit_interval else None
+    value = likelihood.family.evaluate(likelihood.rows, at.mean.mu, nu, phi, 0).loglike.sum()
+    return float(value) if value == value else -np.inf
+
+
+def _crude_dispersion(likelihood: Likelihood, at: Predictors) -> Array:
+    """Return each row's own estimate of phi, NaN where it has none, shape (n,)."""
+    nu = at.mean.nu if likelihood.family.unit_interval else None
+    with np.errstate(all="ignore"):
+        raw = likelihood.family.start_dispersion(likelihood.rows, at.mean.mu, nu)
+        raw = raw if likelihood.weights is None else raw * likelihood.weights
+    return np.where(np.isfinite(raw) & (raw >= 0), raw, np.nan)
+
+
+def _regress(A: Array, keep: Array, target: Array, weight: Array | None = None) -> Array:
+    """Return the least-squares coefficients of ``target`` on the kept columns, 0 elsewhere."""
+    kept = A[:, keep]
+    w = np.ones(len(A)) if weight is None else weight
+    coef = np.zeros(A.shape[1])
+    if kept.shape[1]:
+        right = kept.T @ (w * target)
+        solution = solve_scaled(gram(kept, w, kept), right)
+        if solution is None:
+            root = np.sqrt(w)
+            solution = np.linalg.lstsq(kept * root[:, None], root * target, rcond=None)[0]
+        coef[keep] = solution
+    return coef
