@@ -400,9 +400,16 @@ def read(
 
 
 def _plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the frame with nullable booleans as objects: patsy does not know their type."""
-    nullable = [name for name, dtype in frame.dtypes.items() if str(dtype) == "boolean"]
-    return frame.astype(dict.fromkeys(nullable, object)) if nullable else frame
+    """Return the frame with pandas' nullable types as NumPy's: patsy does not know them all."""
+    plain = {}
+    for name, dtype in frame.dtypes.items():
+        if isinstance(dtype, pd.api.extensions.ExtensionDtype) and dtype.name != "category":
+            numeric = pd.api.types.is_numeric_dtype(dtype) and dtype.name != "boolean"
+            column = frame[name]
+            plain[name] = (
+                column.to_numpy(dtype=float, na_value=np.nan) if numeric else column.astype(object)
+            )
+    return frame.assign(**plain) if plain else frame
 
 
 def _two_parts(formula: str, dispersion_formula: str | None) -> tuple[str, str]:

@@ -18,10 +18,12 @@ Polya's urn
     The beta-binomial probability of y successes and z failures in a given order is
     :math:`L(\mu, y) + L(\nu, z) - L(1, n)` on the log scale, with
     :math:`L(x, k) = \sum_{j<k}\log(x + j\sigma)`: draws from an urn that starts with the shares
-    (mu, nu) and gains :math:`\sigma` of the colour drawn. The order does not matter, so take the
-    first ky <= 6 successes and kz <= 6 failures one by one (`first_draws`, plain sums) and the
-    others from the urn :math:`(\alpha, \beta) = (\mu + k_y\sigma, \nu + k_z\sigma)`, which holds
-    at least 6 times :math:`\sigma` of every colour still to come (`later_draws`).
+    (mu, nu) and gains :math:`\sigma` of the colour drawn. The order does not matter, so take as
+    many successes and failures one by one, ky <= 6 and kz <= 6, as the urn needs to hold at least
+    6 times :math:`\sigma` of every colour still to come (`first_draws`, plain sums; none where
+    :math:`\mu \ge 6 \sigma`), and the others from the urn
+    :math:`(\alpha, \beta) = (\mu + k_y\sigma, \nu + k_z\sigma)`. Where successes are rare, n mu
+    below 0.05, six are taken at any :math:`\sigma`: else terms of order y/mu would cancel.
 
     For these write every log-gamma by Stirling's formula. With the total
     :math:`\gamma = \alpha + \beta`, the final urn :math:`(A, B) = (\mu + y\sigma, \nu + z\sigma)`
@@ -35,6 +37,8 @@ Polya's urn
         + [\delta(A/\sigma) - \delta(\alpha/\sigma)] + [\delta(B/\sigma) - \delta(\beta/\sigma)]
         - [\delta(C/\sigma) - \delta(\gamma/\sigma)].
 
+    With :math:`-n KL(y/n \| p)` of all draws in place of the first divergence, the value of the
+    first draws being taken relative to p and 1 - p, what is left is free of ky, kz and parameters.
     p minimises the two divergences together, so it need not be differentiated. All differences
     are formed as products: :math:`p - \alpha/\gamma = \sigma\rho`,
     :math:`\mu - \alpha/\gamma = \sigma\omega`, :math:`p - \mu = \sigma R/C` with
@@ -48,7 +52,7 @@ Polya's urn
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -74,8 +78,12 @@ _NEAR = 0.1
 _NEAR_TERMS = 6
 #: Above this t second derivatives are formed by `_far_second`; below, three digits cancel.
 _FAR = 1e3
+#: Up to this many trials n KL(y/n || p) is formed by logarithms: n roundings are lost.
+_PLAIN = 1000
 #: Rows with no more trials than this are summed draw by draw.
 FEW = 12
+#: Terms of the series of delta that are enough where every sigma/x is below the limit before.
+_TERMS = ((1 / 150, 2), (1 / 40, 3), (1 / 12, 5), (np.inf, 7))
 #: Stands for no success in x log x, whose value it leaves at zero.
 _NONE = 1e-30
 
@@ -224,64 +232,82 @@ class _Path(NamedTuple):
     r: Array
 
 
-def first_draws(urn: Urn, order: int) -> Derivatives:
+def first_draws(urn: Urn, order: int, pooled: bool) -> Derivatives:
     """
     Return the sums over the first kz failures and, after them, ky successes.
 
+    Parameters
+    ----------
+    urn : Urn
+    order : int
+    pooled : bool
+        Whether the value is relative to draws with the shares p and 1 - p of the final urn.
+
+    """
+    m, n, s, y, z, ky, kz = urn
+    total = 1 + (y + z) * s
+    rates = (total / (m + y * s), total / (n + z * s)) if pooled else (1.0, 1.0)
+    out = _draws_of_one(m, n, s, kz, ky, rates[0], order)
+    failures = _draws_of_one(n, m, s, np.zeros_like(s), kz, rates[1], order)
+    failures[1:5:3] *= -1
+    out += failures
+    return Derivatives(*out)
+
+
+def _draws_of_one(
+    share: Array, other: Array, s: Array, ahead: Array, k: Array, rate: Any, order: int
+) -> Array:
+    """
+    Return the sums over k draws of one colour and their derivatives in its share and sigma.
+
     Notes
     -----
-    With j = 0, 1, ... down the rows of a table, failures meet the share b = nu + j s of the total
-    c = 1 + j s, successes a = mu + j s of d = 1 + (kz + j) s. The terms in sigma, j/b - j/c and
-    tau = j/a - (kz + j)/d, are formed as j mu/(b c) and (j nu - kz mu)/(a d). Sums over j are
-    products with the rows 1, j, j^2.
+    Draw j meets the part 1/a = share + j s of the total 1/d = 1 + (ahead + j) s. The terms in
+    sigma, tau = j a - (ahead + j) d, are formed as (j other - ahead share) a d. Three shares of at
+    least 1e-100 can be multiplied.
     """
-    m = urn.mu
-    powers, tables, live = _draw_tables(urn)
-    a, b, c, d = (1 / table for table in tables)
-    ratios = [tables[0] * d, tables[1] * c]
-    for table, ratio, alive in zip((a, b), ratios, live, strict=False):
-        table *= alive
-        ratio *= alive
-        ratio += 1 - alive
-    product = ratios[0] * ratios[1]
-    value = np.log(product[::2] * product[1::2]).sum(axis=0)
-    if order == 0:
-        return Derivatives(value)
-    two = powers[:2]
-    tau = powers[1][:, None] * urn.nu
-    tau -= urn.kz * m
+    out = np.zeros(((1, 3, 6)[order], len(s)))
+    held, total, product, base = share.copy(), 1 + ahead * s, np.ones_like(s), ahead * share
+    least = k.min(initial=np.inf)
+    for j in range(int(k.max(initial=0))):
+        d = 1 / total
+        ratio = held * d
+        ratio *= rate
+        if j < least:
+            a = 1 / held
+        else:
+            alive = (k > j).astype(float)
+            a = alive / held
+            ratio *= alive
+            ratio += 1 - alive
+        product *= ratio
+        if j % 3 == 2:
+            out[0] += np.log(product)
+            product[:] = 1.0
+        if order:
+            _add_derivatives(out, a, d, j, j * other - base)
+        held += s
+        total += s
+    out[0] += np.log(product)
+    return out
+
+
+def _add_derivatives(out: Array, a: Array, d: Array, j: int, tau: Array) -> None:
+    """Add those of draw j to ``out``; see `_draws_of_one`. ``tau`` is overwritten."""
     tau *= a
     tau *= d
-    bc = b * c
-    d_mu = (two @ a)[0] - (two @ b)[0]
-    d_sigma = (two @ tau)[0] + m * (two @ bc)[1]
-    if order == 1:
-        return Derivatives(value, d_mu, d_sigma)
-    c += b
-    c *= bc
-    a_tau = a * tau
-    for table in (a, b, tau):
-        table *= table
-    a_sums, b_sums = two @ a, two @ b
-    d_ss = (two @ tau)[0] - 2 * (two @ a_tau)[1] - m * (powers @ c)[2]
-    return Derivatives(value, d_mu, d_sigma, -a_sums[0] - b_sums[0], b_sums[1] - a_sums[1], d_ss)
-
-
-def _draw_tables(urn: Urn) -> tuple[Array, list[Array], list[Array]]:
-    """
-    Return rows 1, j, j^2, the tables a, b, c, d, and where successes and failures are drawn (0/1).
-
-    There are no masks where every row has all draws.
-    """
-    m, n, s, _, _, ky, kz = urn
-    top = int(max(ky.max(initial=0), kz.max(initial=0)))
-    j = np.arange(top + top % 2, dtype=float)
-    powers, column = np.stack([j**0, j, j * j]), j[:, None]
-    steps = column * s
-    tables = [m + steps, n + steps, 1 + steps, (1 + kz * s) + steps]
-    if len(j) <= min(ky.min(initial=top), kz.min(initial=top)):
-        return powers, tables, []
-    return powers, tables, [(column < ky).astype(float), (column < kz).astype(float)]
+    out[1] += a
+    out[2] += tau
+    if len(out) == 3:
+        return
+    twice = (2 * j) * a
+    twice -= tau
+    tau *= twice
+    out[5] -= tau
+    a *= a
+    out[3] -= a
+    a *= j
+    out[4] -= a
 
 
 def log_ratio(t: Array, ratio: Array) -> tuple[Array, Array, Array]:
@@ -328,11 +354,14 @@ def _log_ratio_near(t: Array) -> tuple[Array, Array, Array]:
     return 1 + t * kappa, kappa, theta
 
 
-def later_draws(urn: Urn, order: int) -> Derivatives:
-    """Return the terms of the draws after the first, without the entropy of their counts."""
+def all_draws(urn: Urn, order: int, rare: bool) -> Derivatives:
+    """Return the terms of the first and the later draws, n H(y/n) added; ``rare`` if n mu is tiny."""
     path = _path(urn)
-    parts = [part(urn, path, order) for part in (_divergences, _roots, _remainders)]
-    return Derivatives(*(a + b + c for a, b, c in zip(*parts, strict=True) if a is not None))
+    last = _remainders_rare if rare else _remainders
+    parts = [part(urn, path, order) for part in (_divergences, _roots, last)]
+    if urn.ky.any() or urn.kz.any():
+        parts.append(first_draws(urn, order, True))
+    return Derivatives(*(sum(terms) for terms in zip(*parts, strict=True) if terms[0] is not None))
 
 
 def _path(urn: Urn) -> _Path:
@@ -361,14 +390,9 @@ def _divergences(urn: Urn, path: _Path, order: int) -> Derivatives:
     growth = path.inv_end[2] * path.end[:2]
     t = signed * f * s
     q, kappa, theta = log_ratio(t, growth * f)
-    drawn = np.maximum(path.drawn, _NONE)
-    later = 1 / drawn[:2]
-    move = rho * path.start[2]
-    data_t = np.stack([-move, move]) * later
-    data = log_ratio(data_t, growth * (drawn[2] * later))[1] * later
     pull = kappa * f
     pulled = pull[0] + pull[1]
-    value = move * (step * pulled + move * (data[0] + data[1]))
+    value = rho * path.start[2] * step * pulled + _data_divergence(urn, path, growth)
     if order == 0:
         return Derivatives(value)
     d_mu = rho * (f[0] * q[0] + f[1] * q[1])
@@ -392,6 +416,18 @@ def _divergences(urn: Urn, path: _Path, order: int) -> Derivatives:
             d_sigma[far],
         )
     return Derivatives(value, d_mu, d_sigma, -K, d_ms, d_ss)
+
+
+def _data_divergence(urn: Urn, path: _Path, growth: Array) -> Array:
+    """Return -n KL(y/n || p): by its logarithms where the counts do not multiply their rounding."""
+    r, N = path.r, urn.y + urn.z
+    y, z = np.maximum(urn.y, _NONE), np.maximum(urn.z, _NONE)
+    if N.max(initial=0) <= _PLAIN:
+        return y * np.log(N / y * growth[0]) + z * np.log(N / z * growth[1])
+    inverse = 1 / np.stack([y, z])
+    kappa = log_ratio(np.stack([-r, r]) * inverse, growth * (N * inverse))[1]
+    kappa *= inverse
+    return r * r * (kappa[0] + kappa[1])
 
 
 def _far_second(urn: Urn, path: _Path, d_mu: Array, d_sigma: Array) -> tuple[Array, Array]:
@@ -436,6 +472,70 @@ def _roots(urn: Urn, path: _Path, order: int) -> Derivatives:
         - ((y + z) * iC + (ky + kz) * ig) * d_sigma
     )
     return Derivatives(value, d_mu, d_sigma, d_mm, d_ms, d_ss)
+
+
+def _remainders(urn: Urn, path: _Path, order: int) -> Derivatives:
+    """
+    Return the differences of delta.
+
+    Notes
+    -----
+    With e(x) = -delta'(x/s)/s^2 the derivative in sigma is mu [e(A) - e(alpha)] + nu [e(B) -
+    e(beta)] - [e(C) - e(gamma)]. Half the slope of e(A) in sigma is h = mu e5 - y e3 with e3 = e/A
+    and e5 = s e1'(s^2/A^2)/A^5; in mu it is -g = -(e3 + s e5). None of these grows as sigma falls.
+    """
+    m, n, s, y, z, ky, kz = urn
+    later = path.drawn[:2] > 0
+    if not later.all():
+        # both points are the same, and may be too small for the series
+        path.inv_start[:2] *= later
+        path.inv_end[:2] *= later
+    counts = (ky, kz, ky + kz), (y, z, y + z)
+    shares = (m, n, 1.0)
+    start, end = (
+        _series_terms(i, s, shares, count, order)
+        for i, count in zip((path.inv_start, path.inv_end), counts, strict=True)
+    )
+    value, e, h, g = (b - a for a, b in zip(start, end, strict=True))
+    value = value[0] + value[1] - value[2]
+    if order == 0:
+        return Derivatives(value)
+    difference = e[1] - e[0]
+    d_mu, d_sigma = s * difference, m * e[0] + n * e[1] - e[2]
+    if order == 1:
+        return Derivatives(value, d_mu, d_sigma)
+    d_ss = 2 * (m * h[0] + n * h[1] - h[2])
+    d_ms = difference + 2 * s * (h[1] - h[0])
+    return Derivatives(value, d_mu, d_sigma, 2 * s * (g[0] + g[1]), d_ms, d_ss)
+
+
+def _series_terms(i: Array, s: Array, shares: Any, counts: Any, order: int) -> list[Array]:
+    """Return delta, e, h and g of `_remainders` at 1/i, up to the order, of shape (3, n)."""
+    w = s * i
+    largest = w.max(initial=0)
+    terms = next((count for limit, count in _TERMS if largest <= limit), _SERIES.shape[1])
+    square = w * w
+    # no matrix product: BLAS would start threads for it
+    series = [_horner(row[:terms], square) for row in _SERIES[: order + 1]]
+    series[0] *= w
+    if order == 0:
+        return [series[0], *[np.zeros(3)] * 3]
+    e = series[1]
+    i2 = i * i
+    e *= i2
+    if order == 1:
+        return [series[0], e, *[np.zeros(3)] * 2]
+    e3, e5 = e * i, series[2]
+    i2 *= i2
+    e5 *= i2
+    e5 *= w
+    h = np.empty_like(e)
+    for j in range(3):
+        h[j] = shares[j] * e5[j]
+        h[j] -= counts[j] * e3[j]
+    e5 *= s
+    e5 += e3
+    return [series[0], e, h, e5]
 
 
 class _Points(NamedTuple):
@@ -487,9 +587,9 @@ def _polynomials(coefficients: Array, x: Array, y: Array) -> tuple[Array, Array]
     return coefficients @ powers, coefficients @ slopes
 
 
-def _remainders(urn: Urn, path: _Path, order: int) -> Derivatives:
+def _remainders_rare(urn: Urn, path: _Path, order: int) -> Derivatives:
     """
-    Return the differences of delta.
+    Return the differences of delta, differenced term by term: right relative to mu at y = 0.
 
     Notes
     -----
@@ -513,10 +613,10 @@ def _remainders(urn: Urn, path: _Path, order: int) -> Derivatives:
     d_sigma = m * (de[0] - de_c) + n * (de[1] - de[2])
     if order == 1:
         return Derivatives(value, d_mu, d_sigma)
-    return Derivatives(value, d_mu, d_sigma, *_remainders2(urn, path, points, e, de, de_b))
+    return Derivatives(value, d_mu, d_sigma, *_remainders_rare2(urn, path, points, e, de, de_b))
 
 
-def _remainders2(
+def _remainders_rare2(
     urn: Urn, path: _Path, points: _Points, e: Array, de: Array, de_b: Array
 ) -> tuple[Array, Array, Array]:
     """

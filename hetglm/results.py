@@ -21,7 +21,7 @@ from statsmodels.base.model import (
 from statsmodels.iolib.summary2 import Summary as Summary2
 from statsmodels.stats.contrast import WaldTestResults
 
-from hetglm import _arrays, _formula, anova, bootstrap, prediction, profile, summary
+from hetglm import _arrays, _formula, anova, bootstrap, overdispersion, prediction, profile, summary
 from hetglm._covariance import covariance
 from hetglm._fit import Fit, at_fit
 from hetglm._text import listed
@@ -623,6 +623,42 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
             both models are in the message.
         """
         return anova.compare_constant(self, _arrays.count(nrep, "nrep"), rng)
+
+    def test_overdispersion(
+        self, against: str = "constant", *, nrep: int = 199, rng: Any = None
+    ) -> overdispersion.OverdispersionTest:
+        """
+        Test whether there is any dispersion beyond the boundary law: sigma = 0.
+
+        Parameters
+        ----------
+        against : {"constant", "model"}
+            One constant sigma, whatever the dispersion formula: the one-sided score test and the
+            likelihood ratio with the half-and-half mixture. Or the dispersion formula of the fit:
+            the ratio with binomial mixture weights where the formula is one sigma for each cell, by
+            parametric bootstrap otherwise.
+        nrep : int
+            Draws of the bootstrap.
+        rng : None, int or numpy.random.Generator
+            Source of randomness of those draws.
+
+        Returns
+        -------
+        OverdispersionTest
+            ``score``, ``score_pvalue``, ``statistic``, ``pvalue``, ``alternative``, ``method``.
+
+        Raises
+        ------
+        ValueError
+            For families that have no boundary law.
+
+        References
+        ----------
+        Tarone, R. E. (1979). Testing the goodness of fit of the binomial distribution. Biometrika
+        66, 585-590. Self, S. G. and Liang, K.-Y. (1987). JASA 82, 605-610.
+        """
+        nrep = _arrays.count(nrep, "nrep")
+        return overdispersion.overdispersion(self.model, self.llf, against, nrep, rng)
 
     def boundary_limits(self, alpha: float = 0.05) -> pd.DataFrame:
         """

@@ -21,7 +21,7 @@ LAYERS = (
     ("_start",),
     ("_fit", "_reml"),
     ("_covariance", "_diagnose"),
-    ("prediction", "anova", "bootstrap", "residuals", "influence", "selection", "plots", "profile"),
+    ("prediction", "anova", "bootstrap", "residuals", "influence", "selection", "plots", "profile", "overdispersion"),
     ("summary",),
     ("results",),
     ("model",),

@@ -9,21 +9,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.special import comb
 
-from hetglm._numerics import FEW, HEAD, Urn, first_draws, later_draws, stirling
+from hetglm._numerics import FEW, HEAD, Urn, all_draws, first_draws, stirling
 from hetglm._text import require
 from hetglm.families.base import Array, Family, Rows, Terms
 
 #: Rows evaluated at a time: the temporaries then stay in the cache.
-BLOCK = 8192
+BLOCK = 8000
+#: Rows split by regime at a time, into blocks of one regime each.
+SORTED = 4 * BLOCK
 #: glibc returns blocks above 128 kB to the system at every free, and faults their pages in again at
 #: the next use (three quarters of the time of an evaluation), until one larger than these has been
 #: freed. Allocating 16 MB without touching them teaches it to keep a block's temporaries.
 UNTRIMMED = 1 << 21
-#: Share of rows with later draws from which on all rows are taken along: they get zeros.
-WORTHWHILE = 0.5
+#: Below this expected number of successes, few of them are drawn one by one: what is left of the
+#: derivatives in sigma is far smaller than the terms of the series, y^2/mu and y^3/mu^2.
+RARE = 0.05
 #: Means and dispersions beyond these are evaluated at them: no power of theirs over- or underflows.
 SMALLEST, LARGEST = 1e-100, 1e100
+#: Stirling's remainder of 0, 1, ..., FEW.
+WHOLE = stirling(np.arange(FEW + 1.0))
 #: Longest sum over counts that is taken term by term; longer ones are integrated.
 LONGEST = 300
 #: Terms kept at either end of an integrated sum, for the end correction.
@@ -39,52 +45,42 @@ LARGEST_RHO = 0.9
 
 @dataclass(frozen=True)
 class Counts(Rows):
-    """
-    Rows with the numbers of successes and failures that are summed one by one.
-
-    Attributes
-    ----------
-    ky, kz : ndarray, shape (n,)
-        Successes and failures taken by `first_draws`; the rest are for `later_draws`.
-    """
+    """Rows with their trials."""
 
     trials: Array
-    ky: Array
-    kz: Array
 
 
 def counts(y: Array, n: Array) -> Counts:
     """Return the rows of y successes out of n; whole numbers, or real ones of at least 6."""
     y, n = np.asarray(y, dtype=float), np.asarray(n, dtype=float)
-    z = n - y
-    limit = np.where(n <= FEW, FEW, HEAD)
-    ky, kz = np.minimum(y, limit), np.minimum(z, limit)
-    return Counts(y, n, _log_orders(y, z, ky, kz), ky, kz)
+    return Counts(y, n, _log_orders(y, n))
 
 
-def _log_orders(y: Array, z: Array, ky: Array, kz: Array) -> Array:
-    """Return log C(n, y), less the entropy of the draws after the first."""
-    n, k = y + z, ky + kz
-    y1, z1 = y - ky, z - kz
-    n1 = y1 + z1
-    out = _log_falling(n, k) - _log_falling(y, ky) - _log_falling(z, kz)
-    both = (y1 > 0) & (z1 > 0)
-    a, b, c = y1[both], z1[both], n1[both]
-    out[both] += 0.5 * np.log(c / a / b / (2 * np.pi)) + stirling(c) - stirling(a) - stirling(b)
+def _log_orders(y: Array, n: Array) -> Array:
+    """Return log C(n, y), less n H(y/n) in rows with later draws."""
+    few = n <= FEW
+    out = np.zeros_like(n)
+    out[few] = np.log(comb(n[few], y[few]))
+    both = ~few & (y > 0) & (y < n)
+    a, b, c = y[both], n[both] - y[both], n[both]
+    delta = _count_stirling(c) - _count_stirling(a) - _count_stirling(b)
+    out[both] = 0.5 * np.log(c / a / b / (2 * np.pi)) + delta
     return out
 
 
-def _log_falling(x: Array, k: Array) -> Array:
-    """Return log of x (x - 1) ... (x - k + 1)."""
-    product = np.ones_like(x)
-    for j in range(int(k.max(initial=0))):
-        product *= np.where(k > j, x - j, 1.0)
-    return np.log(product)
+def _count_stirling(k: Array) -> Array:
+    """Return Stirling's remainder of counts: the small ones are whole and looked up."""
+    return np.where(k < FEW, WHOLE[np.minimum(k, FEW).astype(int)], stirling(np.maximum(k, FEW)))
 
 
-def _blocks(rows: int) -> Iterator[slice]:
-    """Yield the slices that the rows are evaluated by."""
-    return (slice(i, i + BLOCK) for i in range(0, rows, BLOCK))
+def _pieces(which: NDArray[np.bool_], urn: Urn) -> Iterator[Any]:
+    """Yield slices or indices of the rows that are True: blocks with the same draws or nearly so."""
+    rows = np.flatnonzero(which)
+    key = ((FEW + 1) * urn.ky + urn.kz).astype(np.uint8)[rows]
+    whole = len(rows) == len(which) and np.ptp(key) == 0
+    rows = rows if whole else rows[np.argsort(key, kind="stable")]
+    for i in range(0, len(rows), BLOCK):
+        yield slice(i, i + BLOCK) if whole else rows[i : i + BLOCK]
 
 
 def evaluate_counts(rows: Counts, mu: Array, nu: Array, sigma: Array, order: int) -> Array:
@@ -92,7 +88,7 @@ def evaluate_counts(rows: Counts, mu: Array, nu: Array, sigma: Array, order: int
     np.empty(UNTRIMMED)
     out = np.empty(((1, 3, 6)[order], len(rows.y)))
     with np.errstate(all="ignore"):
-        for part in _blocks(len(rows.y)):
+        for part in (slice(i, i + SORTED) for i in range(0, len(rows.y), SORTED)):
             _evaluate_block(rows, mu, nu, sigma, order, part, out[:, part])
             out[0, part] += rows.constant[part]
     return out
@@ -103,29 +99,43 @@ def _evaluate_block(
 ) -> None:
     """Write the terms of some rows, without their constant, into ``out``."""
     y, n, m, w, s = rows.y[part], rows.trials[part], mu[part], nu[part], sigma[part]
-    ky, kz = rows.ky[part], rows.kz[part]
     z = n - y
     flip = (m > w).astype(float)
-    dy, dk = flip * (z - y), flip * (kz - ky)
-    urn = Urn(
-        np.maximum(np.minimum(m, w), SMALLEST),
-        np.maximum(m, w),
-        np.clip(s, 0, LARGEST),
-        y + dy,
-        z - dy,
-        ky + dk,
-        kz - dk,
-    )
-    out[:] = first_draws(urn, order)[: len(out)]
-    later = n > ky + kz
-    share = np.count_nonzero(later) / len(later)
-    if share > WORTHWHILE:
-        out += later_draws(urn, order)[: len(out)]
-    elif share > 0:
-        out[:, later] += later_draws(Urn(*(a[later] for a in urn)), order)[: len(out)]
+    dy = flip * (z - y)
+    low, high = np.maximum(np.minimum(m, w), SMALLEST), np.maximum(m, w)
+    urn, few, rare = _urn(low, high, np.clip(s, 0, LARGEST), y + dy, z - dy)
+    for take in _pieces(few, urn):
+        out[:, take] = first_draws(_taken(urn, take), order, False)[: len(out)]
+    for some, is_rare in ((rare, True), (~(few | rare), False)):
+        for take in _pieces(some, urn):
+            out[:, take] = all_draws(_taken(urn, take), order, is_rare)[: len(out)]
     out[1:5:3] *= 1 - 2 * flip
     if not (min(m.min(), w.min()) > 0 and s.min() >= 0 and s.max() < np.inf):
         _limits(out, y, z, m, w, s)
+
+
+def _urn(
+    mu: Array, nu: Array, sigma: Array, y: Array, z: Array
+) -> tuple[Urn, NDArray[np.bool_], NDArray[np.bool_]]:
+    """
+    Return the rows with their first draws, those of few trials, and those of rare successes.
+
+    The first draws fill the urn up to HEAD sigma of each colour. Where successes are rare as many
+    are taken at any sigma.
+    """
+    n = y + z
+    few = n <= FEW
+    rare = ~(few | (mu * n >= RARE))
+    ky, kz = (np.fmax(np.ceil(HEAD - share / sigma), 0) for share in (mu, nu))
+    for k, most in ((ky, y), (kz, z)):
+        k[rare], k[few] = HEAD, FEW
+        np.minimum(k, most, out=k)
+    return Urn(mu, nu, sigma, y, z, ky, kz), few, rare
+
+
+def _taken(urn: Urn, rows: Any) -> Urn:
+    """Return some rows."""
+    return Urn(*(a[rows] for a in urn))
 
 
 def _limits(out: Array, y: Array, z: Array, mu: Array, nu: Array, sigma: Array) -> None:
@@ -153,7 +163,6 @@ class BetaBinomial(Family):
     unit_interval = True
     takes_trials = True
     zero_dispersion = True
-    at_zero = "binomial"
     discrete = True
     counts_successes = True
 
@@ -197,7 +206,7 @@ class BetaBinomial(Family):
 
         Parameters
         ----------
-        rows : Counts
+        rows : Rows
             From `prepare`.
         mu, nu : ndarray, shape (n,)
             The probability and one minus it; the smaller of the two is taken to be exact.

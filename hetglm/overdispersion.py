@@ -1,0 +1,169 @@
+"""Tests of sigma = 0: one-sided, since the hypothesis lies on the boundary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from hetglm import _fit
+from hetglm._fit import Settings
+from hetglm._likelihood import Likelihood
+from hetglm._linalg import independent_columns, inverse
+from hetglm._start import starting_values
+from hetglm.bootstrap import simulate
+
+Array = NDArray[Any]
+
+#: Ratios smaller than this, relative to the log-likelihood, are rounding.
+RATIO_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class OverdispersionTest:
+    """
+    Tests of phi = 0 against more.
+
+    Attributes
+    ----------
+    score, score_pvalue : float
+        Standardised score in one constant phi at 0 (Tarone's Z where the mean is constant), and the
+        one-sided p-value; NaN against anything but a constant.
+    statistic, pvalue : float
+        Likelihood ratio and its p-value.
+    alternative : str
+        What phi = 0 was tested against.
+    method : str
+        How the p-value of the ratio was obtained.
+    """
+
+    score: float
+    score_pvalue: float
+    statistic: float
+    pvalue: float
+    alternative: str
+    method: str
+
+    def __str__(self) -> str:
+        """Return the tests in one or two lines."""
+        text = f"LR = {self.statistic:.4g}, P = {self.pvalue:.4g} ({self.method})"
+        if np.isfinite(self.score):
+            text = f"score Z = {self.score:.4g}, P = {self.score_pvalue:.4g}; " + text
+        return f"No overdispersion against {self.alternative}: {text}"
+
+
+def without_dispersion(core: Likelihood, keep_mean: Array) -> tuple[Likelihood, _fit.Fit]:
+    """Return the likelihood with every row at phi = 0, and its maximum."""
+    held = replace(core, held=np.full(core.n, -np.inf))
+    solved = np.concatenate([keep_mean, np.zeros(core.Z.shape[1], dtype=bool)])
+    names = [""] * len(solved)
+    start = starting_values(core, np.concatenate([keep_mean, independent_columns(core.Z)]))[0]
+    return held, _fit.search(held, solved, start, Settings(names))
+
+
+def score_statistic(core: Likelihood, null: _fit.Fit, keep_mean: Array) -> float:
+    """
+    Return the score in one constant phi at phi = 0 over its standard deviation.
+
+    The variance is the expected information of phi less what the mean's coefficients take of it;
+    with a constant mean this is Tarone's Z (Tarone 1979, Biometrika 66, 585-590).
+    """
+    at = core.predictors(null.internal)
+    nu = at.mean.nu if core.family.unit_interval else None
+    zero = np.zeros(core.n)
+    score = core.family.evaluate(core.rows, at.mean.mu, nu, zero, 1).phi
+    assert score is not None
+    mm, mp, pp = core.family.expected_hessian(core.rows, at.mean.mu, nu, zero)
+    # the offset of log phi scales phi row by row
+    scale = np.ones(core.n) if core.offset_dispersion is None else np.exp(core.offset_dispersion)
+    freq = np.ones(core.n) if core.freq is None else core.freq
+    X = core.X[:, keep_mean] * at.mean.d1[:, None]
+    total = float(np.sum(freq * scale * score))
+    variance = -float(np.sum(freq * scale**2 * pp))
+    cross = -X.T @ (freq * scale * mp)
+    bread = inverse(-(X.T * (freq * mm)) @ X)
+    if bread is not None:
+        variance -= float(cross @ bread @ cross)
+    return total / np.sqrt(variance)
+
+
+def overdispersion(
+    model: Any, llf: float, against: str, nrep: int, rng: Any
+) -> OverdispersionTest:
+    """Return the tests of phi = 0; see the results' method."""
+    core: Likelihood = model.core
+    if not core.family.zero_dispersion:
+        raise ValueError(f"{core.family.name}: phi = 0 is not a model of its own; nothing to test")
+    keep_mean = model.estimable[: core.k_mean]
+    held, null = without_dispersion(core, keep_mean)
+    if against == "constant":
+        constant = core.with_designs(Z=np.ones((core.n, 1)))
+        solved = np.append(keep_mean, True)
+        best = _fit.fit(constant, [""] * len(solved), solved).llf
+        score = score_statistic(core, null, keep_mean)
+        ratio = _ratio(best, null.llf)
+        pvalue = 0.5 * stats.chi2.sf(ratio, 1) if ratio > 0 else 1.0
+        return OverdispersionTest(
+            score,
+            float(stats.norm.sf(score)),
+            ratio,
+            float(pvalue),
+            "one constant dispersion",
+            "half-and-half mixture of chi-square 0 and 1",
+        )
+    if against != "model":
+        raise ValueError(f"against={against!r}: choose 'constant' or 'model'")
+    ratio = _ratio(llf, null.llf)
+    cells = len(np.unique(core.Z, axis=0))
+    if cells == int(model.estimable[core.k_mean :].sum()):
+        return OverdispersionTest(
+            np.nan,
+            np.nan,
+            ratio,
+            _mixture(ratio, cells),
+            f"a dispersion in each of {cells} cells",
+            f"binomial mixture of chi-square 0 to {cells}",
+        )
+    pvalue, done = _bootstrap(model, held, null, ratio, nrep, rng)
+    return OverdispersionTest(
+        np.nan,
+        np.nan,
+        ratio,
+        pvalue,
+        "the dispersion formula",
+        f"parametric bootstrap, {done} draws",
+    )
+
+
+def _ratio(larger: float, smaller: float) -> float:
+    ratio = 2 * (larger - smaller)
+    return ratio if ratio > RATIO_ROUNDING * (1 + abs(larger)) else 0.0
+
+
+def _mixture(ratio: float, cells: int) -> float:
+    """Return the tail of the chi-bar-square of independent cells: weights binomial(cells, 1/2)."""
+    if ratio == 0:
+        return 1.0
+    k = np.arange(1, cells + 1)
+    return float(stats.binom.pmf(k, cells, 0.5) @ stats.chi2.sf(ratio, k))
+
+
+def _bootstrap(
+    model: Any, held: Likelihood, null: _fit.Fit, ratio: float, nrep: int, rng: Any
+) -> tuple[float, int]:
+    """Return the share of draws without dispersion that have a larger ratio, and their number."""
+    larger = done = 0
+    keep_mean = model.estimable[: model.core.k_mean]
+    for y in simulate(held, null.internal, nrep, rng):
+        drawn = model.clone(endog=y)
+        try:
+            full = _fit.fit(drawn.core, drawn.parameter_names, drawn.estimable)
+            _, binomial = without_dispersion(drawn.core, keep_mean)
+        except ValueError:
+            continue
+        done += 1
+        larger += _ratio(full.llf, binomial.llf) >= ratio
+    return (1 + larger) / (1 + done), done
