@@ -19,11 +19,11 @@ Polya's urn
     :math:`L(\mu, y) + L(\nu, z) - L(1, n)` on the log scale, with
     :math:`L(x, k) = \sum_{j<k}\log(x + j\sigma)`: draws from an urn that starts with the shares
     (mu, nu) and gains :math:`\sigma` of the colour drawn. The order does not matter, so take as
-    many successes and failures one by one, ky <= 6 and kz <= 6, as the urn needs to hold at least
-    6 times :math:`\sigma` of every colour still to come (`first_draws`, plain sums; none where
-    :math:`\mu \ge 6 \sigma`), and the others from the urn
+    many successes and failures one by one, ky <= 7 and kz <= 7, as the urn needs to hold at least
+    7 times :math:`\sigma` of every colour still to come (`first_draws`, plain sums; none where
+    :math:`\mu \ge 7 \sigma`), and the others from the urn
     :math:`(\alpha, \beta) = (\mu + k_y\sigma, \nu + k_z\sigma)`. Where successes are rare, n mu
-    below 0.05, six are taken at any :math:`\sigma`: else terms of order y/mu would cancel.
+    below 0.5, seven are taken at any :math:`\sigma`: else terms of order y/mu would cancel.
 
     For these write every log-gamma by Stirling's formula. With the total
     :math:`\gamma = \alpha + \beta`, the final urn :math:`(A, B) = (\mu + y\sigma, \nu + z\sigma)`
@@ -69,8 +69,8 @@ _LARGE = 12
 _ARTANH = tuple(1 / (2 * k + 3) for k in range(17))
 _ARTANH1 = tuple((2 * k + 2) / (2 * k + 3) for k in range(17))
 
-#: Draws of each colour taken one by one; from there on seven terms of the series leave 6e-14.
-HEAD = 6
+#: Draws of each colour taken one by one; from there on seven terms of the series leave 6e-15.
+HEAD = 7
 #: Coefficients of delta(x) x, -delta'(x) x^2 and the derivative of the latter, in powers of 1/x^2.
 _SERIES = np.array([_DELTA[:-1], _DELTA1[:-1], [k * c for k, c in enumerate(_DELTA1) if k]])
 #: Below this |t| log(1 + t) is summed (|r| <= 0.053, six terms); above, at most 3 digits cancel.

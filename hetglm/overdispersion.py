@@ -90,9 +90,7 @@ def score_statistic(core: Likelihood, null: _fit.Fit, keep_mean: Array) -> float
     return total / np.sqrt(variance)
 
 
-def overdispersion(
-    model: Any, llf: float, against: str, nrep: int, rng: Any
-) -> OverdispersionTest:
+def overdispersion(model: Any, llf: float, against: str, nrep: int, rng: Any) -> OverdispersionTest:
     """Return the tests of phi = 0; see the results' method."""
     core: Likelihood = model.core
     if not core.family.zero_dispersion:

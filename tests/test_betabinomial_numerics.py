@@ -165,6 +165,16 @@ def test_far_from_the_mean() -> None:
     assert_accurate(n, n - y, 1 - mu, mu, np.repeat([1e-11, 1e-9], 4))
 
 
+def test_where_the_regimes_meet() -> None:
+    """Either side of the smallest urn of the series, and of rare successes; few and many of them."""
+    n, y, urn = (
+        a.ravel() for a in np.meshgrid([14.0, 400.0, 1e6], [0.0, 1.0, 2.0, 9.0], [6.9, 7.1])
+    )
+    for expected in (0.4, 0.6, 3.0):
+        mu = expected / n
+        assert_accurate(n, y, mu, 1 - mu, mu / urn)
+
+
 def test_lower_orders_agree() -> None:
     """Orders 0 and 1 are the head of order 2."""
     rng = np.random.default_rng(5)

@@ -25,7 +25,7 @@ SORTED = 4 * BLOCK
 UNTRIMMED = 1 << 21
 #: Below this expected number of successes, few of them are drawn one by one: what is left of the
 #: derivatives in sigma is far smaller than the terms of the series, y^2/mu and y^3/mu^2.
-RARE = 0.05
+RARE = 0.5
 #: Means and dispersions beyond these are evaluated at them: no power of theirs over- or underflows.
 SMALLEST, LARGEST = 1e-100, 1e100
 #: Stirling's remainder of 0, 1, ..., FEW.
@@ -163,6 +163,7 @@ class BetaBinomial(Family):
     unit_interval = True
     takes_trials = True
     zero_dispersion = True
+    at_zero = "binomial"
     discrete = True
     counts_successes = True
 

@@ -1,0 +1,114 @@
+"""Tests of sigma = 0, and what the intraclass correlation means for a sample."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import hetglm.api as het
+import hetglm.formula.api as hmf
+
+pytestmark = pytest.mark.filterwarnings("ignore::hetglm.exceptions.BoundaryWarning")
+
+
+@pytest.fixture(scope="module")
+def seeds():
+    return het.datasets.load_germination()
+
+
+def test_score_is_tarone_where_the_mean_is_constant(seeds):
+    res = hmf.betabinomial("y + I(n - y) ~ 1 | root", seeds).fit()
+    y, n = seeds.y, seeds.n
+    p = y.sum() / n.sum()
+    z = (((y - n * p) ** 2).sum() / (p * (1 - p)) - n.sum()) / np.sqrt(2 * (n * (n - 1)).sum())
+    test = res.test_overdispersion()
+    assert test.score == pytest.approx(z, rel=1e-9)
+    assert test.score_pvalue == pytest.approx(stats.norm.sf(z), rel=1e-7)
+
+
+def test_ratio_is_that_of_constant_sigma_whatever_the_formula(seeds):
+    mean = "y + I(n - y) ~ variety * root"
+    constant = hmf.betabinomial(mean, seeds).fit()
+    # the binomial maximum comes with the reference results
+    binomial = -54.937020324766
+    expected = 2 * (constant.llf - binomial)
+    for dispersion in ("1", "root", "n"):
+        test = hmf.betabinomial(f"{mean} | {dispersion}", seeds).fit().test_overdispersion()
+        assert test.statistic == pytest.approx(expected, abs=1e-7)
+        assert test.pvalue == pytest.approx(0.5 * stats.chi2.sf(expected, 1), rel=1e-6)
+        assert "half-and-half" in test.method
+    assert "score Z" in str(test)
+
+
+def test_cells_have_binomial_weights_and_other_formulas_the_bootstrap(seeds):
+    cells = hmf.betabinomial("y + I(n - y) ~ variety * root | root", seeds).fit()
+    test = cells.test_overdispersion("model")
+    tail = 0.5 * stats.chi2.sf(test.statistic, 1) + 0.25 * stats.chi2.sf(test.statistic, 2)
+    assert test.pvalue == pytest.approx(tail)
+    assert np.isnan(test.score)
+    other = hmf.betabinomial("y + I(n - y) ~ variety * root | n", seeds).fit()
+    test = other.test_overdispersion("model", nrep=19, rng=1)
+    assert test.method == "parametric bootstrap, 19 draws"
+    assert test == other.test_overdispersion("model", nrep=19, rng=1)
+    assert 20 * test.pvalue == pytest.approx(round(20 * test.pvalue))
+
+
+def test_no_overdispersion_at_all_has_p_one(seeds):
+    data = seeds.assign(y=(seeds.n * 0.4).round())
+    test = hmf.betabinomial("y + I(n - y) ~ 1 | root", data).fit().test_overdispersion()
+    assert (test.statistic, test.pvalue) == (0, 1)
+    assert test.score < 0
+    assert test.score_pvalue > 0.5
+
+
+def test_frequencies_count_as_rows(seeds):
+    repeated = seeds.loc[seeds.index.repeat(2)]
+    one = hmf.betabinomial("y + I(n - y) ~ root", repeated).fit().test_overdispersion()
+    two = hmf.betabinomial("y + I(n - y) ~ root", seeds, freq_weights=np.full(21, 2)).fit()
+    two = two.test_overdispersion()
+    assert (two.score, two.statistic) == pytest.approx((one.score, one.statistic), rel=1e-7)
+
+
+def test_refusals(seeds):
+    res = hmf.betabinomial("y + I(n - y) ~ 1", seeds).fit()
+    with pytest.raises(ValueError, match="choose 'constant' or 'model'"):
+        res.test_overdispersion("cells")
+    with pytest.raises(ValueError, match="Gaussian: phi = 0 is not a model"):
+        hmf.doubleglm("y ~ 1", seeds).fit().test_overdispersion()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [20, 100, 1000])
+def test_size(n):
+    """Both one-sided tests reject a true binomial about as often as they say."""
+    rng = np.random.default_rng(n)
+    data = pd.DataFrame({"x": rng.normal(size=n), "n": rng.integers(5, 30, n)})
+    mu = 1 / (1 + np.exp(0.5 - 0.4 * data.x))
+    draws, level = 600 if n < 1000 else 150, 0.05
+    rejected = np.zeros(2)
+    for _ in range(draws):
+        data["y"] = rng.binomial(data.n, mu)
+        test = hmf.betabinomial("y + I(n - y) ~ x", data).fit().test_overdispersion()
+        rejected += np.array([test.score_pvalue, test.pvalue]) < level
+    # small samples are conservative; none may reject beyond Monte-Carlo error (4 standard errors)
+    error = 4 * np.sqrt(level * (1 - level) / draws)
+    assert np.all(rejected / draws < level + error)
+    assert np.all(rejected / draws > level * (0.3 if n == 20 else 0.6) - error)
+
+
+@pytest.mark.slow
+def test_size_against_three_cells():
+    """Half-and-half would reject with probability 0.19 here; the binomial mixture does not."""
+    rng = np.random.default_rng(3)
+    data = pd.DataFrame({"g": np.repeat(list("abc"), 60), "n": 20})
+    draws, level, rejected, naive = 300, 0.05, 0, 0
+    for _ in range(draws):
+        data["y"] = rng.binomial(20, 0.4, 180)
+        test = hmf.betabinomial("y + I(n - y) ~ g | g", data).fit().test_overdispersion("model")
+        rejected += test.pvalue < level
+        naive += 0.5 * stats.chi2.sf(test.statistic, 1) < level
+    error = 4 * np.sqrt(level * (1 - level) / draws)
+    assert abs(rejected / draws - level) < error
+    assert naive / draws > 0.1
