@@ -638,3 +638,18 @@ def test_no_start_is_an_error_that_says_so():
     model = het.DoubleGLM(y, x, family=F.Gamma(links.InversePower()))
     with pytest.raises(ValueError, match=r"no starting values.*start_params"):
         model.fit()
+
+
+@pytest.mark.parametrize("sort", [False, True])
+def test_start_from_some_of_many_rows(sort):
+    """A stride serves where it has every level; else all rows do. The maximum is the same."""
+    rng = np.random.default_rng(5)
+    level = np.where(np.arange(9000) == 4321, 1.0, 0.0) if sort else rng.integers(0, 2, 9000)
+    X = np.column_stack([np.ones(9000), level, rng.normal(size=9000)])
+    y = X @ [1, 2, 3] + np.exp(0.5 * X[:, 2]) * rng.normal(size=9000)
+    model = het.DoubleGLM(y, X, X[:, [0, 2]])
+    starts = starting_values(model.core, model.estimable)
+    assert all(np.isfinite(model.loglike(start)) for start in starts)
+    res = model.fit()
+    assert res.converged
+    assert_allclose(res.params, model.fit(start_params=np.zeros(5)).params, rtol=1e-7)
