@@ -51,7 +51,8 @@ def test_cells_have_binomial_weights_and_other_formulas_the_bootstrap(seeds):
     other = hmf.betabinomial("y + I(n - y) ~ variety * root | n", seeds).fit()
     test = other.test_overdispersion("model", nrep=19, rng=1)
     assert test.method == "parametric bootstrap, 19 draws"
-    assert test == other.test_overdispersion("model", nrep=19, rng=1)
+    again = other.test_overdispersion("model", nrep=19, rng=1)
+    assert (test.statistic, test.pvalue) == (again.statistic, again.pvalue)
     assert 20 * test.pvalue == pytest.approx(round(20 * test.pvalue))
 
 
