@@ -1,11 +1,13 @@
 """
-The boundary phi = 0 of a likelihood that is finite there, as a result and not as a failure.
+The ends of the dispersion, phi = 0 and phi = infinity, as results and not as failures.
 
 Where some rows are no more variable than phi = 0 allows, the supremum of the likelihood lies at
 log phi = -infinity for them: the coefficients run off along a direction delta with Z delta = 0 on
-the other rows and Z delta < 0 on these. Such directions are found from the rows whose dispersion has
-become negligible: the null space of Z on the rest (`recession`), and inside it, by linear programming,
-a direction that takes as many of these rows as possible to zero.
+the other rows and Z delta < 0 on these. Rows that are all or nothing (no success or no failure) may
+go to the other end, log phi = infinity. Such directions are found from the rows whose dispersion has
+become negligible, or dominant: the null space of Z on the rest (`recession`), and inside it, by
+linear programming, a direction that takes as many of these rows as possible to their end. The same
+function finds the rows of a separated mean.
 """
 
 from __future__ import annotations
@@ -23,81 +25,119 @@ Array = NDArray[Any]
 
 #: Relative size below which a product with a direction is zero.
 ZERO = 1e-8
+#: So many rows of a long design usually show that it has no null space.
+GLANCE = 1000
 
 
 @dataclass(frozen=True)
 class Boundary:
     """
-    Rows whose dispersion is zero at the supremum of the likelihood.
+    Rows whose dispersion is zero, or infinite, at the supremum of the likelihood.
 
     Attributes
     ----------
     rows : ndarray of bool, shape (n,)
-        Which rows of the fit.
+        Rows of the fit with dispersion zero.
+    infinite : ndarray of bool, shape (n,)
+        Rows of the fit with infinite dispersion: all or nothing.
     directions : ndarray, shape (q, r)
         Basis of the directions of the dispersion's coefficients along which they run to infinity.
     terms : list of str
         Coefficients without a finite estimate.
-    cells : ndarray, shape (m, q)
-        Distinct rows of the dispersion's design at the boundary.
+    cells, infinite_cells : ndarray, shapes (m, q)
+        Distinct rows of the dispersion's design with dispersion zero, and infinite.
     """
 
     rows: Array
+    infinite: Array
     directions: Array
     terms: list[str]
     cells: Array
+    infinite_cells: Array
+
+    @property
+    def held(self) -> Array:
+        """Linear predictor of the rows at the boundary, NaN elsewhere, shape (n,)."""
+        return np.where(self.rows, -np.inf, np.where(self.infinite, np.inf, np.nan))
 
     def place(self, Z: Array) -> tuple[Array, Array]:
         """
-        Return which new rows have dispersion zero, and of which nothing can be said.
+        Return where the log dispersion of new rows is infinite, and of which nothing can be said.
 
         Parameters
         ----------
         Z : ndarray, shape (n, q)
             Designs of the dispersion.
+
+        Returns
+        -------
+        held : ndarray, shape (n,)
+            -inf, inf, or NaN where it is finite.
+        unknown : ndarray of bool, shape (n,)
         """
         moved = Z @ self.directions
         size = np.linalg.norm(Z, axis=1, keepdims=True) + np.isnan(Z).any(axis=1, keepdims=True)
         away = np.any(np.abs(moved) > ZERO * size, axis=1)
-        generators = (self.cells @ self.directions).T
-        zero = np.zeros(len(Z), dtype=bool)
+        down = np.vstack([self.cells @ self.directions, -self.infinite_cells @ self.directions]).T
+        held = np.full(len(Z), np.nan)
         for i in np.flatnonzero(away):
-            zero[i] = nnls(generators, moved[i])[1] < ZERO * size[i, 0]
-        return zero, away & ~zero
+            falls, rises = (nnls(down, s * moved[i])[1] < ZERO * size[i, 0] for s in (1, -1))
+            if falls != rises:
+                held[i] = -np.inf if falls else np.inf
+        return held, away & np.isnan(held)
 
 
-def recession(Z: Array, negligible: Array) -> tuple[Array, Array]:
+def recession(
+    Z: Array, signs: Array, indifferent: Array | None = None
+) -> tuple[Array, Array, Array]:
     """
-    Return the rows that can go to zero dispersion together, and the directions that take them there.
+    Return the rows whose predictor can go to infinity together, and the directions of it.
 
     Parameters
     ----------
     Z : ndarray, shape (n, q)
-        Design of the dispersion, of full rank.
-    negligible : ndarray of bool, shape (n,)
-        Rows whose dispersion cannot be told from zero.
+        Design, of full rank.
+    signs : ndarray, shape (n,)
+        -1 where a row's predictor may go to -infinity, 1 where to infinity, 0 where it must stay.
+    indifferent : ndarray of bool, shape (n,), optional
+        Rows whose predictor may be anything.
 
     Returns
     -------
     rows : ndarray of bool, shape (n,)
     directions : ndarray, shape (q, r)
-        A basis; r is 0 where no direction leaves the other rows alone.
+        Basis of those that leave the other rows alone; r is 0 where no row can go.
+    direction : ndarray, shape (q,)
+        One that changes the predictor of every such row by at least 1 in size.
     """
-    rows = np.array(negligible)
+    bound = np.ones(len(Z), bool) if indifferent is None else ~indifferent
+    rows = bound & (signs != 0)
+    none = np.zeros((Z.shape[1], 0))
     while rows.any():
-        directions = _null_space(Z[~rows])
-        cells, of_row = np.unique(Z[rows] @ directions, axis=0, return_inverse=True)
-        moving = _moving(cells)[of_row.ravel()]
-        if directions.shape[1] == 0 or moving.all():
-            return (rows, directions) if directions.shape[1] else (rows & False, directions)
+        directions = null_space(Z[bound & ~rows])
+        if directions.shape[1] == 0:
+            break
+        change = Z[rows] @ directions * -signs[rows, None]
+        size = np.max(np.abs(change), axis=0)
+        cells, of_row = np.unique(
+            change / np.where(size > 0, size, 1.0), axis=0, return_inverse=True
+        )
+        moving, combination = _moving(cells)
+        moving = moving[of_row.ravel()]
+        if moving.all():
+            return rows, directions, directions @ (combination / np.where(size > 0, size, 1.0))
         rows[np.flatnonzero(rows)[~moving]] = False
-    return rows, np.zeros((Z.shape[1], 0))
+    return np.zeros(len(Z), dtype=bool), none, np.zeros(Z.shape[1])
 
 
-def _null_space(Z: Array) -> Array:
+def null_space(Z: Array) -> Array:
     """Return a basis of the null space of Z, shape (q, r), a vector for each dependent column."""
     q = Z.shape[1]
-    scale = np.sqrt(np.einsum("ij,ij->j", Z, Z))
+    if len(Z) > 2 * GLANCE and independent_columns(Z[:: len(Z) // GLANCE]).all():
+        return np.zeros((q, 0))
+    size = np.max(np.abs(Z), axis=0, initial=0.0)
+    size = np.where(size > 0, size, 1.0)
+    Z = Z / size
     keep = independent_columns(Z)
     if keep.all():
         return np.zeros((q, 0))
@@ -105,17 +145,15 @@ def _null_space(Z: Array) -> Array:
     basis = np.zeros((q, int((~keep).sum())))
     for i, j in enumerate(np.flatnonzero(~keep)):
         basis[j, i] = 1.0
-        if keep.any() and scale[j] > 0:
+        if keep.any():
             basis[keep, i] = -np.linalg.lstsq(Z[:, keep], Z[:, j], rcond=None)[0]
     basis[np.abs(basis) < ZERO] = 0.0
-    return basis
+    return basis / size[:, None]
 
 
-def _moving(cells: Array) -> Array:
-    """Return which rows of ``cells`` are negative along one common direction c, as many as can be."""
+def _moving(cells: Array) -> tuple[Array, Array]:
+    """Return which rows of ``cells`` fall along one direction c, as many as can, and c."""
     m, r = cells.shape
-    if r == 0:
-        return np.zeros(m, dtype=bool)
     # maximise sum t subject to cells c + t <= 0, 0 <= t <= 1
     result = linprog(
         np.r_[np.zeros(r), -np.ones(m)],
@@ -123,4 +161,6 @@ def _moving(cells: Array) -> Array:
         b_ub=np.zeros(m),
         bounds=[(None, None)] * r + [(0, 1)] * m,
     )
-    return np.asarray(result.x[r:] > 0.5) if result.success else np.zeros(m, dtype=bool)
+    if not result.success:
+        return np.zeros(m, dtype=bool), np.zeros(r)
+    return np.asarray(result.x[r:] > 0.5), np.asarray(result.x[:r])

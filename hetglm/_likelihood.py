@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hetglm._linalg import gram
+from hetglm._linalg import gram, independent_columns
 from hetglm._links import Inverse, invert
 from hetglm.families.base import Family, Terms
 
@@ -100,6 +100,12 @@ class Likelihood:
     def n(self) -> int:
         """Rows."""
         return len(self.y)
+
+    def estimable(self) -> Array:
+        """Return which columns of X, and of Z on the rows that tell of phi, are independent."""
+        silent = self.family.indifferent(self.rows)
+        Z = self.Z if silent is None else self.Z[~silent]
+        return np.concatenate([independent_columns(self.X), independent_columns(Z)])
 
     def take(self, index: Any) -> Likelihood:
         """Return the likelihood of some rows: an index array or a boolean mask."""

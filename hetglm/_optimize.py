@@ -48,8 +48,8 @@ class Objective(Protocol):
     def expected_information(self, params: Array) -> Array:
         """Return the expected information."""
 
-    def longest_step(self, step: Array) -> float:
-        """Return the largest fraction of a step that is sensible."""
+    def longest_step(self, params: Array, step: Array) -> float:
+        """Return the largest fraction of a step from ``params`` that is sensible."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def _search(
     objective: Objective, params: Array, here: Local, step: Array, decrement: float, noise: float
 ) -> tuple[Array, Local] | None:
     """Return the first point along the step, halving it, that gains enough; None if none does."""
-    longest = fraction = min(1.0, objective.longest_step(step))
+    longest = fraction = min(1.0, objective.longest_step(params, step))
     while fraction > SMALLEST_STEP * longest:
         point = params + fraction * step
         # too small a gain to be seen in the value: the gradient alone can judge the step

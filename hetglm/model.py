@@ -15,7 +15,6 @@ from statsmodels.genmod.families import links
 
 from hetglm import _arrays, _diagnose, _fit, _formula, _start, prediction
 from hetglm._likelihood import Likelihood
-from hetglm._linalg import independent_columns
 from hetglm._links import check_link
 from hetglm._text import rows_text, warn
 from hetglm.exceptions import DroppedRowsWarning, FormulaError, MissingValueError
@@ -198,9 +197,7 @@ class LocationScaleModel(GenericLikelihoodModel):
         self.data.param_names = self.parameter_names
         self._set_extra_params_names([f"dispersion-{name}" for name in scale_names])
         self.exog_names[:] = self.parameter_names
-        self.estimable = np.concatenate(
-            [independent_columns(self.core.X), independent_columns(self.core.Z)]
-        )
+        self.estimable = self.core.estimable()
         k = int(self.estimable.sum())
         rank_mean = int(self.estimable[: self.core.k_mean].sum())
         freq = self.core.freq

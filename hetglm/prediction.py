@@ -16,6 +16,7 @@ from hetglm import _arrays
 from hetglm._boundary import Boundary
 from hetglm._likelihood import Likelihood
 from hetglm._links import invert
+from hetglm._text import require
 
 Array = NDArray[Any]
 
@@ -26,6 +27,8 @@ PARTS = {
     "dispersion": ("dispersion",),
     "linear-dispersion": ("dispersion",),
     "icc": ("dispersion",),
+    "design-effect": ("dispersion", "rows"),
+    "effective-size": ("dispersion", "rows"),
     "var": ("mean", "dispersion", "rows"),
     "sd": ("mean", "dispersion", "rows"),
     "prob": ("mean", "dispersion", "rows"),
@@ -36,6 +39,8 @@ BROUGHT = {
     "dispersion": ("offset_dispersion",),
     "rows": ("n_trials", "var_weights"),
 }
+#: Functions of the intraclass correlation, alone or with the trials of the row.
+CORRELATION = ("icc", "design-effect", "effective-size")
 _STEP = 1e-30  # complex step: no subtraction, so any tiny step is exact
 
 
@@ -43,8 +48,8 @@ def check_which(which: str, family: Any) -> None:
     """Raise a ValueError where a prediction is unknown or the family has none of its kind."""
     if which not in PARTS:
         raise ValueError(f"which={which!r}: choose one of {', '.join(map(repr, PARTS))}")
-    if which == "icc" and not family.counts_successes:
-        raise ValueError(f"which='icc': {family.name} has no intraclass correlation")
+    if which in CORRELATION and not family.counts_successes:
+        raise ValueError(f"which={which!r}: {family.name} has no intraclass correlation")
     if which == "prob" and not family.exact:
         family.distribution(None, None, None, None)
     if which == "prob" and not family.discrete:
@@ -150,14 +155,15 @@ def _fitted_rows(model: Any, core: Likelihood, given: dict[str, Any]) -> Likelih
         return core
     arrays = {name: getattr(model, name) for names in BROUGHT.values() for name in names}
     arrays |= {name: _arrays.row_array(value, core.n, name) for name, value in given.items()}
-    return replace(_core_at(model, core.X, core.Z, arrays, core.n), held=core.held)
+    rows = _core_at(model, core.X, core.Z, arrays, core.n)
+    return replace(rows, held=core.held, freq=core.freq)
 
 
 def place_at_boundary(rows: Likelihood, boundary: Boundary) -> Likelihood:
     """Return new rows with zero dispersion where the fit has it, and NaN where it cannot tell."""
-    zero, unknown = boundary.place(rows.Z)
+    held, unknown = boundary.place(rows.Z)
     Z = np.where(unknown[:, None], np.nan, rows.Z)
-    return replace(rows, Z=Z, held=np.where(zero, -np.inf, np.nan))
+    return replace(rows, Z=Z, held=held)
 
 
 def _trials(rows: Likelihood, which: str) -> None:
@@ -166,6 +172,8 @@ def _trials(rows: Likelihood, which: str) -> None:
             f"which={which!r} is of the count and needs its trials; pass n_trials=..., or give the new "
             "data the columns of the formula's left-hand side"
         )
+    if rows.trials is not None:
+        require(rows.trials < 0, "n_trials", "negative")
 
 
 def predict(rows: Likelihood, params: Array, which: str = "mean", y_values: Any = None) -> Array:
@@ -186,7 +194,7 @@ def predict(rows: Likelihood, params: Array, which: str = "mean", y_values: Any 
     ndarray, shape (n,), or (n, len(y_values)) for ``which="prob"``
     """
     at = rows.predictors(params)
-    if which in ("var", "sd", "prob"):
+    if "rows" in PARTS[which]:
         _trials(rows, which)
     if which == "prob":
         counts = _counts(rows, y_values)
@@ -198,14 +206,44 @@ def predict(rows: Likelihood, params: Array, which: str = "mean", y_values: Any 
         var = rows.family.variance(at.mean.mu, at.mean.nu, rows.row_phi(at.phi), rows.trials)
         var = np.where(np.isnan(at.eta), np.nan, var)  # a Gaussian variance does not read the mean
         return var if which == "var" else np.sqrt(var)
-    if which == "icc":
-        return at.phi / (1 + at.phi)
+    if which in CORRELATION:
+        return _of_icc(which, _icc(at.phi), rows.trials)
     return {
         "mean": at.mean.mu,
         "linear": at.eta,
         "dispersion": at.phi,
         "linear-dispersion": at.zeta,
     }[which]
+
+
+def _icc(phi: Array) -> Array:
+    with np.errstate(divide="ignore", over="ignore"):
+        return 1 / (1 + 1 / phi)  # 0 at phi = 0 and 1 at phi = infinity
+
+
+def _of_icc(which: str, icc: Array, trials: Any) -> Array:
+    """
+    Return the intraclass correlation, the design effect or the effective size of each row.
+
+    The design effect 1 + (n - 1) rho is the variance of the count over that of n independent trials
+    (Kish 1965, Survey Sampling, section 5.4); n over it is how many such trials the row is worth.
+    """
+    if which == "icc":
+        return icc
+    effect = 1 + (trials - 1) * icc
+    if which == "effective-size":
+        return trials / effect
+    return np.where(trials < 1, np.nan, effect)  # no trials, no variance to compare
+
+
+def _of_icc_slope(which: str, icc: Array, trials: Any) -> Array:
+    """Return the derivative of `_of_icc` in logit(rho), shape (n,)."""
+    slope = icc * (1 - icc)
+    if which == "icc":
+        return slope
+    if which == "effective-size":
+        return -trials * (trials - 1) * slope / (1 + (trials - 1) * icc) ** 2
+    return (trials - 1) * slope
 
 
 def _unprepared(rows: Likelihood, y: Array | None = None) -> Likelihood:
@@ -266,7 +304,7 @@ def on_link(
         if which == "linear":
             return OnLink(at.eta, se, lambda t: t, np.ones_like(at.eta))
         return OnLink(at.eta, se, lambda t: invert(rows.link, t).mu, at.mean.d1)
-    if which in ("dispersion", "linear-dispersion", "icc"):
+    if which in ("dispersion", "linear-dispersion", *CORRELATION):
         se = np.sqrt(np.einsum("ij,jk,ik->i", rows.Z, V[k:, k:], rows.Z))
         if rows.held is not None:  # no Wald interval at the boundary
             se = np.where(np.isnan(rows.held), se, np.nan)
@@ -274,9 +312,13 @@ def on_link(
             return OnLink(at.zeta, se, lambda t: t, np.ones_like(at.zeta))
         if which == "dispersion":
             return OnLink(at.zeta, se, lambda t: invert(rows.link_dispersion, t).mu, at.d_phi)
-        icc = at.phi / (1 + at.phi)
+        icc, trials = _icc(at.phi), rows.trials
         with np.errstate(divide="ignore", invalid="ignore"):  # phi = 0 at the boundary
-            return OnLink(np.log(at.phi), se * at.d_phi / at.phi, expit, icc * (1 - icc))
+            centre, se = np.log(at.phi), se * at.d_phi / at.phi
+        if which != "icc":  # one trial has no other to be correlated with, at the boundary too
+            se = np.where(trials == 1, 0.0, se)
+        slope = _of_icc_slope(which, icc, trials)
+        return OnLink(centre, se, lambda t: _of_icc(which, expit(t), trials), slope)
     if which == "prob":
         return _probability(rows, params, V, y_values)
     d_mu, d_phi, var = _variance_slopes(rows, params)
@@ -285,6 +327,30 @@ def on_link(
     if which == "var":
         return OnLink(np.log(var), se, np.exp, var)
     return OnLink(0.5 * np.log(var), 0.5 * se, np.exp, np.sqrt(var))
+
+
+def total_effective_size(rows: Likelihood, params: Array, cov: Array) -> tuple[Array, OnLink]:
+    """
+    Return the sum of the effective sizes of all rows, shape (1,), with what its interval needs.
+
+    The interval is formed on the logit of the place of the sum between the number of rows (rho = 1)
+    and that of their trials (rho = 0). Rows of a fit count by their frequency.
+    """
+    freq = np.ones(rows.n) if rows.freq is None else rows.freq
+    trials: Any = rows.trials
+    total = np.atleast_1d(freq @ predict(rows, params, "effective-size"))
+    low, high = freq @ (trials > 0), freq @ trials
+    if low == high:  # no row has more than one trial
+        return total, OnLink(total, np.zeros(1), lambda t: t, np.ones(1))
+    at, link, k = rows.predictors(params), on_link(rows, params, cov, "effective-size"), rows.k_mean
+    with np.errstate(divide="ignore", invalid="ignore"):  # phi = 0 at the boundary
+        by_zeta = np.where(link.slope == 0, 0.0, link.slope * at.d_phi / at.phi)
+        jacobian = (freq * by_zeta) @ rows.Z
+        se = np.sqrt(jacobian @ np.nan_to_num(cov)[k:, k:] @ jacobian)
+        se = np.full(1, np.nan if np.isnan(link.se).any() else se)
+        slope = (total - low) * (high - total) / (high - low)
+        centre = np.log(total - low) - np.log(high - total)
+        return total, OnLink(centre, se / slope, lambda t: low + (high - low) * expit(t), slope)
 
 
 def _jacobian(rows: Likelihood, by_eta: Array, by_zeta: Array) -> Array:
@@ -311,7 +377,8 @@ def _probability(rows: Likelihood, params: Array, V: Array, y_values: Any) -> On
         raise ValueError("which='prob': give one y_values at a time for an interval")
     p = predict(rows, params, "prob", counts)[:, 0]
     inside = (p > 0) & (p < 1)
-    core = _unprepared(rows, np.full(rows.n, counts[0])).take(inside)
+    # of one response, whatever the frequency of the row
+    core = replace(_unprepared(rows, np.full(rows.n, counts[0])), freq=None).take(inside)
     factors = core.factors(params, 1)
     assert factors.eta is not None and factors.zeta is not None
     jacobian = _jacobian(core, factors.eta, factors.zeta) / (1 - p[inside])[:, None]

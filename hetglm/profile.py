@@ -63,7 +63,7 @@ def _limit(core: Likelihood, fit: Fit, rows: Array, names: list[str], alpha: flo
     """Return the limit of one cell; infinity where the likelihood never falls that far."""
     assert fit.boundary is not None
     cut, start = stats.chi2.isf(alpha, 1), fit.internal
-    zero = np.where(fit.boundary.rows, -np.inf, np.nan)
+    zero = fit.boundary.held
 
     def drop(log_phi: float) -> float:
         nonlocal start

@@ -422,7 +422,9 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
             - "dispersion": phi (sigma, alpha)
             - "var", "sd": of the response; of the count for the beta-binomial
             - "prob": P(Y = y_values), count families only, shape (n, len(y_values))
-            - "icc": intraclass correlation, beta-binomial only
+            - "icc": intraclass correlation rho, beta-binomial only
+            - "design-effect", "effective-size": 1 + (n - 1) rho and n over it, where n are the
+              trials of the row
         transform : bool
             Whether ``exog`` goes through the formula.
         y_values : array_like, optional
@@ -475,7 +477,8 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
             Labels of the rows of the table.
         ci_method : {"endpoint", "delta"}
             Interval formed on the link scale (logarithm for dispersion, var and sd; logit for icc
-            and prob) and mapped back, or the symmetric one.
+            and prob; logit of icc for design effect and effective size) and mapped back, or the
+            symmetric one.
         y_values : array_like, optional
             As in `predict`; one count.
         **kwargs
@@ -495,7 +498,6 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
                 prediction.predict(observed, self._fit.internal, "var")
             except ValueError:
                 observed = None  # the new rows say nothing of the dispersion or of the trials
-        df = getattr(self, "df_resid_inference", self.df_resid) if self.use_t else None
         return prediction.get_prediction(
             rows,
             self._fit.internal,
@@ -503,9 +505,115 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
             which,
             y_values,
             ci_method,
-            df,
+            self._df_prediction,
             labels if row_labels is None else row_labels,
             observed,
+        )
+
+    @property
+    def _df_prediction(self) -> float | None:
+        """Degrees of freedom of intervals, None for the normal distribution."""
+        return getattr(self, "df_resid_inference", self.df_resid) if self.use_t else None
+
+    def design_effect(
+        self, exog: Any = None, exog_dispersion: Any = None, **kwargs: Any
+    ) -> prediction.LocationScalePrediction:
+        """
+        Return the design effect 1 + (n - 1) rho of each row, n its trials.
+
+        It is the variance of the count over the binomial one: what n trials that go together lose
+        against n independent ones.
+
+        Parameters
+        ----------
+        exog : array_like or DataFrame, optional
+            As in `predict`.
+        exog_dispersion : array_like, optional
+            As in `predict`; with arrays, the only design this reads.
+        **kwargs
+            As in `get_prediction`: ``n_trials`` of the new rows, where the new data do not have
+            them; ``ci_method``, ``row_labels``, ``transform``, ``offset_dispersion``.
+
+        Returns
+        -------
+        LocationScalePrediction
+            The interval is that of rho mapped through, so it stays within 1 and n. A row of one
+            trial has design effect 1 and standard error 0. Where rho is 0 at the boundary the effect
+            is 1 and has no standard error.
+
+        Raises
+        ------
+        ValueError
+            For families other than the beta-binomial, or where new rows have no trials.
+
+        References
+        ----------
+        Kish, L. (1965). Survey Sampling. Wiley.
+        """
+        return self.get_prediction(exog, exog_dispersion, "design-effect", **kwargs)
+
+    def effective_sample_size(
+        self,
+        exog: Any = None,
+        exog_dispersion: Any = None,
+        *,
+        total: bool = False,
+        transform: bool = True,
+        row_labels: Any = None,
+        ci_method: str = "endpoint",
+        **kwargs: Any,
+    ) -> prediction.LocationScalePrediction:
+        """
+        Return the effective sample size n / (1 + (n - 1) rho) of each row, n its trials.
+
+        It is the number of independent trials that say as much of the mean as the n trials of the row.
+
+        Parameters
+        ----------
+        exog : array_like or DataFrame, optional
+            As in `predict`.
+        exog_dispersion : array_like, optional
+            As in `predict`; with arrays, the only design this reads.
+        total : bool
+            Return the sum over the rows instead, with its standard error; rows of the fit count by
+            their frequency.
+        transform : bool
+            As in `predict`.
+        row_labels : array_like, optional
+            As in `get_prediction`.
+        ci_method : {"endpoint", "delta"}
+            As in `get_prediction`.
+        **kwargs
+            ``n_trials`` of the new rows, where the new data do not have them; ``offset_dispersion``.
+
+        Returns
+        -------
+        LocationScalePrediction
+            The interval is that of rho mapped through, so it stays within 1 and n; that of the
+            total, within the number of rows and that of their trials. Where rho is 0 at the
+            boundary the size is n and has no standard error, nor has a total with such a row.
+
+        Raises
+        ------
+        ValueError
+            For families other than the beta-binomial, or where new rows have no trials.
+
+        References
+        ----------
+        Kish, L. (1965). Survey Sampling. Wiley.
+        """
+        given = {"transform": transform, "row_labels": row_labels, "ci_method": ci_method, **kwargs}
+        if not total:
+            return self.get_prediction(exog, exog_dispersion, "effective-size", **given)
+        rows, _ = self._new_rows("effective-size", exog, exog_dispersion, transform, kwargs)
+        predicted, link = prediction.total_effective_size(rows, self._fit.internal, self._cov)
+        return prediction.LocationScalePrediction(
+            predicted,
+            link,
+            "effective-size",
+            ci_method,
+            self._df_prediction,
+            ["total"] if row_labels is None else row_labels,
         )
 
     def get_distribution(

@@ -18,7 +18,8 @@ LAYERS = (
     ("exceptions", "_text", "_numerics", "_linalg", "_links"),
     ("_arrays", "_formula", "datasets", "families"),
     ("_likelihood", "_optimize", "_boundary"),
-    ("_start",),
+    ("_start", "_search"),
+    ("_supremum",),
     ("_fit", "_reml"),
     ("_covariance", "_diagnose"),
     (

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 
 import hetglm.api as het
 from hetglm import _linalg, families
-from hetglm._fit import ScaledObjective
+from hetglm._search import ScaledObjective
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import contains, gram, independent_columns, inverse, solve_scaled
 from hetglm._links import invert
@@ -48,7 +48,7 @@ class Toy:
     def expected_information(self, params):
         return np.eye(len(params)) if self.expected is None else self.expected(params)
 
-    def longest_step(self, step):
+    def longest_step(self, params, step):
         return 1.0 if self.longest is None else self.longest / np.max(np.abs(step))
 
 
@@ -488,9 +488,9 @@ def test_objective_in_scaled_columns():
     )
     # no log-dispersion moves by more than four in a step
     step = np.array([1.0, 1, 1, 30, 0])
-    moved = objective.full(objective.longest_step(step) * step)[4:]
+    moved = objective.full(objective.longest_step(params, step) * step)[4:]
     assert_allclose(np.abs(likelihood.Z @ moved).max(), 4)
-    assert objective.longest_step(step * 0.01) == 1
+    assert objective.longest_step(params, step * 0.01) == 1
 
 
 # ---- starts and hard problems -------------------------------------------------------------------------

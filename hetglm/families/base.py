@@ -116,6 +116,19 @@ class Family(ABC):
     def start_dispersion(self, rows: Any, mu: Array, nu: Array | None) -> Array:
         """Return a rough non-negative estimate of phi from each row alone, given its mean."""
 
+    def sides(self, rows: Any) -> Array:
+        """
+        Return -1 for the least response a row can have, 1 for the largest, 0 between.
+
+        Such a row is likelier the nearer its mean is to that side, and the larger its dispersion.
+        For families with ``zero_dispersion`` only.
+        """
+        raise NotImplementedError(f"{self.name}: no response is the least or the largest")
+
+    def indifferent(self, rows: Any) -> Array | None:
+        """Return which rows say nothing of the dispersion, None for none."""
+        return None
+
     def distribution(self, mu: Array, nu: Array | None, phi: Array, trials: Array | None) -> Any:
         """Return the frozen scipy distribution of the response; EQL families have none."""
         raise NotImplementedError(

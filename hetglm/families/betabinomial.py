@@ -264,6 +264,15 @@ class BetaBinomial(Family):
         rho = np.clip(rho, 0, LARGEST_RHO)
         return rho / (1 - rho)
 
+    def sides(self, rows: Counts) -> Array:
+        """Return -1 where no trial succeeded, 1 where all did, 0 elsewhere."""
+        return np.where(rows.y == 0, -1.0, np.where(rows.y == rows.trials, 1.0, 0.0))
+
+    def indifferent(self, rows: Counts) -> Array | None:
+        """Return the rows of one trial, None if there are none."""
+        single = rows.trials == 1
+        return single if single.any() else None
+
     def distribution(self, mu: Array, nu: Array | None, phi: Array, trials: Array | None) -> Any:
         """Return the frozen distribution of the count (scipy.stats.rv_discrete)."""
         return beta_binomial(mu, _upper(mu, nu), phi, _required(trials))

@@ -1,0 +1,381 @@
+"""
+From starting values to the supremum of a likelihood that is finite where the dispersion ends.
+
+Three things can keep the supremum from being an ordinary maximum. Rows of a separated mean
+(`_separated`) and rows that are all or nothing (dispersion infinite) follow from the response and the
+designs alone, by linear programming; they are set aside, or held at their end, before any search.
+Which rows end at phi = 0 depends on the mean: they are found on the way (`_from_start`). And there
+may be several maxima when rows lie at an end: then other starts are tried (`_escapes`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import logsumexp
+from statsmodels.genmod.families import links
+
+from hetglm._boundary import Boundary, null_space, recession
+from hetglm._likelihood import Likelihood
+from hetglm._linalg import independent_columns
+from hetglm._search import Fit, ScaledObjective, Settings, search
+
+Array = NDArray[Any]
+
+#: n phi below which, and phi above which, a row is tried at its end on the way there ...
+APPROACHING = (1e-2, 1e3)
+#: ... and cannot be told from it where a search ended.
+ARRIVED = (1e-4, 1e6)
+#: How far gains by phi = 0 outweigh losses before rows are held there.
+OUTWEIGHS = 3.0
+#: Log-likelihood that is given up, for the time being, to end a search that goes nowhere, and steps
+#: before that.
+SLIGHT, PATIENCE = 1e-2, 3
+#: Log-likelihoods closer than this are level.
+LEVEL = 1e-9
+#: Times a search leaves phi = 0 again.
+MOST_ESCAPES = 10
+#: What a separated row's mean is short of its limit, over its trials.
+TAIL = 1e-10
+#: Log sigma times trials where a search starts that leaves phi = 0, and ends of the slopes tried.
+FOOT, STEEPEST = -2.0, 60.0
+#: Directions in which a way out of phi = 0 is looked for, from the rows that gain most by it.
+WAYS = 6
+#: Levels of log phi that other starts have.
+LEVELS = (-6.0, -2.0, 1.0)
+#: Links whose mean has its limits at minus and plus infinity, reached faster than any power.
+UNLIMITED = (links.Logit, links.Probit, links.CLogLog, links.LogLog)
+
+
+def supremum(likelihood: Likelihood, estimated: Array, starts: list[Array], settings: Settings) -> Fit:
+    """
+    Return the supremum.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+        Of a family that is finite at phi = 0, with a log link for phi.
+    estimated : ndarray of bool, shape (p + q,)
+        Estimable coefficients.
+    starts : list of ndarray, shape (p + q,)
+        Starting values, the best first.
+    settings : Settings
+    """
+    rows, direction = _separated(likelihood, estimated)
+    if not rows.any() or rows.all():
+        return _at_ends(likelihood, estimated, starts, settings)
+    inner = likelihood.take(~rows)
+    solved = _solvable(inner, estimated, np.ones(inner.n, dtype=bool))
+    found = _at_ends(inner, solved, starts, settings)
+    return _lifted(found, likelihood, estimated & ~_lost(solved, estimated, likelihood), rows, direction)
+
+
+def _separated(likelihood: Likelihood, estimated: Array) -> tuple[Array, Array]:
+    """Return the rows whose mean goes to its limit at the supremum, and a direction that takes it."""
+    k = likelihood.k_mean
+    kept = estimated[:k]
+    direction = np.zeros(k)
+    if not isinstance(likelihood.link, UNLIMITED):
+        return np.zeros(likelihood.n, dtype=bool), direction
+    sides = likelihood.family.sides(likelihood.rows)
+    rows, _, direction[kept] = recession(likelihood.X[:, kept], sides)
+    return rows, direction
+
+
+def _lost(solved: Array, estimated: Array, likelihood: Likelihood) -> Array:
+    """Return the dispersion's coefficients of which only separated rows could tell."""
+    lost = estimated & ~solved
+    lost[: likelihood.k_mean] = False
+    return lost
+
+
+def _lifted(found: Fit, likelihood: Likelihood, estimated: Array, rows: Array, direction: Array) -> Fit:
+    """Return a fit without the separated rows as one of all rows, these near their limit."""
+    k = likelihood.k_mean
+    internal = np.array(found.internal)
+    trials = 1.0 if likelihood.trials is None else likelihood.trials[rows]
+    tail = np.broadcast_to(TAIL / trials, int(rows.sum()))
+    eta = likelihood.predictors(internal).eta[rows]
+    moved = likelihood.X[rows] @ direction
+    target = np.where(moved > 0, _upper_limit(likelihood.link, tail), likelihood.link(tail))
+    internal[:k] += max(float(np.max((target - eta) / moved)), 0.0) * direction
+    boundary = found.boundary
+    solved = found.solved | (estimated & (np.arange(len(estimated)) < k))
+    params = np.where(estimated, internal, np.nan)
+    held = None
+    if boundary is not None:
+        at_zero, infinite = np.zeros((2, likelihood.n), dtype=bool)
+        at_zero[~rows], infinite[~rows] = boundary.rows, boundary.infinite
+        boundary = replace(boundary, rows=at_zero, infinite=infinite)
+        estimated = estimated & (found.estimated | (np.arange(len(estimated)) < k))
+        params = np.where(estimated, internal, np.nan)
+        held = boundary.held
+    objective = ScaledObjective(replace(likelihood, held=held), solved)
+    local = objective.local(objective.reduced(internal))
+    return replace(
+        found,
+        params=params,
+        estimated=estimated,
+        internal=internal,
+        solved=solved,
+        llf=local.value,
+        information=local.information * np.outer(objective.scale, objective.scale),
+        boundary=boundary,
+    )
+
+
+def _upper_limit(link: Any, tail: Array) -> Array:
+    """Return the linear predictor at which the mean is short of 1 by the tail."""
+    if isinstance(link, links.CLogLog):
+        return np.log(-np.log(tail))
+    if isinstance(link, links.LogLog):
+        return -np.log(tail)
+    return -np.asarray(link(tail))
+
+
+def _at_ends(likelihood: Likelihood, estimated: Array, starts: list[Array], settings: Settings) -> Fit:
+    """Return the supremum of a likelihood without separated rows."""
+    k = likelihood.k_mean
+    sides = likelihood.family.sides(likelihood.rows)
+    indifferent = likelihood.family.indifferent(likelihood.rows)
+    top, _, _ = recession(likelihood.Z[:, estimated[k:]], np.abs(sides), indifferent)
+    best = _uphill(likelihood, estimated, starts[0], settings, top)
+    if not _is_plain(best, likelihood, estimated):
+        for start in _other_starts(likelihood, estimated, best, starts[1:]):
+            best = _better(best, _uphill(likelihood, estimated, start, settings, top))
+    return best
+
+
+def _uphill(
+    likelihood: Likelihood, estimated: Array, start: Array, settings: Settings, top: Array
+) -> Fit:
+    """Return what a start leads to, going on from phi = 0 wherever that leads up."""
+    best = _from_start(likelihood, estimated, start, settings, top)
+    for _ in range(MOST_ESCAPES):
+        before = best
+        for escape in _escapes(likelihood, best):
+            best = _better(best, _from_start(likelihood, estimated, escape, settings, top))
+        if best is before:
+            break
+    return best
+
+
+def _better(best: Fit, found: Fit) -> Fit:
+    """Return the fit with more likelihood, one that converged where they are level."""
+    if abs(found.llf - best.llf) > LEVEL * (1 + abs(best.llf)):
+        return found if found.llf > best.llf else best
+    return found if found.converged and not best.converged else best
+
+
+def _is_plain(found: Fit, likelihood: Likelihood, estimated: Array) -> bool:
+    """Return whether there is hardly another maximum: none at an end, or every cell on its own."""
+    if not found.converged:
+        return False
+    if found.boundary is None:
+        return True
+    cells = np.unique(likelihood.Z, axis=0)
+    return len(cells) <= int(estimated[likelihood.k_mean :].sum())
+
+
+def _other_starts(
+    likelihood: Likelihood, estimated: Array, found: Fit, starts: list[Array]
+) -> Iterator[Array]:
+    """Yield other starting values: those not tried, other levels, and ways out of phi = 0."""
+    k = likelihood.k_mean
+    yield from starts
+    for level in LEVELS:
+        gamma = np.linalg.lstsq(likelihood.Z, np.full(likelihood.n, level), rcond=None)[0]
+        yield np.concatenate([found.internal[:k], np.where(estimated[k:], gamma, 0.0)])
+
+
+def _escapes(likelihood: Likelihood, found: Fit) -> Iterator[Array]:
+    r"""
+    Yield starting values in directions that leave phi = 0 uphill.
+
+    Near phi = 0 the log-likelihood is :math:`\sum_i s_i \phi_i` higher, s the score in phi, so
+    there is a way out along c wherever :math:`\sum_i s_i \exp(z_i' c) > 0`.
+    """
+    if found.boundary is None or not found.boundary.rows.any():
+        return
+    k, rows = likelihood.k_mean, found.boundary.rows
+    score = zero_scores(likelihood, found.internal, rows)
+    D = found.boundary.directions
+    moved = likelihood.Z[rows] @ D
+    trials = np.ones(len(moved)) if likelihood.trials is None else likelihood.trials[rows]
+    gain = np.where(score > 0, score / trials**2, 0.0)
+    scale = np.max(np.abs(moved), axis=0)
+    moved, D = moved / scale, D / scale
+    for i in np.argsort(gain)[::-1][:WAYS]:
+        if score[i] <= 0:
+            break
+        way = minimize(
+            _minus_balance,
+            moved[i] / (moved[i] @ moved[i]),
+            (moved, score),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[(-STEEPEST, STEEPEST)] * moved.shape[1],
+        )
+        if way.fun < 0:
+            foot = FOOT - np.max(moved @ way.x + np.log(trials))
+            level = np.linalg.lstsq(moved, np.full(len(moved), foot), rcond=None)[0]
+            start = np.array(found.internal)
+            start[k:] += D @ (way.x + level)
+            yield start
+
+
+def _minus_balance(c: Array, moved: Array, score: Array) -> tuple[float, Array]:
+    """Return log sum of losses less log sum of gains by exp(moved c), and its gradient."""
+    power = moved @ c
+    value, gradient = 0.0, np.zeros(len(c))
+    for side in (-1.0, 1.0):
+        some = side * score > 0
+        if some.any():
+            terms = power[some] + np.log(side * score[some])
+            total = logsumexp(terms)
+            value -= side * total
+            gradient -= side * (np.exp(terms - total) @ moved[some])
+        else:
+            value += 1e3 * side
+    return float(value), gradient
+
+
+class _MeetsBoundary(Exception):
+    """Rows are on their way to an end and gain by it: hold them there."""
+
+    def __init__(self, params: Array, ends: Array) -> None:
+        super().__init__()
+        self.params, self.ends = params, ends
+
+
+class _Watch:
+    """Stops a search where rows not held yet approach an end and would lose by leaving it."""
+
+    def __init__(self, likelihood: Likelihood, estimated: Array) -> None:
+        self.likelihood, self.estimated = likelihood, estimated
+        held = likelihood.held
+        self.held = np.zeros(likelihood.n, bool) if held is None else ~np.isnan(held)
+        self.near: Array = self.held
+        self.waited = 0
+        self.ends: Array = np.full(likelihood.n, np.nan)
+
+    def __call__(self, params: Array, converged: bool) -> None:
+        """Raise `_MeetsBoundary` where that is so."""
+        near = _signs(self.likelihood, params, *APPROACHING) != 0
+        if np.array_equal(near, self.near):
+            self.waited += 1
+        else:
+            self.near, self.waited = near, 0
+            self.ends = _candidates(self.likelihood, self.estimated, params, *APPROACHING)
+        new = ~np.isnan(self.ends) & ~self.held
+        if np.any(new) and self._gains(params, new & (self.ends < 0)):
+            raise _MeetsBoundary(params, self.ends)
+
+    def _gains(self, params: Array, rows: Array) -> bool:
+        """Return whether rows that gain by phi = 0 outweigh by far those that lose, or all is slight."""
+        if not rows.any():
+            return True
+        phi = self.likelihood.predictors(params).phi[rows]
+        change = zero_scores(self.likelihood, params, rows) * phi
+        of_cell = np.unique(self.likelihood.Z[rows], axis=0, return_inverse=True)[1].ravel()
+        change = np.bincount(of_cell, weights=change)
+        loss, gain = np.sum(change[change > 0]), -np.sum(change[change < 0])
+        return bool(OUTWEIGHS * loss < gain or (loss < SLIGHT and self.waited >= PATIENCE))
+
+
+def _from_start(
+    likelihood: Likelihood, estimated: Array, start: Array, settings: Settings, top: Array
+) -> Fit:
+    """
+    Return where one start leads to, the rows ``top`` being held at infinite dispersion.
+
+    Rows are held at their end as soon as they seem to go there: that saves the crawl of log phi to
+    infinity.
+    """
+    ends, params = np.where(top, np.inf, np.nan), start
+    while True:
+        held = ~np.isnan(ends)
+        core = replace(likelihood, held=ends) if held.any() else likelihood
+        solved = _solvable(likelihood, estimated, ~held) if held.any() else estimated
+        try:
+            found = search(core, solved, params, settings, _Watch(core, estimated))
+        except _MeetsBoundary as met:
+            ends, params = met.ends, met.params
+            continue
+        more = _candidates(core, estimated, found.internal, *ARRIVED)
+        if not np.any(~np.isnan(more) & ~held):
+            break
+        ends, params = more, found.internal
+    return _at_boundary(found, likelihood, estimated, ends, settings.names) if held.any() else found
+
+
+def _solvable(likelihood: Likelihood, estimated: Array, rows: Array) -> Array:
+    """Return the coefficients that are determined: the dispersion's by some rows only."""
+    k = likelihood.k_mean
+    silent = likelihood.family.indifferent(likelihood.rows)
+    telling = rows if silent is None else rows & ~silent
+    solved = np.array(estimated)
+    for A, part in ((likelihood.X, slice(0, k)), (likelihood.Z[telling], slice(k, None))):
+        columns = np.flatnonzero(estimated[part])
+        solved[part][columns[~independent_columns(A[:, columns])]] = False
+    return solved
+
+
+def _signs(core: Likelihood, params: Array, negligible: float, dominant: float) -> Array:
+    """Return -1 where phi is next to zero, 1 where it is next to infinite and may be, else 0."""
+    phi = core.predictors(params).phi
+    signs = np.where(phi * (1.0 if core.trials is None else core.trials) < negligible, -1.0, 0.0)
+    large = phi > dominant
+    if large.any():
+        signs[large & (core.family.sides(core.rows) != 0)] = 1.0
+    return signs
+
+
+def _candidates(
+    core: Likelihood, estimated: Array, params: Array, negligible: float, dominant: float
+) -> Array:
+    """Return the end of the log dispersion each row is held at or can go to, NaN for the others."""
+    signs = _signs(core, params, negligible, dominant)
+    kept = estimated[core.k_mean :]
+    silent = core.family.indifferent(core.rows)
+    # rows held already went to their end faster than these, and may move either way meanwhile
+    held = np.zeros(core.n, dtype=bool) if core.held is None else ~np.isnan(core.held)
+    rows, _, _ = recession(core.Z[:, kept], signs, held if silent is None else held | silent)
+    ends = np.where(rows, np.copysign(np.inf, signs), np.nan)
+    return ends if core.held is None else np.where(held, core.held, ends)
+
+
+def zero_scores(likelihood: Likelihood, params: Array, rows: Array) -> Array:
+    """Return the score in phi, at phi = 0, of some rows."""
+    core = replace(likelihood, held=np.where(rows, -np.inf, np.nan)).take(rows)
+    score = core.terms(core.predictors(params), 1).phi
+    assert score is not None
+    score = score if core.freq is None else score * core.freq
+    return score if core.offset_dispersion is None else score * np.exp(core.offset_dispersion)
+
+
+def _at_boundary(
+    found: Fit, likelihood: Likelihood, estimated: Array, ends: Array, names: list[str]
+) -> Fit:
+    """Return the fit with the coefficients that have no finite value as NaN."""
+    k = likelihood.k_mean
+    silent = likelihood.family.indifferent(likelihood.rows)
+    finite = np.isnan(ends) if silent is None else np.isnan(ends) & ~silent
+    kept = estimated[k:]
+    reduced = null_space(likelihood.Z[finite][:, kept])
+    directions = np.zeros((likelihood.Z.shape[1], reduced.shape[1]))
+    directions[kept] = reduced
+    infinite = np.any(directions != 0, axis=1)
+    params, estimated = np.array(found.params), np.array(found.solved)
+    params[k:][infinite] = np.nan
+    estimated[k:][infinite] = False
+    terms = [name for name, lost in zip(names[k:], infinite, strict=True) if lost]
+    zero, top = ends < 0, ends > 0
+    cells, top_cells = (np.unique(likelihood.Z[rows], axis=0) for rows in (zero, top))
+    boundary = Boundary(zero, top, directions, terms, cells, top_cells)
+    return replace(found, params=params, estimated=estimated, boundary=boundary)

@@ -1,0 +1,131 @@
+"""
+Random beta-binomial problems, most of them nasty, and a multi-start to judge a maximum by.
+
+Used by the tests (a fixed sample) and by ``benchmarks/corpus_report.py`` (all of them, and peers).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+
+from hetglm._likelihood import Likelihood
+
+#: Problems of the whole corpus.
+SIZE = 2000
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Successes, trials and the two designs, each with a constant first."""
+
+    seed: int
+    y: np.ndarray
+    n: np.ndarray
+    X: np.ndarray
+    Z: np.ndarray
+
+
+def problem(seed: int) -> Problem:
+    """
+    Return one random problem.
+
+    1 to 8 columns in each part (slopes, factors with rare levels, copies of the other part's
+    columns, collinear ones), 8 to 500 rows, 1 to 10^6 trials, log sigma from none to extreme, cells
+    without overdispersion, separated levels, columns in units from 1e-6 to 1e6.
+    """
+    rng = np.random.default_rng([20261121, seed])
+    rows = int(np.exp(rng.uniform(np.log(8), np.log(500))))
+    X, Z = _design(rows, rng, None), None
+    Z = _design(rows, rng, X)
+    top = 10 ** rng.uniform(0.5, 6)
+    n = np.floor(np.exp(rng.uniform(0, np.log(top), rows))) if rng.random() < 0.7 else np.full(rows, top // 1)
+    n[int(rng.integers(rows))] = max(2, top // 1)
+    eta = _predictor(X, rng, rng.choice([0.3, 1.0, 3.0])) + rng.normal(0, 1.5)
+    log_sigma = _predictor(Z, rng, rng.choice([0.1, 1.0, 3.0])) + rng.uniform(-12, 3)
+    mu, sigma = 1 / (1 + np.exp(-eta)), np.exp(np.clip(log_sigma, -30, 12))
+    mu = np.clip(mu, 1e-9, 1 - 1e-9)
+    y = rng.binomial(n.astype(int), rng.beta(np.maximum(mu / sigma, 1e-6), np.maximum((1 - mu) / sigma, 1e-6)))
+    y = y.astype(float)
+    trouble = rng.random()
+    if trouble < 0.15:  # one level of a factor, or the upper part of a slope, has no failures
+        column = X[:, -1]
+        y[column > np.median(column)] = n[column > np.median(column)]
+    elif trouble < 0.35:  # less than binomial scatter where a dispersion column is large
+        column = Z[:, -1]
+        calm = column >= np.quantile(column, rng.uniform(0, 0.8))
+        y[calm] = np.round(n * mu)[calm]
+    # units: the same columns on other scales
+    X = X * np.r_[1.0, 10 ** rng.uniform(-6, 6, X.shape[1] - 1)] if rng.random() < 0.3 else X
+    Z = Z * np.r_[1.0, 10 ** rng.uniform(-6, 6, Z.shape[1] - 1)] if rng.random() < 0.3 else Z
+    return Problem(seed, y, n, X, Z)
+
+
+def _design(rows: int, rng: np.random.Generator, other: np.ndarray | None) -> np.ndarray:
+    columns = [np.ones(rows)]
+    wanted = int(rng.integers(1, 9))
+    while len(columns) < wanted:
+        kind = rng.random()
+        if kind < 0.4:
+            columns.append(rng.normal(size=rows))
+        elif kind < 0.5:
+            columns.append(rng.lognormal(0, 1.5, rows))
+        elif kind < 0.75:
+            share = rng.choice([0.02, 0.1, 0.3, 0.5])
+            columns.append((rng.random(rows) < share).astype(float))
+        elif kind < 0.93 and other is not None:
+            columns.append(other[:, int(rng.integers(other.shape[1]))])
+        elif kind > 0.93:
+            columns.append(columns[-1] * 2 - columns[0])
+        else:
+            levels = int(min(rng.integers(2, 5), wanted - len(columns) + 1))
+            level = rng.integers(0, levels, rows)
+            columns += [(level == i).astype(float) for i in range(1, levels)]
+    return np.column_stack(columns[:wanted])
+
+
+def _predictor(A: np.ndarray, rng: np.random.Generator, size: float) -> np.ndarray:
+    """Return a random combination of all columns but the constant, of this standard deviation."""
+    spread = A[:, 1:].std(axis=0)
+    weight = rng.normal(size=A.shape[1] - 1) * np.where(spread > 0, size / np.where(spread > 0, spread, 1), 0)
+    return (A[:, 1:] - A[:, 1:].mean(axis=0)) @ weight
+
+
+def best_of_many(core: Likelihood, estimable: np.ndarray, beside: np.ndarray, starts: int) -> float:
+    """
+    Return the largest log-likelihood that L-BFGS-B finds from many starts.
+
+    Half of them lie around the coefficients ``beside``, the others anywhere: the mean's from zero
+    and the dispersion's at levels from next to nothing to extreme.
+    """
+    k = core.k_mean
+    A = np.where(estimable, np.r_[np.abs(core.X).max(axis=0), np.abs(core.Z).max(axis=0)], 1.0)
+    kept = np.flatnonzero(estimable)
+    rng = np.random.default_rng(len(core.y))
+
+    def full(x: np.ndarray) -> np.ndarray:
+        params = np.zeros(len(estimable))
+        params[kept] = x / A[kept]
+        return params
+
+    def objective(x: np.ndarray) -> tuple[float, np.ndarray]:
+        f = core.factors(full(x), 1)
+        value = f.loglike.sum()
+        gradient = core.gradient(f)[kept] / A[kept]
+        if not np.isfinite(value) or not np.isfinite(gradient).all():
+            return 1e10, np.zeros(len(kept))
+        return -float(value), -gradient
+
+    best = -np.inf
+    for i in range(starts):
+        x = np.nan_to_num(beside)[kept] * A[kept]
+        if i % 2:
+            x = x + rng.normal(0, (0.1, 1.0, 5.0)[i // 2 % 3], len(kept))
+        else:
+            x = np.where(kept < k, 0.2 * x, 0.0) + rng.normal(0, 0.5, len(kept))
+            x[kept == k] = (-6.0, -2.0, 1.0, -12.0)[i // 2 % 4]
+        found = minimize(objective, x, jac=True, method="L-BFGS-B", bounds=[(-60, 60)] * len(x), options={"maxiter": 2000, "maxfun": 4000, "ftol": 1e-15, "gtol": 1e-9, "maxcor": 20})
+        best = max(best, -found.fun)
+    return best
