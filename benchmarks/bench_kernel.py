@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import mpmath as mp
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from _measure import draw, interleaved
 from scipy.special import gammaln
 
 from hetglm.families.betabinomial import BetaBinomial
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+
+from test_betabinomial_numerics import TRIALS, adversarial_rows, scaled_errors
 
 ROWS = 10**6
 CHECKED = 200
@@ -23,28 +29,9 @@ REGIMES = {
 }
 
 
-def exact(n, y, mu, sigma):
-    """Return the value and the score by log-gammas and digammas at 80 digits."""
-    with mp.workdps(80):
-        n, y, mu, c = mp.mpf(n), mp.mpf(y), mp.mpf(mu), 1 / mp.mpf(sigma)
-        a, b, z = mu * c, (1 - mu) * c, n - y
-        value = mp.log(mp.binomial(n, y)) + mp.log(mp.beta(a + y, b + z)) - mp.log(mp.beta(a, b))
-        pa, pb, pc = (mp.digamma(x + k) - mp.digamma(x) for x, k in ((a, y), (b, z), (c, n)))
-        slope = -(c**2) * (mu * pa + (1 - mu) * pb - pc)
-        return float(value), float(c * (pa - pb)), float(slope)
-
-
-def worst_errors(family, n, y, mu, sigma):
-    """Return the worst errors of value and score, relative to their natural scales."""
-    rows = family.prepare(y, n)
-    got = family.evaluate(rows, mu, 1 - mu, sigma, 1)
-    want = np.array([exact(*row) for row in zip(n, y, mu, sigma, strict=True)]).T
-    info = -np.array(family.expected_hessian(rows, mu, 1 - mu, sigma))[[0, 2]]
-    scales = np.array([np.ones_like(mu), *np.sqrt(np.maximum(info, 1e-30))])
-    error = np.abs(np.array([got.loglike, got.mu, got.phi]) - want)
-    # one trial has no information on sigma
-    error = (error / np.maximum(np.abs(want), scales))[:, n > 1].max(axis=1)
-    return error[0], error[1:].max()
+#: What is checked: value, score and second derivatives.
+PARTS = {"value": slice(0, 1), "score": slice(1, 3), "second": slice(3, 6)}
+NAMES = ("value", "mu", "sigma", "mu mu", "mu sigma", "sigma sigma")
 
 
 @pytest.mark.parametrize("regime", REGIMES)
@@ -59,11 +46,22 @@ def test_ratio_to_gammaln(regime, benchmark):
     peer, ours = interleaved(
         [lambda: gammaln(points), lambda: family.evaluate(rows, mu, nu, sigma, 2)]
     )
-    value, score = worst_errors(family, *(a[:CHECKED] for a in (n, y, mu, sigma)))
+    errors = scaled_errors(*(a[:CHECKED] for a in (n, y, mu, nu, sigma)))[0]
+    worst = ", ".join(f"{name} {errors[part].max():.0e}" for name, part in PARTS.items())
     llf = family.evaluate(rows, mu, nu, sigma, 0).loglike.sum()
     print(
         f"\n{regime:22s} gammaln {np.median(peer) * 1e9 / ROWS:5.1f} ns/row, "
         f"fused {np.median(ours) * 1e9 / ROWS:5.0f} ns/row, ratio {np.median(ours / peer):5.1f}, "
-        f"worst value {value:.0e}, score {score:.0e}, llf {llf:.3f}"
+        f"worst {worst}, llf {llf:.3f}"
     )
     benchmark.pedantic(family.evaluate, (rows, mu, nu, sigma, 2), rounds=3)
+
+
+def test_worst_of_the_grid(benchmark):
+    """The grid of the tests: where each term is least accurate."""
+    grid = np.concatenate([adversarial_rows(n) for n in TRIALS], axis=1)
+    errors = benchmark.pedantic(scaled_errors, tuple(grid), rounds=1)[0]
+    print(f"\nworst of the {grid.shape[1]} rows of the accuracy grid")
+    for name, error in zip(NAMES, errors, strict=True):
+        n, y, mu, _, sigma = grid[:, np.argmax(error)]
+        print(f"{name:12s} {error.max():.0e} at n={n:.0f}, y={y:.0f}, mu={mu:g}, sigma={sigma:g}")

@@ -14,8 +14,39 @@ Stirling's remainder
 
     all sums of one sign, so that :math:`\delta` keeps its relative accuracy.
 
+Shifted log-gammas
+    With :math:`w = x + m - \tfrac12`, m = 8, and :math:`P(x) = x (x + 1) \cdots (x + m - 1)`,
+
+    .. math::
+        \log\Gamma(x) = w \log w - w + \tfrac12\log 2\pi + \delta_{1/2}(w) - \log P(x),
+
+    where :math:`\delta_{1/2}` is a series in odd powers of 1/w with the coefficients
+    :math:`B_{2k}(\tfrac12)/(2k (2k - 1))`, economised to five terms for w >= m - 1/2 (Chebyshev's
+    interpolation in 1/w^2 leaves 1e-15), and P, P'/P and its derivative are rational in
+    u = x (x + m - 1). This holds for all x > 0: no branch and no loop over draws. For
+    a, b, c = (mu, nu, 1)/sigma before the draws and A, B, C after them the large terms combine as
+    in Loader's form below, with h = m - 1/2:
+
+    .. math::
+        y\log\frac{n w_A}{y w_C} + z\log\frac{n w_B}{z w_C} + w_a r_a + w_b r_b
+        + h\log\frac{w_C}{w_c}, \qquad r_a = \log\frac{w_A w_c}{w_C w_a},
+
+    with both arguments less one formed from the pull :math:`(y w_c - n w_a)/w_C`. With the
+    differences of digamma :math:`\psi_a = r_a + \ldots`, less :math:`\log(w_C/w_c)` which they
+    share, those of trigamma :math:`T_a`, :math:`e = \mu\psi_a + \nu\psi_b - \psi_c` and
+    :math:`U = \psi + x T`, the derivatives in (mu, sigma) are
+
+    .. math::
+        c (\psi_a - \psi_b), \quad -c^2 e, \quad
+        c^2 (T_a + T_b), \quad -c^2 (U_a - U_b), \quad c^3 (e + \mu U_a + \nu U_b - U_c).
+
+    As sigma falls these cancel: the rounding of P'/P, about 1e-15/c, is left in e, c^2 e being of
+    the order of n or c, whichever is less, and fewer still are the digits where successes are rare.
+    So this is for rows with sigma min(n sigma, 1) and n mu/(1 + n sigma) not too small: 1e-10 is
+    left in the second derivatives at the bounds of `hetglm.families.betabinomial`.
+
 Polya's urn
-    The beta-binomial probability of y successes and z failures in a given order is
+    All other rows. The probability of y successes and z failures in a given order is
     :math:`L(\mu, y) + L(\nu, z) - L(1, n)` on the log scale, with
     :math:`L(x, k) = \sum_{j<k}\log(x + j\sigma)`: draws from an urn that starts with the shares
     (mu, nu) and gains :math:`\sigma` of the colour drawn. The order does not matter, so take as
@@ -55,7 +86,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.polynomial import Chebyshev, Polynomial
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import bernoulli
 
 Array = NDArray[np.float64]
 
@@ -69,6 +102,10 @@ _LARGE = 12
 _ARTANH = tuple(1 / (2 * k + 3) for k in range(17))
 _ARTANH1 = tuple((2 * k + 2) / (2 * k + 3) for k in range(17))
 
+#: Steps by which `shifted_draws` moves the arguments of log-gamma, and terms of its series.
+SHIFT, SHIFT_TERMS = 8, 5
+#: 1 + t cancels below this t: r of `shifted_draws` is then the logarithm of the ratio itself.
+_CANCELLED = -0.9
 #: Draws of each colour taken one by one; from there on seven terms of the series leave 6e-15.
 HEAD = 7
 #: Coefficients of delta(x) x, -delta'(x) x^2 and the derivative of the latter, in powers of 1/x^2.
@@ -80,7 +117,7 @@ _NEAR_TERMS = 6
 _FAR = 1e3
 #: Up to this many trials n KL(y/n || p) is formed by logarithms: n roundings are lost.
 _PLAIN = 1000
-#: Rows with no more trials than this are summed draw by draw.
+#: Rows with no more trials than this are summed draw by draw where they need first draws.
 FEW = 12
 #: Terms of the series of delta that are enough where every sigma/x is below the limit before.
 _TERMS = ((1 / 150, 2), (1 / 40, 3), (1 / 12, 5), (np.inf, 7))
@@ -88,10 +125,14 @@ _TERMS = ((1 / 150, 2), (1 / 40, 3), (1 / 12, 5), (np.inf, 7))
 _NONE = 1e-30
 
 
-def _horner(coefficients: Sequence[float], z: Array) -> Array:
-    """Return sum_k coefficients[k] z^k."""
-    total = np.full_like(z, coefficients[-1])
-    for c in reversed(coefficients[:-1]):
+def _horner(coefficients: Sequence[float], z: Array, out: Array | None = None) -> Array:
+    """Return sum_k coefficients[k] z^k of two coefficients or more."""
+    if coefficients[-1] == 1:
+        total = np.add(z, coefficients[-2], out=out)
+    else:
+        total = np.multiply(z, coefficients[-1], out=out)
+        total += coefficients[-2]
+    for c in coefficients[-3::-1]:
         total *= z
         total += c
     return total
@@ -128,6 +169,12 @@ def stirling(x: ArrayLike) -> Array:
     It falls from infinity like -log(x)/2 at 0 to 1/(12 x); see the module's notes.
     """
     return _remainder(np.asarray(x, dtype=float), 0)
+
+
+def stirling_large(x: Array) -> Array:
+    """Return delta(x) for x of 32 and more, where four terms leave 2e-17."""
+    v = 1 / x
+    return v * _horner(_DELTA[:4], v * v)
 
 
 def stirling1(x: ArrayLike) -> Array:
@@ -310,6 +357,155 @@ def _add_derivatives(out: Array, a: Array, d: Array, j: int, tau: Array) -> None
     out[4] -= a
 
 
+def _product_polynomials() -> tuple[tuple[float, ...], ...]:
+    """
+    Return P/u, P'/h and P'', derivatives in x, as polynomials in u: P of the module's notes.
+
+    h = x + (m - 1)/2, du/dx = 2 h and (2 h)^2 = 4 u + (m - 1)^2.
+    """
+    j = np.arange(SHIFT // 2)
+    product = Polynomial.fromroots(-j * (SHIFT - 1.0 - j))
+    slope, square = product.deriv(), Polynomial([(SHIFT - 1.0) ** 2, 4.0])
+    parts = product // Polynomial([0.0, 1.0]), 2 * slope, slope.deriv() * square + 2 * slope
+    return tuple(tuple(part.coef.tolist()) for part in parts)
+
+
+def _economised_series() -> tuple[tuple[float, ...], ...]:
+    """Return w d, w^2 d' and w^3 d'' as polynomials in 1/w^2, d the series of the module's notes."""
+    k = np.arange(1, 13)
+    b = -(1 - 2.0 ** (1 - 2 * k)) * bernoulli(24)[2::2]
+    reach = [0, (SHIFT - 0.5) ** -2]
+    return tuple(
+        tuple(
+            Chebyshev.interpolate(Polynomial(c), SHIFT_TERMS - 1, domain=reach)
+            .convert(kind=Polynomial)
+            .coef.tolist()
+        )
+        for c in (b / (2 * k * (2 * k - 1)), -b / (2 * k), b)
+    )
+
+
+_PRODUCT, _PRODUCT1, _PRODUCT2 = _product_polynomials()
+_HALF, _HALF1, _HALF2 = _economised_series()
+
+
+def shifted_draws(
+    mu: Array, nu: Array, sigma: Array, drawn: Array, order: int, work: Array, out: Array
+) -> None:
+    """
+    Write the terms, n H(y/n) added, where neither sigma nor n mu nor n nu is tiny.
+
+    Parameters
+    ----------
+    mu, nu, sigma : ndarray, shape (n,)
+        1 - mu is nu up to rounding; either may be the smaller.
+    drawn : ndarray, shape (3, n)
+        Successes, failures and both.
+    order : int
+    work : ndarray, shape (8, 6, n)
+        Overwritten. The six rows are a, b, c and A, B, C: every pass takes all of them.
+    out : ndarray, shape (1, 3 or 6, n)
+    """
+    x, w, v, z, u, product, first, spare = work
+    c, share = 1 / sigma, np.stack([mu, nu])
+    np.multiply(share, c, out=x[:2])
+    x[2] = c
+    np.add(x[:3], drawn, out=x[3:])
+    np.add(x, SHIFT - 0.5, out=w)
+    np.divide(1, w, out=v)
+    np.multiply(v, v, out=z)
+    np.add(x, SHIFT - 1, out=u)
+    u *= x
+    _horner(_PRODUCT, u, product)
+    product *= u
+    _horner(_HALF, z, first)
+    first *= v
+    logs = _shifted_value(w, v, product, first[3:] - first[:3], drawn, out[0])
+    if order == 0:
+        return
+    np.divide(1, product, out=product)
+    _horner(_PRODUCT1, u, first)
+    first *= product
+    w -= SHIFT / 2
+    first *= w
+    _horner(_HALF1, z, spare)
+    spare *= z
+    spare -= first
+    psi = spare[3:] - spare[:3]
+    psi[:2] += logs
+    c2 = c * c
+    np.subtract(psi[0], psi[1], out=out[1])
+    out[1] *= c
+    share_psi = share * psi[:2]
+    slope = psi[2] - share_psi[0]
+    slope -= share_psi[1]
+    np.multiply(slope, c2, out=out[2])
+    if order == 1:
+        return
+    curve = _shifted_trigamma(work, drawn)
+    np.add(curve[0], curve[1], out=out[3])
+    curve *= x[:3]
+    curve += psi
+    np.subtract(curve[1], curve[0], out=out[4])
+    share *= curve[:2]
+    share[0] += share[1]
+    share[0] -= curve[2]
+    share[0] -= slope
+    share[0] *= c
+    out[5] = share[0]
+    out[3:] *= c2
+
+
+def _shifted_value(
+    w: Array, v: Array, product: Array, series: Array, drawn: Array, out: Array
+) -> Array:
+    """Write the value and return r of the module's notes, shape (2, n)."""
+    ratio = product[3:] / product[:3]
+    ratio[0] *= ratio[1]
+    ratio[0] /= ratio[2]
+    series[2] += np.log(ratio[0])
+    np.multiply(w[5], v[2], out=out)
+    np.log(out, out=out)
+    out *= SHIFT - 0.5
+    out += series[0]
+    out += series[1]
+    out -= series[2]
+    pull = drawn[:2] * w[2]
+    pull -= drawn[2] * w[:2]
+    pull *= v[5]
+    logs = pull * v[:2]
+    cancelled = logs < _CANCELLED
+    np.log1p(logs, out=logs)
+    for i, some in enumerate(map(np.flatnonzero, cancelled)):
+        logs[i, some] = np.log(w[i + 3, some] * v[i, some] * (w[2, some] * v[5, some]))
+    pull /= np.maximum(drawn[:2], _NONE)
+    np.negative(pull, out=pull)
+    np.log1p(pull, out=pull)
+    pull *= drawn[:2]
+    pull += logs * w[:2]
+    out += pull[0]
+    out += pull[1]
+    return logs
+
+
+def _shifted_trigamma(work: Array, drawn: Array) -> Array:
+    """Return the differences of trigamma, shape (3, n); ``slope`` is P'/P."""
+    _, _, v, z, u, inverse, slope, last = work
+    _horner(_PRODUCT2, u, last)
+    last *= inverse
+    slope *= slope
+    slope -= last
+    _horner(_HALF2, z, last)
+    z *= v
+    last *= z
+    slope += last
+    curve = slope[3:] - slope[:3]
+    step = v[3:] * v[:3]
+    step *= drawn
+    curve -= step
+    return curve
+
+
 def log_ratio(t: Array, ratio: Array) -> tuple[Array, Array, Array]:
     """
     Return q, kappa and theta: log(1 + t) = t q, q = 1 + t kappa, kappa = -1/2 + t theta.
@@ -323,19 +519,22 @@ def log_ratio(t: Array, ratio: Array) -> tuple[Array, Array, Array]:
 
     Notes
     -----
-    Both forms are taken for all t and blended by sums: cheaper than branches.
+    The series for ``|t| < 0.1``, and the logarithm elsewhere: mostly few values.
     """
-    near = np.abs(t) < _NEAR
-    if near.all():
-        return _log_ratio_near(t)
-    here = near.astype(float)
-    there = 1 - here
-    i = there / (t + here)
-    q = np.log(ratio) * i
-    kappa = (q - there) * i
-    theta = (kappa + 0.5 * there) * i
-    near_q, near_kappa, near_theta = _log_ratio_near(t * here)
-    return q + near_q * here, kappa + near_kappa * here, theta + near_theta * here
+    far = np.abs(t) >= _NEAR
+    q, kappa, theta = _log_ratio_near(t)
+    if far.any():
+        index = np.flatnonzero(far)
+        i, log = 1 / t.flat[index], np.log(ratio.flat[index])
+        log *= i
+        q.flat[index] = log
+        log -= 1
+        log *= i
+        kappa.flat[index] = log
+        log += 0.5
+        log *= i
+        theta.flat[index] = log
+    return q, kappa, theta
 
 
 def _log_ratio_near(t: Array) -> tuple[Array, Array, Array]:
@@ -354,14 +553,18 @@ def _log_ratio_near(t: Array) -> tuple[Array, Array, Array]:
     return 1 + t * kappa, kappa, theta
 
 
-def all_draws(urn: Urn, order: int, rare: bool) -> Derivatives:
-    """Return the terms of the first and the later draws, n H(y/n) added; ``rare`` if n mu is tiny."""
+def all_draws(urn: Urn, order: int) -> Derivatives:
+    """Return the terms of the first and the later draws, n H(y/n) added."""
     path = _path(urn)
-    last = _remainders_rare if rare else _remainders
-    parts = [part(urn, path, order) for part in (_divergences, _roots, last)]
+    total = _divergences(urn, path, order)
+    parts = [part(urn, path, order) for part in (_roots, _remainders)]
     if urn.ky.any() or urn.kz.any():
         parts.append(first_draws(urn, order, True))
-    return Derivatives(*(sum(terms) for terms in zip(*parts, strict=True) if terms[0] is not None))
+    for part in parts:
+        for a, b in zip(total, part, strict=True):
+            if a is not None and b is not None:
+                a += b
+    return total
 
 
 def _path(urn: Urn) -> _Path:
@@ -474,85 +677,21 @@ def _roots(urn: Urn, path: _Path, order: int) -> Derivatives:
     return Derivatives(value, d_mu, d_sigma, d_mm, d_ms, d_ss)
 
 
-def _remainders(urn: Urn, path: _Path, order: int) -> Derivatives:
-    """
-    Return the differences of delta.
-
-    Notes
-    -----
-    With e(x) = -delta'(x/s)/s^2 the derivative in sigma is mu [e(A) - e(alpha)] + nu [e(B) -
-    e(beta)] - [e(C) - e(gamma)]. Half the slope of e(A) in sigma is h = mu e5 - y e3 with e3 = e/A
-    and e5 = s e1'(s^2/A^2)/A^5; in mu it is -g = -(e3 + s e5). None of these grows as sigma falls.
-    """
-    m, n, s, y, z, ky, kz = urn
-    later = path.drawn[:2] > 0
-    if not later.all():
-        # both points are the same, and may be too small for the series
-        path.inv_start[:2] *= later
-        path.inv_end[:2] *= later
-    counts = (ky, kz, ky + kz), (y, z, y + z)
-    shares = (m, n, 1.0)
-    start, end = (
-        _series_terms(i, s, shares, count, order)
-        for i, count in zip((path.inv_start, path.inv_end), counts, strict=True)
-    )
-    value, e, h, g = (b - a for a, b in zip(start, end, strict=True))
-    value = value[0] + value[1] - value[2]
-    if order == 0:
-        return Derivatives(value)
-    difference = e[1] - e[0]
-    d_mu, d_sigma = s * difference, m * e[0] + n * e[1] - e[2]
-    if order == 1:
-        return Derivatives(value, d_mu, d_sigma)
-    d_ss = 2 * (m * h[0] + n * h[1] - h[2])
-    d_ms = difference + 2 * s * (h[1] - h[0])
-    return Derivatives(value, d_mu, d_sigma, 2 * s * (g[0] + g[1]), d_ms, d_ss)
-
-
-def _series_terms(i: Array, s: Array, shares: Any, counts: Any, order: int) -> list[Array]:
-    """Return delta, e, h and g of `_remainders` at 1/i, up to the order, of shape (3, n)."""
-    w = s * i
-    largest = w.max(initial=0)
-    terms = next((count for limit, count in _TERMS if largest <= limit), _SERIES.shape[1])
-    square = w * w
-    # no matrix product: BLAS would start threads for it
-    series = [_horner(row[:terms], square) for row in _SERIES[: order + 1]]
-    series[0] *= w
-    if order == 0:
-        return [series[0], *[np.zeros(3)] * 3]
-    e = series[1]
-    i2 = i * i
-    e *= i2
-    if order == 1:
-        return [series[0], e, *[np.zeros(3)] * 2]
-    e3, e5 = e * i, series[2]
-    i2 *= i2
-    e5 *= i2
-    e5 *= w
-    h = np.empty_like(e)
-    for j in range(3):
-        h[j] = shares[j] * e5[j]
-        h[j] -= counts[j] * e3[j]
-    e5 *= s
-    e5 += e3
-    return [series[0], e, h, e5]
-
-
 class _Points(NamedTuple):
     """
     Pairs of points x at which delta(x/s) is differenced: (A, alpha), (B, C) and (beta, gamma).
 
     u and v are 1/x at the first and second of each pair, ``gap`` is u - v, ``gap2`` u^2 - v^2, all
-    of shape (3, n). ``at`` and ``slope``, of shape (3, order + 1, n), are the polynomials of
-    `_SERIES` at s^2 v^2 and their divided differences to s^2 u^2.
+    of shape (3, n). ``at`` and ``slope`` are the polynomials of `_SERIES`, up to the order, at
+    s^2 v^2 and their divided differences to s^2 u^2; a constant slope is a number.
     """
 
     u: Array
     v: Array
     gap: Array
     gap2: Array
-    at: Array
-    slope: Array
+    at: list[Array]
+    slope: list[Any]
 
 
 def _points(urn: Urn, path: _Path, order: int) -> _Points:
@@ -564,30 +703,37 @@ def _points(urn: Urn, path: _Path, order: int) -> _Points:
     gap = np.stack([-s * path.drawn[0], path.end[0], path.start[0]])
     gap *= u
     gap *= v
-    no_y, no_z = path.drawn[:2] == 0
-    if no_y.any():
-        u[0, no_y] = v[0, no_y] = 0.0
-    if no_z.any():
-        u[1:, no_z], gap[1:, no_z] = 0.0, -v[1:, no_z]
-    su, sv = s * u, s * v
-    at, slope = _polynomials(_SERIES[: order + 1], su * su, sv * sv)
-    return _Points(u, v, gap, gap * (u + v), at, slope)
+    later = path.drawn[:2] > 0
+    if not later.all():
+        u[0] *= later[0]
+        v[0] *= later[0]
+        u[1:] *= later[1]
+        np.copyto(gap[1:], -v[1:], where=~later[1])
+    gap2 = u + v
+    gap2 *= gap
+    x, y = s * u, s * v
+    largest = max(x.max(initial=0), y.max(initial=0))
+    terms = next((count for limit, count in _TERMS if largest <= limit), _SERIES.shape[1])
+    x *= x
+    y *= y
+    pairs = [_divided(row[:terms].tolist(), x, y) for row in _SERIES[: order + 1]]
+    return _Points(u, v, gap, gap2, [p for p, _ in pairs], [q for _, q in pairs])
 
 
-def _polynomials(coefficients: Array, x: Array, y: Array) -> tuple[Array, Array]:
-    """Return P(y) and [P(x) - P(y)]/(x - y) of some polynomials, shape (len(x), P, n)."""
-    terms = coefficients.shape[1]
-    powers, slopes = np.empty((2, len(x), terms, x.shape[1]))
-    powers[:, 0], powers[:, 1] = 1.0, y
-    slopes[:, 0], slopes[:, 1] = 0.0, 1.0
-    for k in range(2, terms):
-        np.multiply(powers[:, k - 1], y, out=powers[:, k])
-        np.multiply(slopes[:, k - 1], x, out=slopes[:, k])
-        slopes[:, k] += powers[:, k - 1]
-    return coefficients @ powers, coefficients @ slopes
+def _divided(coefficients: list[float], x: Array, y: Array) -> tuple[Array, Any]:
+    """Return P(y) and [P(x) - P(y)]/(x - y) of a polynomial of two terms or more."""
+    slope: Any = coefficients[-1]
+    at = y * slope
+    at += coefficients[-2]
+    for c in coefficients[-3::-1]:
+        slope = slope * x
+        slope += at
+        at *= y
+        at += c
+    return at, slope
 
 
-def _remainders_rare(urn: Urn, path: _Path, order: int) -> Derivatives:
+def _remainders(urn: Urn, path: _Path, order: int) -> Derivatives:
     """
     Return the differences of delta, differenced term by term: right relative to mu at y = 0.
 
@@ -600,23 +746,28 @@ def _remainders_rare(urn: Urn, path: _Path, order: int) -> Derivatives:
     points = _points(urn, path, order)
     u, v, gap, gap2, at, slope = points
     s2 = s * s
-    d = gap * at[:, 0] + u * (s2 * gap2) * slope[:, 0]
+    d = u * gap2
+    d *= slope[0] * s2
+    d += gap * at[0]
     value = s * (d[0] + d[1] - d[2])
     if order == 0:
         return Derivatives(value)
     v2 = v * v
-    e = v2 * at[:, 1]
-    de = gap2 * (at[:, 1] + s2 * (gap2 + v2) * slope[:, 1])
+    e = v2 * at[1]
+    de = gap2 + v2
+    de *= slope[1] * s2
+    de += at[1]
+    de *= gap2
     de_c = e[1] - e[2]
     de_b = de[1] - de[2] + de_c
     d_mu = s * (de_b - de[0])
     d_sigma = m * (de[0] - de_c) + n * (de[1] - de[2])
     if order == 1:
         return Derivatives(value, d_mu, d_sigma)
-    return Derivatives(value, d_mu, d_sigma, *_remainders_rare2(urn, path, points, e, de, de_b))
+    return Derivatives(value, d_mu, d_sigma, *_remainders2(urn, path, points, e, de, de_b))
 
 
-def _remainders_rare2(
+def _remainders2(
     urn: Urn, path: _Path, points: _Points, e: Array, de: Array, de_b: Array
 ) -> tuple[Array, Array, Array]:
     """
@@ -624,17 +775,26 @@ def _remainders_rare2(
 
     Notes
     -----
-    In sigma, half the slope of e(A) is mu e5 - y e3 with e3 = e/A and e5 = s e1'(s^2/A^2)/A^5; in
-    mu it is -(e3 + s e5). Both are differenced over the same pairs.
+    With e3 = e/A and e5 = s e1'(s^2/A^2)/A^5 half the slope of e(A) in sigma is mu e5 - y e3, in
+    mu it is -(e3 + s e5). Both are differenced over the same pairs. None grows as sigma falls.
     """
     m, n, s, y, z, ky, kz = urn
     u, v, gap, gap2, at, slope = points
-    s2, v2 = s * s, v * v
-    e4 = s * v2 * v2 * at[:, 2]
-    slope4 = s2 * slope[:, 2]
-    de4 = s * gap2 * ((gap2 + 2 * v2) * (at[:, 2] + gap2 * slope4) + v2 * v2 * slope4)
-    e3, e5 = v * e, v * e4
-    de3, de5 = u * de + gap * e, u * de4 + gap * e4
+    v2 = v * v
+    slope4 = slope[2] * (s * s)
+    de4 = gap2 * slope4
+    de4 += at[2]
+    de4 *= gap2 + 2 * v2
+    v2 *= v2
+    de4 += v2 * slope4
+    gap2 *= s
+    de4 *= gap2
+    v2 *= s
+    v2 *= at[2]
+    e3, e5 = v * e, v * v2
+    de3, de5 = u * de, u * de4
+    de3 += gap * e
+    de5 += gap * v2
     half_a = m * de5[0] - y * de3[0] - path.drawn[0] * e3[0]
     half_bc = y * e3[1] - z * de3[1] + n * de5[1] - m * e5[1]
     half_bg = ky * e3[2] - kz * de3[2] + n * de5[2] - m * e5[2]

@@ -31,6 +31,8 @@ Array = NDArray[Any]
 APPROACHING = (1e-2, 1e3)
 #: ... and cannot be told from it where a search ended.
 ARRIVED = (1e-4, 1e6)
+#: Ends so near that there may be another maximum.
+NEAR = (5e-2, 50.0)
 #: How far gains by phi = 0 outweigh losses before rows are held there.
 OUTWEIGHS = 3.0
 #: Log-likelihood that is given up, for the time being, to end a search that goes nowhere, and steps
@@ -46,8 +48,11 @@ TAIL = 1e-10
 FOOT, STEEPEST = -2.0, 60.0
 #: Directions in which a way out of phi = 0 is looked for, from the rows that gain most by it.
 WAYS = 6
+STEEP = (4.0, 40.0)
 #: Levels of log phi that other starts have.
 LEVELS = (-6.0, -2.0, 1.0)
+#: Log phi per standard deviation of a column that other starts have.
+SLOPE = 2.0
 #: Links whose mean has its limits at minus and plus infinity, reached faster than any power.
 UNLIMITED = (links.Logit, links.Probit, links.CLogLog, links.LogLog)
 
@@ -146,7 +151,7 @@ def _at_ends(likelihood: Likelihood, estimated: Array, starts: list[Array], sett
     top, _, _ = recession(likelihood.Z[:, estimated[k:]], np.abs(sides), indifferent)
     best = _uphill(likelihood, estimated, starts[0], settings, top)
     if not _is_plain(best, likelihood, estimated):
-        for start in _other_starts(likelihood, estimated, best, starts[1:]):
+        for start in _other_starts(likelihood, estimated, best, starts[1:], settings):
             best = _better(best, _uphill(likelihood, estimated, start, settings, top))
     return best
 
@@ -173,24 +178,37 @@ def _better(best: Fit, found: Fit) -> Fit:
 
 
 def _is_plain(found: Fit, likelihood: Likelihood, estimated: Array) -> bool:
-    """Return whether there is hardly another maximum: none at an end, or every cell on its own."""
+    """Return whether there is hardly another maximum: no row near an end, or every cell on its own."""
     if not found.converged:
         return False
-    if found.boundary is None:
+    core = likelihood if found.boundary is None else replace(likelihood, held=found.boundary.held)
+    if not _signs(core, found.internal, *NEAR).any():
         return True
     cells = np.unique(likelihood.Z, axis=0)
     return len(cells) <= int(estimated[likelihood.k_mean :].sum())
 
 
 def _other_starts(
-    likelihood: Likelihood, estimated: Array, found: Fit, starts: list[Array]
+    likelihood: Likelihood, estimated: Array, found: Fit, starts: list[Array], settings: Settings
 ) -> Iterator[Array]:
-    """Yield other starting values: those not tried, other levels, and ways out of phi = 0."""
+    """Yield other starting values: out of phi = 0, those not tried, levels, and slopes both ways."""
     k = likelihood.k_mean
+    ends = np.full(likelihood.n, -np.inf)
+    solved = _solvable(likelihood, estimated, ends > 0)
+    zero = search(replace(likelihood, held=ends), solved, found.internal, settings)
+    yield from _escapes(likelihood, _at_boundary(zero, likelihood, estimated, ends, settings.names))
     yield from starts
+    Z = likelihood.Z
+    beta = found.internal[:k]
+    spread = Z.std(axis=0)
     for level in LEVELS:
-        gamma = np.linalg.lstsq(likelihood.Z, np.full(likelihood.n, level), rcond=None)[0]
-        yield np.concatenate([found.internal[:k], np.where(estimated[k:], gamma, 0.0)])
+        gamma = np.linalg.lstsq(Z, np.full(likelihood.n, level), rcond=None)[0]
+        yield np.concatenate([beta, np.where(estimated[k:], gamma, 0.0)])
+    for j in np.flatnonzero(estimated[k:] & (spread > 0)):
+        for slope in (-SLOPE, SLOPE):
+            target = LEVELS[1] + slope * (Z[:, j] - Z[:, j].mean()) / spread[j]
+            gamma = np.linalg.lstsq(Z, target, rcond=None)[0]
+            yield np.concatenate([beta, np.where(estimated[k:], gamma, 0.0)])
 
 
 def _escapes(likelihood: Likelihood, found: Fit) -> Iterator[Array]:
@@ -204,25 +222,35 @@ def _escapes(likelihood: Likelihood, found: Fit) -> Iterator[Array]:
         return
     k, rows = likelihood.k_mean, found.boundary.rows
     score = zero_scores(likelihood, found.internal, rows)
-    D = found.boundary.directions
+    if not np.any(score > 0):
+        return
+    moved = likelihood.Z[rows] @ found.boundary.directions
+    D = found.boundary.directions / np.max(np.abs(moved), axis=0)
     moved = likelihood.Z[rows] @ D
     trials = np.ones(len(moved)) if likelihood.trials is None else likelihood.trials[rows]
-    gain = np.where(score > 0, score / trials**2, 0.0)
-    scale = np.max(np.abs(moved), axis=0)
-    moved, D = moved / scale, D / scale
-    for i in np.argsort(gain)[::-1][:WAYS]:
+    # towards a row and away from the others
+    centred = moved - moved.mean(axis=0)
+    away = centred @ np.linalg.pinv(centred.T @ centred, hermitian=True)
+    seen: list[Array] = []
+    for i in np.argsort(-score / trials)[:WAYS]:
         if score[i] <= 0:
             break
-        way = minimize(
-            _minus_balance,
-            moved[i] / (moved[i] @ moved[i]),
-            (moved, score),
-            jac=True,
-            method="L-BFGS-B",
-            bounds=[(-STEEPEST, STEEPEST)] * moved.shape[1],
-        )
-        if way.fun < 0:
-            foot = FOOT - np.max(moved @ way.x + np.log(trials))
+        for steepness in STEEP:
+            size = np.ptp(moved @ away[i])
+            start = away[i] * (steepness / size if size > 0 else 0.0)
+            way = minimize(
+                _minus_balance,
+                start,
+                (moved, score),
+                jac=True,
+                method="L-BFGS-B",
+                bounds=[(-STEEPEST, STEEPEST)] * moved.shape[1],
+            )
+            power = moved @ way.x
+            if way.fun >= 0 or any(np.allclose(power, old, atol=0.1) for old in seen):
+                continue
+            seen.append(power)
+            foot = FOOT - np.max(power + np.log(trials))
             level = np.linalg.lstsq(moved, np.full(len(moved), foot), rcond=None)[0]
             start = np.array(found.internal)
             start[k:] += D @ (way.x + level)
@@ -305,13 +333,29 @@ def _from_start(
         try:
             found = search(core, solved, params, settings, _Watch(core, estimated))
         except _MeetsBoundary as met:
-            ends, params = met.ends, met.params
+            ends, params = met.ends, _without(core, met.ends, met.params, estimated)
             continue
         more = _candidates(core, estimated, found.internal, *ARRIVED)
         if not np.any(~np.isnan(more) & ~held):
             break
-        ends, params = more, found.internal
+        ends, params = more, _without(core, more, found.internal, estimated)
     return _at_boundary(found, likelihood, estimated, ends, settings.names) if held.any() else found
+
+
+def _without(core: Likelihood, ends: Array, params: Array, estimated: Array) -> Array:
+    """Return params in the coefficients that rows at no end determine, with the same dispersion there."""
+    k, free = core.k_mean, np.isnan(ends)
+    solved = _solvable(core, estimated, free)
+    silent = core.family.indifferent(core.rows)
+    Z = core.Z[free if silent is None else free & ~silent]
+    size = np.max(np.abs(Z), axis=0, initial=0.0)
+    kept = solved[k:] & (size > 0)
+    out = np.array(params)
+    out[k:] = 0.0
+    if kept.any():
+        A = Z[:, kept] / size[kept]
+        out[k:][kept] = np.linalg.lstsq(A, Z @ params[k:], rcond=None)[0] / size[kept]
+    return out
 
 
 def _solvable(likelihood: Likelihood, estimated: Array, rows: Array) -> Array:

@@ -93,9 +93,9 @@ def _predictor(A: np.ndarray, rng: np.random.Generator, size: float) -> np.ndarr
     return (A[:, 1:] - A[:, 1:].mean(axis=0)) @ weight
 
 
-def best_of_many(core: Likelihood, estimable: np.ndarray, beside: np.ndarray, starts: int) -> float:
+def best_of_many(core: Likelihood, estimable: np.ndarray, beside: np.ndarray, starts: int) -> tuple[float, np.ndarray]:
     """
-    Return the largest log-likelihood that L-BFGS-B finds from many starts.
+    Return the largest log-likelihood that L-BFGS-B finds from many starts, and where.
 
     Half of them lie around the coefficients ``beside``, the others anywhere: the mean's from zero
     and the dispersion's at levels from next to nothing to extreme.
@@ -118,7 +118,7 @@ def best_of_many(core: Likelihood, estimable: np.ndarray, beside: np.ndarray, st
             return 1e10, np.zeros(len(kept))
         return -float(value), -gradient
 
-    best = -np.inf
+    best, where = -np.inf, beside
     for i in range(starts):
         x = np.nan_to_num(beside)[kept] * A[kept]
         if i % 2:
@@ -127,5 +127,6 @@ def best_of_many(core: Likelihood, estimable: np.ndarray, beside: np.ndarray, st
             x = np.where(kept < k, 0.2 * x, 0.0) + rng.normal(0, 0.5, len(kept))
             x[kept == k] = (-6.0, -2.0, 1.0, -12.0)[i // 2 % 4]
         found = minimize(objective, x, jac=True, method="L-BFGS-B", bounds=[(-60, 60)] * len(x), options={"maxiter": 2000, "maxfun": 4000, "ftol": 1e-15, "gtol": 1e-9, "maxcor": 20})
-        best = max(best, -found.fun)
-    return best
+        if -found.fun > best:
+            best, where = -float(found.fun), full(found.x)
+    return best, where

@@ -14,6 +14,7 @@ import pytest
 from scipy import stats
 
 from hetglm import _numerics
+from hetglm.families import betabinomial
 from hetglm.families.betabinomial import BetaBinomial, Counts
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -32,6 +33,7 @@ INTEGRAL_TOL = 1e-9
 
 SIGMAS = [0.0, 1e-18, 1e-12, 1e-8, 1e-5, 1e-3, 0.02, 0.3, 1.0, 30.0, 1e4, 1e8]
 TAILS = [1e-12, 1e-6, 0.003, 0.2, 0.5]
+TRIALS = [1, 2, 3, 7, 12, 13, 17, 100, 1000, 10**6, 10**9]
 
 
 def rows(y, n) -> Counts:
@@ -109,22 +111,27 @@ def reference(n, y, mu, nu, sigma) -> list[float]:
         return [float(ways + terms[0]), *map(float, terms[1:])]
 
 
-def assert_accurate(n, y, mu, nu, sigma) -> None:
-    """Compare every row with its reference on the natural scales."""
+def scaled_errors(n, y, mu, nu, sigma) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return errors on the natural scales, the terms and their references, shape (6, rows)."""
     n, y, mu, nu, sigma = map(np.asarray, (n, y, mu, nu, sigma))
     got = evaluate(n, y, mu, nu, sigma)
     want = np.array([reference(*row) for row in zip(n, y, mu, nu, sigma, strict=True)]).T
     info = -np.array(FAMILY.expected_hessian(rows(y, n), mu, nu, sigma))
     root = np.sqrt(info[[0, 2]])
     scales = [np.ones_like(mu), *root, root[0] ** 2, root[0] * root[1], root[1] ** 2]
+    size = np.maximum(np.abs(want), scales)
+    # n = 1 has no information on sigma: what 140 digits leave is 0, and ours is exactly 0.
+    size[np.ix_([2, 4, 5], n == 1)] = 1e-30
+    return np.abs(got - want) / size, got, want
+
+
+def assert_accurate(n, y, mu, nu, sigma) -> None:
+    """Compare every row with its reference on the natural scales."""
+    errors, got, want = scaled_errors(n, y, mu, nu, sigma)
     tolerances = [VALUE_TOL] + [DERIVATIVE_TOL] * 5
-    for i, (scale, tol) in enumerate(zip(scales, tolerances, strict=True)):
-        size = np.maximum(np.abs(want[i]), scale)
-        # n = 1 has no information on sigma: what 140 digits leave is 0, and ours is exactly 0.
-        size = np.where((n == 1) & (i in (2, 4, 5)), 1e-30, size)
-        error = np.abs(got[i] - want[i]) / size
+    for i, (error, tol) in enumerate(zip(errors, tolerances, strict=True)):
         worst = int(np.argmax(error))
-        row = [float(a[worst]) for a in (n, y, mu, nu, sigma)]
+        row = [float(np.asarray(a)[worst]) for a in (n, y, mu, nu, sigma)]
         assert error[worst] <= tol, (i, row, float(got[i][worst]), float(want[i][worst]))
 
 
@@ -134,15 +141,20 @@ def both_ends(tail, rng) -> tuple[np.ndarray, np.ndarray]:
     return np.where(side, tail, 1 - tail), np.where(side, 1 - tail, tail)
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 7, 12, 13, 17, 100, 1000, 10**6, 10**9])
-def test_adversarial_grid(n: int) -> None:
-    """Ends, neighbours and middle of every response, every sigma and tail."""
+def adversarial_rows(n: int) -> tuple[np.ndarray, ...]:
+    """Return n, y, mu, nu and sigma: ends, neighbours and middle, every sigma and tail."""
     ys = np.unique([0, 1, 8, 9, n // 2, n - 1, n])
     grid = np.array(np.meshgrid(ys[(ys >= 0) & (ys <= n)], TAILS, SIGMAS)).reshape(3, -1)
     rng = np.random.default_rng(n)
     grid = grid[:, rng.permutation(grid.shape[1])[:45]]
     mu, nu = both_ends(grid[1], rng)
-    assert_accurate(np.full(len(mu), float(n)), grid[0], mu, nu, grid[2])
+    return np.full(len(mu), float(n)), grid[0], mu, nu, grid[2]
+
+
+@pytest.mark.parametrize("n", TRIALS)
+def test_adversarial_grid(n: int) -> None:
+    """Ends, neighbours and middle of every response, every sigma and tail."""
+    assert_accurate(*adversarial_rows(n))
 
 
 def test_random_rows() -> None:
@@ -173,6 +185,42 @@ def test_where_the_regimes_meet() -> None:
     for expected in (0.4, 0.6, 3.0):
         mu = expected / n
         assert_accurate(n, y, mu, 1 - mu, mu / urn)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 12, 13, 60, 1000, 10**5, 10**8])
+def test_where_the_shift_begins(n: int) -> None:
+    """Either side of the smallest sigma and tail of the shifted form, and of its largest sigma."""
+    rng = np.random.default_rng(n)
+    sigma, tail = 10 ** rng.uniform(-4, 1.02, 4000), 10 ** rng.uniform(-9, -0.302, 4000)
+    n = np.full(4000, float(n))
+
+    def mild(factor):
+        return betabinomial._mild(tail / factor, 1 - tail / factor, sigma / factor, n)
+
+    edge = np.flatnonzero(mild(1.0) != mild(1.1))[:40]
+    top = np.flatnonzero(np.abs(sigma - 10) < 0.4)[:10]
+    chosen = np.concatenate([edge, top])
+    n, sigma, tail = n[chosen], sigma[chosen], tail[chosen]
+    mu, nu = both_ends(tail, rng)
+    y = FAMILY.distribution(mu, nu, sigma, n).rvs(random_state=rng).astype(float)
+    y[::5], y[1::5] = 0.0, n[1::5]
+    assert_accurate(n, y, mu, nu, sigma)
+
+
+def test_rows_do_not_depend_on_their_company() -> None:
+    """Whatever rows share a block, in whatever share of regimes, each gets its own answer."""
+    rng = np.random.default_rng(11)
+    for top, lean in ((3, 0.0), (1.2, 0.0), (4, -8.0), (1, -3.0)):
+        n = np.floor(10 ** rng.uniform(0, top, 400))
+        sigma = 10 ** (rng.uniform(-6, 2, 400) + lean)
+        mu, nu = both_ends(10 ** rng.uniform(-5, -0.302, 400), rng)
+        y = np.floor(n * rng.random(400)) * (rng.random(400) < 0.5)
+        together = evaluate(n, y, mu, nu, sigma)
+        each = np.transpose([n, y, mu, nu, sigma])
+        alone = np.hstack([evaluate(*row[:, None]) for row in each])
+        root = np.sqrt(n / mu / nu)
+        size = np.maximum(np.abs(alone), [np.ones(400), root, n, root**2, root * n, n * n])
+        assert np.max(np.abs(together - alone) / size) < DERIVATIVE_TOL
 
 
 def test_lower_orders_agree() -> None:

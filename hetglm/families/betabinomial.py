@@ -9,13 +9,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from scipy.special import comb
+from scipy.special import xlogy
 
-from hetglm._numerics import FEW, HEAD, Urn, all_draws, first_draws, stirling
+from hetglm._numerics import (
+    FEW,
+    HEAD,
+    Derivatives,
+    Urn,
+    all_draws,
+    first_draws,
+    shifted_draws,
+    stirling,
+    stirling_large,
+)
 from hetglm._text import require
 from hetglm.families.base import Array, Family, Rows, Terms
 
-#: Rows evaluated at a time: the temporaries then stay in the cache.
+#: Rows evaluated at a time: the temporaries stay near the cache, the calls cost little.
 BLOCK = 8000
 #: Rows split by regime at a time, into blocks of one regime each.
 SORTED = 4 * BLOCK
@@ -28,8 +38,16 @@ UNTRIMMED = 1 << 21
 RARE = 0.5
 #: Means and dispersions beyond these are evaluated at them: no power of theirs over- or underflows.
 SMALLEST, LARGEST = 1e-100, 1e100
-#: Stirling's remainder of 0, 1, ..., FEW.
-WHOLE = stirling(np.arange(FEW + 1.0))
+#: Mild rows, which `shifted_draws` takes: sigma min(n sigma, 1) min(e, 4) and e = n mu/(1 + n sigma)
+#: are at least these (they divide its rounding in the second derivatives; mu is the smaller tail),
+MILD_SPREAD, MILD_SHARE = 1e-3, 1e-3
+#: sigma and n within these (the products of eight steps neither over- nor underflow).
+MILD_SIGMA, MILD_TRIALS = (1e-4, 10.0), 1e9
+#: Stirling's remainder of 1, ..., TABLE, and 0 for 0.
+TABLE = 32
+WHOLE = np.append(0.0, stirling(np.arange(1.0, TABLE + 1)))
+#: k log k up to FEW.
+ENTROPY = xlogy(np.arange(FEW + 1.0), np.arange(FEW + 1.0))
 #: Longest sum over counts that is taken term by term; longer ones are integrated.
 LONGEST = 300
 #: Terms kept at either end of an integrated sum, for the end correction.
@@ -45,92 +63,173 @@ LARGEST_RHO = 0.9
 
 @dataclass(frozen=True)
 class Counts(Rows):
-    """Rows with their trials."""
+    """Rows with their trials; ``drawn`` holds successes, failures and trials, shape (3, n)."""
 
     trials: Array
+    drawn: Array
 
 
 def counts(y: Array, n: Array) -> Counts:
-    """Return the rows of y successes out of n; whole numbers, or real ones of at least 6."""
-    y, n = np.asarray(y, dtype=float), np.asarray(n, dtype=float)
-    return Counts(y, n, _log_orders(y, n))
+    """Return the rows of y successes out of n; whole numbers, or real ones of at least TABLE."""
+    drawn = np.empty((3, len(y)))
+    drawn[0], drawn[2] = y, n
+    np.subtract(n, y, out=drawn[1])
+    return Counts(drawn[0], drawn[2], _log_orders(drawn), drawn)
 
 
-def _log_orders(y: Array, n: Array) -> Array:
-    """Return log C(n, y), less n H(y/n) in rows with later draws."""
-    few = n <= FEW
-    out = np.zeros_like(n)
-    out[few] = np.log(comb(n[few], y[few]))
-    both = ~few & (y > 0) & (y < n)
-    a, b, c = y[both], n[both] - y[both], n[both]
-    delta = _count_stirling(c) - _count_stirling(a) - _count_stirling(b)
-    out[both] = 0.5 * np.log(c / a / b / (2 * np.pi)) + delta
-    return out
-
-
-def _count_stirling(k: Array) -> Array:
-    """Return Stirling's remainder of counts: the small ones are whole and looked up."""
-    return np.where(k < FEW, WHOLE[np.minimum(k, FEW).astype(int)], stirling(np.maximum(k, FEW)))
+def _log_orders(drawn: Array) -> Array:
+    """Return log C(n, y), less n H(y/n)."""
+    small = WHOLE.take(np.minimum(drawn, TABLE).astype(np.intp))
+    delta = np.where(drawn < TABLE, small, stirling_large(np.maximum(drawn, TABLE)))
+    orders = drawn[0] * drawn[1]
+    never = orders == 0
+    orders[never] = 1
+    np.divide(drawn[2] / (2 * np.pi), orders, out=orders)
+    np.log(orders, out=orders)
+    orders *= 0.5
+    orders += delta[2]
+    orders -= delta[0]
+    orders -= delta[1]
+    orders[never] = 0
+    return orders
 
 
 def _pieces(which: NDArray[np.bool_], urn: Urn) -> Iterator[Any]:
-    """Yield slices or indices of the rows that are True: blocks with the same draws or nearly so."""
+    """
+    Yield blocks of the rows that are True, with the same draws or nearly so: indices or slices.
+
+    Slices, which need no copies, may take in rows that are False where no row has first draws: those
+    are mild, and written later.
+    """
     rows = np.flatnonzero(which)
-    key = ((FEW + 1) * urn.ky + urn.kz).astype(np.uint8)[rows]
-    whole = len(rows) == len(which) and np.ptp(key) == 0
-    rows = rows if whole else rows[np.argsort(key, kind="stable")]
-    for i in range(0, len(rows), BLOCK):
+    if len(rows) == 0:
+        return
+    key = ((FEW + 1) * urn.ky + urn.kz).astype(np.uint8)
+    whole = np.ptp(key) == 0 and (key[0] == 0 or len(rows) == len(which))
+    if not whole:
+        rows = rows[np.argsort(key[rows], kind="stable")]
+    for i in range(0, len(which) if whole else len(rows), BLOCK):
         yield slice(i, i + BLOCK) if whole else rows[i : i + BLOCK]
 
 
 def evaluate_counts(rows: Counts, mu: Array, nu: Array, sigma: Array, order: int) -> Array:
     """Return the log-likelihood and derivatives: shape (1, n), (3, n) or (6, n) by order."""
     np.empty(UNTRIMMED)
-    out = np.empty(((1, 3, 6)[order], len(rows.y)))
+    size = len(rows.y)
+    out = np.empty(((1, 3, 6)[order], size))
+    work = np.empty((8, 6, min(size, BLOCK)))
+    rest_mild: list[NDArray[np.intp]] = []
+    rest_hard: list[NDArray[np.intp]] = []
     with np.errstate(all="ignore"):
-        for part in (slice(i, i + SORTED) for i in range(0, len(rows.y), SORTED)):
-            _evaluate_block(rows, mu, nu, sigma, order, part, out[:, part])
-            out[0, part] += rows.constant[part]
+        for i in range(0, size, SORTED):
+            part = slice(i, i + SORTED)
+            args = mu[part], nu[part], sigma[part], rows.drawn[:, part]
+            mild = _mild(mu[part], nu[part], sigma[part], rows.trials[part])
+            if 2 * np.count_nonzero(mild) > len(mild):
+                _evaluate_mild(*args, order, work, out[:, part])
+                rest_hard.append(i + np.flatnonzero(~mild))
+            else:
+                _evaluate_hard(*args, order, ~mild, out[:, part])
+                rest_mild.append(i + np.flatnonzero(mild))
+        for some in _chunks(rest_mild):
+            args = mu[some], nu[some], sigma[some], rows.drawn[:, some]
+            out[:, some] = _evaluate_mild(*args, order, work, np.empty((len(out), len(some))))
+        for some in _chunks(rest_hard):
+            args = mu[some], nu[some], sigma[some], rows.drawn[:, some]
+            out[:, some] = _evaluate_hard(*args, order, True, np.empty((len(out), len(some))))
+    out[0] += rows.constant
+    if order and size and rows.trials.min() <= 1:
+        # one trial says nothing of sigma
+        once = (rows.trials == 1) & (mu >= 0) & (nu >= 0) & (sigma >= 0)
+        out[2, once] = 0.0
+        out[4:, once] = 0.0
     return out
 
 
-def _evaluate_block(
-    rows: Counts, mu: Array, nu: Array, sigma: Array, order: int, part: slice, out: Array
-) -> None:
-    """Write the terms of some rows, without their constant, into ``out``."""
-    y, n, m, w, s = rows.y[part], rows.trials[part], mu[part], nu[part], sigma[part]
-    z = n - y
+def _chunks(rows: list[NDArray[np.intp]]) -> Iterator[NDArray[np.intp]]:
+    """Yield the rows, SORTED at a time."""
+    together = np.concatenate(rows) if rows else np.empty(0, dtype=np.intp)
+    for i in range(0, len(together), SORTED):
+        yield together[i : i + SORTED]
+
+
+def _mild(mu: Array, nu: Array, sigma: Array, n: Array) -> NDArray[np.bool_]:
+    """Return whether `shifted_draws` keeps its accuracy; sigma does not matter to one trial."""
+    mild = (sigma >= MILD_SIGMA[0]) & (sigma <= MILD_SIGMA[1]) & (n <= MILD_TRIALS)
+    if not mild.any():
+        return mild
+    spread = sigma * n
+    share = np.minimum(mu, nu)
+    share *= n
+    share /= 1 + spread
+    mild &= share >= MILD_SHARE
+    np.minimum(spread, 1, out=spread)
+    spread *= sigma
+    spread *= np.minimum(share, 4, out=share)
+    return mild & ((spread >= MILD_SPREAD) | (n == 1))
+
+
+def _evaluate_mild(
+    mu: Array, nu: Array, sigma: Array, drawn: Array, order: int, work: Array, out: Array
+) -> Array:
+    """Write the terms by `shifted_draws`, block by block, into ``out`` and return it."""
+    for i in range(0, len(mu), BLOCK):
+        part = slice(i, i + BLOCK)
+        args = mu[part], nu[part], sigma[part], drawn[:, part]
+        shifted_draws(*args, order, work[:, :, : len(args[0])], out[:, part])
+    return out
+
+
+def _evaluate_hard(
+    m: Array, w: Array, s: Array, drawn: Array, order: int, hard: Any, out: Array
+) -> Array:
+    """Write the terms of the rows that are ``hard`` into ``out``, others too, and return it."""
+    y, z, _ = drawn
     flip = (m > w).astype(float)
     dy = flip * (z - y)
     low, high = np.maximum(np.minimum(m, w), SMALLEST), np.maximum(m, w)
-    urn, few, rare = _urn(low, high, np.clip(s, 0, LARGEST), y + dy, z - dy)
-    for take in _pieces(few, urn):
-        out[:, take] = first_draws(_taken(urn, take), order, False)[: len(out)]
-    for some, is_rare in ((rare, True), (~(few | rare), False)):
-        for take in _pieces(some, urn):
-            out[:, take] = all_draws(_taken(urn, take), order, is_rare)[: len(out)]
-    out[1:5:3] *= 1 - 2 * flip
+    # the mild rows among them cost least as binomial ones
+    urn, few = _urn(low, high, np.clip(s, 0, LARGEST) * hard, y + dy, z - dy)
+    for take in _pieces(~few & hard, urn):
+        _put(all_draws(_taken(urn, take), order), out, take)
+    for take in _pieces(few & hard, urn):
+        _put(first_draws(_taken(urn, take), order, False), out, take)
+    if few.any():
+        entropy = ENTROPY[drawn[:, few].astype(int)]
+        out[0, few] += entropy[2] - entropy[0] - entropy[1]
+    flip *= -2
+    flip += 1
+    out[1:5:3] *= flip
     if not (min(m.min(), w.min()) > 0 and s.min() >= 0 and s.max() < np.inf):
         _limits(out, y, z, m, w, s)
+    return out
 
 
-def _urn(
-    mu: Array, nu: Array, sigma: Array, y: Array, z: Array
-) -> tuple[Urn, NDArray[np.bool_], NDArray[np.bool_]]:
+def _put(terms: Derivatives, out: Array, rows: Any) -> None:
+    """Write the terms of some rows."""
+    for total, term in zip(out, terms, strict=False):
+        total[rows] = term
+
+
+def _urn(mu: Array, nu: Array, sigma: Array, y: Array, z: Array) -> tuple[Urn, NDArray[np.bool_]]:
     """
-    Return the rows with their first draws, those of few trials, and those of rare successes.
+    Return the rows with their first draws, and which of them have no other draws.
 
     The first draws fill the urn up to HEAD sigma of each colour. Where successes are rare as many
     are taken at any sigma.
     """
     n = y + z
-    few = n <= FEW
-    rare = ~(few | (mu * n >= RARE))
-    ky, kz = (np.fmax(np.ceil(HEAD - share / sigma), 0) for share in (mu, nu))
+    rare = mu * n < RARE
+    few = (n <= FEW) & (rare | (mu < HEAD * sigma))
+    if HEAD * sigma.max() <= mu.min():
+        ky, kz = np.zeros((2, len(n)))
+    else:
+        ky, kz = (np.fmax(np.ceil(HEAD - share / sigma), 0) for share in (mu, nu))
     for k, most in ((ky, y), (kz, z)):
-        k[rare], k[few] = HEAD, FEW
+        k[rare] = HEAD
+        k[few] = FEW
         np.minimum(k, most, out=k)
-    return Urn(mu, nu, sigma, y, z, ky, kz), few, rare
+    return Urn(mu, nu, sigma, y, z, ky, kz), few
 
 
 def _taken(urn: Urn, rows: Any) -> Urn:
