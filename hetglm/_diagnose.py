@@ -16,6 +16,7 @@ from hetglm.exceptions import (
     BoundaryWarning,
     ConvergenceWarning,
     SeparationWarning,
+    SeveralMaximaWarning,
     UnboundedLikelihoodWarning,
 )
 
@@ -66,24 +67,41 @@ def diagnose(
     if separated:
         notes.append(separated)
         warn(separated, SeparationWarning)
-    boundary = boundary_text(fitted, likelihood.family.at_zero)
-    if boundary:
+    for boundary in boundary_texts(fitted, likelihood.family.at_zero):
         notes.append(boundary)
         warn(boundary, BoundaryWarning)
+    if fitted.second == fitted.second:
+        notes.append(
+            f"the likelihood has several maxima: this is the best one found (log-likelihood "
+            f"{fitted.llf:.4f}), the next is at {fitted.second:.4f}, and there may be others; the data do "
+            "not settle a dispersion of so many terms: use fewer"
+        )
+        warn(notes[-1], SeveralMaximaWarning)
     aliased = [name for name, kept in zip(names, estimable, strict=True) if not kept]
     return [*notes, aliased_text(aliased)] if aliased else notes
 
 
-def boundary_text(fitted: Fit, law: str) -> str:
-    """Return the sentence on rows whose dispersion is zero, or an empty one."""
+def boundary_texts(fitted: Fit, law: str) -> list[str]:
+    """Return the sentences on rows whose dispersion is zero or infinite."""
     if fitted.boundary is None:
-        return ""
-    rows, terms = fitted.boundary.rows, fitted.boundary.terms
-    return (
-        f"the dispersion is zero in {rows_text(rows)} (counted from 0), at the {law} boundary: these "
-        f"rows are no more variable than the {law}, and {listed(terms)} have no finite estimate; the "
-        f"log-likelihood is its supremum, the other numbers are those with these rows held at the {law}"
+        return []
+    rows, infinite, terms = fitted.boundary.rows, fitted.boundary.infinite, fitted.boundary.terms
+    supremum = (
+        f"{listed(terms)} have no finite estimate; the log-likelihood is its supremum, the other "
+        "numbers are those with these rows held at"
     )
+    texts = []
+    if rows.any():
+        texts.append(
+            f"the dispersion is zero in {rows_text(rows)} (counted from 0), at the {law} boundary: "
+            f"these rows are no more variable than the {law}, and {supremum} the {law}"
+        )
+    if infinite.any():
+        texts.append(
+            f"the dispersion is infinite in {rows_text(infinite)} (counted from 0): these rows are all "
+            f"or nothing, and {supremum} that"
+        )
+    return texts
 
 
 def separation_text(likelihood: Likelihood, fitted: Fit, names: list[str]) -> str:

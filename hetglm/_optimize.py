@@ -35,9 +35,19 @@ class Local:
 
 
 class Objective(Protocol):
-    """What is maximised: a log-likelihood of params with analytic derivatives."""
+    """
+    What is maximised: a log-likelihood of params with analytic derivatives.
+
+    Attributes
+    ----------
+    n : int
+        Rows.
+    furthest : float
+        Longest sensible step along a direction without curvature; infinite where there is no scale.
+    """
 
     n: int
+    furthest: float
 
     def value(self, params: Array) -> float:
         """Return the log-likelihood, -inf outside its domain."""
@@ -128,13 +138,29 @@ def maximize(
 
 
 def _direction(objective: Objective, params: Array, here: Local) -> tuple[Array, float]:
-    """Return an ascent step and its decrement: Newton's, else scoring's, else the gradient."""
+    """Return an ascent step and its decrement: Newton's, else a bounded one or scoring's."""
     step = solve_scaled(here.information, here.gradient)
+    if step is None and objective.furthest < np.inf:
+        step = _bounded(here.information, here.gradient, objective.furthest)
     if step is None:
         step = solve_scaled(objective.expected_information(params), here.gradient)
     if step is None:
         step = here.gradient
     return step, max(float(here.gradient @ step), 0.0) ** 0.5
+
+
+def _bounded(information: Array, gradient: Array, furthest: float) -> Array | None:
+    """
+    Return a step uphill along every eigenvector, by its curvature of either sign but not far.
+
+    Y. Dauphin et al. (2014), Identifying and attacking the saddle point problem.
+    """
+    if not np.all(np.isfinite(information)):
+        return None
+    curvature, vectors = np.linalg.eigh(information)
+    along = vectors.T @ gradient
+    steps = along / np.maximum(np.maximum(np.abs(curvature), np.abs(along) / furthest), 1e-300)
+    return np.asarray(vectors @ steps)
 
 
 def _search(

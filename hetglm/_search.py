@@ -26,6 +26,8 @@ OWN_METHODS = (DEFAULT_METHOD, "newton")
 BELIEVED = 1e-2
 #: Largest change of a log-dispersion in one step: keeps a step off the flat parts of a likelihood.
 LONGEST_LOG_STEP = 4.0
+#: Longest step along a direction without curvature, in units of a standardised column's effect.
+FURTHEST = 20.0
 #: n phi (1/phi) below which another value makes no difference to the length of a step.
 PLAIN_LAW = 1e-5
 
@@ -60,7 +62,9 @@ class Fit:
     spike : str
         Where else the likelihood is unbounded, if that was met on the way to this maximum.
     boundary : Boundary or None
-        Rows whose dispersion is zero, where there are such.
+        Rows whose dispersion is zero or infinite, where there are such.
+    second : float
+        Log-likelihood of the next best maximum that was met, NaN if no other was.
     """
 
     params: Array
@@ -77,6 +81,7 @@ class Fit:
     retvals: dict[str, Any]
     spike: str = ""
     boundary: Boundary | None = None
+    second: float = np.nan
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,8 @@ class ScaledObjective:
         self.likelihood = likelihood
         self.estimated = estimated
         self.n = likelihood.n
+        # log-odds and log sigma have a scale of their own
+        self.furthest = FURTHEST if likelihood.family.zero_dispersion else np.inf
         squares = [np.einsum("ij,ij->j", A, A) for A in (likelihood.X, likelihood.Z)]
         rms = np.sqrt(np.concatenate(squares) / max(self.n, 1))
         self.scale = np.where(rms > 0, rms, 1.0)[estimated]

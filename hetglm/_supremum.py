@@ -10,6 +10,7 @@ may be several maxima when rows lie at an end: then other starts are tried (`_es
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -33,6 +34,8 @@ APPROACHING = (1e-2, 1e3)
 ARRIVED = (1e-4, 1e6)
 #: Ends so near that there may be another maximum.
 NEAR = (5e-2, 50.0)
+#: Rows beyond which a maximum inside is not doubted.
+CROWD = 150
 #: How far gains by phi = 0 outweigh losses before rows are held there.
 OUTWEIGHS = 3.0
 #: Log-likelihood that is given up, for the time being, to end a search that goes nowhere, and steps
@@ -40,8 +43,15 @@ OUTWEIGHS = 3.0
 SLIGHT, PATIENCE = 1e-2, 3
 #: Log-likelihoods closer than this are level.
 LEVEL = 1e-9
+#: Maxima further apart than this are different ones.
+DISTINCT = 1e-5
+#: Difference of log-likelihood from the best down to which another maximum is worth a word.
+COMPETING = -5.0
 #: Times a search leaves phi = 0 again.
 MOST_ESCAPES = 10
+#: Steps after which a search from another start is given up if it promises too little, and the most
+#: that twice the log-likelihood is believed to gain by more.
+EXPLORED, MOST_GAIN = 20, 4.0
 #: What a separated row's mean is short of its limit, over its trials.
 TAIL = 1e-10
 #: Log sigma times trials where a search starts that leaves phi = 0, and ends of the slopes tried.
@@ -57,7 +67,9 @@ SLOPE = 2.0
 UNLIMITED = (links.Logit, links.Probit, links.CLogLog, links.LogLog)
 
 
-def supremum(likelihood: Likelihood, estimated: Array, starts: list[Array], settings: Settings) -> Fit:
+def supremum(
+    likelihood: Likelihood, estimated: Array, starts: list[Array], settings: Settings
+) -> Fit:
     """
     Return the supremum.
 
@@ -77,7 +89,9 @@ def supremum(likelihood: Likelihood, estimated: Array, starts: list[Array], sett
     inner = likelihood.take(~rows)
     solved = _solvable(inner, estimated, np.ones(inner.n, dtype=bool))
     found = _at_ends(inner, solved, starts, settings)
-    return _lifted(found, likelihood, estimated & ~_lost(solved, estimated, likelihood), rows, direction)
+    return _lifted(
+        found, likelihood, estimated & ~_lost(solved, estimated, likelihood), rows, direction
+    )
 
 
 def _separated(likelihood: Likelihood, estimated: Array) -> tuple[Array, Array]:
@@ -99,7 +113,9 @@ def _lost(solved: Array, estimated: Array, likelihood: Likelihood) -> Array:
     return lost
 
 
-def _lifted(found: Fit, likelihood: Likelihood, estimated: Array, rows: Array, direction: Array) -> Fit:
+def _lifted(
+    found: Fit, likelihood: Likelihood, estimated: Array, rows: Array, direction: Array
+) -> Fit:
     """Return a fit without the separated rows as one of all rows, these near their limit."""
     k = likelihood.k_mean
     internal = np.array(found.internal)
@@ -143,31 +159,51 @@ def _upper_limit(link: Any, tail: Array) -> Array:
     return -np.asarray(link(tail))
 
 
-def _at_ends(likelihood: Likelihood, estimated: Array, starts: list[Array], settings: Settings) -> Fit:
+def _at_ends(
+    likelihood: Likelihood, estimated: Array, starts: list[Array], settings: Settings
+) -> Fit:
     """Return the supremum of a likelihood without separated rows."""
     k = likelihood.k_mean
     sides = likelihood.family.sides(likelihood.rows)
     indifferent = likelihood.family.indifferent(likelihood.rows)
     top, _, _ = recession(likelihood.Z[:, estimated[k:]], np.abs(sides), indifferent)
-    best = _uphill(likelihood, estimated, starts[0], settings, top)
-    if not _is_plain(best, likelihood, estimated):
-        for start in _other_starts(likelihood, estimated, best, starts[1:], settings):
-            best = _better(best, _uphill(likelihood, estimated, start, settings, top))
-    return best
-
-
-def _uphill(
-    likelihood: Likelihood, estimated: Array, start: Array, settings: Settings, top: Array
-) -> Fit:
-    """Return what a start leads to, going on from phi = 0 wherever that leads up."""
-    best = _from_start(likelihood, estimated, start, settings, top)
+    best = _from_start(likelihood, estimated, starts[0], settings, top)
+    if _is_plain(best, likelihood, estimated):
+        return best
+    found = [best]
+    for start in _other_starts(likelihood, estimated, best, starts[1:], settings):
+        found.append(_explored(likelihood, estimated, start, settings, top, best.llf))
+        best = _better(best, found[-1])
+    # ways out of phi = 0 from the best fit that has such rows, and from where they lead
+    at_zero = [fit for fit in found if fit.boundary is not None and fit.boundary.rows.any()]
+    base = functools.reduce(_better, at_zero) if at_zero else best
     for _ in range(MOST_ESCAPES):
-        before = best
-        for escape in _escapes(likelihood, best):
-            best = _better(best, _from_start(likelihood, estimated, escape, settings, top))
-        if best is before:
+        before = base
+        for start in _escapes(likelihood, base):
+            reached = _explored(likelihood, estimated, start, settings, top, base.llf)
+            base = _better(base, reached)
+        found.append(base)
+        if base is before:
             break
-    return best
+    best = _better(best, base)
+    maxima = [f.llf for f in found if f.converged and COMPETING < f.llf - best.llf < -DISTINCT]
+    return replace(best, second=max(maxima, default=np.nan))
+
+
+def _explored(
+    likelihood: Likelihood,
+    estimated: Array,
+    start: Array,
+    settings: Settings,
+    top: Array,
+    llf: float,
+) -> Fit:
+    """Return what a start leads to, to the end only where it may pass a log-likelihood."""
+    glance = replace(settings, maxiter=min(settings.maxiter, EXPLORED))
+    found = _from_start(likelihood, estimated, start, glance, top)
+    if found.converged or found.llf + 0.5 * min(found.decrement**2, MOST_GAIN) < llf:
+        return found
+    return _from_start(likelihood, estimated, start, settings, top)
 
 
 def _better(best: Fit, found: Fit) -> Fit:
@@ -181,8 +217,9 @@ def _is_plain(found: Fit, likelihood: Likelihood, estimated: Array) -> bool:
     """Return whether there is hardly another maximum: no row near an end, or every cell on its own."""
     if not found.converged:
         return False
-    core = likelihood if found.boundary is None else replace(likelihood, held=found.boundary.held)
-    if not _signs(core, found.internal, *NEAR).any():
+    if found.boundary is None and (
+        likelihood.n > CROWD or not _signs(likelihood, found.internal, *NEAR).any()
+    ):
         return True
     cells = np.unique(likelihood.Z, axis=0)
     return len(cells) <= int(estimated[likelihood.k_mean :].sum())
@@ -225,7 +262,8 @@ def _escapes(likelihood: Likelihood, found: Fit) -> Iterator[Array]:
     if not np.any(score > 0):
         return
     moved = likelihood.Z[rows] @ found.boundary.directions
-    D = found.boundary.directions / np.max(np.abs(moved), axis=0)
+    size = np.max(np.abs(moved), axis=0)
+    D = found.boundary.directions[:, size > 0] / size[size > 0]
     moved = likelihood.Z[rows] @ D
     trials = np.ones(len(moved)) if likelihood.trials is None else likelihood.trials[rows]
     # towards a row and away from the others
@@ -236,8 +274,8 @@ def _escapes(likelihood: Likelihood, found: Fit) -> Iterator[Array]:
         if score[i] <= 0:
             break
         for steepness in STEEP:
-            size = np.ptp(moved @ away[i])
-            start = away[i] * (steepness / size if size > 0 else 0.0)
+            width = np.ptp(moved @ away[i])
+            start = away[i] * (steepness / width if width > 0 else 0.0)
             way = minimize(
                 _minus_balance,
                 start,

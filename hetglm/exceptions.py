@@ -14,6 +14,7 @@ __all__ = [
     "MissingValueError",
     "NotNestedError",
     "SeparationWarning",
+    "SeveralMaximaWarning",
     "UnboundedLikelihoodError",
     "UnboundedLikelihoodWarning",
 ]
@@ -56,7 +57,11 @@ class SeparationWarning(ModelWarning):
 
 
 class BoundaryWarning(ModelWarning):
-    """The dispersion is zero at the maximum for some rows."""
+    """The dispersion is zero, or infinite, at the maximum for some rows."""
+
+
+class SeveralMaximaWarning(ModelWarning):
+    """The likelihood has more than one maximum; the fit is the best that was found."""
 
 
 class DroppedRowsWarning(ModelWarning):

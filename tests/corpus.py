@@ -41,13 +41,19 @@ def problem(seed: int) -> Problem:
     X, Z = _design(rows, rng, None), None
     Z = _design(rows, rng, X)
     top = 10 ** rng.uniform(0.5, 6)
-    n = np.floor(np.exp(rng.uniform(0, np.log(top), rows))) if rng.random() < 0.7 else np.full(rows, top // 1)
+    n = (
+        np.floor(np.exp(rng.uniform(0, np.log(top), rows)))
+        if rng.random() < 0.7
+        else np.full(rows, top // 1)
+    )
     n[int(rng.integers(rows))] = max(2, top // 1)
     eta = _predictor(X, rng, rng.choice([0.3, 1.0, 3.0])) + rng.normal(0, 1.5)
     log_sigma = _predictor(Z, rng, rng.choice([0.1, 1.0, 3.0])) + rng.uniform(-12, 3)
     mu, sigma = 1 / (1 + np.exp(-eta)), np.exp(np.clip(log_sigma, -30, 12))
     mu = np.clip(mu, 1e-9, 1 - 1e-9)
-    y = rng.binomial(n.astype(int), rng.beta(np.maximum(mu / sigma, 1e-6), np.maximum((1 - mu) / sigma, 1e-6)))
+    y = rng.binomial(
+        n.astype(int), rng.beta(np.maximum(mu / sigma, 1e-6), np.maximum((1 - mu) / sigma, 1e-6))
+    )
     y = y.astype(float)
     trouble = rng.random()
     if trouble < 0.15:  # one level of a factor, or the upper part of a slope, has no failures
@@ -89,11 +95,15 @@ def _design(rows: int, rng: np.random.Generator, other: np.ndarray | None) -> np
 def _predictor(A: np.ndarray, rng: np.random.Generator, size: float) -> np.ndarray:
     """Return a random combination of all columns but the constant, of this standard deviation."""
     spread = A[:, 1:].std(axis=0)
-    weight = rng.normal(size=A.shape[1] - 1) * np.where(spread > 0, size / np.where(spread > 0, spread, 1), 0)
+    weight = rng.normal(size=A.shape[1] - 1) * np.where(
+        spread > 0, size / np.where(spread > 0, spread, 1), 0
+    )
     return (A[:, 1:] - A[:, 1:].mean(axis=0)) @ weight
 
 
-def best_of_many(core: Likelihood, estimable: np.ndarray, beside: np.ndarray, starts: int) -> tuple[float, np.ndarray]:
+def best_of_many(
+    core: Likelihood, estimable: np.ndarray, beside: np.ndarray, starts: int
+) -> tuple[float, np.ndarray]:
     """
     Return the largest log-likelihood that L-BFGS-B finds from many starts, and where.
 
@@ -126,7 +136,14 @@ def best_of_many(core: Likelihood, estimable: np.ndarray, beside: np.ndarray, st
         else:
             x = np.where(kept < k, 0.2 * x, 0.0) + rng.normal(0, 0.5, len(kept))
             x[kept == k] = (-6.0, -2.0, 1.0, -12.0)[i // 2 % 4]
-        found = minimize(objective, x, jac=True, method="L-BFGS-B", bounds=[(-60, 60)] * len(x), options={"maxiter": 2000, "maxfun": 4000, "ftol": 1e-15, "gtol": 1e-9, "maxcor": 20})
+        found = minimize(
+            objective,
+            x,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[(-60, 60)] * len(x),
+            options={"maxiter": 2000, "maxfun": 4000, "ftol": 1e-15, "gtol": 1e-9, "maxcor": 20},
+        )
         if -found.fun > best:
             best, where = -float(found.fun), full(found.x)
     return best, where

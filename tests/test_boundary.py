@@ -227,14 +227,19 @@ def test_robust_covariance_leaves_the_boundary_out(mixed):
 
 def test_recession_finds_every_row_that_can_go():
     Z = np.array([[1.0, 0, 0], [1, 1, 0], [1, 0, 1], [1, 1, 1]])
-    rows, directions = _boundary.recession(Z, np.array([False, True, False, True]))
+    rows, directions, direction = _boundary.recession(Z, np.array([0, -1.0, 0, -1]))
     assert rows.tolist() == [False, True, False, True]
     assert np.array_equal(directions[:, 0] != 0, [False, True, False])
+    assert_allclose(Z @ direction, [0, -1, 0, -1], atol=1e-12)
     # rows 0 and 3 alone cannot: what takes them down takes row 1 or 2 up
-    rows, directions = _boundary.recession(Z, np.array([True, False, False, True]))
-    assert not rows.any()
-    rows, directions = _boundary.recession(Z, np.ones(4, dtype=bool))
+    signs = np.array([-1.0, 0, 0, -1])
+    assert not _boundary.recession(Z, signs)[0].any()
+    assert _boundary.recession(Z, np.array([-1.0, 1, -1, -1]))[0].all()
+    assert not _boundary.recession(Z, np.array([-1.0, 1, 1, 0]))[0].any()
+    # ... unless these rows do not matter
+    silent = np.array([False, True, True, False])
+    assert _boundary.recession(Z, signs, silent)[0].tolist() == [True, False, False, True]
+    rows, directions, _ = _boundary.recession(Z, -np.ones(4))
     assert rows.all()
     assert directions.shape == (3, 3)
-    rows, directions = _boundary.recession(Z, np.zeros(4, dtype=bool))
-    assert not rows.any()
+    assert not _boundary.recession(Z, np.zeros(4))[0].any()

@@ -253,13 +253,14 @@ def test_one_trial_at_the_boundary_is_one_trial(half):
     assert_allclose(total.se, alone.se, rtol=ROUNDING)
 
 
-def test_rows_that_cannot_be_placed_stay_unknown(half):
+def test_a_row_on_the_other_side_of_the_boundary_is_one_trial(half):
     _, res = half
-    Z = np.array([[-1.0, 0.0], [0.0, 1.0]])  # cell a the other way round: no such dispersion
+    Z = np.array([[-1.0, 0.0], [0.0, 1.0]])  # cell a the other way round: its sigma is infinite
     frame = res.design_effect(
-        np.ones((2, 2)), Z, transform=False, n_trials=[1, 9], row_labels=None
+        np.ones((2, 2)), Z, transform=False, n_trials=[5, 9], row_labels=None
     ).summary_frame()
-    assert frame.iloc[0].isna().all()
+    assert frame.predicted.iloc[0] == 5
+    assert frame.iloc[0, 1:].isna().all()
     assert frame.iloc[1].notna().all()
 
 

@@ -9,11 +9,11 @@ from numpy.testing import assert_allclose
 
 import hetglm.api as het
 from hetglm import _linalg, families
-from hetglm._search import ScaledObjective
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import contains, gram, independent_columns, inverse, solve_scaled
 from hetglm._links import invert
 from hetglm._optimize import Local, maximize
+from hetglm._search import ScaledObjective
 from hetglm._start import starting_values
 
 links = sm.families.links
@@ -33,6 +33,7 @@ class Toy:
     """An objective given by value, gradient and Hessian; it remembers where it was evaluated."""
 
     n = 1
+    furthest = np.inf
 
     def __init__(self, f, grad, hess, expected=None, longest=None):
         self.f, self.grad, self.hess = f, grad, hess
