@@ -72,9 +72,9 @@ def diagnose(
         warn(boundary, BoundaryWarning)
     if fitted.second == fitted.second:
         notes.append(
-            f"the likelihood has several maxima: this is the best one found (log-likelihood "
-            f"{fitted.llf:.4f}), the next is at {fitted.second:.4f}, and there may be others; the data do "
-            "not settle a dispersion of so many terms: use fewer"
+            "the likelihood has several maxima: this is the best one found (log-likelihood "
+            f"{fitted.llf:.4f}), the next is at {fitted.second:.4f}, and there may be others; the data "
+            "do not settle a dispersion of so many terms: use fewer"
         )
         warn(notes[-1], SeveralMaximaWarning)
     aliased = [name for name, kept in zip(names, estimable, strict=True) if not kept]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -161,7 +161,7 @@ class ScaledObjective:
         until = np.maximum(here, np.where(up > 0, low, -high)) + LONGEST_LOG_STEP
         with np.errstate(all="ignore"):
             fraction = (until - here) / np.abs(change)
-        fraction[(until > ahead) | ~np.isfinite(here)] = np.inf
+        fraction = np.where((until > ahead) | ~np.isfinite(here), np.inf, fraction)
         return float(min(1.0, np.nanmin(fraction, initial=np.inf)))
 
     def _shrink(self, information: Array) -> Array:
@@ -192,19 +192,17 @@ def search(
     """
     objective = ScaledObjective(likelihood, estimated)
     origin = objective.reduced(start)
-    names, method, maxiter, tol, disp, options = (
-        getattr(settings, f.name) for f in fields(settings)
-    )
+    method, maxiter, disp = settings.method, settings.maxiter, settings.disp
 
     def after(params: Array) -> None:
         if watch is not None:
             watch(objective.full(params), True)
 
     if method in OWN_METHODS:
-        optimum = maximize(objective, origin, maxiter, tol, after)
+        optimum = maximize(objective, origin, maxiter, settings.tol, after)
         retvals = {"converged": optimum.converged, "iterations": optimum.iterations}
     else:
-        optimum, retvals = _by_statsmodels(objective, origin, method, maxiter, disp, options)
+        optimum, retvals = _by_statsmodels(objective, origin, method, maxiter, disp, settings.options)
     internal = objective.full(optimum.params)
     if watch is not None:
         watch(internal, optimum.converged)

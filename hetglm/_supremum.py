@@ -186,8 +186,16 @@ def _at_ends(
         if base is before:
             break
     best = _better(best, base)
-    maxima = [f.llf for f in found if f.converged and COMPETING < f.llf - best.llf < -DISTINCT]
-    return replace(best, second=max(maxima, default=np.nan))
+    return replace(best, second=_second(likelihood, found, best.llf))
+
+
+def _second(likelihood: Likelihood, found: list[Fit], llf: float) -> float:
+    """Return the log-likelihood of the next best maximum, NaN if there is none worth a word."""
+    others = (f for f in found if f.converged and COMPETING < f.llf - llf < -DISTINCT)
+    for other in sorted(others, key=lambda f: -f.llf):
+        if next(_escapes(likelihood, other), None) is None:
+            return other.llf
+    return np.nan
 
 
 def _explored(
@@ -381,7 +389,7 @@ def _from_start(
 
 
 def _without(core: Likelihood, ends: Array, params: Array, estimated: Array) -> Array:
-    """Return params in the coefficients that rows at no end determine, with the same dispersion there."""
+    """Return params in the coefficients that rows at no end determine; their dispersion stays."""
     k, free = core.k_mean, np.isnan(ends)
     solved = _solvable(core, estimated, free)
     silent = core.family.indifferent(core.rows)

@@ -28,6 +28,7 @@ def test_score_is_tarone_where_the_mean_is_constant(seeds):
     assert test.score_pvalue == pytest.approx(stats.norm.sf(z), rel=1e-7)
 
 
+@pytest.mark.filterwarnings("ignore:the likelihood has several maxima")
 def test_ratio_is_that_of_constant_sigma_whatever_the_formula(seeds):
     mean = "y + I(n - y) ~ variety * root"
     constant = hmf.betabinomial(mean, seeds).fit()
@@ -42,6 +43,7 @@ def test_ratio_is_that_of_constant_sigma_whatever_the_formula(seeds):
     assert "score Z" in str(test)
 
 
+@pytest.mark.filterwarnings("ignore:the likelihood has several maxima")
 def test_cells_have_binomial_weights_and_other_formulas_the_bootstrap(seeds):
     cells = hmf.betabinomial("y + I(n - y) ~ variety * root | root", seeds).fit()
     test = cells.test_overdispersion("model")
