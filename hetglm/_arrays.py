@@ -18,9 +18,9 @@ WHOLE = 1e-7
 
 
 def numeric(value: Any, name: str) -> Array:
-    """Return a float array, or raise a ValueError that names the argument."""
+    """Return a float array, columns together in memory, or raise a ValueError that names the argument."""
     try:
-        return np.array(value, dtype=float)
+        return np.array(value, dtype=float, order="F")
     except (TypeError, ValueError) as exc:
         raise ValueError(f"{name}: not numeric ({exc})") from exc
 
@@ -69,9 +69,11 @@ def column_names(value: Any, k: int) -> list[str]:
         return [str(c) for c in value.columns]
     if isinstance(value, pd.Series):
         return ["x1" if value.name is None else str(value.name)]
-    array = np.asarray(value, dtype=float).reshape(-1, k)
-    constant = np.ptp(array, axis=0) == 0 if len(array) else np.zeros(k, dtype=bool)
-    first = int(np.argmax(constant)) if constant.any() else -1
+    array = np.asarray(value, dtype=float)
+    array = array if array.ndim == 2 else array.reshape(-1, k)
+    # a glance rules out most columns
+    constant = (j for j in range(k if len(array) else 0) if np.ptp(array[:50, j]) == 0)
+    first = next((j for j in constant if np.ptp(array[:, j]) == 0), -1)
     others = iter(range(1, k + 1))
     return ["const" if j == first else f"x{next(others)}" for j in range(k)]
 

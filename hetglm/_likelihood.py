@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hetglm._linalg import gram, independent_columns
-from hetglm._links import Inverse, invert
+from hetglm._links import Inverse, invert, invert_dispersion
 from hetglm.families.base import Family, Terms
 
 Array = NDArray[Any]
@@ -129,14 +129,19 @@ class Likelihood:
     def predictors(self, params: Array) -> Predictors:
         """Return linear predictors, mean and dispersion at ``params``; NaN coefficients count as 0."""
         beta, gamma = np.split(np.nan_to_num(np.asarray(params, dtype=float)), [self.k_mean])
-        eta, zeta = self.X @ beta, self.Z @ gamma
+        eta = self.X @ beta
         eta = eta if self.offset is None else eta + self.offset
-        zeta = zeta if self.offset_dispersion is None else zeta + self.offset_dispersion
-        zeta = zeta if self.held is None else np.where(np.isnan(self.held), zeta, self.held)
-        phi, _, d1, d2 = invert(self.link_dispersion, zeta)
+        zeta = self.log_dispersion(gamma)
+        phi, d1, d2 = invert_dispersion(self.link_dispersion, zeta)
         if self.held is not None:
             d1, d2 = (np.where(np.isnan(self.held), d, 0.0) for d in (d1, d2))
         return Predictors(eta, zeta, invert(self.link, eta), phi, d1, d2)
+
+    def log_dispersion(self, gamma: Array) -> Array:
+        """Return the linear predictor of the dispersion of each row, held ones included."""
+        zeta = self.Z @ gamma
+        zeta = zeta if self.offset_dispersion is None else zeta + self.offset_dispersion
+        return zeta if self.held is None else np.where(np.isnan(self.held), zeta, self.held)
 
     def row_phi(self, phi: Array) -> Array:
         """Return phi / w, the dispersion of each row after its weight."""
@@ -162,17 +167,19 @@ class Likelihood:
         """Return the log-likelihood of each row and its derivatives in the linear predictors."""
         at = self.predictors(params)
         t = self.terms(at, order)
-        scale = 1.0 if self.weights is None else 1 / self.weights
         parts = [t.loglike]
         with np.errstate(all="ignore"):  # a trial point may lie outside the domain
-            d_phi, d2_phi = at.d_phi * scale, at.d2_phi * scale
+            d_phi, d2_phi = at.d_phi, at.d2_phi
+            if self.weights is not None:
+                d_phi, d2_phi = d_phi / self.weights, d2_phi / self.weights
             if t.mu is not None and t.phi is not None:
                 parts += [t.mu * at.mean.d1, t.phi * d_phi]
                 if t.mu_mu is not None and t.mu_phi is not None and t.phi_phi is not None:
+                    d1 = at.mean.d1
                     parts += [
-                        t.mu_mu * at.mean.d1**2 + t.mu * at.mean.d2,
-                        t.mu_phi * at.mean.d1 * d_phi,
-                        t.phi_phi * d_phi**2 + t.phi * d2_phi,
+                        t.mu_mu * (d1 * d1) + t.mu * at.mean.d2,
+                        t.mu_phi * d1 * d_phi,
+                        t.phi_phi * (d_phi * d_phi) + t.phi * d2_phi,
                     ]
             return Factors(*(parts if self.freq is None else [part * self.freq for part in parts]))
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, ndtr
+from scipy.special import ndtr
 from statsmodels.genmod.families import links
 
 Array = NDArray[Any]
@@ -23,7 +23,12 @@ class Inverse(NamedTuple):
 
 
 def _logit(eta: Array) -> Inverse:
-    mu, nu = expit(eta), expit(-eta)
+    # both tails from one exponential, which cannot overflow
+    small = np.exp(-np.abs(eta))
+    large = 1 / (1 + small)
+    small *= large
+    up = eta > 0
+    mu, nu = np.where(up, large, small), np.where(up, small, large)
     d1 = mu * nu
     return Inverse(mu, nu, d1, d1 * (nu - mu))
 
@@ -96,6 +101,16 @@ def invert(link: Any, eta: Array) -> Inverse:
         mu = np.asarray(link.inverse(eta), dtype=float)
         d1 = np.asarray(link.inverse_deriv(eta), dtype=float)
         return Inverse(mu, 1 - mu, d1, np.asarray(link.inverse_deriv2(eta), dtype=float))
+
+
+def invert_dispersion(link: Any, zeta: Array) -> tuple[Array, Array, Array]:
+    """Return phi and its first two derivatives in its linear predictor, each of shape (n,)."""
+    if type(link) is links.Log:
+        with np.errstate(over="ignore"):
+            phi = np.exp(zeta)
+        return phi, phi, phi
+    phi, _, d1, d2 = invert(link, zeta)
+    return phi, d1, d2
 
 
 def check_link(link: Any, name: str) -> Any:

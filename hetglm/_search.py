@@ -152,9 +152,10 @@ class ScaledObjective:
         change = core.Z @ self.full(step)[k:]
         if np.max(np.abs(change), initial=0.0) <= LONGEST_LOG_STEP:
             return 1.0
-        here, low, high = core.predictors(self.full(params)).zeta, -np.inf, np.inf
+        here = core.predictors(self.full(params)).zeta
+        low, high = np.full(self.n, -np.inf), np.inf
         if core.family.zero_dispersion:
-            trials = 1.0 if core.trials is None else core.trials
+            trials = np.ones(self.n) if core.trials is None else core.trials
             low, high = np.log(PLAIN_LAW / trials), -np.log(PLAIN_LAW)
         up = np.sign(change)
         here, ahead = here * up, np.where(up > 0, high, -low)

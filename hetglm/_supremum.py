@@ -418,9 +418,13 @@ def _solvable(likelihood: Likelihood, estimated: Array, rows: Array) -> Array:
 
 def _signs(core: Likelihood, params: Array, negligible: float, dominant: float) -> Array:
     """Return -1 where phi is next to zero, 1 where it is next to infinite and may be, else 0."""
-    phi = core.predictors(params).phi
-    signs = np.where(phi * (1.0 if core.trials is None else core.trials) < negligible, -1.0, 0.0)
-    large = phi > dominant
+    zeta = core.log_dispersion(params[core.k_mean :])
+    # most searches come near no end: two numbers tell
+    if zeta.min(initial=0.0) > np.log(negligible) and zeta.max(initial=0.0) <= np.log(dominant):
+        return np.zeros(core.n)
+    trials = 1.0 if core.trials is None else core.trials
+    signs = np.where(zeta < np.log(negligible / trials), -1.0, 0.0)
+    large = zeta > np.log(dominant)
     if large.any():
         signs[large & (core.family.sides(core.rows) != 0)] = 1.0
     return signs

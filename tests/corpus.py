@@ -6,15 +6,28 @@ Used by the tests (a fixed sample) and by ``benchmarks/corpus_report.py`` (all o
 
 from __future__ import annotations
 
+import json
+import time
+import warnings
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
 
+import hetglm.api as het
+from hetglm import exceptions
 from hetglm._likelihood import Likelihood
 
 #: Problems of the whole corpus.
 SIZE = 2000
+#: Problems of the fixed sample: the first ones.
+SAMPLE = 200
+#: Largest scaled gradient at a maximum, and how far another may be above it.
+TOLERANCE = 1e-6
+#: The best log-likelihoods known of the sample; ``benchmarks/corpus_report.py --record`` makes it.
+RECORD = Path(__file__).parent / "reference" / "corpus.json"
 
 
 @dataclass(frozen=True)
@@ -38,7 +51,7 @@ def problem(seed: int) -> Problem:
     """
     rng = np.random.default_rng([20261121, seed])
     rows = int(np.exp(rng.uniform(np.log(8), np.log(500))))
-    X, Z = _design(rows, rng, None), None
+    X = _design(rows, rng, None)
     Z = _design(rows, rng, X)
     top = 10 ** rng.uniform(0.5, 6)
     n = (
@@ -51,25 +64,23 @@ def problem(seed: int) -> Problem:
     log_sigma = _predictor(Z, rng, rng.choice([0.1, 1.0, 3.0])) + rng.uniform(-12, 3)
     mu, sigma = 1 / (1 + np.exp(-eta)), np.exp(np.clip(log_sigma, -30, 12))
     mu = np.clip(mu, 1e-9, 1 - 1e-9)
-    y = rng.binomial(
-        n.astype(int), rng.beta(np.maximum(mu / sigma, 1e-6), np.maximum((1 - mu) / sigma, 1e-6))
-    )
-    y = y.astype(float)
+    p = rng.beta(np.maximum(mu / sigma, 1e-6), np.maximum((1 - mu) / sigma, 1e-6))
+    y = rng.binomial(n.astype(int), p).astype(float)
     trouble = rng.random()
     if trouble < 0.15:  # one level of a factor, or the upper part of a slope, has no failures
-        column = X[:, -1]
-        y[column > np.median(column)] = n[column > np.median(column)]
+        full = X[:, -1] > np.median(X[:, -1])
+        y[full] = n[full]
     elif trouble < 0.35:  # less than binomial scatter where a dispersion column is large
         column = Z[:, -1]
         calm = column >= np.quantile(column, rng.uniform(0, 0.8))
         y[calm] = np.round(n * mu)[calm]
-    # units: the same columns on other scales
-    X = X * np.r_[1.0, 10 ** rng.uniform(-6, 6, X.shape[1] - 1)] if rng.random() < 0.3 else X
-    Z = Z * np.r_[1.0, 10 ** rng.uniform(-6, 6, Z.shape[1] - 1)] if rng.random() < 0.3 else Z
+    X = _in_other_units(X, rng)
+    Z = _in_other_units(Z, rng)
     return Problem(seed, y, n, X, Z)
 
 
 def _design(rows: int, rng: np.random.Generator, other: np.ndarray | None) -> np.ndarray:
+    """Return a constant and up to 7 columns, some of them those of the other part."""
     columns = [np.ones(rows)]
     wanted = int(rng.integers(1, 9))
     while len(columns) < wanted:
@@ -92,6 +103,11 @@ def _design(rows: int, rng: np.random.Generator, other: np.ndarray | None) -> np
     return np.column_stack(columns[:wanted])
 
 
+def _in_other_units(A: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return the columns but the constant on scales from 1e-6 to 1e6, three times out of ten."""
+    return A * np.r_[1.0, 10 ** rng.uniform(-6, 6, A.shape[1] - 1)] if rng.random() < 0.3 else A
+
+
 def _predictor(A: np.ndarray, rng: np.random.Generator, size: float) -> np.ndarray:
     """Return a random combination of all columns but the constant, of this standard deviation."""
     spread = A[:, 1:].std(axis=0)
@@ -99,6 +115,57 @@ def _predictor(A: np.ndarray, rng: np.random.Generator, size: float) -> np.ndarr
         spread > 0, size / np.where(spread > 0, spread, 1), 0
     )
     return (A[:, 1:] - A[:, 1:].mean(axis=0)) @ weight
+
+
+@dataclass(frozen=True)
+class Judged:
+    """
+    Our fit of a problem and what there is to judge it by.
+
+    ``seconds`` are those of the model and its fit, ``caught`` all warnings of them.
+    """
+
+    model: Any
+    result: Any
+    seconds: float
+    caught: list[warnings.WarningMessage]
+
+    @property
+    def gradient(self) -> float:
+        """Scaled gradient."""
+        return float(self.result._fit.decrement)
+
+    @property
+    def named(self) -> list[str]:
+        """Names of the classes of the package's warnings, each once."""
+        ours = [w.category.__name__ for w in self.caught if w.category.__name__ in NAMES]
+        return sorted(set(ours))
+
+    @property
+    def strange(self) -> list[str]:
+        """Warnings that are not the package's."""
+        other = [w for w in self.caught if w.category.__name__ not in NAMES]
+        return [f"{w.category.__name__}: {w.message}" for w in other]
+
+
+#: Warnings by which the package names what is wrong with a problem.
+NAMES = [name for name in exceptions.__all__ if name.endswith("Warning")]
+
+
+def judged(p: Problem) -> Judged:
+    """Fit a problem as a user would, with nothing but the data."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        start = time.perf_counter()
+        model = het.BetaBinomial(np.column_stack([p.y, p.n - p.y]), p.X, p.Z)
+        result = model.fit()
+        seconds = time.perf_counter() - start
+    return Judged(model, result, seconds, list(caught))
+
+
+def recorded() -> np.ndarray:
+    """Return the best log-likelihood known of each problem of the sample."""
+    return np.array(json.loads(RECORD.read_text(encoding="utf-8"))["llf"])
 
 
 def best_of_many(
