@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from hetglm._likelihood import Likelihood, Predictors
 from hetglm._linalg import gram, independent_columns, solve_scaled
 from hetglm._links import invert
+from hetglm._search import Settings, search
 
 Array = NDArray[Any]
 
@@ -17,8 +18,11 @@ NO_START = (
     "no starting values with a finite likelihood were found (the link may leave the domain of the "
     "mean); give start_params, or use a log or logit link"
 )
-#: Rows that starting values are taken from, where there are twice as many or more.
-GLANCE = 2000
+#: Rows that starting values are taken from, where there are twice as many or more, and the share of
+#: all rows that is enough.
+GLANCE, SPARSEST = 2000, 20
+#: Scaled gradient at which their maximum is near enough, and steps allowed for it.
+ROUGHLY, ROUGH_STEPS = 0.5, 15
 #: E log chi2(1): log of a squared residual is lower than log phi by this on average.
 MEAN_LOG_CHI2 = -1.2703628454614782
 
@@ -54,16 +58,23 @@ def starting_values(likelihood: Likelihood, estimated: Array) -> list[Array]:
 
 
 def _glance(likelihood: Likelihood, estimated: Array) -> list[Array]:
-    """Return starting values from about `GLANCE` evenly spaced rows, none if they do not serve."""
-    some = likelihood.take(slice(None, None, likelihood.n // GLANCE))
+    """
+    Return starting values from some evenly spaced rows, none if they do not serve.
+
+    The first is the maximum of these rows, which is a few standard errors from that of all.
+    """
+    some = likelihood.take(slice(None, None, min(likelihood.n // GLANCE, SPARSEST)))
     k = likelihood.k_mean
     for A, keep in ((some.X, estimated[:k]), (some.Z, estimated[k:])):
         if not independent_columns(A[:, keep]).all():
             return []
     starts = starting_values(some, estimated)
-    # the others are for spikes, which a likelihood that is finite at phi = 0 does not have
-    starts = starts[:1] if likelihood.family.zero_dispersion else starts
-    return [start for start in starts if likelihood.loglike(start) > -np.inf]
+    near = search(some, estimated, starts[0], Settings([], tol=ROUGHLY, maxiter=ROUGH_STEPS))
+    if near.converged:
+        starts.insert(0, near.internal)
+    if not likelihood.family.zero_dispersion:
+        return [start for start in starts if likelihood.loglike(start) > -np.inf]
+    return starts
 
 
 def _dispersion_targets(likelihood: Likelihood, raw: Array) -> list[Array]:
@@ -72,7 +83,8 @@ def _dispersion_targets(likelihood: Likelihood, raw: Array) -> list[Array]:
     mean = max(float(np.average(raw, weights=likelihood.freq)), 1e-12)
     link = likelihood.link_dispersion
     constant = np.full(likelihood.n, float(link(np.array([mean]))[0])) - off
-    floors = (1e-3 * mean, 1e-12 * mean)
+    # without a floor for spikes, which a likelihood that is finite at phi = 0 does not have
+    floors = (1e-3 * mean,) if likelihood.family.zero_dispersion else (1e-3 * mean, 1e-12 * mean)
     smooth = [link(np.exp(np.log(raw + floor) - MEAN_LOG_CHI2)) - off for floor in floors]
     return [constant, *smooth]
 

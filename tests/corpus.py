@@ -143,9 +143,9 @@ class Judged:
 
     @property
     def strange(self) -> list[str]:
-        """Warnings that are not the package's."""
+        """Warnings that are not the package's, each once."""
         other = [w for w in self.caught if w.category.__name__ not in NAMES]
-        return [f"{w.category.__name__}: {w.message}" for w in other]
+        return list(dict.fromkeys(f"{w.category.__name__}: {w.message}" for w in other))
 
 
 #: Warnings by which the package names what is wrong with a problem.

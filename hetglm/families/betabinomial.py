@@ -31,8 +31,8 @@ BLOCK = 8000
 SORTED = 4 * BLOCK
 #: glibc returns blocks above 128 kB to the system at every free, and faults their pages in again at
 #: the next use (three quarters of the time of an evaluation), until one larger than these has been
-#: freed. Allocating 16 MB without touching them teaches it to keep a block's temporaries.
-UNTRIMMED = 1 << 21
+#: freed. Allocating 4 MB, or somewhat more than a column, without touching them teaches it to keep a block's temporaries.
+UNTRIMMED = 1 << 19
 #: Below this expected number of successes, few of them are drawn one by one: what is left of the
 #: derivatives in sigma is far smaller than the terms of the series, y^2/mu and y^3/mu^2.
 RARE = 0.5
@@ -114,8 +114,8 @@ def _pieces(which: NDArray[np.bool_], urn: Urn) -> Iterator[Any]:
 
 def evaluate_counts(rows: Counts, mu: Array, nu: Array, sigma: Array, order: int) -> Array:
     """Return the log-likelihood and derivatives: shape (1, n), (3, n) or (6, n) by order."""
-    np.empty(UNTRIMMED)
     size = len(rows.y)
+    np.empty(max(UNTRIMMED, size + size // 8))
     out = np.empty(((1, 3, 6)[order], size))
     work = np.empty((8, 6, min(size, BLOCK)))
     rest_mild: list[NDArray[np.intp]] = []

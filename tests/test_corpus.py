@@ -1,0 +1,103 @@
+"""A fixed sample of random problems, most of them nasty: a maximum, or a name for what it is not."""
+
+import corpus
+import numpy as np
+import pytest
+
+BLOCK = 10
+#: Problems of which a better maximum than ours is known, on a strict list.
+KNOWN_SHORT = {}
+
+
+def judge(seed):
+    """Return what is wrong with our fit of a problem, and how far it stays below the best known."""
+    ours, wrong = corpus.judged(corpus.problem(seed)), []
+    if "ConvergenceWarning" not in ours.named:
+        if not ours.result.converged:
+            wrong.append("not converged, and no ConvergenceWarning")
+        if not ours.gradient <= corpus.TOLERANCE:
+            wrong.append(f"scaled gradient {ours.gradient:.1e}")
+    short = corpus.recorded()[seed] - ours.result.llf
+    if not np.isfinite(short):
+        wrong.append(f"log-likelihood {ours.result.llf}")
+    return [*wrong, *ours.strange], short
+
+
+@pytest.mark.parametrize("first", range(0, corpus.SAMPLE, BLOCK))
+def test_maximum_or_a_name(first):
+    failures = []
+    for seed in range(first, first + BLOCK):
+        try:
+            wrong, short = judge(seed)
+        except Exception as exc:  # tell which problem it was, and judge the others
+            failures.append(f"seed {seed}: {type(exc).__name__}: {exc}")
+            continue
+        below = short > corpus.TOLERANCE
+        if below and seed not in KNOWN_SHORT:
+            wrong.append(f"{short:.2e} below the best maximum known")
+        elif not below and seed in KNOWN_SHORT:
+            wrong.append("no longer below the best maximum known: take it off the list KNOWN_SHORT")
+        failures += [f"seed {seed}: {text}" for text in wrong]
+    assert not failures, "\n".join(failures)
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return [corpus.problem(seed) for seed in range(corpus.SAMPLE)]
+
+
+def test_sample_is_reproducible_and_recorded(sample):
+    again = corpus.problem(7)
+    for name in ("y", "n", "X", "Z"):
+        assert np.array_equal(getattr(again, name), getattr(sample[7], name))
+    assert corpus.recorded().shape == (corpus.SAMPLE,)
+    assert np.isfinite(corpus.recorded()).all()
+    assert set(KNOWN_SHORT) <= set(range(corpus.SAMPLE))
+
+
+def test_sample_is_wide(sample):
+    """What the corpus promises is in the sample, many times."""
+    for part in "XZ":
+        columns = np.bincount([getattr(p, part).shape[1] for p in sample], minlength=9)
+        assert columns[0] == 0
+        assert columns[1:].min() >= 10
+        assert len(columns) == 9
+    rows = np.array([len(p.y) for p in sample])
+    assert rows.min() == 8
+    assert rows.max() > 450
+    trials = np.array([(p.n.min(), p.n.max()) for p in sample])
+    assert trials.min() == 1
+    assert 5e5 < trials.max() <= 1e6
+    assert all(((p.y >= 0) & (p.y <= p.n)).all() for p in sample)
+
+
+def test_sample_is_nasty(sample):
+    seen = {
+        name: 0 for name in ("collinear", "rare", "small", "large", "full", "all", "calm", "wild")
+    }
+    for p in sample:
+        columns = np.hstack([p.X[:, 1:], p.Z[:, 1:]])
+        size = np.abs(columns).max(axis=0, initial=0.0)
+        values = [np.unique(c, return_counts=True)[1] for c in columns.T]
+        seen["collinear"] += any(np.linalg.matrix_rank(_scaled(A)) < A.shape[1] for A in (p.X, p.Z))
+        seen["rare"] += any(len(v) == 2 and v.min() < 0.05 * len(p.y) for v in values)
+        seen["small"] += any(1e-7 < s < 1e-3 for s in size)
+        seen["large"] += any(1e3 < s for s in size)
+        # a separated part: one half of a column has no failures
+        last = p.X[:, -1] > np.median(p.X[:, -1])
+        seen["full"] += bool(last.any() and (p.y == p.n)[last].all() and (p.y < p.n).any())
+        edge = (p.y == 0) | (p.y == p.n)
+        seen["all"] += bool(edge.mean() > 0.9)
+        # Pearson's statistic about one mean for all rows: below one means no overdispersion
+        mu = p.y.sum() / p.n.sum()
+        if 0 < mu < 1:
+            pearson = ((p.y - p.n * mu) ** 2 / (p.n * mu * (1 - mu))).mean()
+            seen["calm"] += bool(pearson < 1)
+            seen["wild"] += bool(pearson > 1000)
+    print(seen)
+    assert min(seen.values()) >= 10, seen
+
+
+def _scaled(A):
+    size = np.abs(A).max(axis=0)
+    return A / np.where(size > 0, size, 1.0)
