@@ -247,38 +247,40 @@ def answers(peer, size, patience):
 def compare(found, peers, patience):
     """Print how often each peer reaches our maximum."""
     fits = {o.seed: o for o in found if not o.error}
-    head = "within 1e-6|within 0.01|failed|not converged|claims, short|above ours".split("|")
-    print(
-        f"\n{'the exact log-likelihood at the estimates':41s}" + "".join(f"{h:>15s}" for h in head)
+    head = "problems|within 1e-6|within 0.01|failed|not converged|claims, short|above ours".split(
+        "|"
     )
+    print("\nThe exact log-likelihood at the peers' estimates against ours")
+    print(f"{'':25s}" + "".join(f"{h:>15s}" for h in head))
     remarks = []
     for peer in peers:
         installed = version(peer)
         label = f"{PEERS[peer][0]} {installed or ''}"
         if installed is None:
-            print(f"{label:41s} is not installed")
+            print(f"{label:25s} is not installed")
             continue
-        counts, errors = Counter(), Counter()
+        counts, errors = {True: Counter(), False: Counter()}, Counter()
         for seed, answer in answers(peer, len(found), patience).items():
             if seed not in fits:
                 continue
+            count = counts["AliasedColumnWarning" in fits[seed].named]
+            count["problems"] += 1
             if answer.error or not np.isfinite(answer.mean).any():
-                counts["failed"] += 1
+                count["failed"] += 1
                 errors[answer.error.split("\n")[0][:100] or "no estimates"] += 1
                 continue
             gap = fits[seed].llf - _exact(seed, answer)
-            counts["within 1e-6"] += abs(gap) <= corpus.TOLERANCE
-            counts["within 0.01"] += abs(gap) <= NEAR
-            counts["not converged"] += not answer.converged
-            counts["claims, short"] += answer.converged and not gap <= NEAR
+            count["within 1e-6"] += abs(gap) <= corpus.TOLERANCE
+            count["within 0.01"] += abs(gap) <= NEAR
+            count["not converged"] += not answer.converged
+            count["claims, short"] += answer.converged and not gap <= NEAR
             if gap < -corpus.TOLERANCE:
-                counts["above ours"] += 1
+                count["above ours"] += 1
                 remarks.append(f"{label} above ours by {-gap:.2e}: {fits[seed]}")
-        print(f"{label:41s}" + "".join(f"{counts[h]:15d}" for h in head))
+        for text, count in ((label, counts[False]), ("  aliased columns", counts[True])):
+            print(f"{text:25s}" + "".join(f"{count[h]:15d}" for h in head), flush=True)
         remarks += [f"{label} failed {n} times: {e}" for e, n in errors.most_common(8)]
-    print(
-        f"of {len(fits)}; 'claims, short': converged by its own account, more than {NEAR} below ours"
-    )
+    print(f"'claims, short': converged by its own account, more than {NEAR} below ours")
     print("\n".join(remarks))
 
 

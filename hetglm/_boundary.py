@@ -12,7 +12,7 @@ function finds the rows of a separated mean.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,10 @@ class Boundary:
     def held(self) -> Array:
         """Linear predictor of the rows at the boundary, NaN elsewhere, shape (n,)."""
         return np.where(self.rows, -np.inf, np.where(self.infinite, np.inf, np.nan))
+
+    def of_rows(self, of_row: Array) -> Boundary:
+        """Return the same boundary of other rows, each of them one of these."""
+        return replace(self, rows=self.rows[of_row], infinite=self.infinite[of_row])
 
     def place(self, Z: Array) -> tuple[Array, Array]:
         """

@@ -27,18 +27,23 @@ SEPARATED_INFORMATION = 1e-6
 SEPARATED_TAIL = 1e-4
 
 
-def warn_of_aliases(estimable: Array, names: list[str]) -> None:
+def warn_of_aliases(likelihood: Likelihood, estimable: Array, names: list[str]) -> None:
     """Warn, once, of the columns that are left out, by name."""
+    text = aliased_text(likelihood, estimable, names)
+    if text:
+        warn(text, AliasedColumnWarning)
+
+
+def aliased_text(likelihood: Likelihood, estimable: Array, names: list[str]) -> str:
+    """Return the sentence on aliased columns, or an empty one."""
     aliased = [name for name, kept in zip(names, estimable, strict=True) if not kept]
-    if aliased:
-        warn(aliased_text(aliased), AliasedColumnWarning)
-
-
-def aliased_text(names: list[str]) -> str:
-    """Return the sentence on aliased columns."""
+    if not aliased:
+        return ""
+    silent = likelihood.family.indifferent(likelihood.rows)
+    where = "" if silent is None else "; rows of one trial tell nothing of a dispersion"
     return (
-        f"aliased, left out of the fit: {listed(names)} (each a linear combination of earlier columns "
-        "of its part); the coefficients are reported as NaN"
+        f"aliased, left out of the fit: {listed(aliased)} (each a linear combination of earlier columns "
+        f"of its part{where}); the coefficients are reported as NaN"
     )
 
 
@@ -77,8 +82,8 @@ def diagnose(
             "do not settle a dispersion of so many terms: use fewer"
         )
         warn(notes[-1], SeveralMaximaWarning)
-    aliased = [name for name, kept in zip(names, estimable, strict=True) if not kept]
-    return [*notes, aliased_text(aliased)] if aliased else notes
+    aliased = aliased_text(likelihood, estimable, names)
+    return [*notes, aliased] if aliased else notes
 
 
 def boundary_texts(fitted: Fit, law: str) -> list[str]:

@@ -66,6 +66,9 @@ def fit(
             f"{likelihood.n} rows, so every row is fitted exactly"
         )
         raise UnboundedLikelihoodError(f"{where}; take terms out of the mean", where)
+    likelihood, of_row = (
+        likelihood.distinct() if likelihood.family.zero_dispersion else (likelihood, None)
+    )
     if start is None:
         starts = starting_values(likelihood, estimated)
     elif likelihood.loglike(start) > -np.inf:
@@ -75,7 +78,11 @@ def fit(
     settings = Settings(names, method, maxiter, tol, disp, options)
     if likelihood.family.zero_dispersion:
         if isinstance(likelihood.link_dispersion, links.Log):
-            return supremum(likelihood, estimated, starts, settings)
+            found = supremum(likelihood, estimated, starts, settings)
+            boundary = found.boundary
+            if boundary is None or of_row is None:
+                return found
+            return replace(found, boundary=boundary.of_rows(of_row))
         return search(likelihood, estimated, starts[0], settings)
     return _beside_spikes(likelihood, estimated, starts, settings)
 

@@ -14,6 +14,9 @@ from hetglm.families.base import Family, Terms
 
 Array = NDArray[Any]
 
+#: Rows that show whether many are alike, and the share of distinct ones among them that says no.
+GLANCE, MOSTLY = 500, 0.95
+
 
 @dataclass(frozen=True)
 class Predictors:
@@ -117,6 +120,37 @@ class Likelihood:
     def without_rows(self) -> Likelihood:
         """Return the likelihood with no rows: all that predictions on new rows read."""
         return self.take(slice(0, 0))
+
+    def distinct(self) -> tuple[Likelihood, Array | None]:
+        """
+        Return the likelihood of the distinct rows, with their frequencies, where these are few.
+
+        Returns
+        -------
+        Likelihood
+            Itself where most rows are distinct.
+        of_row : ndarray of int, shape (n,), or None
+            Which distinct row each row is; None where most are distinct.
+        """
+        if self.n < 2 * GLANCE:
+            return self, None
+        columns = [self.X, self.Z, self.y, self.offset, self.offset_dispersion, self.trials]
+        columns += [self.weights, self.held]
+        arrays = [a for a in columns if a is not None]
+        # a random combination tells rows apart; equal ones are compared
+        rng = np.random.default_rng(0)
+        mixed = sum(
+            a @ rng.normal(size=a.shape[1]) if a.ndim == 2 else a * rng.normal() for a in arrays
+        )
+        glance = mixed[:: self.n // GLANCE]
+        if len(np.unique(glance)) > MOSTLY * len(glance):
+            return self, None
+        _, first, of_row = np.unique(mixed, return_index=True, return_inverse=True)
+        same = all(np.array_equal(a[first][of_row], a, equal_nan=True) for a in arrays)
+        if not same or 2 * len(first) > self.n:
+            return self, None
+        freq = np.bincount(of_row, weights=self.freq).astype(float)
+        return replace(self.take(first), freq=freq), of_row
 
     def with_designs(self, X: Array | None = None, Z: Array | None = None) -> Likelihood:
         """Return the likelihood of the same rows with other designs."""

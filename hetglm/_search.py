@@ -203,7 +203,9 @@ def search(
         optimum = maximize(objective, origin, maxiter, settings.tol, after)
         retvals = {"converged": optimum.converged, "iterations": optimum.iterations}
     else:
-        optimum, retvals = _by_statsmodels(objective, origin, method, maxiter, disp, settings.options)
+        optimum, retvals = _by_statsmodels(
+            objective, origin, method, maxiter, disp, settings.options
+        )
     internal = objective.full(optimum.params)
     if watch is not None:
         watch(internal, optimum.converged)

@@ -706,7 +706,7 @@ class LocationScaleModel(GenericLikelihoodModel):
                     f"start_params: shape {start_params.shape}, but there are "
                     f"{len(self.parameter_names)} coefficients"
                 )
-        _diagnose.warn_of_aliases(self.estimable, self.parameter_names)
+        _diagnose.warn_of_aliases(self.core, self.estimable, self.parameter_names)
         fitted = _fit.fit(
             self.core,
             self.parameter_names,

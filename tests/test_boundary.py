@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 from pathlib import Path
 
+import corpus
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,7 +18,12 @@ from scipy import optimize, stats
 import hetglm.api as het
 import hetglm.formula.api as hmf
 from hetglm import _boundary
-from hetglm.exceptions import BoundaryWarning
+from hetglm.exceptions import (
+    AliasedColumnWarning,
+    BoundaryWarning,
+    SeparationWarning,
+    SeveralMaximaWarning,
+)
 
 REFERENCE = Path(__file__).parent / "reference"
 CERTIFIED = json.loads((REFERENCE / "certified_betabinomial_maxima.json").read_text())["fits"]
@@ -243,3 +250,121 @@ def test_recession_finds_every_row_that_can_go():
     assert rows.all()
     assert directions.shape == (3, 3)
     assert not _boundary.recession(Z, np.zeros(4))[0].any()
+
+
+# The other end, separated rows, several maxima -----------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def all_or_nothing(mixed):
+    """Cell a all or nothing, b and c overdispersed."""
+    return mixed.assign(y=np.where(mixed.g == "a", np.tile([0, 20, 20], 12), mixed.y))
+
+
+def test_rows_that_are_all_or_nothing_have_infinite_dispersion(all_or_nothing):
+    with pytest.warns(
+        BoundaryWarning, match=r"dispersion is infinite in rows 0, 1, .* \(12 in all\)"
+    ):
+        res = hmf.betabinomial("y + I(n - y) ~ 0 + g | g", all_or_nothing).fit()
+    # the cell is one Bernoulli trial a row, eight successes of twelve
+    alone = hmf.betabinomial("y + I(n - y) ~ 0 + g | 0 + g", all_or_nothing.iloc[12:]).fit()
+    bernoulli = 8 * np.log(8 / 12) + 4 * np.log(4 / 12)
+    assert res.converged
+    assert res.llf == pytest.approx(alone.llf + bernoulli, abs=1e-8)
+    assert res.params["g[a]"] == pytest.approx(np.log(2), rel=SAME)
+    assert np.isnan(res.params["dispersion-Intercept"])
+    rows = (all_or_nothing.g == "a").to_numpy()
+    assert np.array_equal(res.boundary.infinite, rows)
+    assert not res.boundary.rows.any()
+    assert np.all(res.predict(which="icc")[rows] == 1)
+    assert np.all(np.isinf(res.predict(all_or_nothing.iloc[:2], which="dispersion")))
+    assert_allclose(res.predict(which="var")[rows], 400 * 2 / 9)
+    assert set(np.unique(res.simulate(5, rng=1)[:, rows])) == {0.0, 20.0}
+    assert "all or nothing" in " ".join(str(res.summary()).split())
+    table = res.get_prediction(which="dispersion").summary_frame()
+    assert table[rows][["se", "ci_lower", "ci_upper"]].isna().all(axis=None)
+
+
+def test_a_slope_takes_rows_to_both_ends():
+    rng = np.random.default_rng(5)
+    z = np.repeat([-1.0, 0.0, 1.0], 20)
+    calm, wild = np.tile([4, 5, 6, 5], 5), np.where(rng.random(20) < 0.5, 0, 10)
+    y = np.r_[calm, rng.binomial(10, rng.beta(2, 2, 20)), wild]
+    data = pd.DataFrame({"y": y, "n": 10, "z": z})
+    with pytest.warns(BoundaryWarning) as caught:
+        res = hmf.betabinomial("y + I(n - y) ~ 1 | z", data).fit()
+    assert len(caught) == 2
+    assert np.array_equal(res.boundary.rows, z < 0)
+    assert np.array_equal(res.boundary.infinite, z > 0)
+    assert res.boundary.terms == ["dispersion-z"]
+    assert np.isfinite(res.params["dispersion-Intercept"])
+    new = res.predict(pd.DataFrame({"z": [-2.0, 0.0, 0.5]}), which="icc")
+    assert new[0] == 0
+    assert 0 < new[1] < 1
+    assert new[2] == 1
+    # nothing inside is higher
+    model = hmf.betabinomial("y + I(n - y) ~ 1 | z", data)
+    for slope in (1.0, 5.0, 25.0):
+        near = [res.params.iloc[0], res.params.iloc[1], slope]
+        assert model.loglike(near) < res.llf
+
+
+def test_dispersion_of_a_separated_cell_has_no_estimate(mixed):
+    data = mixed.assign(y=np.where(mixed.g == "a", 0, mixed.y))
+    with pytest.warns(SeparationWarning, match=r"g\[a\]"):
+        res = hmf.betabinomial("y + I(n - y) ~ 0 + g | 0 + g", data).fit()
+    rest = hmf.betabinomial("y + I(n - y) ~ 0 + g | 0 + g", data.iloc[12:]).fit()
+    assert res.converged
+    assert res.llf == pytest.approx(rest.llf, abs=1e-7)
+    assert np.isnan(res.params["dispersion-g[a]"])
+    others = ["g[b]", "g[c]", "dispersion-g[b]", "dispersion-g[c]"]
+    assert_allclose(res.params[others], rest.params[others], rtol=SAME)
+    assert_allclose(res.bse[others], rest.bse[others], rtol=1e-5)
+    assert res.fittedvalues[:12].max() < 1e-10
+
+
+def test_rows_of_one_trial_leave_a_dispersion_aliased(mixed):
+    data = mixed.assign(n=np.where(mixed.g == "b", 1, mixed.n))
+    data["y"] = np.minimum(data.y, data.n)
+    with pytest.warns(AliasedColumnWarning, match=r"dispersion-g\[b\] \(.*rows of one trial"):
+        res = hmf.betabinomial("y + I(n - y) ~ 0 + g | 0 + g", data.iloc[12:]).fit()
+    alone = hmf.betabinomial("y + I(n - y) ~ 1", data.iloc[24:]).fit()
+    assert np.isnan(res.params["dispersion-g[b]"])
+    assert res.params["dispersion-g[c]"] == pytest.approx(alone.params.iloc[1], rel=SAME)
+
+
+def test_several_maxima_are_said():
+    """The best of them needs one row alone to be overdispersed."""
+    known = corpus.problem(79)
+    endog = np.column_stack([known.y, known.n - known.y])
+    model = het.BetaBinomial(endog, known.X, known.Z)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        res = model.fit()
+    assert res.llf == pytest.approx(-139.2852380947, abs=1e-8)
+    assert any(w.category is SeveralMaximaWarning for w in caught)
+    assert "next is at -142.1854" in " ".join(res.notes)
+
+
+def test_few_distinct_rows_give_the_same_numbers():
+    rng = np.random.default_rng(1)
+    rows = 6000
+    g, n = rng.integers(0, 3, rows), rng.integers(3, 8, rows)
+    X = np.column_stack([np.ones(rows), g == 1, g == 2]).astype(float)
+    y = rng.binomial(n, rng.beta(2, 3, rows))
+    y[g == 2] = n[g == 2] // 2  # a cell at the boundary
+    model = het.BetaBinomial(y, X, X, n_trials=n, freq_weights=rng.integers(1, 3, rows))
+    distinct, of_row = model.core.distinct()
+    assert distinct.n < 100
+    assert distinct.freq.sum() == model.core.freq.sum()
+    assert np.array_equal(distinct.y[of_row], model.core.y)
+    params = np.array([0.1, 0.2, -0.3, -1.0, 0.2, 0.1])
+    assert distinct.loglike(params) == pytest.approx(model.core.loglike(params), rel=1e-13)
+    with pytest.warns(BoundaryWarning, match=f"{(g == 2).sum()} in all"):
+        res = model.fit()
+    assert np.array_equal(res.boundary.rows, g == 2)
+    shuffled = rng.permutation(rows)
+    with pytest.warns(BoundaryWarning):
+        again = model.clone(rows=shuffled).fit()
+    assert_allclose(again.params, res.params, rtol=1e-9)
+    assert model.clone(rows=np.arange(500)).core.distinct()[1] is None

@@ -31,7 +31,7 @@ BLOCK = 8000
 SORTED = 4 * BLOCK
 #: glibc returns blocks above 128 kB to the system at every free, and faults their pages in again at
 #: the next use (three quarters of the time of an evaluation), until one larger than these has been
-#: freed. Allocating 4 MB, or somewhat more than a column, without touching them teaches it to keep a block's temporaries.
+#: freed. Allocating 4 MB, or somewhat more than a column, untouched, teaches it to keep temporaries.
 UNTRIMMED = 1 << 19
 #: Below this expected number of successes, few of them are drawn one by one: what is left of the
 #: derivatives in sigma is far smaller than the terms of the series, y^2/mu and y^3/mu^2.
@@ -341,7 +341,7 @@ class BetaBinomial(Family):
     def variance(self, mu: Array, nu: Array | None, phi: Array, trials: Array | None) -> Array:
         """Return the variance of the count."""
         n = _required(trials)
-        return n * mu * _upper(mu, nu) * (1 + (n - 1) * phi / (1 + phi))
+        return _count_variance(mu, _upper(mu, nu), phi, n)
 
     def start(self, rows: Counts) -> Array:
         """Return (y + 1/2)/(n + 1)."""
@@ -380,6 +380,13 @@ class BetaBinomial(Family):
 def _upper(mu: Array, nu: Array | None) -> Array:
     """Return nu, or 1 - mu where it was not given."""
     return 1 - mu if nu is None else nu
+
+
+def _count_variance(mu: Array, nu: Array, sigma: Array, n: Array) -> Array:
+    """Return the variance of the count, for sigma = 0 and infinity too."""
+    with np.errstate(divide="ignore"):
+        rho = 1 / (1 + 1 / sigma)
+    return n * mu * nu * (1 + (n - 1) * rho)
 
 
 def _required(trials: Array | None) -> Array:
@@ -547,7 +554,7 @@ class BetaBinomialDistribution(stats.rv_discrete):
         return high.reshape(shape)
 
     def _stats(self, mu: Array, nu: Array, sigma: Array, n: Array) -> tuple[Any, ...]:
-        return n * mu, n * mu * nu * (1 + (n - 1) * sigma / (1 + sigma)), None, None
+        return n * mu, _count_variance(mu, nu, sigma, n), None, None
 
     def _rvs(
         self,
