@@ -18,7 +18,7 @@ WHOLE = 1e-7
 
 
 def numeric(value: Any, name: str) -> Array:
-    """Return a float array, columns together in memory, or raise a ValueError that names the argument."""
+    """Return a float array with its columns together, or raise a ValueError that names the argument."""
     try:
         return np.array(value, dtype=float, order="F")
     except (TypeError, ValueError) as exc:

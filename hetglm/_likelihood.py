@@ -132,16 +132,15 @@ class Likelihood:
         of_row : ndarray of int, shape (n,), or None
             Which distinct row each row is; None where most are distinct.
         """
-        if self.n < 2 * GLANCE:
+        if self.n < 2 * GLANCE or self.held is not None:
             return self, None
-        columns = [self.X, self.Z, self.y, self.offset, self.offset_dispersion, self.trials]
-        columns += [self.weights, self.held]
-        arrays = [a for a in columns if a is not None]
+        columns = (self.y, self.offset, self.offset_dispersion, self.trials, self.weights)
+        arrays = [self.X, self.Z, *(a for a in columns if a is not None)]
         # a random combination tells rows apart; equal ones are compared
         rng = np.random.default_rng(0)
-        mixed = sum(
-            a @ rng.normal(size=a.shape[1]) if a.ndim == 2 else a * rng.normal() for a in arrays
-        )
+        mixed = np.zeros(self.n)
+        for a in arrays:
+            mixed += a @ rng.normal(size=a.shape[1]) if a.ndim == 2 else a * rng.normal()
         glance = mixed[:: self.n // GLANCE]
         if len(np.unique(glance)) > MOSTLY * len(glance):
             return self, None
