@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from scipy.optimize import linprog, nnls
 
 from hetglm._linalg import independent_columns
@@ -158,10 +159,13 @@ def null_space(Z: Array) -> Array:
 def _moving(cells: Array) -> tuple[Array, Array]:
     """Return which rows of ``cells`` fall along one direction c, as many as can, and c."""
     m, r = cells.shape
+    level = np.linalg.lstsq(cells, -np.ones(m), rcond=None)[0]
+    if np.all(cells @ level < -0.5):
+        return np.ones(m, dtype=bool), 2 * level
     # maximise sum t subject to cells c + t <= 0, 0 <= t <= 1
     result = linprog(
         np.r_[np.zeros(r), -np.ones(m)],
-        A_ub=np.hstack([cells, np.eye(m)]),
+        A_ub=sparse.hstack([cells, sparse.eye(m)], format="csc"),
         b_ub=np.zeros(m),
         bounds=[(None, None)] * r + [(0, 1)] * m,
     )

@@ -200,7 +200,8 @@ def search(
             watch(objective.full(params), True)
 
     if method in OWN_METHODS:
-        optimum = maximize(objective, origin, maxiter, settings.tol, after)
+        with np.errstate(over="ignore", invalid="ignore"):  # trial points may lie far outside
+            optimum = maximize(objective, origin, maxiter, settings.tol, after)
         retvals = {"converged": optimum.converged, "iterations": optimum.iterations}
     else:
         optimum, retvals = _by_statsmodels(

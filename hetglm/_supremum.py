@@ -13,18 +13,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.special import logsumexp
 from statsmodels.genmod.families import links
 
 from hetglm._boundary import Boundary, null_space, recession
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import independent_columns
-from hetglm._search import Fit, ScaledObjective, Settings, search
+from hetglm._search import LONGEST_LOG_STEP, Fit, ScaledObjective, Settings, search
 
 Array = NDArray[Any]
 
@@ -47,18 +46,24 @@ LEVEL = 1e-9
 DISTINCT = 1e-5
 #: Difference of log-likelihood from the best down to which another maximum is worth a word.
 COMPETING = -5.0
+#: Other starts that are tried: as many as have so many rows in all, but some.
+ROWS_SEARCHED, FEWEST_STARTS = 20_000, 4
 #: Times a search leaves phi = 0 again.
 MOST_ESCAPES = 10
 #: Steps after which a search from another start is given up if it promises too little, and the most
 #: that twice the log-likelihood is believed to gain by more.
-EXPLORED, MOST_GAIN = 20, 4.0
+EXPLORED, MOST_GAIN = 40, 10.0
 #: What a separated row's mean is short of its limit, over its trials.
 TAIL = 1e-10
-#: Log sigma times trials where a search starts that leaves phi = 0, and ends of the slopes tried.
-FOOT, STEEPEST = -2.0, 60.0
-#: Directions in which a way out of phi = 0 is looked for, from the rows that gain most by it.
-WAYS = 6
-STEEP = (4.0, 40.0)
+#: Log of phi times trials, at most, where a search starts that leaves phi = 0.
+FOOT = -2.0
+#: Rows towards which ways out of phi = 0 are looked for, those that gain most by it, and the range of
+#: log phi along a way.
+WAYS, STEEP = 8, (3.0, 10.0, 40.0)
+#: Steps by which a way is steered to more gain.
+STEERED = 12
+#: Ways on which phi differs by less than this share of the largest, everywhere, are one.
+ALIKE = 0.05
 #: Levels of log phi that other starts have.
 LEVELS = (-6.0, -2.0, 1.0)
 #: Log phi per standard deviation of a column that other starts have.
@@ -171,7 +176,9 @@ def _at_ends(
     if _is_plain(best, likelihood, estimated):
         return best
     found = [best]
-    for start in _other_starts(likelihood, estimated, best, starts[1:], settings):
+    others = _other_starts(likelihood, estimated, best, starts[1:], settings)
+    most = max(FEWEST_STARTS, ROWS_SEARCHED // likelihood.n)
+    for start in islice(others, most):
         found.append(_explored(likelihood, estimated, start, settings, top, best.llf))
         best = _better(best, found[-1])
     # ways out of phi = 0 from the best fit that has such rows, and from where they lead
@@ -179,7 +186,7 @@ def _at_ends(
     base = functools.reduce(_better, at_zero) if at_zero else best
     for _ in range(MOST_ESCAPES):
         before = base
-        for start in _escapes(likelihood, base):
+        for start in islice(_escapes(likelihood, base), most):
             reached = _explored(likelihood, estimated, start, settings, top, base.llf)
             base = _better(base, reached)
         found.append(base)
@@ -274,49 +281,55 @@ def _escapes(likelihood: Likelihood, found: Fit) -> Iterator[Array]:
     D = found.boundary.directions[:, size > 0] / size[size > 0]
     moved = likelihood.Z[rows] @ D
     trials = np.ones(len(moved)) if likelihood.trials is None else likelihood.trials[rows]
-    # towards a row and away from the others
+    # towards a row and away from the others, so steep that one of these outweighs them all
     centred = moved - moved.mean(axis=0)
     away = centred @ np.linalg.pinv(centred.T @ centred, hermitian=True)
+    chosen = [i for i in np.argsort(-score / trials)[:WAYS] if score[i] > 0]
+    ways = [
+        steep * away[i] / max(np.ptp(moved @ away[i]), 1e-300) for i in chosen for steep in STEEP
+    ]
     seen: list[Array] = []
-    for i in np.argsort(-score / trials)[:WAYS]:
-        if score[i] <= 0:
-            break
-        for steepness in STEEP:
-            width = np.ptp(moved @ away[i])
-            start = away[i] * (steepness / width if width > 0 else 0.0)
-            way = minimize(
-                _minus_balance,
-                start,
-                (moved, score),
-                jac=True,
-                method="L-BFGS-B",
-                bounds=[(-STEEPEST, STEEPEST)] * moved.shape[1],
-            )
-            power = moved @ way.x
-            if way.fun >= 0 or any(np.allclose(power, old, atol=0.1) for old in seen):
-                continue
-            seen.append(power)
+    steered = [_steered(way, moved, score) for way in ways]
+    for c in (*steered, *ways):
+        power = moved @ c
+        shares = np.exp(power - power.max())
+        if shares @ score > 0 and not any(np.abs(shares - old).max() < ALIKE for old in seen):
+            seen.append(shares)
             foot = FOOT - np.max(power + np.log(trials))
             level = np.linalg.lstsq(moved, np.full(len(moved), foot), rcond=None)[0]
             start = np.array(found.internal)
-            start[k:] += D @ (way.x + level)
+            start[k:] += D @ (c + level)
             yield start
 
 
-def _minus_balance(c: Array, moved: Array, score: Array) -> tuple[float, Array]:
-    """Return log sum of losses less log sum of gains by exp(moved c), and its gradient."""
-    power = moved @ c
-    value, gradient = 0.0, np.zeros(len(c))
-    for side in (-1.0, 1.0):
-        some = side * score > 0
-        if some.any():
-            terms = power[some] + np.log(side * score[some])
-            total = logsumexp(terms)
-            value -= side * total
-            gradient -= side * (np.exp(terms - total) @ moved[some])
+def _steered(c: Array, moved: Array, score: Array) -> Array:
+    """Return a direction with more gain for its loss, a few steps uphill from another."""
+    value, gradient = _balance(c, moved, score)
+    length = LONGEST_LOG_STEP
+    for _ in range(STEERED):
+        width = np.ptp(moved @ gradient)
+        if not width > 0:
+            break
+        trial = c + gradient * (length / width)
+        reached, slope = _balance(trial, moved, score)
+        if reached > value:
+            c, value, gradient = trial, reached, slope
         else:
-            value += 1e3 * side
-    return float(value), gradient
+            length *= 0.4
+    return c
+
+
+def _balance(c: Array, moved: Array, score: Array) -> tuple[float, Array]:
+    """Return log sum of gains less log sum of losses by exp(moved c), and its gradient."""
+    power = moved @ c
+    shares = np.exp(power - power.max())
+    value, gradient = 0.0, np.zeros(len(c))
+    for side in (1.0, -1.0):
+        weights = shares * np.maximum(side * score, 0.0)
+        total = max(float(weights.sum()), 1e-300)
+        value += side * np.log(total)
+        gradient += side * (weights @ moved) / total
+    return value, gradient
 
 
 class _MeetsBoundary(Exception):

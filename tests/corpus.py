@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import linprog, minimize
 
 import hetglm.api as het
 from hetglm import exceptions
@@ -146,6 +146,30 @@ class Judged:
         """Warnings that are not the package's, each once."""
         other = [w for w in self.caught if w.category.__name__ not in NAMES]
         return list(dict.fromkeys(f"{w.category.__name__}: {w.message}" for w in other))
+
+    def overstated(self) -> float:
+        """
+        Return how far plain coefficients stay below the supremum told at an end of the dispersion.
+
+        They run along a direction that takes these rows to their ends and leaves the others alone;
+        infinity where there is none.
+        """
+        fit, core = self.result._fit, self.model.core
+        end = fit.boundary
+        if end is None:
+            return 0.0
+        change = core.Z @ end.directions
+        size = np.max(np.abs(change), axis=0)
+        signs = end.infinite.astype(float) - end.rows
+        away = signs != 0
+        moves = -(change[away] / size) * signs[away, None]
+        free = [(None, None)] * len(size)
+        found = linprog(np.zeros(len(size)), A_ub=moves, b_ub=-np.ones(len(moves)), bounds=free)
+        if not found.success:
+            return np.inf
+        step = np.r_[np.zeros(core.k_mean), end.directions @ (found.x / size)]
+        reached = [core.loglike(fit.internal + t * step) for t in (30.0, 60.0, 120.0, 300.0)]
+        return float(fit.llf - max(reached))
 
 
 #: Warnings by which the package names what is wrong with a problem.
