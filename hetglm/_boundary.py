@@ -123,6 +123,8 @@ def recession(
         if directions.shape[1] == 0:
             break
         change = Z[rows] @ directions * -signs[rows, None]
+        # what is left of a sum that cancels is no movement
+        change[np.abs(change) < ZERO * (np.abs(Z[rows]) @ np.abs(directions))] = 0.0
         size = np.max(np.abs(change), axis=0)
         cells, of_row = np.unique(
             change / np.where(size > 0, size, 1.0), axis=0, return_inverse=True

@@ -235,10 +235,10 @@ class Likelihood:
 
     def assemble(self, eta_eta: Array, eta_zeta: Array, zeta_zeta: Array) -> Array:
         """Return the Hessian in params from row-wise second derivatives, shape (p + q, p + q)."""
-        cross = gram(self.X, eta_zeta, self.Z)
-        return np.block(
-            [[gram(self.X, eta_eta, self.X), cross], [cross.T, gram(self.Z, zeta_zeta, self.Z)]]
-        )
+        with np.errstate(all="ignore"):  # far outside the domain a weight may be infinite
+            cross = gram(self.X, eta_zeta, self.Z)
+            mean, dispersion = gram(self.X, eta_eta, self.X), gram(self.Z, zeta_zeta, self.Z)
+        return np.block([[mean, cross], [cross.T, dispersion]])
 
     def hessian(self, factors: Factors) -> Array:
         """Return the observed Hessian in params."""
