@@ -70,6 +70,7 @@ def diagnose(
         return notes
     separated = separation_text(likelihood, fitted, names)
     if separated:
+        separated += _untold_text(fitted, estimable, names)
         notes.append(separated)
         warn(separated, SeparationWarning)
     for boundary in boundary_texts(fitted, likelihood.family.at_zero):
@@ -123,7 +124,10 @@ def separation_text(likelihood: Likelihood, fitted: Fit, names: list[str]) -> st
         return ""
     X = likelihood.X[:, keep]
     weight = np.nan_to_num(-likelihood.expected_factors(fitted.internal)[0])
-    flat = _flat_direction(X, np.maximum(weight, 0.0))
+    if at_limit.all():  # no row is left to compare with: the way they went
+        flat = fitted.internal[:k][keep]
+    else:
+        flat = _flat_direction(X, np.maximum(weight, 0.0))
     rows = at_limit & (np.abs(X @ flat) > 1e-3 * np.max(np.abs(X @ flat), initial=0.0))
     if not rows.any():
         return ""
@@ -134,6 +138,14 @@ def separation_text(likelihood: Likelihood, fitted: Fit, names: list[str]) -> st
         f"the response is separated: {rows_text(rows)} (counted from 0) are fitted at the limit of the "
         f"mean, so {listed(terms)} have no finite estimate; the other numbers stand"
     )
+
+
+def _untold_text(fitted: Fit, estimable: Array, names: list[str]) -> str:
+    """Return the end of a sentence on coefficients that only separated rows could tell of."""
+    known = set() if fitted.boundary is None else set(fitted.boundary.terms)
+    told = zip(names, estimable, fitted.estimated, strict=True)
+    lost = [name for name, kept, found in told if kept and not found and name not in known]
+    return f", but nothing tells of {listed(lost)}" if lost else ""
 
 
 def _flat_direction(X: Array, weight: Array) -> Array:

@@ -23,7 +23,7 @@ from statsmodels.genmod.families import links
 from hetglm._boundary import Boundary, null_space, recession
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import independent_columns
-from hetglm._search import LONGEST_LOG_STEP, Fit, ScaledObjective, Settings, search
+from hetglm._search import LONGEST_LOG_STEP, OWN_METHODS, Fit, ScaledObjective, Settings, search
 
 Array = NDArray[Any]
 
@@ -89,8 +89,14 @@ def supremum(
     settings : Settings
     """
     rows, direction = _separated(likelihood, estimated)
-    if not rows.any() or rows.all():
+    if not rows.any():
         return _at_ends(likelihood, estimated, starts, settings)
+    if rows.all():
+        found = search(likelihood, estimated, starts[0], settings)
+        of_mean = np.arange(len(estimated)) < likelihood.k_mean
+        return replace(
+            found, params=np.where(of_mean, found.params, np.nan), estimated=estimated & of_mean
+        )
     inner = likelihood.take(~rows)
     solved = _solvable(inner, estimated, np.ones(inner.n, dtype=bool))
     found = _at_ends(inner, solved, starts, settings)
@@ -173,7 +179,8 @@ def _at_ends(
     indifferent = likelihood.family.indifferent(likelihood.rows)
     top, _, _ = recession(likelihood.Z[:, estimated[k:]], np.abs(sides), indifferent)
     best = _from_start(likelihood, estimated, starts[0], settings, top)
-    if _is_plain(best, likelihood, estimated):
+    alone = settings.method not in OWN_METHODS or settings.maxiter < EXPLORED
+    if alone or _is_plain(best, likelihood, estimated):
         return best
     found = [best]
     others = _other_starts(likelihood, estimated, best, starts[1:], settings)
