@@ -1,4 +1,4 @@
-"""The default fit: against sm.GLM, its growth with the rows, its memory."""
+"""The default fit: against sm.GLM, its growth with the rows, its memory, few distinct rows."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import statsmodels.api as sm
 from _measure import draw, interleaved
 
 import hetglm.api as het
+from hetglm._likelihood import Likelihood
 
 #: Mean and log-dispersion coefficients of ``x + g | z + g``, g of four levels.
 BETA, GAMMA = np.array([-0.5, 0.4, 0.3, -0.2, 0.1]), np.array([-2.0, 0.3, 0.2, -0.3, 0.4])
@@ -54,3 +55,24 @@ def test_growth_and_memory(benchmark):
         print(f"{rows:9d} {seconds:7.2f} {seconds / rows * 1e6:8.2f} {peak:12.1f} {llf:14.4f}")
     counts, X, Z = problem(20_000)
     benchmark.pedantic(lambda: het.BetaBinomial(counts, X, Z).fit(), rounds=3)
+
+
+def test_few_distinct_rows(benchmark, monkeypatch):
+    rng = np.random.default_rng(1)
+    rows = 50_000
+    g, h, n = rng.integers(0, 4, rows), rng.integers(0, 3, rows), rng.integers(3, 9, rows)
+    X = np.column_stack([np.ones(rows), g == 1, g == 2, g == 3, h == 1, h == 2]).astype(float)
+    Z = X[:, [0, 4, 5]]
+    mu = 1 / (1 + np.exp(-X @ [-0.5, 0.3, 0.2, -0.4, 0.1, 0.6]))
+    y = draw(n, mu, np.exp(Z @ [-2, 0.5, 0.8]), rng)
+    model = het.BetaBinomial(y, X, Z, n_trials=n)
+    once = model.fit()
+    distinct = model.core.distinct()[0].n
+    grouped = interleaved([model.fit], 9)[0]
+    benchmark.pedantic(model.fit, rounds=3)
+    monkeypatch.setattr(Likelihood, "distinct", lambda self: (self, None))
+    every = interleaved([model.fit], 9)[0]
+    print(
+        f"\n{rows:,} rows, {distinct} distinct: {np.median(grouped) * 1e3:.1f} ms (llf {once.llf:.9f}), "
+        f"each row on its own {np.median(every) * 1e3:.1f} ms (llf {model.fit().llf:.9f})"
+    )
