@@ -57,6 +57,8 @@ NODES, NODE_WEIGHTS = np.polynomial.legendre.leggauss(16)
 EDGES = np.array([0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0])
 #: Gauss's second summation formula: coefficients of the odd central differences at the ends.
 END_DIFFERENCES = (1 / 24, -17 / 5760, 367 / 967680, -27859 / 464486400)
+#: sigma from which on a drawn row is all or nothing: the others are 1e-12 of them.
+ALL_OR_NOTHING = 1e12
 #: Largest moment estimate of the intraclass correlation that starts a fit.
 LARGEST_RHO = 0.9
 
@@ -566,10 +568,14 @@ class BetaBinomialDistribution(stats.rv_discrete):
         random_state: Any = None,
     ) -> Any:
         small, large = np.minimum(mu, nu), np.maximum(mu, nu)
-        positive = np.where(sigma > 0, sigma, 1.0)
+        drawn_from_beta = (sigma > 0) & (sigma < ALL_OR_NOTHING)
+        positive = np.where(drawn_from_beta, sigma, 1.0)
         with np.errstate(over="ignore"):
             p = random_state.beta(*_shapes(small, large, positive), size)
         p = np.where(sigma > 0, p, small)
+        extreme = np.asarray(sigma) >= ALL_OR_NOTHING
+        if np.any(extreme):
+            p = np.where(extreme, random_state.uniform(size=np.shape(p)) < small, p)
         drawn = random_state.binomial(np.asarray(n).astype(np.int64), p, size)
         return np.where(np.asarray(mu) > nu, n - drawn, drawn)
 
