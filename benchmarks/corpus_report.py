@@ -190,6 +190,7 @@ def record(found, starts):
             f"python benchmarks/corpus_report.py --record, {date.today()}: the larger of the fit of "
             f"hetglm {hetglm.__version__} and SciPy's L-BFGS-B from {starts} starts (best_of_many)"
         ),
+        "mark": [corpus.mark(corpus.problem(seed)) for seed in range(corpus.SAMPLE)],
         "llf": [max(o.llf if o.sound else -np.inf, o.best) for o in sample],
     }
     corpus.RECORD.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")

@@ -98,9 +98,9 @@ _DELTA = tuple(b / (2 * k * (2 * k - 1)) for k, b in enumerate(_BERNOULLI, 1))
 _DELTA1 = tuple(b / (2 * k) for k, b in enumerate(_BERNOULLI, 1))
 #: Eight terms are exact to rounding from here on (the ninth is 55/(18 x^18) in delta').
 _LARGE = 12
-#: sum_k z^k/(2k + 3), (artanh(r)/r - 1)/z with z = r^2; 17 terms for |r| <= 1/3.
-_ARTANH = tuple(1 / (2 * k + 3) for k in range(17))
-_ARTANH1 = tuple((2 * k + 2) / (2 * k + 3) for k in range(17))
+#: sum_k z^k/(2k + 3), (artanh(r)/r - 1)/z with z = r^2; 27 terms for |r| <= 1/2.
+_ARTANH = tuple(1 / (2 * k + 3) for k in range(27))
+_ARTANH1 = tuple((2 * k + 2) / (2 * k + 3) for k in range(27))
 
 #: Steps by which `shifted_draws` moves the arguments of log-gamma, and terms of its series.
 SHIFT, SHIFT_TERMS = 8, 5
@@ -221,12 +221,12 @@ def _remainder_step(x: Array, order: int) -> Array:
     if order == 2:
         return 0.5 / (x * (x + 1)) ** 2
     r = 1 / (2 * x + 1)
-    z = np.where(x < 1, 0.0, r * r)
-    far = np.log(np.where(x < 1, (1 + x) / x, 1.0))
+    z = np.where(x < 0.5, 0.0, r * r)
+    far = np.log(np.where(x < 0.5, (1 + x) / x, 1.0))
     if order == 0:
-        return np.where(x < 1, (x + 0.5) * far - 1, z * _horner(_ARTANH, z))
+        return np.where(x < 0.5, (x + 0.5) * far - 1, z * _horner(_ARTANH, z))
     near = -2 * r * z * _horner(_ARTANH1, z)
-    return np.where(x < 1, far - (x + 0.5) / (x * (x + 1)), near)
+    return np.where(x < 0.5, far - (x + 0.5) / (x * (x + 1)), near)
 
 
 class Derivatives(NamedTuple):

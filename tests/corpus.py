@@ -187,9 +187,15 @@ def judged(p: Problem) -> Judged:
     return Judged(model, result, seconds, list(caught))
 
 
-def recorded() -> np.ndarray:
-    """Return the best log-likelihood known of each problem of the sample."""
-    return np.array(json.loads(RECORD.read_text(encoding="utf-8"))["llf"])
+def recorded() -> tuple[np.ndarray, np.ndarray]:
+    """Return the best log-likelihood known of each problem of the sample, and its `mark`."""
+    record = json.loads(RECORD.read_text(encoding="utf-8"))
+    return np.array(record["llf"]), np.array(record["mark"])
+
+
+def mark(known: Problem) -> float:
+    """Return a number that tells whether a problem is the recorded one: NumPy's draws may change."""
+    return float(known.y @ np.arange(1, len(known.y) + 1) + known.n.sum())
 
 
 def best_of_many(

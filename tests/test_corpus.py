@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 BLOCK = 10
+#: Starts of the search for the maximum of a problem that is not the recorded one.
+OTHER_STARTS = 4
 #: Problems of which a better maximum than ours is known, on a strict list: seed, # shortfall.
 KNOWN_SHORT = {
     93,  # 5.8e-3
@@ -23,10 +25,18 @@ def judge(seed):
         above = ours.overstated()
         if not abs(above) <= corpus.TOLERANCE:
             wrong.append(f"told a supremum {above:.1e} above what coefficients reach")
-    short = corpus.recorded()[seed] - ours.result.llf
-    if not np.isfinite(short):
+    if not np.isfinite(ours.result.llf):
         wrong.append(f"log-likelihood {ours.result.llf}")
-    return [*wrong, *ours.strange], short
+    return [*wrong, *ours.strange], best_known(seed, ours) - ours.result.llf
+
+
+def best_known(seed, ours):
+    """Return the best log-likelihood known; searched for where NumPy draws another problem."""
+    llf, mark = (values[seed] for values in corpus.recorded())
+    if mark == corpus.mark(corpus.problem(seed)):
+        return llf
+    model, internal = ours.model, ours.result._fit.internal
+    return corpus.best_of_many(model.core, model.estimable, internal, OTHER_STARTS)[0]
 
 
 @pytest.mark.parametrize("first", range(0, corpus.SAMPLE, BLOCK))
@@ -56,8 +66,9 @@ def test_sample_is_reproducible_and_recorded(sample):
     again = corpus.problem(7)
     for name in ("y", "n", "X", "Z"):
         assert np.array_equal(getattr(again, name), getattr(sample[7], name))
-    assert corpus.recorded().shape == (corpus.SAMPLE,)
-    assert np.isfinite(corpus.recorded()).all()
+    for values in corpus.recorded():
+        assert values.shape == (corpus.SAMPLE,)
+        assert np.isfinite(values).all()
     assert set(KNOWN_SHORT) <= set(range(corpus.SAMPLE))
 
 
