@@ -17,7 +17,7 @@ from scipy import optimize, stats
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
-from hetglm import _boundary
+from hetglm import _boundary, _supremum
 from hetglm.exceptions import (
     AliasedColumnWarning,
     BoundaryWarning,
@@ -247,6 +247,7 @@ def test_recession_finds_every_row_that_can_go():
     # ... unless these rows do not matter
     silent = np.array([False, True, True, False])
     assert _boundary.recession(Z, signs, silent)[0].tolist() == [True, False, False, True]
+    assert _boundary.recession(Z, -np.ones(4), silent)[0].tolist() == [True, False, False, True]
     rows, directions, _ = _boundary.recession(Z, -np.ones(4))
     assert rows.all()
     assert directions.shape == (3, 3)
@@ -350,6 +351,26 @@ def test_several_maxima_are_said():
     assert res.llf == pytest.approx(-139.2852380947, abs=1e-8)
     assert any(w.category is SeveralMaximaWarning for w in caught)
     assert "next is at -142.1854" in " ".join(res.notes)
+
+
+def test_rows_that_are_held_do_not_change_the_others():
+    """Coefficients that rows at an end no longer determine hand what they say to the others."""
+    known = corpus.problem(123)
+    model = het.BetaBinomial(np.column_stack([known.y, known.n - known.y]), known.X, known.Z).core
+    ends = np.full(model.n, -np.inf)
+    ends[:5] = np.nan
+    estimated = model.estimable()
+    params = np.where(estimated, np.linspace(0.1, 0.5, len(estimated)), 0.0)
+    params[model.k_mean :] /= np.abs(model.Z).max(axis=0)
+    kept = _supremum._without(model, ends, params, estimated)
+    before, after = (model.log_dispersion(p[model.k_mean :])[:5] for p in (params, kept))
+    assert_allclose(after, before, rtol=1e-9)
+    # two rows need two coefficients of the dispersion at most
+    ends[2:] = -np.inf
+    kept = _supremum._without(model, ends, params, estimated)
+    assert np.count_nonzero(kept[model.k_mean :]) <= 2
+    after = model.log_dispersion(kept[model.k_mean :])[:2]
+    assert_allclose(after, before[:2], rtol=1e-9)
 
 
 def test_few_distinct_rows_give_the_same_numbers():
