@@ -119,7 +119,7 @@ def recession(
     rows = bound & (signs != 0)
     none = np.zeros((Z.shape[1], 0))
     while rows.any():
-        directions = null_space(Z[bound & ~rows])
+        directions = null_space(Z, np.flatnonzero(bound & ~rows))
         if directions.shape[1] == 0:
             break
         change = Z[rows] @ directions * -signs[rows, None]
@@ -137,11 +137,12 @@ def recession(
     return np.zeros(len(Z), dtype=bool), none, np.zeros(Z.shape[1])
 
 
-def null_space(Z: Array) -> Array:
-    """Return a basis of the null space of Z, shape (q, r), a vector for each dependent column."""
+def null_space(Z: Array, rows: NDArray[np.intp]) -> Array:
+    """Return a basis of the null space of some rows, shape (q, r), a vector for each dependent column."""
     q = Z.shape[1]
-    if len(Z) > 2 * GLANCE and independent_columns(Z[:: len(Z) // GLANCE]).all():
+    if len(rows) > 2 * GLANCE and independent_columns(Z[rows[:: len(rows) // GLANCE]]).all():
         return np.zeros((q, 0))
+    Z = Z[rows]
     size = np.max(np.abs(Z), axis=0, initial=0.0)
     size = np.where(size > 0, size, 1.0)
     Z = Z / size

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from hetglm._fit import Fit, at_fit
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import gram, inverse
+from hetglm._links import invert
 from hetglm._text import listed, rows_text, warn
 from hetglm.exceptions import (
     AliasedColumnWarning,
@@ -115,8 +116,11 @@ def separation_text(likelihood: Likelihood, fitted: Fit, names: list[str]) -> st
     k = likelihood.k_mean
     keep = fitted.estimated[:k]
     likelihood = at_fit(likelihood, fitted)
-    at = likelihood.predictors(fitted.internal)
     unit = likelihood.family.unit_interval
+    eta = likelihood.linear_predictor(fitted.internal[:k])
+    if unit and _inside(likelihood.link, eta):
+        return ""
+    at = likelihood.predictors(fitted.internal)
     tail = np.minimum(at.mean.mu, at.mean.nu) if unit else np.abs(at.mean.mu)
     level = 0.5 if unit else np.median(tail)
     at_limit = (tail < SEPARATED_TAIL * level) & (np.abs(at.mean.d1) < SEPARATED_TAIL * level)
@@ -138,6 +142,12 @@ def separation_text(likelihood: Likelihood, fitted: Fit, names: list[str]) -> st
         f"the response is separated: {rows_text(rows)} (counted from 0) are fitted at the limit of the "
         f"mean, so {listed(terms)} have no finite estimate; the other numbers stand"
     )
+
+
+def _inside(link: Any, eta: Array) -> bool:
+    """Return whether no probability is near a limit: most are not, and two of them tell."""
+    ends = invert(link, np.array([eta.min(), eta.max()]))
+    return bool(np.minimum(ends.mu, ends.nu).min() >= 0.5 * SEPARATED_TAIL)
 
 
 def _untold_text(fitted: Fit, estimable: Array, names: list[str]) -> str:

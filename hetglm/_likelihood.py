@@ -136,14 +136,11 @@ class Likelihood:
             return self, None
         columns = (self.y, self.offset, self.offset_dispersion, self.trials, self.weights)
         arrays = [self.X, self.Z, *(a for a in columns if a is not None)]
-        # a random combination tells rows apart; equal ones are compared
-        rng = np.random.default_rng(0)
-        mixed = np.zeros(self.n)
-        for a in arrays:
-            mixed += a @ rng.normal(size=a.shape[1]) if a.ndim == 2 else a * rng.normal()
-        glance = mixed[:: self.n // GLANCE]
+        glance = _mixed([a[:: self.n // GLANCE] for a in arrays])
         if len(np.unique(glance)) > MOSTLY * len(glance):
             return self, None
+        mixed = _mixed(arrays)
+        # equal rows may not be the only ones that it takes for equal
         _, first, of_row = np.unique(mixed, return_index=True, return_inverse=True)
         same = all(np.array_equal(a[first][of_row], a, equal_nan=True) for a in arrays)
         if not same or 2 * len(first) > self.n:
@@ -162,13 +159,17 @@ class Likelihood:
     def predictors(self, params: Array) -> Predictors:
         """Return linear predictors, mean and dispersion at ``params``; NaN coefficients count as 0."""
         beta, gamma = np.split(np.nan_to_num(np.asarray(params, dtype=float)), [self.k_mean])
-        eta = self.X @ beta
-        eta = eta if self.offset is None else eta + self.offset
+        eta = self.linear_predictor(beta)
         zeta = self.log_dispersion(gamma)
         phi, d1, d2 = invert_dispersion(self.link_dispersion, zeta)
         if self.held is not None:
             d1, d2 = (np.where(np.isnan(self.held), d, 0.0) for d in (d1, d2))
         return Predictors(eta, zeta, invert(self.link, eta), phi, d1, d2)
+
+    def linear_predictor(self, beta: Array) -> Array:
+        """Return the linear predictor of the mean of each row."""
+        eta = self.X @ beta
+        return eta if self.offset is None else eta + self.offset
 
     def log_dispersion(self, gamma: Array) -> Array:
         """Return the linear predictor of the dispersion of each row, held ones included."""
@@ -255,3 +256,12 @@ class Likelihood:
         f = self.factors(params, 1)
         assert f.eta is not None and f.zeta is not None
         return np.column_stack([self.X * f.eta[:, None], self.Z * f.zeta[:, None]])
+
+
+def _mixed(arrays: list[Array]) -> Array:
+    """Return a random combination of all columns, which tells rows apart, shape (n,)."""
+    rng = np.random.default_rng(0)
+    mixed = np.zeros(len(arrays[0]))
+    for a in arrays:
+        mixed += a @ rng.normal(size=a.shape[1]) if a.ndim == 2 else a * rng.normal()
+    return mixed

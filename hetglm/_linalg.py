@@ -35,11 +35,12 @@ def independent_columns(X: Array) -> Array:
     The first of a dependent set stays, as in R. The Gram matrix decides where it can; near
     dependence, where squaring has lost the digits, orthogonalisation does.
     """
-    norms = np.sqrt(np.einsum("ij,ij->j", X, X))
+    products = gram(X, None, X)
+    norms = np.sqrt(np.diag(products))
     keep = norms > 0
     if not keep.any():
         return keep
-    scaled = gram(X, None, X) / np.outer(np.where(keep, norms, 1), np.where(keep, norms, 1))
+    scaled = products / np.outer(np.where(keep, norms, 1), np.where(keep, norms, 1))
     if np.all(keep) and _smallest_pivot(scaled) > _SAFE_PIVOT:
         return keep
     return keep & _orthogonalise(X / np.where(keep, norms, 1), keep)

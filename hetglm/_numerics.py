@@ -456,6 +456,56 @@ def shifted_draws(
     out[3:] *= c2
 
 
+def rough_score(
+    mu: Array, nu: Array, sigma: Array, drawn: Array, work: Array, out: Array
+) -> None:
+    """
+    Write the score to some five digits, where `shifted_draws` serves and n sigma is not small.
+
+    Four steps instead of eight, where :math:`P'/P = 4 (u + 1)(w - 2)/[u (u + 2)]` with u = x (x + 3)
+    and w = x + 7/2, and two terms of the series.
+
+    Parameters
+    ----------
+    mu, nu, sigma : ndarray, shape (n,)
+    drawn : ndarray, shape (3, n)
+        Successes, failures and both.
+    work : ndarray, shape (4 or more, 6, n)
+        Overwritten.
+    out : ndarray, shape (2, n)
+    """
+    x, w, u, slope, *_ = work
+    c, share = 1 / sigma, np.stack([mu, nu])
+    np.multiply(share, c, out=x[:2])
+    x[2] = c
+    np.add(x[:3], drawn, out=x[3:])
+    np.add(x, 3.5, out=w)
+    np.add(x, 3, out=u)
+    u *= x
+    np.subtract(w, 2, out=slope)
+    np.add(u, 2, out=x)
+    x *= u
+    u += 1
+    slope *= u
+    slope *= 4
+    slope /= x
+    np.divide(1, w, out=u)
+    u *= u
+    np.multiply(u, -7 / 960, out=x)
+    x += 1 / 24
+    x *= u
+    x -= slope
+    psi = x[3:] - x[:3]
+    psi += np.log(w[3:] / w[:3])
+    np.subtract(psi[0], psi[1], out=out[0])
+    out[0] *= c
+    psi[:2] *= share
+    psi[2] -= psi[0]
+    psi[2] -= psi[1]
+    c *= c
+    np.multiply(psi[2], c, out=out[1])
+
+
 def _shifted_value(
     w: Array, v: Array, product: Array, series: Array, drawn: Array, out: Array
 ) -> Array:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hetglm._likelihood import Likelihood, Predictors
 from hetglm._linalg import gram, independent_columns, solve_scaled
 from hetglm._links import invert
-from hetglm._search import Settings, search
+from hetglm._search import Fit, Settings, search
 
 Array = NDArray[Any]
 
@@ -21,6 +21,10 @@ NO_START = (
 #: Rows that starting values are taken from, where there are twice as many or more, and the share of
 #: all rows that is enough.
 GLANCE, SPARSEST = 2000, 20
+#: Share of them that is enough to start from.
+FEWER = 4
+#: Steps from their maximum towards that of all rows, and what must be left of the gradient by each.
+APPROACHES, CLOSER = 2, 0.5
 #: Scaled gradient at which their maximum is near enough, and steps allowed for it.
 ROUGHLY, ROUGH_STEPS = 0.5, 15
 #: E log chi2(1): log of a squared residual is lower than log phi by this on average.
@@ -68,13 +72,32 @@ def _glance(likelihood: Likelihood, estimated: Array) -> list[Array]:
     for A, keep in ((some.X, estimated[:k]), (some.Z, estimated[k:])):
         if not independent_columns(A[:, keep]).all():
             return []
-    starts = starting_values(some, estimated)
+    starts = starting_values(some.take(slice(None, None, FEWER)), estimated)
     near = search(some, estimated, starts[0], Settings([], tol=ROUGHLY, maxiter=ROUGH_STEPS))
     if near.converged:
-        starts.insert(0, near.internal)
+        starts.insert(0, _approached(likelihood, near, some.n))
     if not likelihood.family.zero_dispersion:
         return [start for start in starts if likelihood.loglike(start) > -np.inf]
     return starts
+
+
+def _approached(likelihood: Likelihood, near: Fit, n: int) -> Array:
+    """
+    Return coefficients nearer to the maximum of all rows than a maximum of some of them.
+
+    By steps along the gradient of all rows with the information of some: each leaves what the two
+    informations differ by, a few hundredths.
+    """
+    params, last = near.internal, np.inf
+    for _ in range(APPROACHES):
+        gradient = likelihood.gradient(likelihood.factors(params, 1))[near.solved]
+        step = solve_scaled(near.information * (likelihood.n / n), gradient)
+        left = np.inf if step is None else float(gradient @ step) ** 0.5
+        if not left < CLOSER * last:
+            break
+        params, last = params.copy(), left
+        params[near.solved] += step
+    return params
 
 
 def _dispersion_targets(likelihood: Likelihood, raw: Array) -> list[Array]:

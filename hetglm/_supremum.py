@@ -481,7 +481,7 @@ def _at_boundary(
     silent = likelihood.family.indifferent(likelihood.rows)
     finite = np.isnan(ends) if silent is None else np.isnan(ends) & ~silent
     kept = estimated[k:]
-    reduced = null_space(likelihood.Z[finite][:, kept])
+    reduced = null_space(likelihood.Z[:, kept], np.flatnonzero(finite))
     directions = np.zeros((likelihood.Z.shape[1], reduced.shape[1]))
     directions[kept] = reduced
     infinite = np.any(directions != 0, axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from hetglm._numerics import (
     Urn,
     all_draws,
     first_draws,
+    rough_score,
     shifted_draws,
     stirling,
     stirling_large,
@@ -33,6 +35,7 @@ SORTED = 4 * BLOCK
 #: the next use (three quarters of the time of an evaluation), until one larger than these has been
 #: freed. Allocating 4 MB, or somewhat more than a column, untouched, teaches it to keep temporaries.
 UNTRIMMED = 1 << 19
+np.empty(UNTRIMMED)
 #: Below this expected number of successes, few of them are drawn one by one: what is left of the
 #: derivatives in sigma is far smaller than the terms of the series, y^2/mu and y^3/mu^2.
 RARE = 0.5
@@ -43,6 +46,8 @@ SMALLEST, LARGEST = 1e-100, 1e100
 MILD_SPREAD, MILD_SHARE = 1e-3, 1e-3
 #: sigma and n within these (the products of eight steps neither over- nor underflow).
 MILD_SIGMA, MILD_TRIALS = (1e-4, 10.0), 1e9
+#: n sigma from which on `rough_score` has its five digits.
+ROUGH_SPREAD = 0.1
 #: Stirling's remainder of 1, ..., TABLE, and 0 for 0.
 TABLE = 32
 WHOLE = np.append(0.0, stirling(np.arange(1.0, TABLE + 1)))
@@ -63,6 +68,10 @@ ALL_OR_NOTHING = 1e12
 LARGEST_RHO = 0.9
 
 
+#: Memory that each thread keeps from one evaluation to the next.
+_KEPT = threading.local()
+
+
 @dataclass(frozen=True)
 class Counts(Rows):
     """Rows with their trials; ``drawn`` holds successes, failures and trials, shape (3, n)."""
@@ -81,8 +90,10 @@ def counts(y: Array, n: Array) -> Counts:
 
 def _log_orders(drawn: Array) -> Array:
     """Return log C(n, y), less n H(y/n)."""
-    small = WHOLE.take(np.minimum(drawn, TABLE).astype(np.intp))
-    delta = np.where(drawn < TABLE, small, stirling_large(np.maximum(drawn, TABLE)))
+    delta = WHOLE.take(np.minimum(drawn, TABLE).astype(np.intp))
+    large = drawn >= TABLE
+    if large.any():
+        delta[large] = stirling_large(drawn[large])
     orders = drawn[0] * drawn[1]
     never = orders == 0
     orders[never] = 1
@@ -117,9 +128,9 @@ def _pieces(which: NDArray[np.bool_], urn: Urn) -> Iterator[Any]:
 def evaluate_counts(rows: Counts, mu: Array, nu: Array, sigma: Array, order: int) -> Array:
     """Return the log-likelihood and derivatives: shape (1, n), (3, n) or (6, n) by order."""
     size = len(rows.y)
-    np.empty(max(UNTRIMMED, size + size // 8))
+    if size > UNTRIMMED:
+        np.empty(size + size // 8)
     out = np.empty(((1, 3, 6)[order], size))
-    work = np.empty((8, 6, min(size, BLOCK)))
     rest_mild: list[NDArray[np.intp]] = []
     rest_hard: list[NDArray[np.intp]] = []
     with np.errstate(all="ignore"):
@@ -128,14 +139,14 @@ def evaluate_counts(rows: Counts, mu: Array, nu: Array, sigma: Array, order: int
             args = mu[part], nu[part], sigma[part], rows.drawn[:, part]
             mild = _mild(mu[part], nu[part], sigma[part], rows.trials[part])
             if 2 * np.count_nonzero(mild) > len(mild):
-                _evaluate_mild(*args, order, work, out[:, part])
+                _evaluate_mild(*args, order, out[:, part])
                 rest_hard.append(i + np.flatnonzero(~mild))
             else:
                 _evaluate_hard(*args, order, ~mild, out[:, part])
                 rest_mild.append(i + np.flatnonzero(mild))
         for some in _chunks(rest_mild):
             args = mu[some], nu[some], sigma[some], rows.drawn[:, some]
-            out[:, some] = _evaluate_mild(*args, order, work, np.empty((len(out), len(some))))
+            out[:, some] = _evaluate_mild(*args, order, np.empty((len(out), len(some))))
         for some in _chunks(rest_hard):
             args = mu[some], nu[some], sigma[some], rows.drawn[:, some]
             out[:, some] = _evaluate_hard(*args, order, True, np.empty((len(out), len(some))))
@@ -146,6 +157,13 @@ def evaluate_counts(rows: Counts, mu: Array, nu: Array, sigma: Array, order: int
         out[2, once] = 0.0
         out[4:, once] = 0.0
     return out
+
+
+def _workspace(size: int) -> Array:
+    """Return the work array of `shifted_draws` for so many rows, the same memory in each call."""
+    if not hasattr(_KEPT, "cells"):
+        _KEPT.cells = np.empty(8 * 6 * BLOCK)
+    return _KEPT.cells[: 8 * 6 * size].reshape(8, 6, size)
 
 
 def _chunks(rows: list[NDArray[np.intp]]) -> Iterator[NDArray[np.intp]]:
@@ -172,13 +190,25 @@ def _mild(mu: Array, nu: Array, sigma: Array, n: Array) -> NDArray[np.bool_]:
 
 
 def _evaluate_mild(
-    mu: Array, nu: Array, sigma: Array, drawn: Array, order: int, work: Array, out: Array
+    mu: Array, nu: Array, sigma: Array, drawn: Array, order: int, out: Array
 ) -> Array:
     """Write the terms by `shifted_draws`, block by block, into ``out`` and return it."""
     for i in range(0, len(mu), BLOCK):
         part = slice(i, i + BLOCK)
         args = mu[part], nu[part], sigma[part], drawn[:, part]
-        shifted_draws(*args, order, work[:, :, : len(args[0])], out[:, part])
+        shifted_draws(*args, order, _workspace(len(args[0])), out[:, part])
+    return out
+
+
+def rough_counts(rows: Counts, mu: Array, nu: Array, sigma: Array) -> Array | None:
+    """Return the score to some five digits, shape (2, n); None where it would be worse."""
+    if not np.all(_mild(mu, nu, sigma, rows.trials) & (sigma * rows.trials >= ROUGH_SPREAD)):
+        return None
+    out = np.empty((2, len(mu)))
+    for i in range(0, len(mu), BLOCK):
+        part = slice(i, i + BLOCK)
+        args = mu[part], nu[part], sigma[part], rows.drawn[:, part]
+        rough_score(*args, _workspace(len(args[0])), out[:, part])
     return out
 
 
