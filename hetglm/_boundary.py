@@ -138,7 +138,7 @@ def recession(
 
 
 def null_space(Z: Array, rows: NDArray[np.intp]) -> Array:
-    """Return a basis of the null space of some rows, shape (q, r), a vector for each dependent column."""
+    """Return a basis of the null space of some rows, shape (q, r), one for each dependent column."""
     q = Z.shape[1]
     if len(rows) > 2 * GLANCE and independent_columns(Z[rows[:: len(rows) // GLANCE]]).all():
         return np.zeros((q, 0))

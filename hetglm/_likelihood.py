@@ -234,6 +234,16 @@ class Likelihood:
         assert factors.eta is not None and factors.zeta is not None
         return np.concatenate([self.X.T @ factors.eta, self.Z.T @ factors.zeta])
 
+    def rough_gradient(self, params: Array) -> Array:
+        """Return the score in params to a few digits, where that costs less."""
+        at = self.predictors(params)
+        nu = at.mean.nu if self.family.unit_interval else None
+        mu, phi = self.family.rough_score(self.rows, at.mean.mu, nu, self.row_phi(at.phi))
+        weight: Any = 1.0 if self.freq is None else self.freq
+        eta = mu * at.mean.d1 * weight
+        zeta = phi * self.row_phi(at.d_phi) * weight
+        return np.concatenate([self.X.T @ eta, self.Z.T @ zeta])
+
     def assemble(self, eta_eta: Array, eta_zeta: Array, zeta_zeta: Array) -> Array:
         """Return the Hessian in params from row-wise second derivatives, shape (p + q, p + q)."""
         with np.errstate(all="ignore"):  # far outside the domain a weight may be infinite

@@ -456,9 +456,7 @@ def shifted_draws(
     out[3:] *= c2
 
 
-def rough_score(
-    mu: Array, nu: Array, sigma: Array, drawn: Array, work: Array, out: Array
-) -> None:
+def rough_score(mu: Array, nu: Array, sigma: Array, drawn: Array, work: Array, out: Array) -> None:
     """
     Write the score to some five digits, where `shifted_draws` serves and n sigma is not small.
 

@@ -44,9 +44,7 @@ def starting_values(likelihood: Likelihood, estimated: Array) -> list[Array]:
         return starts
     k = likelihood.k_mean
     keep_mean, keep_disp = estimated[:k], estimated[k:]
-    beta = _start_mean(likelihood, keep_mean)
-    at = likelihood.predictors(np.concatenate([beta, np.zeros(likelihood.Z.shape[1])]))
-    raw = _crude_dispersion(likelihood, at)
+    beta, raw = _start_mean(likelihood, keep_mean)
     if not np.isfinite(raw).any():
         raise ValueError(NO_START)
     raw = np.nan_to_num(raw, nan=float(np.nanmean(raw)))
@@ -90,7 +88,7 @@ def _approached(likelihood: Likelihood, near: Fit, n: int) -> Array:
     """
     params, last = near.internal, np.inf
     for _ in range(APPROACHES):
-        gradient = likelihood.gradient(likelihood.factors(params, 1))[near.solved]
+        gradient = likelihood.rough_gradient(params)[near.solved]
         step = solve_scaled(near.information * (likelihood.n / n), gradient)
         left = np.inf if step is None else float(gradient @ step) ** 0.5
         if not left < CLOSER * last:
@@ -112,7 +110,8 @@ def _dispersion_targets(likelihood: Likelihood, raw: Array) -> list[Array]:
     return [constant, *smooth]
 
 
-def _start_mean(likelihood: Likelihood, keep: Array) -> Array:
+def _start_mean(likelihood: Likelihood, keep: Array) -> tuple[Array, Array]:
+    """Return coefficients of the mean, and each row's own estimate of phi there."""
     rows, family, link = likelihood.rows, likelihood.family, likelihood.link
     off = 0.0 if likelihood.offset is None else likelihood.offset
     mu = family.start(rows)
@@ -131,24 +130,25 @@ def _start_mean(likelihood: Likelihood, keep: Array) -> Array:
     target = np.where(np.isfinite(target), target, centre)
     beta = _regress(likelihood.X, keep, target, weight if weight.any() else None)
     flat = _regress(likelihood.X, keep, centre)
-    worst = _profile(likelihood, flat)
-    if _profile(likelihood, beta) > worst:
-        return beta
+    value, raw = _profile(likelihood, beta)
+    if value > _profile(likelihood, flat)[0]:
+        return beta, raw
     # outside the domain, or absurd: as far towards the regression as the likelihood allows
     mixed = [share * beta + (1 - share) * flat for share in (0.75, 0.5, 0.25, 0.1, 0.0)]
-    return max(mixed, key=lambda candidate: _profile(likelihood, candidate))
+    beta = max(mixed, key=lambda candidate: _profile(likelihood, candidate)[0])
+    return beta, _profile(likelihood, beta)[1]
 
 
-def _profile(likelihood: Likelihood, beta: Array) -> float:
-    """Return the log-likelihood of a mean with the constant dispersion of its crude residuals."""
+def _profile(likelihood: Likelihood, beta: Array) -> tuple[float, Array]:
+    """Return the log-likelihood of a mean with constant dispersion, and each row's own estimate of it."""
     at = likelihood.predictors(np.concatenate([beta, np.zeros(likelihood.Z.shape[1])]))
     raw = _crude_dispersion(likelihood, at)
     if not np.isfinite(raw).any():
-        return -np.inf
+        return -np.inf, raw
     phi = likelihood.row_phi(np.full(likelihood.n, max(float(np.nanmean(raw)), 1e-12)))
     nu = at.mean.nu if likelihood.family.unit_interval else None
     value = likelihood.family.evaluate(likelihood.rows, at.mean.mu, nu, phi, 0).loglike.sum()
-    return float(value) if value == value else -np.inf
+    return float(value) if value == value else -np.inf, raw
 
 
 def _crude_dispersion(likelihood: Likelihood, at: Predictors) -> Array:

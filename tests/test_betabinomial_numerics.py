@@ -412,3 +412,33 @@ def test_log1pmx() -> None:
         want = [float(mp.log(1 + v) - v) for v in map(mp.mpf, t.tolist())]
     np.testing.assert_allclose(_numerics.log1pmx(t), want, rtol=FUNCTION_TOL)
     np.testing.assert_array_equal(_numerics.log1pmx([-1.0, 0.0, np.inf]), [-np.inf, 0, -np.inf])
+
+
+@pytest.mark.parametrize("sigma", [0.02, 0.05, 0.5, 8.0])
+@pytest.mark.parametrize("mu", [0.02, 0.5, 0.97])
+def test_rough_score(mu, sigma):
+    """Five digits of what is typical, in a form of its own."""
+    n = np.repeat([25.0, 80.0, 1000.0], 8)
+    y = np.round(n * np.tile(np.linspace(0, 1, 8), 3))
+    prepared = rows(y, n)
+    args = np.full_like(n, mu), np.full_like(n, 1 - mu), np.full_like(n, sigma)
+    rough = betabinomial.rough_counts(prepared, *args)
+    exact = evaluate(n, y, *args, order=1)[1:]
+    assert rough is not None
+    assert np.all(np.abs(rough - exact) < 1e-5 * np.sqrt(np.mean(exact**2, axis=1))[:, None])
+
+
+def test_rough_score_is_not_tried_where_it_fails():
+    prepared = rows([3.0], [20.0])
+    assert betabinomial.rough_counts(prepared, *np.array([[0.2], [0.8], [1e-3]])) is None
+    exact = FAMILY.evaluate(prepared, np.array([0.2]), np.array([0.8]), np.array([1e-3]), 1)
+    rough = FAMILY.rough_score(prepared, np.array([0.2]), np.array([0.8]), np.array([1e-3]))
+    assert rough == (exact.mu, exact.phi)
+
+
+def test_counts_by_table_and_by_series():
+    """Whole numbers are looked up, real ones summed: the same log-binomials."""
+    n = np.array([40.0, 70.0, 1000.0, 1023.0, 1024.0, 5000.0])
+    y = np.array([33.0, 35.0, 400.0, 500.0, 512.0, 1024.0])
+    table, series = (betabinomial.counts(y, n, least).constant for least in (1024, 32))
+    assert np.abs(table - series).max() < 1e-15

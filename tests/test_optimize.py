@@ -1,5 +1,6 @@
 """Optimiser, linear algebra, chain rule and starts: on toys, and on a sample of hard problems."""
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
 
 import numpy as np
@@ -24,6 +25,8 @@ TOL = 1e-8
 ROUNDING = 1e-12
 #: Fourth-order central differences with steps of 1e-3: h^4 and rounding/h.
 DIFFERENCE = 1e-8
+#: What five digits of each row leave.
+ROUGH = 1e-4
 
 
 # ---- optimiser -----------------------------------------------------------------------------------
@@ -419,6 +422,14 @@ def test_gradient_and_hessian(name):
 
 
 @pytest.mark.parametrize("name", CHAINS)
+def test_rough_gradient(name):
+    likelihood, params = chain(name)
+    gradient = likelihood.gradient(likelihood.factors(params, 1))
+    rough = likelihood.rough_gradient(params)
+    assert_allclose(rough, gradient, rtol=ROUGH, atol=ROUGH * np.abs(gradient).max())
+
+
+@pytest.mark.parametrize("name", CHAINS)
 def test_the_four_row_arrays(name):
     # trials and offsets where they belong; var_weights divide phi; freq repeats rows
     likelihood, params = chain(name)
@@ -654,3 +665,43 @@ def test_start_from_some_of_many_rows(sort):
     res = model.fit()
     assert res.converged
     assert_allclose(res.params, model.fit(start_params=np.zeros(5)).params, rtol=1e-7)
+
+
+def many_counts(rows):
+    """Return a beta-binomial model of many rows, no two alike."""
+    rng = np.random.default_rng(rows)
+    n = rng.integers(5, 60, rows)
+    X, Z = (np.column_stack([np.ones(rows), rng.normal(size=rows)]) for _ in range(2))
+    mu, sigma = 1 / (1 + np.exp(-X @ [-0.5, 0.4])), np.exp(Z @ [-2.0, 0.3])
+    y = rng.binomial(n, rng.beta(mu / sigma, (1 - mu) / sigma))
+    return het.BetaBinomial(y, X, Z, n_trials=n)
+
+
+def test_start_is_near_the_maximum_of_all_rows():
+    """Closer than the maximum of every so many-th row, some standard errors away."""
+    model = many_counts(6000)
+    res = model.fit()
+    start = starting_values(model.core, model.estimable)[0]
+    assert np.max(np.abs(start - res.params) / res.bse) < 0.2
+
+
+def test_last_step_of_many_rows_needs_no_evaluation():
+    """The gradient vanishes at the estimates, and the numbers are those at them."""
+    model = many_counts(6000)
+    res = model.fit()
+    assert "last step" in res._fit.message
+    hessian = model.hessian(res.params)
+    score = model.score(res.params)
+    assert np.sqrt(score @ np.linalg.solve(-hessian, score)) < 1e-9
+    assert_allclose(res.llf, model.loglike(res.params), rtol=1e-13)
+    assert_allclose(res.cov_params(), np.linalg.inv(-hessian), rtol=1e-6)
+
+
+def test_fits_in_threads():
+    """Each thread has work memory of its own."""
+    models = [many_counts(rows) for rows in (6000, 6001, 6002, 6003)]
+    alone = [model.fit().params for model in models]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(3):
+            for one, other in zip(alone, pool.map(lambda m: m.fit().params, models), strict=True):
+                assert np.array_equal(one, other)

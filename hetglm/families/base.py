@@ -98,6 +98,14 @@ class Family(ABC):
     def evaluate(self, rows: Any, mu: Array, nu: Array | None, phi: Array, order: int = 2) -> Terms:
         """Return the log-likelihood of each row and its derivatives up to ``order`` (0, 1 or 2)."""
 
+    def rough_score(
+        self, rows: Any, mu: Array, nu: Array | None, phi: Array
+    ) -> tuple[Array, Array]:
+        """Return the first derivatives (mu, phi) to a few digits, where that costs less."""
+        terms = self.evaluate(rows, mu, nu, phi, 1)
+        assert terms.mu is not None and terms.phi is not None
+        return terms.mu, terms.phi
+
     @abstractmethod
     def expected_hessian(
         self, rows: Any, mu: Array, nu: Array | None, phi: Array

@@ -28,7 +28,7 @@ from hetglm._text import require
 from hetglm.families.base import Array, Family, Rows, Terms
 
 #: Rows evaluated at a time: the temporaries stay near the cache, the calls cost little.
-BLOCK = 8000
+BLOCK = 10_000
 #: Rows split by regime at a time, into blocks of one regime each.
 SORTED = 4 * BLOCK
 #: glibc returns blocks above 128 kB to the system at every free, and faults their pages in again at
@@ -48,8 +48,8 @@ MILD_SPREAD, MILD_SHARE = 1e-3, 1e-3
 MILD_SIGMA, MILD_TRIALS = (1e-4, 10.0), 1e9
 #: n sigma from which on `rough_score` has its five digits.
 ROUGH_SPREAD = 0.1
-#: Stirling's remainder of 1, ..., TABLE, and 0 for 0.
-TABLE = 32
+#: Stirling's remainder of 1, ..., TABLE, and 0 for 0; from LEAST on by its series too.
+TABLE, LEAST = 1024, 32
 WHOLE = np.append(0.0, stirling(np.arange(1.0, TABLE + 1)))
 #: k log k up to FEW.
 ENTROPY = xlogy(np.arange(FEW + 1.0), np.arange(FEW + 1.0))
@@ -80,18 +80,18 @@ class Counts(Rows):
     drawn: Array
 
 
-def counts(y: Array, n: Array) -> Counts:
-    """Return the rows of y successes out of n; whole numbers, or real ones of at least TABLE."""
+def counts(y: Array, n: Array, table: int = TABLE) -> Counts:
+    """Return the rows of y successes out of n; whole numbers below ``table``, LEAST or more."""
     drawn = np.empty((3, len(y)))
     drawn[0], drawn[2] = y, n
     np.subtract(n, y, out=drawn[1])
-    return Counts(drawn[0], drawn[2], _log_orders(drawn), drawn)
+    return Counts(drawn[0], drawn[2], _log_orders(drawn, table), drawn)
 
 
-def _log_orders(drawn: Array) -> Array:
+def _log_orders(drawn: Array, table: int) -> Array:
     """Return log C(n, y), less n H(y/n)."""
-    delta = WHOLE.take(np.minimum(drawn, TABLE).astype(np.intp))
-    large = drawn >= TABLE
+    delta = WHOLE.take(np.minimum(drawn, table).astype(np.intp))
+    large = drawn >= table
     if large.any():
         delta[large] = stirling_large(drawn[large])
     orders = drawn[0] * drawn[1]
@@ -201,7 +201,7 @@ def _evaluate_mild(
 
 
 def rough_counts(rows: Counts, mu: Array, nu: Array, sigma: Array) -> Array | None:
-    """Return the score to some five digits, shape (2, n); None where it would be worse."""
+    """Return the score to some five digits, shape (2, n); None where that takes more."""
     if not np.all(_mild(mu, nu, sigma, rows.trials) & (sigma * rows.trials >= ROUGH_SPREAD)):
         return None
     out = np.empty((2, len(mu)))
@@ -353,6 +353,14 @@ class BetaBinomial(Family):
         """
         return Terms(*evaluate_counts(rows, mu, _upper(mu, nu), phi, order))
 
+    def rough_score(
+        self, rows: Counts, mu: Array, nu: Array | None, phi: Array
+    ) -> tuple[Array, Array]:
+        """Return the first derivatives (mu, sigma) to a few digits."""
+        with np.errstate(all="ignore"):
+            rough = rough_counts(rows, mu, _upper(mu, nu), phi)
+        return super().rough_score(rows, mu, nu, phi) if rough is None else (rough[0], rough[1])
+
     def expected_hessian(
         self, rows: Counts, mu: Array, nu: Array | None, phi: Array
     ) -> tuple[Array, Array, Array]:
@@ -492,7 +500,7 @@ def _sum_chunk(
         ys, weights = _nodes(mu[many], nu[many], s[many], low[many], high[many], n[many])
         row = np.concatenate([row, np.repeat(many, ys.shape[1])])
         y, weight = np.concatenate([y, ys.ravel()]), np.concatenate([weight, weights.ravel()])
-    value, h = function(counts(y, n[row]), mu[row], nu[row], s[row])
+    value, h = function(counts(y, n[row], LEAST), mu[row], nu[row], s[row])
     h = h * (weight * np.exp(value))
     return np.stack([np.bincount(row, v, minlength=len(mu)) for v in h])
 
