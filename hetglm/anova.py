@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from hetglm import _fit
-from hetglm._fit import Fit, at_fit
+from hetglm._fit import Fit
 from hetglm._linalg import contains
-from hetglm.bootstrap import simulate
+from hetglm._replicates import Run
+from hetglm._warm import Fitted
+from hetglm.bootstrap import BootstrapRatio, bootstrap_ratio, of_results
 from hetglm.exceptions import NotNestedError
 
 Array = NDArray[Any]
@@ -42,6 +44,12 @@ class ConstantDispersionTest:
         "likelihood" or "extended quasi-likelihood".
     method : str
         How the p-value was obtained.
+    mc_error : float
+        Monte-Carlo standard error of the p-value of a bootstrap, NaN for others.
+    failed : int
+        Draws of a bootstrap whose refits failed; they do not count.
+    reasons : dict
+        Why they failed, with counts.
     """
 
     statistic: float
@@ -55,16 +63,22 @@ class ConstantDispersionTest:
     bic_constant: float
     criterion: str
     method: str = "chi-square"
+    mc_error: float = np.nan
+    failed: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """Return the test in one line."""
         name = "LR" if self.criterion == "likelihood" else "LR (extended quasi-likelihood)"
         if self.df == 0:
             return "The dispersion is constant."
+        error = f" +/- {self.mc_error:.2g}" if np.isfinite(self.mc_error) else ""
+        failed = f"; {self.failed} refits failed and do not count: {self.reasons}"
         return (
             f"Against constant dispersion: {name} = {self.statistic:.4g} on {self.df} df, "
-            + (f"P {p_text(self.pvalue)}" if np.isfinite(self.pvalue) else "no P")
+            + (f"P {p_text(self.pvalue)}{error}" if np.isfinite(self.pvalue) else "no P")
             + (f" ({self.method})" if self.method != "chi-square" else "")
+            + (failed if self.failed else "")
         )
 
 
@@ -95,10 +109,16 @@ def null_fit(model: Any, mean: str, dispersion: str, start: Any = None) -> Fit:
     start : ndarray, optional
         Starting values.
     """
+    return null_fitted(model, mean, dispersion, start).fit
+
+
+def null_fitted(model: Any, mean: str, dispersion: str, start: Any = None) -> Fitted:
+    """Return the fit of `null_fit` as its refits need it."""
     empty = pd.DataFrame(index=range(model.core.n))
     designs = {"full": None, "constant": _constant(model), "empty": empty}
     null = model.clone(exog=designs[mean], exog_dispersion=designs[dispersion])
-    return _fit.fit(null.core, null.parameter_names, null.estimable, start)
+    fit = _fit.fit(null.core, null.parameter_names, null.estimable, start)
+    return Fitted(null.core, fit, null.parameter_names, null.estimable)
 
 
 def likelihood_ratio(larger: float, smaller: float, what: str) -> float:
@@ -117,8 +137,21 @@ def constant_is_nested(model: Any) -> bool:
     return contains(model.core.Z, np.ones((model.core.n, 1)))
 
 
-def compare_constant(res: Any, nrep: int = 0, rng: Any = None) -> ConstantDispersionTest:
-    """Return the comparison with constant dispersion; see the results' method."""
+def compare_constant(
+    res: Any,
+    test: str = "lr",
+    nrep: int | None = None,
+    rng: Any = None,
+    sequential: int | None = None,
+    run: Run | None = None,
+) -> ConstantDispersionTest:
+    """
+    Return the comparison with constant dispersion; see the results' method.
+
+    Where chi-square does not hold and ``nrep`` is None there is no p-value.
+    """
+    if test not in ("lr", "bootstrap"):
+        raise ValueError(f"test={test!r}: choose 'lr' or 'bootstrap'")
     model = res.model
     constant, at_boundary = _null_of(res, "full", "constant")
     k = int(model.estimable.sum())
@@ -134,12 +167,16 @@ def compare_constant(res: Any, nrep: int = 0, rng: Any = None) -> ConstantDisper
         )
     df = k - k_constant
     statistic = likelihood_ratio(res.llf, constant, "the dispersion") if df else 0.0
-    pvalue, method = chi_square(statistic, df), "chi-square"
+    pvalue, method, bootstrapped = chi_square(statistic, df), "chi-square", {}
     if df and at_boundary:
         pvalue, method = np.nan, "constant sigma = 0: use compare_constant_dispersion(nrep=...)"
-        if nrep:
-            pvalue, failed = _bootstrap_pvalue(model, statistic, nrep, rng)
-            method = f"parametric bootstrap, {nrep - failed} draws from constant sigma = 0"
+    if df and nrep and (at_boundary or test == "bootstrap"):
+        null = null_fitted(model, "full", "constant", _constant_start(res))
+        pvalue, found = bootstrap_ratio(
+            null, of_results(res), nrep, rng, sequential=sequential, run=run
+        )
+        method = _bootstrap_text(found, at_boundary)
+        bootstrapped = {name: getattr(found, name) for name in ("mc_error", "failed", "reasons")}
     return ConstantDispersionTest(
         statistic,
         pvalue,
@@ -152,29 +189,15 @@ def compare_constant(res: Any, nrep: int = 0, rng: Any = None) -> ConstantDisper
         bic0,
         criterion(model.core.family),
         method,
+        **bootstrapped,
     )
 
 
-def _bootstrap_pvalue(model: Any, statistic: float, nrep: int, rng: Any) -> tuple[float, int]:
-    """
-    Return the share of draws from the constant-dispersion fit with a larger ratio, and failures.
-
-    The null is on the boundary, where chi-square does not hold.
-    """
-    null = null_fit(model, "full", "constant")
-    core = at_fit(model.clone(exog_dispersion=_constant(model)).core, null)
-    draws = simulate(core, null.internal, nrep, rng)
-    larger = failed = 0
-    for y in draws:
-        drawn = model.clone(endog=y)
-        try:
-            full = _fit.fit(drawn.core, drawn.parameter_names, drawn.estimable)
-            ratio = 2 * (full.llf - null_fit(drawn, "full", "constant").llf)
-        except ValueError:
-            failed += 1
-            continue
-        larger += ratio >= statistic - NEGATIVE_BY_ROUNDING * (1 + statistic)
-    return (1 + larger) / (1 + nrep - failed), failed
+def _bootstrap_text(found: BootstrapRatio, at_boundary: bool) -> str:
+    """Return how a p-value was simulated."""
+    drawn = "constant sigma = 0" if at_boundary else "constant dispersion"
+    stop = f", stopped at {found.exceeded} exceedances" if found.stopped else ""
+    return f"parametric bootstrap, {len(found.ratios)} draws from {drawn}{stop}"
 
 
 def _constant(model: Any) -> pd.DataFrame:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from hetglm import _fit
+from hetglm import _fit, prediction
 from hetglm._fit import Settings
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import independent_columns, inverse
+from hetglm._replicates import Run
 from hetglm._start import starting_values
-from hetglm.bootstrap import simulate
+from hetglm._warm import Fitted, refit
+from hetglm.bootstrap import exceedances, of_results
 
 Array = NDArray[Any]
 
@@ -90,8 +93,9 @@ def score_statistic(core: Likelihood, null: _fit.Fit, keep_mean: Array) -> float
     return total / np.sqrt(variance)
 
 
-def overdispersion(model: Any, llf: float, against: str, nrep: int, rng: Any) -> OverdispersionTest:
+def overdispersion(res: Any, against: str, nrep: int, rng: Any) -> OverdispersionTest:
     """Return the tests of phi = 0; see the results' method."""
+    model = res.model
     core: Likelihood = model.core
     if not core.family.zero_dispersion:
         raise ValueError(f"{core.family.name}: phi = 0 is not a model of its own; nothing to test")
@@ -114,7 +118,7 @@ def overdispersion(model: Any, llf: float, against: str, nrep: int, rng: Any) ->
         )
     if against != "model":
         raise ValueError(f"against={against!r}: choose 'constant' or 'model'")
-    ratio = _ratio(llf, null.llf)
+    ratio = _ratio(res.llf, null.llf)
     cells = len(np.unique(core.Z, axis=0))
     if cells == int(model.estimable[core.k_mean :].sum()):
         return OverdispersionTest(
@@ -125,14 +129,15 @@ def overdispersion(model: Any, llf: float, against: str, nrep: int, rng: Any) ->
             f"a dispersion in each of {cells} cells",
             f"binomial mixture of chi-square 0 to {cells}",
         )
-    pvalue, done = _bootstrap(model, held, null, ratio, nrep, rng)
+    task = _Ratio(of_results(res), held, null, keep_mean)
+    found = exceedances(task, ratio, nrep, rng, None, Run(1), "")
     return OverdispersionTest(
         np.nan,
         np.nan,
         ratio,
-        pvalue,
+        found.pvalue,
         "the dispersion formula",
-        f"parametric bootstrap, {done} draws",
+        f"parametric bootstrap, {len(found.ratios)} draws",
     )
 
 
@@ -149,19 +154,22 @@ def _mixture(ratio: float, cells: int) -> float:
     return float(stats.binom.pmf(k, cells, 0.5) @ stats.chi2.sf(ratio, k))
 
 
-def _bootstrap(
-    model: Any, held: Likelihood, null: _fit.Fit, ratio: float, nrep: int, rng: Any
-) -> tuple[float, int]:
-    """Return the share of draws without dispersion that have a larger ratio, and their number."""
-    larger = done = 0
-    keep_mean = model.estimable[: model.core.k_mean]
-    for y in simulate(held, null.internal, nrep, rng):
-        drawn = model.clone(endog=y)
-        try:
-            full = _fit.fit(drawn.core, drawn.parameter_names, drawn.estimable)
-            _, binomial = without_dispersion(drawn.core, keep_mean)
-        except ValueError:
-            continue
-        done += 1
-        larger += _ratio(full.llf, binomial.llf) >= ratio
-    return (1 + larger) / (1 + done), done
+@dataclass(frozen=True)
+class _Ratio:
+    """Task of a replicate: the ratio of a draw without dispersion."""
+
+    full: Fitted
+    held: Likelihood
+    null: _fit.Fit
+    keep_mean: Array
+
+    def __call__(self, rng: np.random.Generator) -> Array:
+        core = self.full.core.with_response(
+            self.distribution.rvs(size=self.held.n, random_state=rng)
+        )
+        full = refit(self.full, core)
+        return np.array([_ratio(full.llf, without_dispersion(core, self.keep_mean)[1].llf)])
+
+    @cached_property
+    def distribution(self) -> Any:
+        return prediction.distribution(self.held, self.null.internal)

@@ -97,3 +97,55 @@ def plot_beyond_binomial(
     ax.legend(frameon=False, loc="upper left", ncols=len(levels))
     ax.margins(y=0.15)
     return ax
+
+
+def plot_replicates(panels: list[tuple[Any, ...]], interval: str, ax: Any = None) -> Any:
+    """
+    Draw histograms of bootstrap replicates, with estimates and intervals.
+
+    Parameters
+    ----------
+    panels : list of tuples
+        Name, replicates (NaN for those without a finite value), estimate and limits of each.
+    interval : str
+        What the limits are, for the legend.
+    ax : matplotlib Axes or sequence of them, optional
+        One for each panel.
+
+    Returns
+    -------
+    ndarray of matplotlib Axes, shape (len(panels),)
+    """
+    if ax is None:
+        columns = min(len(panels), 3)
+        rows = -(-len(panels) // columns)
+        figure = require_matplotlib()(figsize=(4 * columns, 3 * rows), layout="constrained")
+        ax = figure.subplots(rows, columns, squeeze=False).ravel()
+        for spare in ax[len(panels) :]:
+            spare.remove()
+        ax = ax[: len(panels)]
+    axes = np.atleast_1d(np.asarray(ax, dtype=object)).ravel()
+    if len(axes) != len(panels):
+        raise ValueError(f"ax: {len(axes)} axes for {len(panels)} coefficients")
+    for place, (name, values, estimate, limits) in zip(axes, panels, strict=True):
+        _histogram(place, values, estimate, limits, interval)
+        place.set_title(name, fontsize="medium")
+    axes[0].legend(frameon=False, fontsize="small")
+    return axes
+
+
+def _histogram(ax: Any, values: Any, estimate: float, limits: Any, interval: str) -> None:
+    finite = values[np.isfinite(values)]
+    if len(finite):
+        ax.hist(finite, bins="auto", color=COLOURS[0], alpha=0.45, ec="white", lw=0.4)
+    ax.axvline(estimate, color=COLOURS[1], lw=2, label="estimate")
+    for i, limit in enumerate(limits[np.isfinite(limits)]):
+        ax.axvline(limit, color=COLOURS[1], lw=1.2, ls="--", label=None if i else interval)
+    if len(finite) < len(values):
+        text = f"{len(values) - len(finite)} of {len(values)} replicates are not finite"
+        ax.annotate(
+            text, (0.99, 0.97), xycoords="axes fraction", ha="right", va="top", fontsize="small"
+        )
+    ax.set_xlabel("coefficient")
+    ax.set_ylabel("replicates")
+    ax.margins(y=0.25)

@@ -24,6 +24,7 @@ from statsmodels.stats.contrast import WaldTestResults
 from hetglm import _arrays, _formula, anova, bootstrap, overdispersion, prediction, profile, summary
 from hetglm._covariance import covariance
 from hetglm._fit import Fit, at_fit
+from hetglm._replicates import Run
 from hetglm._text import listed
 
 Array = NDArray[Any]
@@ -677,8 +678,18 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
     # -- inference ------------------------------------------------------------------------------
 
     def bootstrap(
-        self, nrep: int = 100, kind: str = "pairs", *, rng: Any = None, **kwargs: Any
-    ) -> Any:
+        self,
+        nrep: int = 100,
+        kind: str = "pairs",
+        *,
+        groups: Any = None,
+        rng: Any = None,
+        studentized: bool = False,
+        n_jobs: int | None = None,
+        progress: bool | None = None,
+        checkpoint: Any = None,
+        batch_size: int | None = None,
+    ) -> bootstrap.BootstrapResult:
         """
         Refit to resampled data.
 
@@ -689,48 +700,103 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         kind : {"pairs", "parametric", "cluster"}
             Rows drawn with replacement; responses drawn from the fitted model; or whole groups
             drawn with replacement.
+        groups : array_like, shape (n,), or str, optional
+            For "cluster": labels, or the name of a column.
         rng : None, int or numpy.random.Generator
-            Source of randomness.
-        **kwargs
-            ``groups`` (for "cluster": array_like of shape (n,), or the name of a column) and
-            ``progress`` (whether to show a progress bar).
+            Source of randomness. Each replicate has a child of this seed of its own, so that the
+            results do not depend on the number of jobs or batches.
+        studentized : bool
+            Whether to compute the standard error of each refit, by the ``cov_type`` of this fit,
+            for studentised intervals.
+        n_jobs : int, optional
+            Jobs that run at once, by joblib: -1 for all cores; None for one, or as
+            ``joblib.parallel_config`` says, with ``backend="dask"`` on many machines.
+        progress : bool, optional
+            Whether to show a progress bar; by default only on a terminal.
+        checkpoint : str or path-like, optional
+            File that keeps every finished batch. The same call goes on from there if it was
+            interrupted (with ``rng=None`` with the seed in the file), or adds replicates if ``nrep``
+            is larger.
+        batch_size : int, optional
+            Replicates a job is given at a time.
 
         Returns
         -------
         BootstrapResult
-            Unpacks as ``mean, std, params``, as statsmodels' does; counts the failed refits.
+            Unpacks as ``mean, std, params``, as statsmodels' does; has ``conf_int``,
+            ``summary_frame`` and ``plot``, and counts the failed refits.
+
+        Raises
+        ------
+        ValueError
+            If an argument is out of range, the checkpoint is that of another run or cannot be
+            written, or every refit failed.
+        NotImplementedError
+            For "parametric" with extended quasi-likelihood families, which have no distribution.
         """
-        groups = kwargs.pop("groups", None)
         if groups is not None:
             groups = self.model.row_kwds({"groups": groups})["groups"]
-        return bootstrap.bootstrap(self.model, self._fit, nrep, kind, rng, groups, **kwargs)
+        run = Run(n_jobs, progress, checkpoint, batch_size)
+        return bootstrap.bootstrap(self, nrep, kind, rng, groups, studentized, run)
 
     def compare_constant_dispersion(
-        self, *, nrep: int = 199, rng: Any = None
+        self,
+        *,
+        test: str = "lr",
+        nrep: int | None = None,
+        rng: Any = None,
+        sequential: int | None = None,
+        n_jobs: int | None = None,
+        progress: bool | None = None,
+        checkpoint: Any = None,
+        batch_size: int | None = None,
     ) -> anova.ConstantDispersionTest:
         """
         Compare with the model of the same mean and a constant dispersion by a likelihood ratio.
 
         Parameters
         ----------
-        nrep : int
-            Draws of the parametric bootstrap, which is used only where the constant dispersion is
-            itself at the boundary (sigma = 0), so that chi-square does not hold.
+        test : {"lr", "bootstrap"}
+            Whether the p-value is that of chi-square or simulated: the share of draws from the
+            model with constant dispersion whose ratio, both models refitted, is as large. Where the
+            constant dispersion is itself at the boundary (sigma = 0), so that chi-square does not
+            hold, it is always simulated.
+        nrep : int, optional
+            Draws of the bootstrap: 999, or 199 where "lr" needs it at the boundary.
         rng : None, int or numpy.random.Generator
             Source of randomness of those draws.
+        sequential : int, optional
+            Stop at the draw that brings so many larger ratios (Besag and Clifford 1991).
+        n_jobs : int, optional
+            As in `bootstrap`.
+        progress : bool, optional
+            As in `bootstrap`.
+        checkpoint : str or path-like, optional
+            As in `bootstrap`.
+        batch_size : int, optional
+            As in `bootstrap`.
 
         Returns
         -------
         ConstantDispersionTest
-            ``statistic``, ``pvalue``, ``df`` = rank(Z) - 1, ``llf``, ``llf_constant``, ``method``.
+            ``statistic``, ``pvalue``, ``df`` = rank(Z) - 1, ``llf``, ``llf_constant``, ``method``;
+            of a bootstrap, ``mc_error`` of the p-value, and ``failed`` and ``reasons`` of refits
+            that failed, which the p-value leaves out.
 
         Raises
         ------
         NotNestedError
             If the constant is not in the column space of the dispersion's design; AIC and BIC of
             both models are in the message.
+        ValueError
+            If an argument is out of range.
+        NotImplementedError
+            For the bootstrap of extended quasi-likelihood families, which have no distribution.
         """
-        return anova.compare_constant(self, _arrays.count(nrep, "nrep"), rng)
+        run = Run(n_jobs, progress, checkpoint, batch_size)
+        draws = 999 if test == "bootstrap" else 199
+        draws = draws if nrep is None else _arrays.count(nrep, "nrep")
+        return anova.compare_constant(self, test, draws, rng, sequential, run)
 
     def test_overdispersion(
         self, against: str = "constant", *, nrep: int = 199, rng: Any = None
@@ -766,7 +832,7 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         66, 585-590. Self, S. G. and Liang, K.-Y. (1987). JASA 82, 605-610.
         """
         nrep = _arrays.count(nrep, "nrep")
-        return overdispersion.overdispersion(self.model, self.llf, against, nrep, rng)
+        return overdispersion.overdispersion(self, against, nrep, rng)
 
     def boundary_limits(self, alpha: float = 0.05) -> pd.DataFrame:
         """

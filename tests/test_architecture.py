@@ -16,12 +16,12 @@ ROOT = Path(hetglm.__file__).parent
 #: file has to be placed here.
 LAYERS = (
     ("exceptions", "_text", "_numerics", "_linalg", "_links"),
-    ("_arrays", "_formula", "datasets", "families"),
-    ("_likelihood", "_optimize", "_boundary"),
+    ("_arrays", "_formula", "datasets", "families", "_intervals", "_checkpoint"),
+    ("_likelihood", "_optimize", "_boundary", "_replicates"),
     ("_start", "_search"),
     ("_supremum",),
     ("_fit", "_reml"),
-    ("_covariance", "_diagnose"),
+    ("_covariance", "_diagnose", "_warm"),
     (
         "prediction",
         "anova",

@@ -1,0 +1,153 @@
+"""Refits to data like those of a fit: they start at its maximum, with its information."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from statsmodels.genmod.families import links
+
+from hetglm import _fit
+from hetglm._fit import Fit
+from hetglm._likelihood import Likelihood
+from hetglm._linalg import inverse
+from hetglm._supremum import APPROACHING, CROWD, NEAR
+
+Array = NDArray[Any]
+
+#: Scaled gradient that is left at the end: coefficients to 1e-5 of their standard error, the
+#: log-likelihood to 1e-9.
+LEFT = 1e-5
+#: Evaluations a refit from the maximum takes at most, and by how much each step shrinks the gradient;
+#: one that needs more is no refit near by.
+MOST, SHRINKS = 12, 0.3
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """
+    A fit as its refits need it.
+
+    Attributes
+    ----------
+    core : Likelihood
+        Of the rows of the fit, none held.
+    fit : Fit
+    names : list of str
+        Of the p + q coefficients.
+    estimable : ndarray of bool, shape (p + q,)
+    """
+
+    core: Likelihood
+    fit: Fit
+    names: list[str]
+    estimable: Array
+
+    @cached_property
+    def bread(self) -> Array | None:
+        """Inverse of the information, None where it has none."""
+        return inverse(self.fit.information)
+
+    @cached_property
+    def is_grouped(self) -> bool:
+        """Whether so few rows are distinct that data like these had better be grouped."""
+        return self.core.family.zero_dispersion and self.core.distinct()[1] is not None
+
+
+def refit(fitted: Fitted, core: Likelihood, warm: bool = True) -> Fit:
+    """
+    Return the fit of the same model to other data.
+
+    Parameters
+    ----------
+    fitted : Fitted
+    core : Likelihood
+        Same columns, other rows or another response.
+    warm : bool
+        Whether to start from the fit; where that does not lead to a maximum inside, fast, and one
+        that the search from the data alone would not doubt, that search is made.
+
+    Raises
+    ------
+    ValueError
+        If there is no maximum, or the search did not converge.
+    """
+    found = _near(fitted, core) if warm and fitted.fit.boundary is None else None
+    if found is None:
+        found = _fit.fit(core, fitted.names, fitted.estimable)
+    if not found.converged:
+        raise ValueError(f"no convergence: {found.message}")
+    return found
+
+
+def _near(fitted: Fitted, core: Likelihood) -> Fit | None:
+    """
+    Return the maximum that a few steps lead to, None if they do not or if it needs a closer look.
+
+    The first step is made with the information of the fit, the others with that of these data after
+    it; each takes a gradient only, and shrinks it by a factor of ten to fifty.
+    """
+    if fitted.is_grouped:
+        core = core.distinct()[0]
+    with np.errstate(all="ignore"):  # a step may lead far outside
+        found = _steps(fitted, core)
+    if found is None:
+        return None
+    params, information, llf, iterations, decrement = found
+    if not _is_inside(core, params):
+        return None
+    return replace(
+        fitted.fit,
+        params=np.where(fitted.fit.estimated, params, np.nan),
+        internal=params,
+        llf=llf,
+        information=information,
+        iterations=iterations,
+        decrement=decrement,
+        converged=True,
+        message="from the maximum of the original data",
+    )
+
+
+def _steps(fitted: Fitted, core: Likelihood) -> tuple[Array, Array, float, int, float] | None:
+    """Return maximum, information near by, log-likelihood, steps and scaled gradient; None if far."""
+    solved = fitted.fit.solved
+    bread = fitted.bread
+    params, gradient = fitted.fit.internal, core.rough_gradient(fitted.fit.internal)[solved]
+    last = np.inf
+    for iteration in range(MOST):
+        if iteration:
+            factors = core.factors(params, 2 if iteration == 1 else 1)
+            gradient = core.gradient(factors)[solved]
+        if iteration == 1:
+            information = -core.hessian(factors)[np.ix_(solved, solved)]
+            bread = inverse(information)
+        if bread is None:
+            return None
+        step = bread @ gradient
+        decrement = max(float(gradient @ step), 0.0) ** 0.5
+        if not decrement < (SHRINKS * last if iteration > 2 else last):
+            return None
+        params = params.copy()
+        params[solved] += step
+        left = decrement**2 / last
+        if iteration > 1 and left <= LEFT:
+            # the last step gains half of the gradient times it
+            llf = float(factors.loglike.sum()) + 0.5 * decrement**2
+            return params, information, llf, iteration + 1, left
+        last = decrement
+    return None
+
+
+def _is_inside(core: Likelihood, params: Array) -> bool:
+    """Return whether the dispersion of every row is so far from its ends that nothing is doubted."""
+    family = core.family
+    if not family.zero_dispersion or not isinstance(core.link_dispersion, links.Log):
+        return True
+    low, high = NEAR if core.n <= CROWD else APPROACHING
+    zeta = core.log_dispersion(params[core.k_mean :])
+    trials = 1.0 if core.trials is None else core.trials
+    return bool(np.all(zeta + np.log(trials) > np.log(low)) and np.all(zeta <= np.log(high)))
