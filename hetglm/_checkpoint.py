@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,7 +52,7 @@ class Checkpoint:
     """
     Outcomes of replicates on disk.
 
-    Each line is a JSON text with its CRC-32 before it, written and flushed at once: of a run that was
+    Each line is a JSON text with its CRC-32 before it, handed to the system at once: of a run that was
     killed, all is there but, at most, the line that was being written.
 
     Parameters
@@ -135,7 +134,8 @@ class Checkpoint:
         records = [_record(line) for line in lines]
         if lines and records[-1] is None and len(lines) > 1:
             torn, records = lines[-1] + b"\n" + torn, records[:-1]
-        if None in records or (not records and not MAGIC.encode().startswith(torn[10:29])):
+        damaged = None in records or (content and not records)
+        if damaged or (records and records[0][0] != MAGIC):
             raise ValueError(
                 f"checkpoint={str(self._path)!r}: not a checkpoint of this version, or damaged; give "
                 "another path, or delete the file to begin anew"
@@ -163,7 +163,6 @@ class Checkpoint:
         text = json.dumps(record, separators=(",", ":")).encode()
         self._file.write(b"%08x " % zlib.crc32(text) + text + b"\n")
         self._file.flush()
-        os.fsync(self._file.fileno())
 
 
 def _record(line: bytes) -> Any:

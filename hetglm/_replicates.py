@@ -4,7 +4,7 @@ Independent replicates of a random task: on one core, on all, or on many machine
 A task is anything picklable that is called with a random generator and returns a vector of floats,
 or raises a ValueError or FloatingPointError that counts as its failure. Replicate number i always has
 the i-th child of the seed, so neither the number of jobs nor the batches nor an interruption change
-what comes out.
+what comes out (to the last bit with threadpoolctl, which the extra "parallel" brings).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -161,9 +161,14 @@ def run_batch(task: Any, entropy: list[int], numbers: list[int]) -> Any:
     It is returned and not raised: what a job raises is the loss of the job.
     """
     try:
-        return numbers, [_outcome(task, generator(entropy, i)) for i in numbers]
+        with _one_thread():
+            return numbers, _outcomes(task, entropy, numbers)
     except Exception as exc:
         return exc
+
+
+def _outcomes(task: Any, entropy: list[int], numbers: list[int]) -> list[Outcome]:
+    return [_outcome(task, generator(entropy, i)) for i in numbers]
 
 
 def _outcome(task: Any, rng: np.random.Generator) -> Outcome:
@@ -195,8 +200,7 @@ class _Loop:
             missing = [i for i in range(stop) if i not in self.outcomes]
             batches = [missing[i : i + size] for i in range(0, len(missing), size)]
             if self.jobs == 1:
-                for batch in batches:
-                    self._keep(run_batch(self.task, self.entropy, batch))
+                self._one_by_one(batches)
             else:
                 self._in_parallel(batches)
             done = [self.outcomes[i] for i in range(stop)]
@@ -206,6 +210,11 @@ class _Loop:
 
     def _size(self, nrep: int) -> int:
         return 1 if self.jobs == 1 else max(1, min(LONGEST, nrep // (BATCHES * self.jobs)))
+
+    def _one_by_one(self, batches: list[list[int]]) -> None:
+        with _one_thread():
+            for batch in batches:
+                self._keep(batch, _outcomes(self.task, self.entropy, batch))
 
     def _in_parallel(self, batches: list[list[int]]) -> None:
         """Run batches until every one has come back; those of a job that died are run again."""
@@ -235,17 +244,25 @@ class _Loop:
                 return None
             except (Exception, CancelledError) as exc:
                 return exc
-            self._keep(returned)
+            if isinstance(returned, Exception):
+                raise returned
+            self._keep(*returned)
 
-    def _keep(self, returned: Any) -> None:
-        """Keep what came of a batch; raise what was no failure of a replicate."""
-        if isinstance(returned, Exception):
-            raise returned
-        numbers, outcomes = returned
+    def _keep(self, numbers: list[int], outcomes: list[Outcome]) -> None:
+        """Keep what came of a batch."""
         if self.kept is not None:
             self.kept.append(numbers, outcomes)
         self.outcomes |= zip(numbers, outcomes, strict=True)
         self.advance(len(numbers))
+
+
+def _one_thread() -> Any:
+    """Keep BLAS to one thread, where that can be: how many there are shows in the last bits."""
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        return nullcontext()
+    return threadpool_limits(1)
 
 
 def _joblib() -> Any:
