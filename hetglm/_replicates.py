@@ -10,6 +10,7 @@ what comes out (to the last bit with threadpoolctl, which the extra "parallel" b
 from __future__ import annotations
 
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -236,17 +237,20 @@ class _Loop:
         jobs = joblib.Parallel(self.run.n_jobs, return_as="generator_unordered", batch_size=1)
         calls = (joblib.delayed(run_batch)(self.task, self.entropy, batch) for batch in batches)
         results = None
-        while True:
-            try:
-                results = jobs(calls) if results is None else results
-                returned = next(results)
-            except StopIteration:
-                return None
-            except (Exception, CancelledError) as exc:
-                return exc
-            if isinstance(returned, Exception):
-                raise returned
-            self._keep(*returned)
+        try:
+            while True:
+                try:
+                    results = jobs(calls) if results is None else results
+                    returned = next(results)
+                except StopIteration:
+                    return None
+                except (Exception, CancelledError) as exc:
+                    return exc
+                if isinstance(returned, Exception):
+                    raise returned
+                self._keep(*returned)
+        finally:
+            _abandon(results)
 
     def _keep(self, numbers: list[int], outcomes: list[Outcome]) -> None:
         """Keep what came of a batch."""
@@ -254,6 +258,14 @@ class _Loop:
             self.kept.append(numbers, outcomes)
         self.outcomes |= zip(numbers, outcomes, strict=True)
         self.advance(len(numbers))
+
+
+def _abandon(results: Any) -> None:
+    """Stop what still runs for the sake of these results; joblib would warn that it is not read."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        if results is not None:
+            results.close()
 
 
 def _one_thread() -> Any:
