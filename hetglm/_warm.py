@@ -21,6 +21,8 @@ Array = NDArray[Any]
 #: Scaled gradient that is left at the end: coefficients to 1e-5 of their standard error, the
 #: log-likelihood to 1e-9.
 LEFT = 1e-5
+#: Steps with the information of the fit; a gradient to a few digits will do for them.
+ROUGH = 2
 #: Evaluations a refit from the maximum takes at most, and by how much each step shrinks the gradient;
 #: one that needs more is no refit near by.
 MOST, SHRINKS = 12, 0.3
@@ -87,8 +89,8 @@ def _near(fitted: Fitted, core: Likelihood) -> Fit | None:
     """
     Return the maximum that a few steps lead to, None if they do not or if it needs a closer look.
 
-    The first step is made with the information of the fit, the others with that of these data after
-    it; each takes a gradient only, and shrinks it by a factor of ten to fifty.
+    The first steps are made with the information of the fit, the others with that of these data
+    after them; each takes a gradient only, and shrinks it by a factor of five to a thousand.
     """
     if fitted.is_grouped:
         core = core.distinct()[0]
@@ -115,26 +117,26 @@ def _near(fitted: Fitted, core: Likelihood) -> Fit | None:
 def _steps(fitted: Fitted, core: Likelihood) -> tuple[Array, Array, float, int, float] | None:
     """Return maximum, information near by, log-likelihood, steps and scaled gradient; None if far."""
     solved = fitted.fit.solved
-    bread = fitted.bread
-    params, gradient = fitted.fit.internal, core.rough_gradient(fitted.fit.internal)[solved]
-    last = np.inf
+    params, bread, last = fitted.fit.internal, fitted.bread, np.inf
     for iteration in range(MOST):
-        if iteration:
-            factors = core.factors(params, 2 if iteration == 1 else 1)
+        if iteration < ROUGH:
+            gradient = core.rough_gradient(params)[solved]
+        else:
+            factors = core.factors(params, 2 if iteration == ROUGH else 1)
             gradient = core.gradient(factors)[solved]
-        if iteration == 1:
+        if iteration == ROUGH:
             information = -core.hessian(factors)[np.ix_(solved, solved)]
             bread = inverse(information)
         if bread is None:
             return None
         step = bread @ gradient
         decrement = max(float(gradient @ step), 0.0) ** 0.5
-        if not decrement < (SHRINKS * last if iteration > 2 else last):
+        if not decrement < (SHRINKS * last if iteration > ROUGH else last):
             return None
         params = params.copy()
         params[solved] += step
         left = decrement**2 / last
-        if iteration > 1 and left <= LEFT:
+        if iteration > ROUGH and left <= LEFT:
             # the last step gains half of the gradient times it
             llf = float(factors.loglike.sum()) + 0.5 * decrement**2
             return params, information, llf, iteration + 1, left
