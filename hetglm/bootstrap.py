@@ -211,7 +211,7 @@ class BootstrapResult:
         limits = self.conf_int(alpha, method)
         where = [self.names.index(name) for name in chosen]
         panels = [(self.names[j], self.params[:, j], self.estimate[j], limits[j]) for j in where]
-        axes = plots.plot_replicates(panels, f"{100 * (1 - alpha):g} % {method}", ax)
+        axes = plots.plot_replicates(panels, f"{100 * (1 - alpha):g} % interval ({method})", ax)
         return axes[0] if isinstance(coefficients, str) else axes
 
 
@@ -511,6 +511,8 @@ def exceedances(
 def of_results(res: Any) -> Fitted:
     """Return what refits need of a result."""
     model = res.model
+    if model.core.n == 0:
+        raise ValueError("bootstrap: remove_data() took the rows of this fit away; fit again")
     return Fitted(model.core, res._fit, model.parameter_names, model.estimable)
 
 

@@ -117,8 +117,8 @@ def plot_replicates(panels: list[tuple[Any, ...]], interval: str, ax: Any = None
     ndarray of matplotlib Axes, shape (len(panels),)
     """
     if ax is None:
-        columns = min(len(panels), 3)
-        rows = -(-len(panels) // columns)
+        rows = -(-len(panels) // 3)
+        columns = -(-len(panels) // rows)
         figure = require_matplotlib()(figsize=(4 * columns, 3 * rows), layout="constrained")
         ax = figure.subplots(rows, columns, squeeze=False).ravel()
         for spare in ax[len(panels) :]:
@@ -130,7 +130,7 @@ def plot_replicates(panels: list[tuple[Any, ...]], interval: str, ax: Any = None
     for place, (name, values, estimate, limits) in zip(axes, panels, strict=True):
         _histogram(place, values, estimate, limits, interval)
         place.set_title(name, fontsize="medium")
-    axes[0].legend(frameon=False, fontsize="small")
+    axes[0].legend(framealpha=0.9, edgecolor="none", fontsize="small", loc="upper left")
     return axes
 
 

@@ -304,7 +304,10 @@ def test_plot():
     assert one is drawn
     lines = [line.get_xdata()[0] for line in one.lines]
     assert_allclose(lines, [boot.estimate[1], *boot.conf_int(0.1, "basic")[1]])
-    assert [text.get_text() for text in one.get_legend().get_texts()] == ["estimate", "90 % basic"]
+    assert [text.get_text() for text in one.get_legend().get_texts()] == [
+        "estimate",
+        "90 % interval (basic)",
+    ]
     assert len(boot.plot(["x", "Intercept"])) == 2
     holes = replace(boot, params=np.where(np.arange(60)[:, None] < 3, np.nan, boot.params))
     assert "3 of 60 replicates are not finite" in holes.plot("x").texts[0].get_text()
@@ -482,6 +485,13 @@ def test_bad_input(name):
     call, message = BAD[name]
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_fit_without_its_rows_is_refused():
+    res = CASES["gaussian"].formula("x | z").fit()
+    res.remove_data()
+    with pytest.raises(ValueError, match="took the rows of this fit away"):
+        res.bootstrap(2)
 
 
 def test_quasi_likelihood_has_no_parametric_comparison():

@@ -72,6 +72,7 @@ def test_numbers_do_not_depend_on_jobs_or_batches():
     assert (plain.nrep, len(plain.values) + plain.failed) == (50, 50)
     assert plain.reasons == {"ValueError: too large": plain.failed}
     assert plain.failed > 2
+    assert len(np.unique(plain.values)) == plain.values.size
     for kwargs in (
         {"batch_size": 7},
         {"n_jobs": 2},
@@ -248,6 +249,10 @@ def test_finished_checkpoint_grows_and_keeps_its_seed(tmp_path, monkeypatch):
     first = RES.bootstrap(5, checkpoint=path).params
     longer = RES.bootstrap(8, checkpoint=str(path), n_jobs=2).params
     assert_array_equal(longer[:5], first)
+    entropy = json.loads(path.read_text().splitlines()[0][9:])[3]
+    of = bootstrap.of_results(RES._results)
+    task = bootstrap.Resampling(of, "pairs", None, "", {}, 1.0)
+    assert_array_equal(longer[7], task(_replicates.generator(entropy, 7)))
     assert sorted(records(path)) == list(range(8))
     monkeypatch.setattr(_replicates, "_outcomes", None)  # nothing is left to do
     assert_array_equal(RES.bootstrap(5, checkpoint=path).params, first)
@@ -266,6 +271,13 @@ def test_failures_and_nan_are_kept(tmp_path):
     again = run(one, 20, checkpoint=path)
     assert_array_equal(plain.values, again.values)
     assert plain.reasons == again.reasons == {"ValueError: positive": plain.failed}
+
+
+def test_every_batch_is_on_disk_before_the_next_one(tmp_path):
+    path = tmp_path / "kept"
+    seen = []
+    run(lambda rng: seen.append(path.read_bytes().count(b"\n")) or [1.0], 6, checkpoint=path)
+    assert seen == [1, 2, 3, 4, 5, 6]
 
 
 def test_comparison_goes_on(tmp_path):
