@@ -18,14 +18,13 @@ from hetglm._supremum import APPROACHING, CROWD, NEAR
 
 Array = NDArray[Any]
 
-#: Scaled gradient that is left at the end: coefficients to 1e-5 of their standard error, the
+#: Scaled gradient that is left at the end: coefficients to so much of their standard error, the
 #: log-likelihood to 1e-9.
-LEFT = 1e-5
+LEFT = 3e-6
 #: Steps with the information of the fit; a gradient to a few digits will do for them.
 ROUGH = 2
-#: Evaluations a refit from the maximum takes at most, and by how much each step shrinks the gradient;
-#: one that needs more is no refit near by.
-MOST, SHRINKS = 12, 0.3
+#: Evaluations that a refit near by takes at most.
+MOST = 8
 
 
 @dataclass(frozen=True)
@@ -131,11 +130,12 @@ def _steps(fitted: Fitted, core: Likelihood) -> tuple[Array, Array, float, int, 
             return None
         step = bread @ gradient
         decrement = max(float(gradient @ step), 0.0) ** 0.5
-        if not decrement < (SHRINKS * last if iteration > ROUGH else last):
+        if not decrement < last:
             return None
         params = params.copy()
         params[solved] += step
-        left = decrement**2 / last
+        # the step after Newton's shrinks the gradient half as well as that did, the next ones as it
+        left = 2 * decrement**2 / last
         if iteration > ROUGH and left <= LEFT:
             # the last step gains half of the gradient times it
             llf = float(factors.loglike.sum()) + 0.5 * decrement**2

@@ -1,6 +1,7 @@
 """Bootstrap of estimates and of likelihood ratios: refits, intervals, what is counted."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -96,6 +97,74 @@ def test_refits_find_the_boundary():
         core, _ = draws.drawn(generator([5], i))
         ends += assert_warm_is_cold(draws.fitted, core, draws.fitted.estimable).boundary is not None
     assert 3 < ends < 37
+
+
+def test_refits_from_a_boundary_are_made_from_the_data():
+    with pytest.warns(BoundaryWarning):
+        res = hmf.betabinomial("y + I(n - y) ~ g | 0 + g", small(seed=4)).fit()
+    draws = task(res, "parametric")
+    for i in range(10):
+        core, _ = draws.drawn(generator([5], i))
+        assert_warm_is_cold(draws.fitted, core, draws.fitted.estimable)
+
+
+@pytest.mark.parametrize(("seed", "draw"), [(5, 21), (10, 20)])
+def test_maxima_near_an_end_are_doubted(seed, draw):
+    """A maximum inside that few steps reach, and a higher one at the boundary."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=16)
+    sigma = np.exp(x - 2.5)
+    y = rng.binomial(8, rng.beta(0.5 / sigma, 0.5 / sigma))
+    res = hmf.betabinomial("y + I(8 - y) ~ 1 | x", {"y": y, "x": x}).fit()
+    draws = task(res, "parametric")
+    core, _ = draws.drawn(generator([5], draw))
+    assert_warm_is_cold(draws.fitted, core, draws.fitted.estimable)
+
+
+class Scripted:
+    """Likelihood whose gradients are given, of information 1."""
+
+    def __init__(self, gradients):
+        self.left = list(gradients)
+
+    def rough_gradient(self, params):
+        return np.array([self.left.pop(0)])
+
+    def factors(self, params, order):
+        return SimpleNamespace(loglike=np.zeros(1))
+
+    def gradient(self, factors):
+        return self.rough_gradient(None)
+
+    def hessian(self, factors):
+        return np.array([[-1.0]])
+
+
+@pytest.mark.parametrize(
+    ("gradients", "iterations"),
+    [
+        ((3, 0.5, 0.01, 1e-5, 1), 4),
+        ((3, 0.5, 0.1, 0.01, 1e-3, 1e-5, 1), 6),
+        ((3, 4, 1e-9, 1e-12), None),  # grows
+        ((3, 0.5, 1e9, 1e-2), None),
+        ((3, 0.5, np.nan, 1e-9), None),
+        ((3, 2, 1, 0.9, 0.8, 0.7, 0.6, 0.5), None),  # too slow
+    ],
+)
+def test_steps_end_where_the_gradient_vanishes_fast(gradients, iterations):
+    fit = SimpleNamespace(
+        solved=np.array([True]), internal=np.zeros(1), information=np.array([[1.0]])
+    )
+    found = _warm._steps(_warm.Fitted(None, fit, [], None), Scripted(gradients))
+    assert found is None if iterations is None else found[3] == iterations
+
+
+def test_refit_without_convergence_is_a_failure(monkeypatch):
+    of = bootstrap.of_results(raw(fitted("gaussian", "x | z")))
+    stuck = replace(of.fit, converged=False, message="it is stuck")
+    monkeypatch.setattr(_fit, "fit", lambda *args: stuck)
+    with pytest.raises(ValueError, match="no convergence: it is stuck"):
+        refit(of, of.core, warm=False)
 
 
 def test_refits_of_grouped_rows(monkeypatch):
