@@ -29,6 +29,8 @@ from hetglm.families.base import Array, Family, Rows, Terms
 
 #: Rows evaluated at a time: the temporaries stay near the cache, the calls cost little.
 BLOCK = 10_000
+#: Rows that are never split.
+SPLIT = 2000
 #: Rows split by regime at a time, into blocks of one regime each.
 SORTED = 4 * BLOCK
 #: glibc returns blocks above 128 kB to the system at every free, and faults their pages in again at
@@ -159,6 +161,13 @@ def evaluate_counts(rows: Counts, mu: Array, nu: Array, sigma: Array, order: int
     return out
 
 
+def _blocks(size: int) -> Iterator[slice]:
+    """Yield blocks of rows, halves at least where that keeps temporaries below the rows' own memory."""
+    step = min(BLOCK, max(SPLIT, -(-size // 2)))
+    for i in range(0, size, step):
+        yield slice(i, i + step)
+
+
 def _workspace(size: int) -> Array:
     """Return the work array of `shifted_draws` for so many rows, the same memory in each call."""
     if not hasattr(_KEPT, "cells"):
@@ -193,8 +202,7 @@ def _evaluate_mild(
     mu: Array, nu: Array, sigma: Array, drawn: Array, order: int, out: Array
 ) -> Array:
     """Write the terms by `shifted_draws`, block by block, into ``out`` and return it."""
-    for i in range(0, len(mu), BLOCK):
-        part = slice(i, i + BLOCK)
+    for part in _blocks(len(mu)):
         args = mu[part], nu[part], sigma[part], drawn[:, part]
         shifted_draws(*args, order, _workspace(len(args[0])), out[:, part])
     return out
@@ -205,8 +213,7 @@ def rough_counts(rows: Counts, mu: Array, nu: Array, sigma: Array) -> Array | No
     if not np.all(_mild(mu, nu, sigma, rows.trials) & (sigma * rows.trials >= ROUGH_SPREAD)):
         return None
     out = np.empty((2, len(mu)))
-    for i in range(0, len(mu), BLOCK):
-        part = slice(i, i + BLOCK)
+    for part in _blocks(len(mu)):
         args = mu[part], nu[part], sigma[part], rows.drawn[:, part]
         rough_score(*args, _workspace(len(args[0])), out[:, part])
     return out
