@@ -122,6 +122,7 @@ class DoubleGLM(LocationScaleModel):
             self._trials_are_weights = True
         return y, trials
 
+    _has_reml: ClassVar[bool] = True
     #: Whether the trials of a bare proportion are its var_weights.
     _trials_are_weights: bool = False
 
