@@ -270,7 +270,7 @@ def evaluate(core: Likelihood, beta: Array, gamma: Array) -> Point | None:
         beta,
         gamma,
         llf,
-        llf + float(np.log(np.diag(T)).sum()),
+        llf + float(np.log(np.abs(np.diag(T))).sum()),
         Z.T @ (f.zeta + 0.5 * h * w.slope) + moves.T @ pull,
         -gram(Z, of_rows, Z) + cross.T @ moves - 0.5 * squares,
         gram(Z, slope2 * (w.information - h), Z) + 0.5 * squares,
