@@ -125,7 +125,11 @@ def covariance(
 
 
 def _of_all(
-    fit: Fit, matrix: Array | None, key: str, kwds: dict[str, Any], df_inference: float | None = None
+    fit: Fit,
+    matrix: Array | None,
+    key: str,
+    kwds: dict[str, Any],
+    df_inference: float | None = None,
 ) -> Covariance:
     """Return the covariance of all coefficients from that of the solved ones."""
     keep = fit.solved

@@ -14,6 +14,7 @@ from hetglm._likelihood import Factors, Likelihood
 from hetglm._linalg import BLOCK_CELLS, gram, inverse, solve_scaled
 from hetglm._optimize import Local, maximize
 from hetglm._search import LONGEST_LOG_STEP, OWN_METHODS, Fit, Settings, _by_statsmodels
+from hetglm._search import search as by_likelihood
 from hetglm._text import listed, rows_text
 from hetglm.exceptions import UnboundedLikelihoodError
 from hetglm.families.exponential import ExponentialDispersion
@@ -30,6 +31,10 @@ MEAN_STEPS, HALVINGS = 50, 40
 #: Share of its information that a direction of the dispersion keeps when the mean is estimated,
 #: below which nothing tells of it; and the leverage of the rows that are to blame.
 FLAT, FITTED_EXACTLY = 1e-12, 1 - 1e-5
+NO_MEAN = (
+    "reml=True: the likelihood has no maximum in the mean, at a given dispersion, inside the domain of "
+    "the link; use a link without bounds such as the log or logit, or give start_params"
+)
 #: Steps of the differences, in standard errors: the error is of the order of the fourth power.
 DIFFERENCE = 0.02
 
@@ -144,28 +149,29 @@ def moments(X: Array, T: Array, weight: Array, columns: Array) -> tuple[Array, A
     return leverage, products
 
 
-def mean_given(core: Likelihood, beta: Array, gamma: Array) -> tuple[Array, Factors]:
+def mean_given(core: Likelihood, beta: Array, gamma: Array) -> tuple[Array, Factors] | None:
     """
-    Return the maximum in beta for a given gamma, and the factors there; Newton's method.
+    Return the maximum in beta for a given gamma, and the factors there; None if there is none.
 
-    For the Gaussian with identity link this is one step, and one that mends its rounding.
+    Newton's method: for the Gaussian with identity link one step, and one that mends its rounding.
     """
-    factors = core.factors(np.concatenate([beta, gamma]))
-    solver, before = None, np.inf
+    factors, solver, before = core.factors(np.concatenate([beta, gamma])), None, np.inf
+    if not np.isfinite(factors.loglike.sum()):
+        return None
     for _ in range(MEAN_STEPS):
-        assert factors.eta is not None and factors.eta_eta is not None
+        assert factors.eta is not None
         gradient = core.X.T @ factors.eta
         if solver is not None:  # the last step's matrix tells as well whether there is a next one
             decrement = abs(float(gradient @ solver(gradient))) ** 0.5
             if decrement <= SOLVED or (decrement < NEARLY_SOLVED and decrement > 0.5 * before):
-                break
+                return beta, factors
             before = decrement
         solver = _solver(core, np.concatenate([beta, gamma]), factors)
         moved = _halved(core, beta, gamma, solver(gradient), factors)
         if moved is None:
             break
         beta, factors = moved
-    return beta, factors
+    return (beta, factors) if before < NEARLY_SOLVED else None
 
 
 def _solver(core: Likelihood, params: Array, factors: Factors) -> Callable[[Array], Array]:
@@ -217,7 +223,6 @@ class Point:
         Whitener of the mean.
     observed_mean, cross : ndarray, shapes (p, p) and (p, q)
         Minus the second derivatives in the mean, and in both parts, of the mean in units of T.
-    leverage : ndarray, shape (n,)
     fixed_weights : bool
         Whether W does not depend on the mean.
     """
@@ -233,7 +238,6 @@ class Point:
     T: Array
     observed_mean: Array
     cross: Array
-    leverage: Array
     fixed_weights: bool
 
 
@@ -247,11 +251,14 @@ def evaluate(core: Likelihood, beta: Array, gamma: Array) -> Point | None:
     :math:`a_\beta = -\frac12 X'(h r)` and :math:`D = (-\ell_{\beta\beta})^{-1} \ell_{\beta\gamma}` is
     how the mean moves with gamma.
     """
-    beta, f = mean_given(core, beta, gamma)
+    found = mean_given(core, beta, gamma)
+    if found is None:
+        return None
+    beta, f = found
     llf = float(f.loglike.sum())
     w = working(core, np.concatenate([beta, gamma]))
     T = whitener(core.X, w.weight)
-    if not np.isfinite(llf) or not np.all(np.isfinite(T)):
+    if not np.all(np.isfinite(T)):
         return None
     assert f.eta_eta is not None and f.eta_zeta is not None
     assert f.zeta is not None and f.zeta_zeta is not None
@@ -278,7 +285,6 @@ def evaluate(core: Likelihood, beta: Array, gamma: Array) -> Point | None:
         T,
         observed_mean,
         cross,
-        h,
         not np.any(w.bend),
     )
 
@@ -295,16 +301,19 @@ class AdjustedProfile:
     def __init__(self, core: Likelihood, beta: Array) -> None:
         self.core, self.beta, self.n = core, beta, core.n
         self.furthest = np.inf
-        self._last: Point | None = None
+        self._known: list[Point] = []
 
     def at(self, gamma: Array) -> Point | None:
-        """Return the point at gamma; the last one is kept, and its mean is where the next begins."""
-        if self._last is None or not np.array_equal(self._last.gamma, gamma):
-            point = evaluate(self.core, self.beta, gamma)
-            if point is None:
-                return None
-            self._last, self.beta = point, point.beta
-        return self._last
+        """Return the point at gamma; the best and the last one are kept, and the best one's mean."""
+        for point in self._known:
+            if np.array_equal(point.gamma, gamma):
+                return point
+        new = evaluate(self.core, self.beta, gamma)
+        if new is None:
+            return None
+        self._known = [max([*self._known, new], key=lambda point: point.value), new]
+        self.beta = self._known[0].beta
+        return new
 
     def value(self, params: Array) -> float:
         """Return the adjusted log-likelihood, -inf outside its domain."""
@@ -391,19 +400,25 @@ def search(
     origin = np.asarray(start, dtype=float)[estimated][k:]
     names = [n for n, kept in zip(settings.names, estimated, strict=True) if kept][k:]
 
-    def full(gamma: Array) -> Array:
+    def full(point: Point) -> Array:
         out = np.zeros(len(estimated))
-        out[estimated] = np.concatenate([objective.beta, gamma])
+        out[estimated] = np.concatenate([point.beta, point.gamma])
         return out
 
     def after(gamma: Array, converged: bool = True) -> None:
         point = objective.at(gamma)
         if point is not None:
-            _refuse_flat(point, names)
+            _refuse_flat(core, point, names)
             if watch is not None:
-                watch(full(gamma), converged)
+                watch(full(point), converged)
 
     with np.errstate(over="ignore", invalid="ignore"):  # trial points may lie far outside
+        if objective.at(origin) is None:
+            # the mean has no maximum inside its domain at this dispersion: begin at one that it has
+            begin = by_likelihood(likelihood, estimated, start, settings, watch).internal[estimated]
+            objective.beta, origin = begin[:k], begin[k:]
+            if objective.at(origin) is None:
+                raise ValueError(NO_MEAN)
         after(origin)
         if settings.method in OWN_METHODS:
             found = maximize(objective, origin, settings.maxiter, settings.tol, after)
@@ -420,10 +435,10 @@ def search(
         after(found.params, found.converged)
         point = objective.at(found.params)
     if point is None:
-        raise ValueError("start_params: the adjusted log-likelihood is not finite there")
+        raise ValueError(NO_MEAN)
     if settings.disp:
         print(f"{settings.method}: {found.message}; REML log-likelihood {point.value:.6f}")
-    internal = full(found.params)
+    internal = full(point)
     return RemlFit(
         np.where(estimated, internal, np.nan),
         estimated,
@@ -452,7 +467,7 @@ def _inverse(information: Array) -> Array:
     return np.full(information.shape, np.nan) if found is None else found
 
 
-def _refuse_flat(point: Point, names: list[str]) -> None:
+def _refuse_flat(core: Likelihood, point: Point, names: list[str]) -> None:
     """Raise where estimating the mean leaves nothing that tells of some dispersion."""
     root = inverse(point.unadjusted)
     if root is None or not np.all(np.isfinite(point.expected)):
@@ -463,7 +478,8 @@ def _refuse_flat(point: Point, names: list[str]) -> None:
         return
     flat = np.abs(root @ directions[:, 0]) * np.sqrt(np.diag(point.unadjusted))
     terms = [name for name, size in zip(names, flat, strict=True) if size > 0.1 * flat.max()]
-    exact = point.leverage > FITTED_EXACTLY
+    weight = working(core, np.concatenate([point.beta, point.gamma])).weight
+    exact = moments(core.X, point.T, weight, core.Z[:, :0])[0] > FITTED_EXACTLY
     rows = f"the mean fits {rows_text(exact)} (counted from 0) exactly, so " if exact.any() else ""
     where = f"REML: {rows}nothing tells of the dispersion along {listed(terms)}"
     raise UnboundedLikelihoodError(

@@ -92,9 +92,7 @@ def maximum(fit: Fit) -> float:
     return fit.llf_reml if isinstance(fit, RemlFit) else fit.llf
 
 
-def null_fit(
-    model: Any, mean: str, dispersion: str, start: Any = None, reml: bool = False
-) -> Fit:
+def null_fit(model: Any, mean: str, dispersion: str, start: Any = None, reml: bool = False) -> Fit:
     """
     Return the fit of a model with one, both or neither part replaced by a constant.
 

@@ -90,8 +90,9 @@ def _short(name: str) -> str:
 
 def _likelihood_rows(family: Any, reml: bool) -> SimpleTable:
     """Return the variance function and the kind of likelihood, under the top table."""
-    kind = "exact" if family.exact else "extended quasi-likelihood (EQL); not a distribution"
-    kind += "; adjusted for the estimation of the mean (REML)" if reml else ""
+    kind = "exact" if family.exact else "extended quasi-likelihood (EQL)"
+    rest = "" if family.exact else "; not a distribution"
+    kind += ", adjusted for the mean (REML)" if reml else rest
     response = "the count" if family.counts_successes else "y"
     # four cells as in the top table: as_latex takes the widths of the narrowest row
     rows = [
