@@ -145,9 +145,10 @@ def _after_reml(
     """Return the covariance of estimates by REML, from the expected or the observed information."""
     key = cov_type.lower()
     if key not in REML_DESCRIPTIONS:
+        known = ", ".join(REML_DESCRIPTIONS)
         raise ValueError(
-            f"cov_type={cov_type!r} is not available after reml=True: the REML criterion is no sum over "
-            f"rows, which a robust covariance needs; choose one of {', '.join(REML_DESCRIPTIONS)}, or fit "
+            f"cov_type={cov_type!r} is not available after reml=True: the REML criterion is no sum "
+            f"over rows, which a robust covariance needs; choose one of {known}, fit "
             "by maximum likelihood, or use bootstrap(kind='pairs') or bootstrap(kind='cluster')"
         )
     if cov_kwds:

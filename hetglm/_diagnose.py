@@ -72,7 +72,8 @@ def diagnose(
     if separated and isinstance(fitted, RemlFit):
         raise ValueError(
             f"reml=True: {separated.removesuffix('; the other numbers stand')} and log det X'WX, which "
-            "REML adjusts by, has no limit; take these terms out of the mean, or fit by maximum likelihood"
+            "REML adjusts by, has no limit; take these terms out of the mean or fit by maximum "
+            "likelihood"
         )
     if separated:
         separated += _untold_text(fitted, estimable, names)

@@ -12,7 +12,7 @@ from scipy.linalg import solve_triangular
 
 from hetglm._likelihood import Factors, Likelihood
 from hetglm._linalg import BLOCK_CELLS, gram, inverse, solve_scaled
-from hetglm._optimize import Local, maximize
+from hetglm._optimize import Local, Optimum, maximize
 from hetglm._search import LONGEST_LOG_STEP, OWN_METHODS, Fit, Settings, _by_statsmodels
 from hetglm._search import search as by_likelihood
 from hetglm._text import listed, rows_text
@@ -113,7 +113,7 @@ def whitener(X: Array, weight: Array) -> Array:
     except np.linalg.LinAlgError:
         lost = True
     if lost:  # squaring has lost the digits
-        R = np.linalg.qr(X * np.sqrt(weight)[:, None] * s, mode="r")
+        R = np.asarray(np.linalg.qr(X * np.sqrt(weight)[:, None] * s, mode="r"))
     return s[:, None] * solve_triangular(R, np.eye(len(s))) if len(s) else A
 
 
@@ -396,49 +396,66 @@ def search(
     efficient algorithm for REML in heteroscedastic regression. JCGS 11, 836-847.
     """
     core, k = restricted_to(likelihood, estimated), int(estimated[: likelihood.k_mean].sum())
-    objective = AdjustedProfile(core, np.asarray(start, dtype=float)[estimated][:k])
-    origin = np.asarray(start, dtype=float)[estimated][k:]
     names = [n for n, kept in zip(settings.names, estimated, strict=True) if kept][k:]
-
-    def full(point: Point) -> Array:
-        out = np.zeros(len(estimated))
-        out[estimated] = np.concatenate([point.beta, point.gamma])
-        return out
+    begin = np.asarray(start, dtype=float)[estimated]
+    objective: Any = AdjustedProfile(core, begin[:k])
 
     def after(gamma: Array, converged: bool = True) -> None:
         point = objective.at(gamma)
         if point is not None:
             _refuse_flat(core, point, names)
             if watch is not None:
-                watch(full(point), converged)
+                watch(_full(point, estimated), converged)
 
     with np.errstate(over="ignore", invalid="ignore"):  # trial points may lie far outside
-        if objective.at(origin) is None:
+        if objective.at(begin[k:]) is None:
             # the mean has no maximum inside its domain at this dispersion: begin at one that it has
             begin = by_likelihood(likelihood, estimated, start, settings, watch).internal[estimated]
-            objective.beta, origin = begin[:k], begin[k:]
-            if objective.at(origin) is None:
+            objective.beta = begin[:k]
+            if objective.at(begin[k:]) is None:
                 raise ValueError(NO_MEAN)
-        after(origin)
-        if settings.method in OWN_METHODS:
-            found = maximize(objective, origin, settings.maxiter, settings.tol, after)
-            retvals = {"converged": found.converged, "iterations": found.iterations}
-        else:
-            found, retvals = _by_statsmodels(
-                objective,
-                origin,
-                settings.method,
-                settings.maxiter,
-                settings.disp,
-                settings.options,
-            )
+        after(begin[k:])
+        found, retvals = _maximum(objective, begin[k:], settings, after)
         after(found.params, found.converged)
-        point = objective.at(found.params)
+        return _as_fit(objective, found, retvals, estimated, settings)
+
+
+def _maximum(
+    objective: Any, origin: Array, settings: Settings, after: Callable[[Array], None]
+) -> tuple[Optimum, dict[str, Any]]:
+    """Return the optimum by our method or one of statsmodels', and what is to be said of the search."""
+    method, maxiter = settings.method, settings.maxiter
+    if method in OWN_METHODS:
+        found = maximize(objective, origin, maxiter, settings.tol, after)
+        return found, {"converged": found.converged, "iterations": found.iterations}
+    return _by_statsmodels(objective, origin, method, maxiter, settings.disp, settings.options)
+
+
+def _full(point: Point, estimated: Array) -> Array:
+    """Return the coefficients of all columns, 0 where aliased."""
+    out = np.zeros(len(estimated))
+    out[estimated] = np.concatenate([point.beta, point.gamma])
+    return out
+
+
+def _as_fit(
+    objective: AdjustedProfile,
+    found: Optimum,
+    retvals: dict[str, Any],
+    estimated: Array,
+    settings: Settings,
+) -> RemlFit:
+    """Return the fit at an optimum."""
+    core, point = objective.core, objective.at(found.params)
     if point is None:
         raise ValueError(NO_MEAN)
     if settings.disp:
         print(f"{settings.method}: {found.message}; REML log-likelihood {point.value:.6f}")
-    internal = full(point)
+    internal = _full(point, estimated)
+    weight = working(core, internal[estimated]).weight
+    dispersion = inverse(point.expected)
+    if dispersion is None:
+        dispersion = np.full(point.expected.shape, np.nan)
     return RemlFit(
         np.where(estimated, internal, np.nan),
         estimated,
@@ -450,21 +467,16 @@ def search(
         found.iterations,
         found.decrement,
         found.converged,
-        _joint(gram(core.X, working(core, internal[estimated]).weight, core.X), point.expected),
+        _joint(gram(core.X, weight, core.X), point.expected),
         retvals,
         llf_reml=point.value,
-        cov_expected=_joint(point.T @ point.T.T, _inverse(point.expected)),
+        cov_expected=_joint(point.T @ point.T.T, dispersion),
     )
 
 
 def _joint(mean: Array, dispersion: Array) -> Array:
     zero = np.zeros((len(mean), len(dispersion)))
     return np.block([[mean, zero], [zero.T, dispersion]])
-
-
-def _inverse(information: Array) -> Array:
-    found = inverse(information)
-    return np.full(information.shape, np.nan) if found is None else found
 
 
 def _refuse_flat(core: Likelihood, point: Point, names: list[str]) -> None:

@@ -148,7 +148,8 @@ def compare_constant(res: Any, nrep: int = 0, rng: Any = None) -> ConstantDisper
             )
         raise NotNestedError(
             "a constant dispersion is not a special case of this model: 1 is not in the column space of "
-            f"the dispersion's design (it has no intercept), so a likelihood ratio has no meaning. {both}"
+            "the dispersion's design (it has no intercept), so a likelihood ratio has no meaning. "
+            f"{both}"
         )
     df = k - k_constant
     statistic = likelihood_ratio(full, constant, "the dispersion") if df else 0.0

@@ -606,7 +606,7 @@ def test_mean_without_a_maximum_inside_its_domain():
         sm.add_constant(D["x"][:60]),
         family=free(FAMILIES.Gaussian, LINKS.Power(1.5)),
     )
-    with pytest.raises(ValueError, match="reml=True: .*inside the domain of the link"):
+    with pytest.raises(ValueError, match=r"reml=True: .*inside the domain of the link"):
         quiet(model.fit, reml=True)
 
 
@@ -679,7 +679,7 @@ def test_arguments_of_covariances_are_refused():
 
 
 def test_score_test_is_refused(res):
-    with pytest.raises(ValueError, match="score_test: .*REML"):
+    with pytest.raises(ValueError, match=r"score_test: .*REML"):
         res.score_test(exog_extra=D[["w"]])
 
 
@@ -764,7 +764,7 @@ def test_anova_where_maximum_likelihood_is_unbounded():
 
 def test_different_means_are_refused():
     full, less = fitted("gaussian"), fitted("gaussian", "x | z + group")
-    with pytest.raises(NotNestedError, match="REML have different means.*maximum likelihood"):
+    with pytest.raises(NotNestedError, match=r"REML have different means.*maximum likelihood"):
         het.anova(full, less)
     with pytest.raises(NotNestedError, match="one fit is by REML and the other by maximum"):
         het.anova(fitted("gaussian", reml=False), fitted("gaussian", "x + group | z"))
