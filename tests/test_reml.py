@@ -42,7 +42,7 @@ DGLM = 1e-11
 GRADIENT = 1e-7
 #: Differences of the gradient, Richardson's with steps of 0.02 standard errors in the package and of
 #: sixth order here, in units of the information.
-CURVATURE = 1e-6
+CURVATURE = 3e-7
 #: Two converged fits, in standard errors.
 AT_MAXIMUM = 1e-6
 #: The same numbers in another order of additions.
@@ -139,10 +139,15 @@ GRID = {
     "tweedie-2.5": ("positive", FAMILIES.Tweedie(LINKS.Log(), var_power=2.5)),
 }
 DISPERSION_LINKS = {"log": LINKS.Log(), "sqrt": LINKS.Sqrt(), "inverse": LINKS.InversePower()}
-ALL = [(name, "log") for name in GRID] + [
-    (name, link)
-    for name in ("gaussian", "gamma", "invgauss-log", "poisson", "binomial-probit")
-    for link in ("sqrt", "inverse")
+ALL = [
+    *((name, "log") for name in GRID),
+    *(
+        (name, link)
+        for name in ("gaussian", "gamma", "invgauss-log", "poisson", "binomial-probit")
+        for link in ("sqrt", "inverse")
+    ),
+    # the mean of the first start runs out of the domain of its link
+    ("invgauss-inverse", "inverse"),
 ]
 every = pytest.mark.parametrize(("name", "link"), ALL)
 
@@ -216,7 +221,7 @@ def test_observed_information(name, link):
     k = res.model.core.k_mean
     gamma = res.params[k:]
     oim = res.model.fit(reml=True, cov_type="oim", start_params=res.params)
-    hessian = differences(lambda g: at(res, g).gradient, gamma, 0.05 * res.bse[k:])
+    hessian = differences(lambda g: at(res, g).gradient, gamma, 0.02 * res.bse[k:])
     observed = np.linalg.inv(oim.cov_params()[k:, k:])
     scale = np.sqrt(np.diag(observed))
     assert_allclose(
@@ -503,6 +508,44 @@ def test_statsmodels_optimisers_reach_the_maximum():
     assert other.converged
     assert_allclose(other.params / res.bse, res.params / res.bse, atol=1e-3)
     assert other.method == "bfgs"
+
+
+@pytest.mark.parametrize("name", ["gaussian", "poisson"])
+def test_far_starts(name):
+    # Newton's full step of the mean, or of the dispersion, would leave the doubles
+    res = grid_fit(name)
+    k = res.model.core.k_mean
+    for j, far in ((0, -4.0), (k, 9.0), (k, -12.0)):
+        again = res.model.fit(reml=True, start_params=res.params + far * np.eye(len(res.params))[j])
+        assert again.converged
+        assert_allclose(again.params / res.bse, res.params / res.bse, atol=AT_MAXIMUM)
+
+
+def test_mean_given_the_dispersion():
+    res = grid_fit("poisson")
+    beta, gamma = np.split(res.params, [4])
+    # from there Newton's full step takes exp beyond doubles
+    far, factors = _reml.mean_given(res.model.core, beta - [4, 0, 0, 0], gamma + 0.5)
+    expected = mean_at(res.model, beta, gamma + 0.5)
+    assert_allclose(far, expected, rtol=ROUNDING)
+    params = np.concatenate([expected, gamma + 0.5])
+    assert factors.loglike.sum() == pytest.approx(res.model.loglike(params), rel=ROUNDING)
+
+
+@pytest.mark.parametrize("link", DISPERSION_LINKS)
+def test_longest_step(link):
+    # four units of log phi at most, whatever the link
+    res = grid_fit("gaussian", link)
+    core, k = res.model.core, res.model.core.k_mean
+    objective = _reml.AdjustedProfile(core, res.params[:k])
+    gamma, step = res.params[k:], np.array([7.0, -30.0, 2.0])
+    zeta, change = core.Z @ gamma, core.Z @ step
+    slope = {"log": 1, "sqrt": 2 / zeta, "inverse": -1 / zeta}[link]
+    expected = min(1, 4 / np.abs(slope * change).max())
+    assert expected < 1
+    assert_allclose(objective.longest_step(gamma, step), expected)
+    assert objective.longest_step(gamma, 1e-9 * step) == 1
+    assert objective.longest_step(gamma, 0 * step) == 1
 
 
 def test_failure_to_converge_is_said():
