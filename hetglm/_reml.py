@@ -21,8 +21,9 @@ from hetglm.families.exponential import ExponentialDispersion
 
 Array = NDArray[Any]
 
-#: Squared pivot of scaled columns below which a Cholesky factor has lost six digits: QR takes over.
-ILL_CONDITIONED = 1e-10
+#: Squared pivot of scaled columns below which a Cholesky factor keeps fewer than nine digits, an eps
+#: over the pivot being lost: QR takes over.
+ILL_CONDITIONED = 1e-7
 #: Scaled gradient of the mean, given the dispersion, that is rounding; and the largest one that is
 #: where it no longer shrinks.
 SOLVED, NEARLY_SOLVED = 1e-12, 1e-6
