@@ -430,6 +430,15 @@ def test_nearly_dependent_columns_keep_their_digits(name):
     assert_allclose(bad.params[2] * 100, good.params[2], rtol=1e-7)
 
 
+@pytest.mark.parametrize("apart", [1.0, 1e-2, 3e-4, 1e-4, 2e-5, 1e-6])
+def test_whitener_keeps_nine_digits(apart):
+    rng = np.random.default_rng(4)
+    x, weight = rng.normal(size=200), rng.gamma(1, size=200)
+    X = np.column_stack([np.ones(200), 1e5 * x, x + apart * rng.normal(size=200)])
+    U = np.sqrt(weight)[:, None] * (X @ _reml.whitener(X, weight))
+    assert_allclose(U.T @ U, np.eye(3), atol=4e-9)
+
+
 @pytest.mark.parametrize("name", ["gaussian", "gamma", "binomial"])
 def test_aliased_columns_are_left_out(name):
     res = grid_fit(name)
