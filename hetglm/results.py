@@ -23,7 +23,7 @@ from statsmodels.stats.contrast import WaldTestResults
 
 from hetglm import _arrays, _formula, anova, bootstrap, overdispersion, prediction, profile, summary
 from hetglm._covariance import covariance
-from hetglm._fit import Fit, at_fit
+from hetglm._fit import Fit, RemlFit, at_fit
 from hetglm._text import listed
 
 Array = NDArray[Any]
@@ -39,7 +39,14 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         Coefficients of the mean, then of the dispersion, on the scale of their links; NaN where a
         column is aliased.
     llf : float
-        Log-likelihood; the extended quasi-likelihood for families without a distribution.
+        Log-likelihood; the extended quasi-likelihood for families without a distribution. After
+        REML it is that at the estimates, and aic, bic and what compares with llnull are NaN.
+    llf_reml : float
+        Maximum of the adjusted profile likelihood after ``fit(reml=True)``, NaN otherwise. For the
+        Gaussian -2 llf_reml = n log(2 pi) + sum log(phi) + sum d/phi + log det(X'WX); it depends on
+        how the columns of the mean are scaled and coded, so it compares fits of one mean only.
+    reml : bool
+        Whether the fit is by REML.
     nobs : float
         Number of observations, sum(freq_weights).
     df_model, df_resid : float
@@ -79,10 +86,12 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
                 "the information matrix is singular: there are no standard errors; some direction of "
                 "the coefficients is not determined by the data"
             )
+        self.reml = isinstance(fit, RemlFit)
+        self.llf_reml = fit.llf_reml if isinstance(fit, RemlFit) else np.nan
         self.mle_retvals = fit.retvals
         self.mle_settings = {"optimizer": fit.method}
         self.converged, self.iterations, self.method = fit.converged, fit.iterations, fit.method
-        self._nulls: dict[tuple[str, str], tuple[float, bool]] = {}
+        self._nulls: dict[tuple[str, str, bool], tuple[float, bool]] = {}
 
     @property
     def _core(self) -> Any:
@@ -108,8 +117,18 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
 
     @cached_property
     def llf(self) -> float:
-        """Log-likelihood at the maximum."""
+        """Log-likelihood at the estimates."""
         return self._fit.llf
+
+    @cached_property
+    def aic(self) -> float:
+        """Akaike's criterion -2 llf + 2k; NaN after REML, which does not maximise llf."""
+        return np.nan if self.reml else super().aic
+
+    @cached_property
+    def bic(self) -> float:
+        """Schwarz's criterion -2 llf + k log(nobs); NaN after REML, which does not maximise llf."""
+        return np.nan if self.reml else super().bic
 
     @property
     def params_mean(self) -> pd.Series:
@@ -147,8 +166,10 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
 
     @cached_property
     def llnull(self) -> float:
-        """Log-likelihood with both parts constant (and any offsets)."""
+        """Log-likelihood with both parts constant (and any offsets); NaN after REML."""
         self.df_resid_null = self.nobs - 2
+        if self.reml:
+            return np.nan
         return anova.null_fit(self.model, "constant", "constant").llf
 
     def remove_data(self) -> None:
@@ -352,7 +373,17 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         -------
         tuple or ScoreTestResult
             Statistic, p-value (and degrees of freedom), as the installed statsmodels has it.
+
+        Raises
+        ------
+        ValueError
+            If there is nothing to test, or after REML.
         """
+        if self.reml:
+            raise ValueError(
+                "score_test: the score of the likelihood is not zero at a fit by REML; fit by maximum "
+                "likelihood"
+            )
         extra = exog_extra if isinstance(exog_extra, tuple) else (exog_extra, None)
         n = self.model.core.n
         if all(part is None for part in extra):
@@ -722,7 +753,8 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         Returns
         -------
         ConstantDispersionTest
-            ``statistic``, ``pvalue``, ``df`` = rank(Z) - 1, ``llf``, ``llf_constant``, ``method``.
+            ``statistic``, ``pvalue``, ``df`` = rank(Z) - 1, ``llf``, ``llf_constant``, ``method``. After
+            REML both models are fitted by it, and the ratio is that of the adjusted likelihoods.
 
         Raises
         ------
