@@ -19,6 +19,7 @@ from hetglm.exceptions import (
     SeveralMaximaWarning,
     UnboundedLikelihoodWarning,
 )
+from hetglm.families.base import Family
 
 Array = NDArray[Any]
 
@@ -40,7 +41,7 @@ def aliased_text(likelihood: Likelihood, estimable: Array, names: list[str]) -> 
     if not aliased:
         return ""
     silent = likelihood.family.indifferent(likelihood.rows)
-    where = "" if silent is None else "; rows of one trial tell nothing of a dispersion"
+    where = "" if silent is None else f"; {likelihood.family.silent} tell nothing of a dispersion"
     return (
         f"aliased, left out of the fit: {listed(aliased)} (each a linear combination of earlier columns "
         f"of its part{where}); the coefficients are reported as NaN"
@@ -73,7 +74,7 @@ def diagnose(
         separated += _untold_text(fitted, estimable, names)
         notes.append(separated)
         warn(separated, SeparationWarning)
-    for boundary in boundary_texts(fitted, likelihood.family.at_zero):
+    for boundary in boundary_texts(fitted, likelihood.family):
         notes.append(boundary)
         warn(boundary, BoundaryWarning)
     if fitted.second == fitted.second:
@@ -87,11 +88,12 @@ def diagnose(
     return [*notes, aliased] if aliased else notes
 
 
-def boundary_texts(fitted: Fit, law: str) -> list[str]:
+def boundary_texts(fitted: Fit, family: Family) -> list[str]:
     """Return the sentences on rows whose dispersion is zero or infinite."""
     if fitted.boundary is None:
         return []
     rows, infinite, terms = fitted.boundary.rows, fitted.boundary.infinite, fitted.boundary.terms
+    law = family.at_zero
     supremum = (
         f"{listed(terms)} have no finite estimate; the log-likelihood is its supremum, the other "
         "numbers are those with these rows held at"
@@ -104,8 +106,8 @@ def boundary_texts(fitted: Fit, law: str) -> list[str]:
         )
     if infinite.any():
         texts.append(
-            f"the dispersion is infinite in {rows_text(infinite)} (counted from 0): these rows are all "
-            f"or nothing, and {supremum} that"
+            f"the dispersion is infinite in {rows_text(infinite)} (counted from 0): these rows are "
+            f"{family.at_infinity}, and {supremum} that"
         )
     return texts
 

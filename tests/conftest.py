@@ -79,7 +79,7 @@ class Case:
         """Return the model of a formula's right-hand side."""
         data = simulated() if data is None else data
         left = "K + I(N - K)" if self.binomial else self.response
-        make = hmf.betabinomial if self.cls is het.BetaBinomial else hmf.doubleglm
+        make = getattr(hmf, self.cls.__name__.lower())
         return make(f"{left} ~ {right}", data, **self.kwargs, **kwargs)
 
     def arrays(self, X, Z=None, data=None, **kwargs):

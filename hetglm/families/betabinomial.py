@@ -265,6 +265,8 @@ class BetaBinomial(Family):
     takes_trials = True
     zero_dispersion = True
     at_zero = "binomial"
+    at_infinity = "all or nothing"
+    silent = "rows of one trial"
     discrete = True
     counts_successes = True
 
@@ -368,6 +370,10 @@ class BetaBinomial(Family):
     def sides(self, rows: Counts) -> Array:
         """Return -1 where no trial succeeded, 1 where all did, 0 elsewhere."""
         return np.where(rows.y == 0, -1.0, np.where(rows.y == rows.trials, 1.0, 0.0))
+
+    def size(self, rows: Counts) -> Array:
+        """Return the trials."""
+        return rows.trials
 
     def indifferent(self, rows: Counts) -> Array | None:
         """Return the rows of one trial, None if there are none."""
