@@ -137,7 +137,10 @@ def invert_dispersion(link: Any, zeta: Array) -> tuple[Array, Array, Array]:
     if type(link) is links.Log:
         with np.errstate(over="ignore"):
             phi = np.exp(zeta)
-        return phi, phi, phi
+        if phi.max(initial=0.0) < np.inf:
+            return phi, phi, phi
+        slope = np.where(phi < np.inf, phi, 0.0)  # at infinity nothing changes
+        return phi, slope, slope
     phi, _, d1, d2 = invert(link, zeta)
     return phi, d1, d2
 
