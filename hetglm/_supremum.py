@@ -40,6 +40,8 @@ OUTWEIGHS = 3.0
 #: Log-likelihood that is given up, for the time being, to end a search that goes nowhere, and steps
 #: before that.
 SLIGHT, PATIENCE = 1e-2, 3
+#: Least fall of log phi in a step of such a search: one that comes to rest has a maximum there.
+FALLS = 1.0
 #: Log-likelihoods closer than this are level.
 LEVEL = 1e-9
 #: Maxima further apart than this are different ones.
@@ -345,6 +347,8 @@ class _Watch:
         self.near: Array = self.held
         self.waited = 0
         self.ends: Array = np.full(likelihood.n, np.nan)
+        self.zeta: Array = self.ends
+        self.crawls = False
 
     def __call__(self, params: Array, converged: bool) -> None:
         """Raise `_MeetsBoundary` where that is so."""
@@ -354,6 +358,9 @@ class _Watch:
         else:
             self.near, self.waited = near, 0
             self.ends = _candidates(self.likelihood, self.estimated, params, *APPROACHING)
+        zeta = self.likelihood.log_dispersion(params[self.likelihood.k_mean :])
+        falls = (zeta < self.zeta - FALLS) & (self.ends < 0) & ~self.held
+        self.zeta, self.crawls = zeta, self.waited >= PATIENCE and bool(falls.any())
         new = ~np.isnan(self.ends) & ~self.held
         if np.any(new) and self._gains(params, new & (self.ends < 0)):
             raise _MeetsBoundary(params, self.ends)
@@ -367,7 +374,7 @@ class _Watch:
         of_cell = np.unique(self.likelihood.Z[rows], axis=0, return_inverse=True)[1].ravel()
         change = np.bincount(of_cell, weights=change)
         loss, gain = np.sum(change[change > 0]), -np.sum(change[change < 0])
-        return bool(OUTWEIGHS * loss < gain or (loss < SLIGHT and self.waited >= PATIENCE))
+        return bool(OUTWEIGHS * loss < gain or (loss < SLIGHT and self.crawls))
 
 
 def _from_start(
