@@ -276,7 +276,7 @@ def test_at_infinite_dispersion_a_row_is_one_trial(data):
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, case in CASES.items() if case.cls is not het.BetaBinomial]
+    "name", [n for n, case in CASES.items() if case.cls is not het.BetaBinomial]
 )
 def test_other_families_have_no_intraclass_correlation(name):
     res = fitted(name)

@@ -477,7 +477,7 @@ def _nodes(
     mu: Array, nu: Array, s: Array, low: Array, high: Array, n: Array
 ) -> tuple[Array, Array]:
     """Return the counts at which a long sum is evaluated and their weights, shape (rows, nodes)."""
-    first, last = _end_weights()
+    first, last = end_weights()
     step = np.arange(len(first), dtype=float)
     left, right = low[:, None] + step, high[:, None] - step[::-1]
     inner, weight = _panels(mu, nu, s, low + END - 0.5, high - END + 0.5, n)
@@ -485,7 +485,7 @@ def _nodes(
     return np.hstack([left, right, inner]), np.hstack([ends * first, ends * last, weight])
 
 
-def _end_weights() -> tuple[Array, Array]:
+def end_weights() -> tuple[Array, Array]:
     """Return the weights of the terms at the lower and upper end: 1, and the end correction."""
     reach = len(END_DIFFERENCES)
     weights = np.concatenate([np.ones(END), np.zeros(reach)])
@@ -536,7 +536,7 @@ class BetaBinomialDistribution(stats.rv_discrete):
 
     def _logpmf(self, k: Array, mu: Array, nu: Array, sigma: Array, n: Array) -> Array:
         shape = np.broadcast_shapes(*map(np.shape, (k, mu, nu, sigma, n)))
-        k, mu, nu, sigma, n = _flat(k, mu, nu, sigma, n)
+        k, mu, nu, sigma, n = flat(k, mu, nu, sigma, n)
         return evaluate_counts(counts(k, n), mu, nu, sigma, 0)[0].reshape(shape)
 
     def _pmf(self, k: Array, mu: Array, nu: Array, sigma: Array, n: Array) -> Array:
@@ -544,7 +544,7 @@ class BetaBinomialDistribution(stats.rv_discrete):
 
     def _cdf(self, k: Array, mu: Array, nu: Array, sigma: Array, n: Array) -> Array:
         shape = np.broadcast_shapes(*map(np.shape, (k, mu, nu, sigma, n)))
-        k, mu, nu, sigma, n = _flat(np.floor(k), mu, nu, sigma, n)
+        k, mu, nu, sigma, n = flat(np.floor(k), mu, nu, sigma, n)
         total = sum_over_counts(mu, nu, sigma, np.zeros_like(k), k, n, _unity)[0]
         return np.minimum(total, 1.0).reshape(shape)
 
@@ -553,7 +553,7 @@ class BetaBinomialDistribution(stats.rv_discrete):
 
     def _ppf(self, q: Array, mu: Array, nu: Array, sigma: Array, n: Array) -> Array:
         shape = np.broadcast_shapes(*map(np.shape, (q, mu, nu, sigma, n)))
-        q, mu, nu, sigma, n = _flat(q, mu, nu, sigma, n)
+        q, mu, nu, sigma, n = flat(q, mu, nu, sigma, n)
         low, high = np.full_like(n, -1.0), n.copy()
         while np.any(high - low > 1):
             middle = np.floor(0.5 * (low + high))
@@ -591,7 +591,7 @@ def _shapes(mu: Array, nu: Array, sigma: Array) -> tuple[Array, Array]:
     return np.clip(mu / sigma, 1e-300, 1e300), np.clip(nu / sigma, 1e-300, 1e300)
 
 
-def _flat(*arrays: Any) -> tuple[Array, ...]:
+def flat(*arrays: Any) -> tuple[Array, ...]:
     """Return the arrays broadcast together, as vectors of floats."""
     return tuple(np.asarray(a, dtype=float).ravel() for a in np.broadcast_arrays(*arrays))
 
