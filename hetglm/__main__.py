@@ -16,7 +16,7 @@ from hetglm import __version__
 from hetglm.anova import anova
 from hetglm.examples import splicing
 from hetglm.exceptions import NotNestedError
-from hetglm.models import BetaBinomial, DoubleGLM
+from hetglm.models import BetaBinomial, DoubleGLM, NegativeBinomial
 
 LINKS = {
     "logit": sm_families.links.Logit,
@@ -40,7 +40,7 @@ FAMILIES = {
     "tweedie": sm_families.Tweedie,
 }
 #: Models that are a family of their own; the others are a doubleglm's.
-MODELS = {cls.__name__.lower(): cls for cls in (BetaBinomial,)}
+MODELS = {cls.__name__.lower(): cls for cls in (BetaBinomial, NegativeBinomial)}
 #: What formulas may use beside the columns and patsy's own functions.
 NAMES = {"np": np}
 DESCRIPTION = """\

@@ -104,6 +104,7 @@ CASES = {
     "negative-binomial": double("count", FAMILIES.NegativeBinomial(LOG, alpha=0.1), exact=False),
     "tweedie": double("positive", FAMILIES.Tweedie(LOG, var_power=1.6), exact=False),
     "beta-binomial": Case("K", het.BetaBinomial),
+    "nb2": Case("count", het.NegativeBinomial),
 }
 
 
