@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 from numpy.testing import assert_allclose
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
@@ -112,6 +112,23 @@ def test_far_out_is_finite():
     assert at_end.loglike[0] == -np.inf
 
 
+@pytest.mark.parametrize("zeta", [-800.0, 240.0, 400.0, 800.0])
+def test_derivatives_at_coefficients_that_run_off(zeta):
+    """The square of a large alpha overflowed, and an infinite one times zero."""
+    y, z = np.array([0.0, 0, 2, 1]), np.array([1.0, 1, 0, 0])
+    model = het.NegativeBinomial(y, np.ones(4), np.column_stack([z, 1 - z]))
+    far, rest = (model.clone(rows=rows) for rows in ([0, 1], [2, 3]))
+    params = np.array([0.3, zeta, 0.1])
+    for name in ("score", "hessian"):
+        total = getattr(model, name)(params)
+        assert np.isfinite(total).all()
+        # at infinite alpha zeros say nothing, at none what the Poisson does
+        assert_allclose(total[..., 1], 0, atol=1e-90)
+        limit = {"score": -2 * np.exp(0.3), "hessian": -2 * np.exp(0.3)}[name] * (zeta < 0)
+        assert_allclose(np.ravel(getattr(far, name)(params))[0], limit, atol=1e-90)
+        assert_allclose(total - getattr(far, name)(params), getattr(rest, name)(params), rtol=1e-9)
+
+
 def test_poisson_at_zero_dispersion():
     y = np.array([0.0, 1, 3, 12, 13, 40, 1000])
     mu = np.array([0.3, 1, 5, 9, 13, 44, 1010.0])
@@ -165,6 +182,14 @@ def test_distribution(a):
     draws = ours.rvs(size=(40_000, 4), random_state=2)
     error = np.sqrt(ours.var() / len(draws))
     assert np.all(np.abs(draws.mean(axis=0) - mu) < 4.5 * error)
+
+
+def test_quantiles_do_not_trust_a_first_guess(monkeypatch):
+    law, q = negative_binomial(np.array([0.01, 3.0, 80.0, 5e4]), 0.3), [[0.01], [0.5], [0.999]]
+    expected = law.ppf(q)
+    for guess in (np.nan, 0.0, 1e9, 40.0):
+        monkeypatch.setattr(special, "nbdtrik", lambda q, *shapes, guess=guess: 0 * q + guess)
+        assert np.array_equal(law.ppf(q), expected)
 
 
 def test_tails_of_the_distribution():
