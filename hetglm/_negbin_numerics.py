@@ -43,6 +43,8 @@ from hetglm._numerics import log_ratio, stirling
 
 Array = NDArray[Any]
 
+#: Rows evaluated at a time: the temporaries stay near the cache.
+BLOCK = 8000
 #: Counts up to this are taken factor by factor; from 1/alpha = FEW on delta is a series.
 FEW = 12
 #: B_{2k}/(2k (2k - 1)) and B_{2k}/(2k): delta(x) x and E = -delta'(x) x^2 in powers of 1/x^2; the
@@ -80,19 +82,28 @@ def log_probability(y: Array, mu: Array, alpha: Array, order: int) -> Array:
     """
     out = np.empty(((1, 3, 6)[order], len(y)))
     with np.errstate(all="ignore"):
-        b = 1 / (1 + alpha * mu)
-        few = y <= FEW
-        for some, terms in ((few, _few), (~few, _many)):
-            rows = slice(None) if some.all() else np.flatnonzero(some)
-            parts = terms(y[rows], mu[rows], alpha[rows], b[rows], order)
-            for part, i in zip(parts, (0, 2, 5), strict=False):
-                out[i, rows] = part
-        if order:
-            out[1] = (y - mu) * b / mu
-        if order > 1:
-            out[3] = alpha * b * b - (y * b / mu) * ((1 + 2 * alpha * mu) * b / mu)
-            out[4] = -(y - mu) * b * b
+        for i in range(0, len(y), BLOCK):
+            part = slice(i, i + BLOCK)
+            _write(y[part], mu[part], alpha[part], order, out[:, part])
     return out
+
+
+def _write(y: Array, mu: Array, alpha: Array, order: int, out: Array) -> None:
+    """Write the terms of some rows into ``out``."""
+    b = 1 / (1 + alpha * mu)
+    few = y <= FEW
+    for some, terms in ((few, _few), (~few, _many)):
+        if not some.any():
+            continue
+        rows = slice(None) if some.all() else np.flatnonzero(some)
+        parts = terms(y[rows], mu[rows], alpha[rows], b[rows], order)
+        for part, i in zip(parts, (0, 2, 5), strict=False):
+            out[i, rows] = part
+    if order:
+        out[1] = (y - mu) * b / mu
+    if order > 1:
+        out[3] = alpha * b * b - (y * b / mu) * ((1 + 2 * alpha * mu) * b / mu)
+        out[4] = -(y - mu) * b * b
 
 
 def _few(y: Array, mu: Array, alpha: Array, b: Array, order: int) -> Array:

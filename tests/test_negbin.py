@@ -19,7 +19,7 @@ from scipy import optimize, special, stats
 import hetglm.api as het
 import hetglm.formula.api as hmf
 from hetglm import families
-from hetglm._negbin_numerics import FEW, log_factors, log_probability
+from hetglm._negbin_numerics import BLOCK, FEW, log_factors, log_probability
 from hetglm.exceptions import BoundaryWarning, SeparationWarning
 from hetglm.families.negbin import bulk, negative_binomial, sum_over_counts
 
@@ -95,6 +95,15 @@ def test_kernel_at_every_scale(seed):
         expected = (score, slope, curve, cross, bend)
         for got, true, unit in zip(out[1:, i], expected, units, strict=True):
             assert abs(got - true) <= SLOPE * max(abs(true), unit), where
+
+
+def test_rows_are_evaluated_on_their_own():
+    points = kernel_points(9, 150)
+    one, many = (log_probability(*(np.tile(p, k) for p in points), 2) for k in (1, 60))
+    assert many.shape[1] > BLOCK
+    assert np.array_equal(many, np.tile(one, 60), equal_nan=True)
+    alone = [log_probability(*(p[i : i + 1] for p in points), 2) for i in range(150)]
+    assert_allclose(np.hstack(alone), one, rtol=1e-13)
 
 
 def test_far_out_is_finite():
