@@ -213,7 +213,7 @@ class Likelihood:
                     parts += [
                         t.mu_mu * (d1 * d1) + t.mu * at.mean.d2,
                         t.mu_phi * d1 * d_phi,
-                        t.phi_phi * (d_phi * d_phi) + t.phi * d2_phi,
+                        t.phi_phi * d_phi * d_phi + t.phi * d2_phi,  # the square may overflow
                     ]
             return Factors(*(parts if self.freq is None else [part * self.freq for part in parts]))
 

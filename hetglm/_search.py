@@ -28,7 +28,7 @@ BELIEVED = 1e-2
 LONGEST_LOG_STEP = 4.0
 #: Longest step along a direction without curvature, in units of a standardised column's effect.
 FURTHEST = 20.0
-#: n phi (1/phi) below which another value makes no difference to the length of a step.
+#: Size times phi (1/phi) below which another value makes no difference to the length of a step.
 PLAIN_LAW = 1e-5
 
 
@@ -155,8 +155,7 @@ class ScaledObjective:
         here = core.predictors(self.full(params)).zeta
         low, high = np.full(self.n, -np.inf), np.inf
         if core.family.zero_dispersion:
-            trials = np.ones(self.n) if core.trials is None else core.trials
-            low, high = np.log(PLAIN_LAW / trials), -np.log(PLAIN_LAW)
+            low, high = np.log(PLAIN_LAW / core.family.size(core.rows)), -np.log(PLAIN_LAW)
         up = np.sign(change)
         here, ahead = here * up, np.where(up > 0, high, -low)
         until = np.maximum(here, np.where(up > 0, low, -high)) + LONGEST_LOG_STEP

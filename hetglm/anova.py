@@ -155,10 +155,11 @@ def compare_constant(res: Any, nrep: int = 0, rng: Any = None) -> ConstantDisper
     statistic = likelihood_ratio(full, constant, "the dispersion") if df else 0.0
     pvalue, method = chi_square(statistic, df), "chi-square"
     if df and at_boundary:
-        pvalue, method = np.nan, "constant sigma = 0: use compare_constant_dispersion(nrep=...)"
+        symbol = model.core.family.symbol
+        pvalue, method = np.nan, f"constant {symbol} = 0: use compare_constant_dispersion(nrep=...)"
         if nrep:
             pvalue, failed = _bootstrap_pvalue(model, statistic, nrep, rng)
-            method = f"parametric bootstrap, {nrep - failed} draws from constant sigma = 0"
+            method = f"parametric bootstrap, {nrep - failed} draws from constant {symbol} = 0"
     return ConstantDispersionTest(
         statistic,
         pvalue,

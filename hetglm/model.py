@@ -38,8 +38,8 @@ class LocationScaleModel(GenericLikelihoodModel):
     """
     Model with a linear predictor for the mean and one for the log dispersion.
 
-    Not used directly: see `DoubleGLM` and `BetaBinomial`. Subclasses name the family and the links
-    and say which row arrays they take.
+    Not used directly: see `DoubleGLM`, `BetaBinomial` and `NegativeBinomial`. Subclasses name the
+    family and the links and say which row arrays they take.
     """
 
     _formula_max_endog = 2

@@ -72,8 +72,7 @@ def _limit(core: Likelihood, fit: Fit, rows: Array, names: list[str], alpha: flo
         start = found.internal
         return float(2 * (fit.llf - found.llf) - cut)
 
-    trials = 1.0 if core.trials is None else float(core.trials[rows].max())
-    low = max(-np.log(trials) - 12, LOWEST)
+    low = max(-np.log(core.family.size(core.rows)[rows].max()) - 12, LOWEST)
     high = low + 4
     while drop(high) < 0:
         low, high = high, high + 2

@@ -126,7 +126,11 @@ def _quartiles(res: Any) -> SimpleTable:
         ("Standardised residuals", np.asarray(res.resid_pearson)),
         ("Fitted sd of the count" if core.family.counts_successes else "Fitted sd", sd),
     ]
-    data = [[f"{q:.4f}" for q in np.quantile(values, QUARTILES)] for _, values in rows]
+    with np.errstate(invalid="ignore"):  # between two infinite ones, where phi is infinite
+        quartiles = [np.quantile(values, QUARTILES) for _, values in rows]
+    data = [
+        [f"{q:.4f}" for q in np.nan_to_num(part, nan=np.inf, posinf=np.inf)] for part in quartiles
+    ]
     header = ["min", "1Q", "median", "3Q", "max"]
     return SimpleTable(data, header, [name for name, _ in rows], txt_fmt=fmt_params)
 

@@ -79,7 +79,7 @@ class Case:
         """Return the model of a formula's right-hand side."""
         data = simulated() if data is None else data
         left = "K + I(N - K)" if self.binomial else self.response
-        make = hmf.betabinomial if self.cls is het.BetaBinomial else hmf.doubleglm
+        make = getattr(hmf, self.cls.__name__.lower())
         return make(f"{left} ~ {right}", data, **self.kwargs, **kwargs)
 
     def arrays(self, X, Z=None, data=None, **kwargs):
@@ -104,6 +104,7 @@ CASES = {
     "negative-binomial": double("count", FAMILIES.NegativeBinomial(LOG, alpha=0.1), exact=False),
     "tweedie": double("positive", FAMILIES.Tweedie(LOG, var_power=1.6), exact=False),
     "beta-binomial": Case("K", het.BetaBinomial),
+    "nb2": Case("count", het.NegativeBinomial),
 }
 
 

@@ -222,6 +222,19 @@ def beta_binomial(f, y, m, sigma, n):
     return value + mp.fsum(mp.log(1 - m + j * sigma) for j in range(n - y))
 
 
+def negative_binomial(f, y, m, a, n):
+    with mp.workdps(3 * DPS):
+        if abs(a) < 1e-15:
+            # the power series in alpha: sums of j^k over j < y are Bernoulli polynomials
+            powers = [(mp.bernpoly(k + 1, y) - mp.bernoulli(k + 1)) / (k + 1) for k in range(1, 9)]
+            draws = mp.fsum(-((-a) ** k) / k * s for k, s in enumerate(powers, 1))
+            zero = m * mp.fsum((-a * m) ** k / (k + 1) for k in range(9))
+        else:
+            draws = mp.loggamma(y + 1 / a) - mp.loggamma(1 / a) + y * mp.log(a)
+            zero = mp.log(1 + a * m) / a
+        return draws + y * mp.log(m / (1 + a * m)) - zero - mp.loggamma(y + 1)
+
+
 def extended_quasi(f, y, m, phi, n):
     variance, deviance = VARIANCE[type(f).__name__]
     moved = y
@@ -238,6 +251,7 @@ LOGLIKE = {
     "Gamma": gamma,
     "InverseGaussian": inverse_gaussian,
     "BetaBinomial": beta_binomial,
+    "NegativeBinomial": negative_binomial,
 }
 
 
@@ -445,6 +459,7 @@ def test_distribution_is_the_density(name):
         ("Gamma", lambda m, s, n: stats.gamma(1 / s, scale=m * s)),
         ("InverseGaussian", lambda m, s, n: stats.invgauss(m * s, scale=1 / s)),
         ("BetaBinomial", lambda m, s, n: stats.betabinom(n, m / s, (1 - m) / s)),
+        ("NegativeBinomial", lambda m, s, n: stats.nbinom(1 / s, 1 / (1 + s * m))),
     ],
 )
 def test_scipy_density(name, law):
@@ -619,6 +634,11 @@ REFUSED = {
         ([1, 0], [1, 1], "every row has one trial"),
     ],
 }
+REFUSED["NegativeBinomial"] = [
+    ([1, -2], None, "a count must not be negative; see row 1"),
+    ([0.5, 2], None, "count must be a whole number; for a rate .* exposure=; see row 0"),
+    ([0, 0], None, "every response is 0"),
+]
 REFUSED["QuasiNegativeBinomial"] = REFUSED["QuasiPoisson"]
 REFUSED["QuasiTweedie"] = REFUSED["QuasiPoisson"]
 REFUSED["Gaussian"] = []
@@ -686,6 +706,11 @@ def test_variance_takes_a_complex_step(name):
 
                 def variance(m, s, n=n):
                     return n * m * (1 - m) * (1 + (n - 1) * s / (1 + s))
+
+            elif family.zero_dispersion:
+
+                def variance(m, s):
+                    return m + s * m**2
 
             elif type(family).__name__ in VARIANCE:
 

@@ -12,6 +12,7 @@ from hetglm.families.betabinomial import BetaBinomial
 from hetglm.families.gamma import Gamma
 from hetglm.families.gaussian import Gaussian
 from hetglm.families.inverse_gaussian import InverseGaussian
+from hetglm.families.negbin import NegativeBinomial
 from hetglm.families.quasi import (
     QuasiBinomial,
     QuasiNegativeBinomial,
@@ -19,7 +20,7 @@ from hetglm.families.quasi import (
     QuasiTweedie,
 )
 
-__all__ = ["REGISTRY", "BetaBinomial", "Family", "of_statsmodels"]
+__all__ = ["REGISTRY", "BetaBinomial", "Family", "NegativeBinomial", "of_statsmodels"]
 
 #: statsmodels family -> ours. A new exponential dispersion family is one line here.
 REGISTRY: dict[type, Callable[[Any], Family]] = {

@@ -79,8 +79,13 @@ class Family(ABC):
     takes_trials: bool = False
     #: The likelihood is finite and smooth at phi = 0.
     zero_dispersion: bool = False
-    #: What the family is at phi = 0.
+    #: What the family is at phi = 0, and what a row must be to end at phi = infinity.
     at_zero: str = ""
+    at_infinity: str = ""
+    #: Rows at phi = infinity still tell of the mean.
+    mean_at_infinity: bool = True
+    #: Rows that say nothing of the dispersion, in words.
+    silent: str = ""
     #: The response is a count.
     discrete: bool = False
     #: The response is a number of successes, with mean n mu; otherwise its mean is mu.
@@ -132,6 +137,14 @@ class Family(ABC):
         For families with ``zero_dispersion`` only.
         """
         raise NotImplementedError(f"{self.name}: no response is the least or the largest")
+
+    def size(self, rows: Any) -> Array:
+        """
+        Return the size of each response: it is next to its law at phi = 0 where size phi is small.
+
+        At least 1; for families with ``zero_dispersion`` only.
+        """
+        raise NotImplementedError(f"{self.name}: phi = 0 is not a law of its own")
 
     def indifferent(self, rows: Any) -> Array | None:
         """Return which rows say nothing of the dispersion, None for none."""
