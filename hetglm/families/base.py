@@ -134,5 +134,5 @@ class Family(ABC):
         raise NotImplementedError(
             f"{self.name} by extended quasi-likelihood is not a distribution: it has a mean and a "
             "variance only. Use bootstrap(kind='pairs') or a robust cov_type, or a model with a "
-            "likelihood (BetaBinomial for proportions)."
+            "likelihood (BetaBinomial for proportions, likelihood='exact' for Tweedie)."
         )
