@@ -108,9 +108,7 @@ CASES = {
     "binomial": double("K", FAMILIES.Binomial(), exact=False),
     "negative-binomial": double("count", FAMILIES.NegativeBinomial(LOG, alpha=0.1), exact=False),
     "tweedie": double("positive", FAMILIES.Tweedie(LOG, var_power=1.6), exact=False),
-    "tweedie-exact": double(
-        "claims", FAMILIES.Tweedie(LOG, var_power=1.5), likelihood="exact"
-    ),
+    "tweedie-exact": double("claims", FAMILIES.Tweedie(LOG, var_power=1.5), likelihood="exact"),
     "beta-binomial": Case("K", het.BetaBinomial),
 }
 

@@ -109,9 +109,7 @@ def _laplace_coefficients(power: float) -> tuple[float, ...]:
         cross = sum(m[i] * (k - i + 1) * m[k - i + 1] for i in range(2, k))
         m.append((raised[k - 1] - cross) / (k + 1))
         own = sum(m[i] * (k - i) * raised[k - i] for i in range(1, k))
-        raised.append(
-            (sum(power * i * m[i] * raised[k - i] for i in range(1, k + 1)) - own) / k
-        )
+        raised.append((sum(power * i * m[i] * raised[k - i] for i in range(1, k + 1)) - own) / k)
     slope = [1.0]  # q/(m - 1)
     for k in range(1, n):
         slope.append(-sum(m[i + 1] * slope[k - i] for i in range(1, k + 1)))
