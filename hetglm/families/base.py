@@ -116,6 +116,12 @@ class Family(ABC):
     def start_dispersion(self, rows: Any, mu: Array, nu: Array | None) -> Array:
         """Return a rough non-negative estimate of phi from each row alone, given its mean."""
 
+    def unit_deviance(self, rows: Any, mu: Array, nu: Array | None) -> Array:
+        """Return d(y, mu), of which phi is the scale; for exponential dispersion families only."""
+        raise NotImplementedError(
+            f"{self.name}: it has no unit deviance free of the dispersion; use the Pearson residuals"
+        )
+
     def sides(self, rows: Any) -> Array:
         """
         Return -1 for the least response a row can have, 1 for the largest, 0 between.
