@@ -61,6 +61,8 @@ class Fit:
         What statsmodels' optimiser returned, or the same facts of ours.
     spike : str
         Where else the likelihood is unbounded, if that was met on the way to this maximum.
+    edge : str
+        Which means are at the edge of their domain, where the maximum lies there.
     boundary : Boundary or None
         Rows whose dispersion is zero or infinite, where there are such.
     second : float
@@ -80,6 +82,7 @@ class Fit:
     information: Array
     retvals: dict[str, Any]
     spike: str = ""
+    edge: str = ""
     boundary: Boundary | None = None
     second: float = np.nan
 
