@@ -128,10 +128,11 @@ def _refuse_unbounded(
         with np.errstate(all="ignore"):
             variance = likelihood.family.variance(at.mean.mu, None, phi, likelihood.trials)
             vanished |= (phi < 1e-280) | (np.sqrt(variance) < rounding)
-    # an identity link cannot take phi below the rounding of its terms
+    # an identity link cannot take phi below the rounding of its terms; a stall is not far from that
     k = likelihood.k_mean
     terms = np.abs(likelihood.Z) @ np.abs(np.nan_to_num(params[k:]))
-    vanished |= phi < 4 * np.finfo(float).eps * terms * np.abs(likelihood.row_phi(at.d_phi))
+    rest = np.finfo(float).eps ** (1.0 if converged else 2 / 3) * terms
+    vanished |= phi < 4 * rest * np.abs(likelihood.row_phi(at.d_phi))
     if not vanished.any():
         return
     change = np.abs(params - start)[k:] * np.sqrt(np.mean(likelihood.Z[vanished] ** 2, axis=0))
