@@ -69,8 +69,8 @@ def diagnose(
         warn(notes[-1], UnboundedLikelihoodWarning)
     if fitted.edge:
         notes.append(
-            f"{fitted.edge}; the gradient is not zero there, so tests are rough, and standard errors are "
-            "from the expected information of the other rows; a log or logit link has no such edge"
+            f"{fitted.edge}; the gradient is not zero there, so tests are rough and standard errors are "
+            "those of the expected information of the other rows; a log or logit link has no such edge"
         )
         warn(notes[-1], DomainEdgeWarning)
     if not np.isfinite(fitted.llf):

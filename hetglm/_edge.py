@@ -184,7 +184,7 @@ def _settled(
         message="the maximum is at the edge of the domain",
         information=information[np.ix_(estimated, estimated)],
         edge=(
-            f"the maximum lies at the edge of the domain of the mean, {limits}: the {link} link would take "
-            f"{rows_text(held)} (counted from 0) beyond it"
+            f"the maximum lies at the edge of the domain of the mean, {limits}: the {link} link would "
+            f"take {rows_text(held)} (counted from 0) beyond it"
         ),
     )
