@@ -65,7 +65,8 @@ def settle(
         sides = edge_sides(likelihood, params)
         held = (sides != 0) & ~released
         if not held.any():
-            break
+            again = search(likelihood, estimated, params, settings, watch)
+            return again if released.any() and again.converged else stopped
         start = _step_back(likelihood, estimated, params, sides, held)
         found = _on_face(likelihood, estimated, start, held, settings, watch)
         params, iterations = found.internal, iterations + found.iterations

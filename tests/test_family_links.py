@@ -1,17 +1,20 @@
 """Every family with every link of the mean and of the dispersion, and what lies at their edges."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import optimize, stats
 from scipy.special import xlog1py, xlogy
 
 import hetglm.api as het
 from hetglm import families
+from hetglm._edge import edge_sides, settle
+from hetglm._search import Settings
 from hetglm.exceptions import DomainEdgeWarning, UnboundedLikelihoodError
 from hetglm.families.tweedie import CompoundPoissonGamma
 
@@ -239,6 +242,118 @@ def test_a_dispersion_that_reaches_zero_is_named(of_phi):
         het.DoubleGLM(y, X, Z, link_dispersion=of_phi).fit()
 
 
+#: Inverse Gaussian responses, x and z: beside row 19 the line of the dispersion is far from 0.
+SPIKE = (
+    [
+        0.709,
+        0.953,
+        0.828,
+        0.239,
+        0.41,
+        0.389,
+        0.562,
+        1.101,
+        0.445,
+        1.076,
+        1.994,
+        0.469,
+        0.544,
+        0.61,
+        4.082,
+        0.693,
+        1.06,
+        0.771,
+        1.198,
+        0.718,
+        0.517,
+        1.751,
+        0.587,
+        0.135,
+        0.795,
+        0.488,
+        3.428,
+        0.2,
+        1.2,
+        0.34,
+    ],
+    [
+        0.262,
+        0.298,
+        0.814,
+        0.092,
+        0.6,
+        0.729,
+        0.188,
+        0.055,
+        0.275,
+        0.657,
+        0.562,
+        0.15,
+        0.433,
+        0.669,
+        0.423,
+        0.633,
+        0.967,
+        0.683,
+        0.392,
+        0.187,
+        0.346,
+        0.511,
+        0.891,
+        0.776,
+        0.318,
+        0.924,
+        0.471,
+        0.694,
+        0.107,
+        0.105,
+    ],
+    [
+        0.202,
+        0.884,
+        0.68,
+        0.849,
+        0.644,
+        0.407,
+        0.517,
+        0.593,
+        0.862,
+        0.438,
+        0.892,
+        0.614,
+        0.829,
+        0.498,
+        0.693,
+        0.339,
+        0.523,
+        0.216,
+        0.101,
+        0.039,
+        0.702,
+        0.456,
+        0.898,
+        0.835,
+        0.385,
+        0.974,
+        0.592,
+        0.766,
+        0.407,
+        0.196,
+    ],
+)
+
+
+def test_a_search_that_stalls_on_a_spike_names_it():
+    # phi at 1e-13 is a rounding of nothing yet, but the search gets no further
+    y, x, z = (np.array(column) for column in SPIKE)
+    X, Z = (np.column_stack([np.ones(30), v]) for v in (x, z))
+    model = het.DoubleGLM(y, X, Z, family=F.InverseGaussian(), link_dispersion=L.Identity())
+    with pytest.raises(
+        UnboundedLikelihoodError, match=r"row 19 \(counted from 0\) can be fitted exactly"
+    ):
+        model.fit()
+
+
 def test_no_start_inside_the_domain_is_said():
     y, X, Z, _ = problem("gaussian", L.Identity(), L.Log())
     model = het.DoubleGLM(y, X, Z, link_dispersion=L.Identity())
@@ -348,17 +463,50 @@ def test_an_edge_of_two_rows():
     assert_allclose(res.fittedvalues[[0, 40]], 0, atol=1e-11)
 
 
-def test_a_row_at_the_edge_that_should_not_stay_is_released():
-    # started on the edge of row 0, whose response then wants a larger mean than the others' line
-    y, X, Z = edge_data(2)
-    y = y + 1.0
+def test_rows_at_the_edge_that_should_not_stay_are_released():
+    # started on the edge of row 0, whose response of 0 is the least of the others' line
+    x = np.linspace(0.05, 1, 30)
+    y = np.round(0.6 + 2 * x + 0.8 * np.sin(9 * x))
+    y[0] = 0
+    X, Z = np.column_stack([np.ones(30), x]), np.ones((30, 1))
     model = het.DoubleGLM(y, X, Z, family=F.Poisson(L.Identity(), check_link=False))
-    i = int(np.argmin(X[:, 1]))
-    slope = 3.0
-    start = np.array([1e-12 - slope * X[i, 1], slope, 0.0, 0.0])
-    res = model.fit(start_params=start)
-    assert_allclose(res.llf, model.fit().llf, rtol=1e-10)
-    assert res.notes == []
+    best = model.fit()
+    assert best.fittedvalues[0] > 0.2
+    start = np.array([1e-12 - 3.0 * x[0], 3.0, 0.0])
+    names, kept = model.parameter_names, np.ones(3, dtype=bool)
+    stopped = replace(best._fit, internal=start, converged=False)
+    settings, watch = Settings(names), lambda params, converged: None
+    assert_array_equal(edge_sides(model.core, start), [-1] + [0] * 29)
+    found = settle(model.core, kept, stopped, settings, watch)
+    assert_allclose(found.llf, best.llf, rtol=1e-12)
+    assert found.edge == ""
+    assert found.converged
+    # inside, a search that stopped for another reason is left alone
+    stopped = replace(best._fit, converged=False)
+    assert settle(model.core, kept, stopped, settings, watch) is stopped
+
+
+def test_one_of_two_rows_at_the_edge_is_released():
+    # three lines that meet: held at both ends, one of which the data pull up
+    x = np.linspace(-1, 1, 41)
+    y = np.round(4 * (1 - abs(x) ** 0.7) + 3 * np.maximum(x, 0) ** 2)
+    y[[0, 1, 4, 40]] = 0
+    X = np.column_stack([np.ones(41), np.maximum(x, 0), np.maximum(-x, 0)])
+    model = het.DoubleGLM(y, X, family=F.Poisson(L.Identity(), check_link=False))
+    with pytest.warns(DomainEdgeWarning, match=r"take row 0 \(counted from 0\)"):
+        best = model.fit()
+    assert best.fittedvalues[40] > 0.2
+    start = np.array([3.0, -3 + 1e-12, -3 + 1e-12, 0.0])
+    stopped = replace(best._fit, internal=start, converged=False, edge="")
+    found = settle(
+        model.core,
+        np.ones(4, dtype=bool),
+        stopped,
+        Settings(model.parameter_names),
+        lambda p, c: None,
+    )
+    assert found.edge == best._fit.edge
+    assert_allclose(found.llf, best.llf, rtol=1e-10)
 
 
 def test_a_probability_below_zero_is_no_limit():

@@ -221,6 +221,7 @@ def test_aliased_columns_have_no_influence(data):
         res = CASES["gamma"].formula("x + twice | z + x + twice", data).fit()
     plain = CASES["gamma"].formula("x | z + x", data).fit()
     frame, expected = (r.get_influence().summary_frame() for r in (res, plain))
+    assert_array_equal(np.isnan(res.get_influence().d_params).all(axis=0), np.isnan(res.params))
     assert frame.pop("dfb_twice").isna().all()
     assert frame.pop("dfb_dispersion-twice").isna().all()
     assert_allclose(frame, expected, rtol=1e-5, atol=1e-8)

@@ -32,8 +32,8 @@ TRUE_DISPERSION = {"Intercept": 1.2, "area[T.town]": 0.0, "area[T.city]": 0.3, "
 FORMULA = "claim ~ area + young + power | area + young"
 STORY = (
     "100,000 motor policies, in force for a few weeks up to a year. A policy costs nothing or the sum "
-    "of a few claims: a compound Poisson-gamma variable, which is Tweedie's law of variance power 1.5. The "
-    "tariff needs the mean; the reserve, the reinsurance and every interval need the variance."
+    "of a few claims: a compound Poisson-gamma variable, which is Tweedie's law of variance power 1.5. "
+    "The tariff needs the mean; the reserve, the reinsurance and every interval need the variance."
 )
 EXPOSURE = (
     "A policy of w years is the sum of w independent years. Its mean is w times a year's, so log w is "
