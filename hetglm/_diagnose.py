@@ -16,6 +16,7 @@ from hetglm.exceptions import (
     AliasedColumnWarning,
     BoundaryWarning,
     ConvergenceWarning,
+    DomainEdgeWarning,
     SeparationWarning,
     SeveralMaximaWarning,
     UnboundedLikelihoodWarning,
@@ -68,6 +69,12 @@ def diagnose(
     if fitted.spike:
         notes.append(f"{fitted.spike}; this is the maximum beside that, with a zero gradient")
         warn(notes[-1], UnboundedLikelihoodWarning)
+    if fitted.edge:
+        notes.append(
+            f"{fitted.edge}; the gradient is not zero there, so tests are rough and standard errors are "
+            "those of the expected information of the other rows; a log or logit link has no such edge"
+        )
+        warn(notes[-1], DomainEdgeWarning)
     if not np.isfinite(fitted.llf):
         return notes
     separated = separation_text(likelihood, fitted, names)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from statsmodels.genmod.families import links
 
 from hetglm import _reml
+from hetglm._edge import settle
 from hetglm._likelihood import Likelihood
 from hetglm._reml import RemlFit
 from hetglm._search import DEFAULT_METHOD, OWN_METHODS, Fit, Settings, search
@@ -118,6 +119,8 @@ def _beside_spikes(
 
         try:
             found = seek(likelihood, estimated, start, settings, watch)
+            if not found.converged and seek is search and settings.method in OWN_METHODS:
+                found = settle(likelihood, estimated, found, settings, watch)
         except UnboundedLikelihoodError as exc:
             # a maximum inside may lie beside the spike: another start may reach it, as dglm does
             unbounded = unbounded or exc
@@ -144,9 +147,13 @@ def _refuse_unbounded(
         with np.errstate(all="ignore"):
             variance = likelihood.family.variance(at.mean.mu, None, phi, likelihood.trials)
             vanished |= (phi < 1e-280) | (np.sqrt(variance) < rounding)
+    # an identity link cannot take phi below the rounding of its terms; a stall is not far from that
+    k = likelihood.k_mean
+    terms = np.abs(likelihood.Z) @ np.abs(np.nan_to_num(params[k:]))
+    rest = np.finfo(float).eps ** (1.0 if converged else 2 / 3) * terms
+    vanished |= phi < 4 * rest * np.abs(likelihood.row_phi(at.d_phi))
     if not vanished.any():
         return
-    k = likelihood.k_mean
     change = np.abs(params - start)[k:] * np.sqrt(np.mean(likelihood.Z[vanished] ** 2, axis=0))
     moved = [n for n, c in zip(names[k:], change, strict=True) if c > 0.1 * change.max()]
     where = (

@@ -23,9 +23,10 @@ class DoubleGLM(LocationScaleModel):
 
     Var(y) = phi V(mu) / w, with the mean's predictor linked to mu and the dispersion's to phi. The
     likelihood is exact for the Gaussian, inverse Gaussian and Gamma families, and the extended
-    quasi-likelihood of Nelder and Pregibon (1987) for the Poisson, binomial, negative binomial and
-    Tweedie ones, which have no distribution with a free dispersion. ``fit(reml=True)`` makes up for
-    the degrees of freedom that the mean takes from the dispersion.
+    quasi-likelihood (EQL) of Nelder and Pregibon (1987) for the Poisson, binomial and negative binomial
+    ones, which have no distribution with a free dispersion, and for the Tweedie one, whose density may
+    be asked for. ``fit(reml=True)`` makes up for the degrees of freedom that the mean takes from the
+    dispersion.
 
     Parameters
     ----------
@@ -38,6 +39,10 @@ class DoubleGLM(LocationScaleModel):
         Design of the dispersion; a constant by default.
     family : statsmodels family
         Instance of one of ``sm.families``, with its link; Gaussian by default.
+    likelihood : {None, "eql", "exact"}
+        ``"exact"`` for the density of ``Tweedie(var_power=p)``, 1 < p < 2: the compound Poisson-gamma
+        law by its series (Dunn and Smyth 2005). The EQL moves zeros to 1/6 and is no likelihood; the
+        two agree as phi goes to 0. By default, the exact one for the families that always have it.
     link_dispersion : statsmodels link
         Link of phi, the logarithm by default.
     offset : array_like, shape (n,), optional
@@ -59,6 +64,8 @@ class DoubleGLM(LocationScaleModel):
     References
     ----------
     Smyth, G. K. (1989). Generalized linear models with varying dispersion. JRSS B 51, 47-60.
+    Dunn, P. K. and Smyth, G. K. (2005). Series evaluation of Tweedie exponential dispersion model
+    densities. Statistics and Computing 15, 267-280.
     Nelder, J. A. and Pregibon, D. (1987). An extended quasi-likelihood function. Biometrika 74,
     221-232.
 
@@ -80,6 +87,7 @@ class DoubleGLM(LocationScaleModel):
         exog_dispersion: Any = None,
         *,
         family: Any = None,
+        likelihood: str | None = None,
         link_dispersion: Any = None,
         offset: Any = None,
         exposure: Any = None,
@@ -91,7 +99,8 @@ class DoubleGLM(LocationScaleModel):
         hasconst: bool | None = None,
     ) -> None:
         self.family = sm_families.Gaussian() if family is None else family
-        ours = families.of_statsmodels(self.family)
+        self.likelihood = likelihood
+        ours = families.of_statsmodels(self.family, likelihood)
         super().__init__(
             endog,
             exog,
@@ -110,7 +119,7 @@ class DoubleGLM(LocationScaleModel):
         )
 
     def _design_keys(self) -> list[str]:
-        return [*super()._design_keys(), "family"]
+        return [*super()._design_keys(), "family", "likelihood"]
 
     def _response(self, arrays: dict[str, Any], name: str) -> tuple[Array, Array | None]:
         if not isinstance(self._distribution_family, QuasiBinomial):

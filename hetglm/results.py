@@ -21,10 +21,21 @@ from statsmodels.base.model import (
 from statsmodels.iolib.summary2 import Summary as Summary2
 from statsmodels.stats.contrast import WaldTestResults
 
-from hetglm import _arrays, _formula, anova, bootstrap, overdispersion, prediction, profile, summary
+from hetglm import (
+    _arrays,
+    _formula,
+    anova,
+    bootstrap,
+    overdispersion,
+    prediction,
+    profile,
+    residuals,
+    summary,
+)
 from hetglm._covariance import covariance
 from hetglm._fit import Fit, RemlFit, at_fit
 from hetglm._text import listed
+from hetglm.influence import LocationScaleInfluence
 
 Array = NDArray[Any]
 
@@ -160,9 +171,12 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
     @cached_property
     def resid_pearson(self) -> Array:
         """Residuals in units of the fitted standard deviation, shape (n,)."""
-        core = self._core
-        scale = core.trials if core.family.counts_successes else 1.0
-        return self.resid * scale / prediction.predict(core, self._fit.internal, "sd")
+        return residuals.pearson(self._core, self._fit.internal)
+
+    @cached_property
+    def resid_deviance(self) -> Array:
+        """Signed roots of the unit deviances over phi, shape (n,); not for the beta-binomial."""
+        return residuals.deviance(self._core, self._fit.internal)
 
     @cached_property
     def llnull(self) -> float:
@@ -178,7 +192,9 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
 
         Call ``summary()`` before, if it is wanted: what was computed once is kept.
         """
-        for name in ("fittedvalues", "fitted_dispersion", "resid", "resid_pearson"):
+        for name in (
+            *("fittedvalues", "fitted_dispersion", "resid", "resid_pearson", "resid_deviance"),
+        ):
             self.__dict__.pop(name, None)
         super().remove_data()
         self.model.core = self.model.core.without_rows()
@@ -392,6 +408,18 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
             )
         extra = tuple(None if e is None else _arrays.design(e, n, "exog_extra") for e in extra)
         return score_test(self, exog_extra=extra, **kwargs)
+
+    def get_influence(self) -> LocationScaleInfluence:
+        """
+        Return leverages, standardised residuals and Cook's distances of both parts.
+
+        Returns
+        -------
+        LocationScaleInfluence
+            With ``hat_matrix_diag``, ``hat_matrix_diag_dispersion``, ``cooks_distance``,
+            ``summary_frame()``, ``plot_influence()`` and more.
+        """
+        return LocationScaleInfluence(self)
 
     # -- predictions --------------------------------------------------------------------------
 
@@ -917,6 +945,7 @@ class LocationScaleResultsWrapper(LikelihoodResultsWrapper):
         **LikelihoodResultsWrapper._attrs,
         "fitted_dispersion": "rows",
         "resid_pearson": "rows",
+        "resid_deviance": "rows",
     }
     _wrap_attrs = _attrs
     _methods = {"cov_params": "cov", "conf_int": "columns"}  # noqa: RUF012

@@ -19,7 +19,7 @@ LAYERS = (
     ("_arrays", "_formula", "datasets", "families"),
     ("_likelihood", "_optimize", "_boundary"),
     ("_start", "_search"),
-    ("_supremum",),
+    ("_supremum", "_edge"),
     ("_fit", "_reml"),
     ("_covariance", "_diagnose"),
     (

@@ -199,6 +199,7 @@ VARIANCE = {
     ),
     "QuasiBinomial": (lambda f, m: m * (1 - m), lambda f, y, m: binomial_deviance(y, m)),
 }
+VARIANCE["Tweedie"] = VARIANCE["QuasiTweedie"]
 
 
 def gaussian(f, y, m, phi, n):
@@ -212,6 +213,16 @@ def gamma(f, y, m, phi, n):
 
 def inverse_gaussian(f, y, m, phi, n):
     return -mp.log(2 * mp.pi * phi * y**3) / 2 - (y - m) ** 2 / (2 * phi * m**2 * y)
+
+
+def tweedie(f, y, m, phi, n):
+    # the series of power 3/2 is a Bessel function: sum z^j/(j! (j - 1)!) = sqrt(z) I_1(2 sqrt(z))
+    assert f.power == 1.5
+    claims, scale = 2 * mp.sqrt(m) / phi, phi * mp.sqrt(m) / 2
+    if y == 0:
+        return -claims
+    z = claims * y / scale
+    return mp.log(mp.besseli(1, 2 * mp.sqrt(z)) * mp.sqrt(z) / y) - claims - y / scale
 
 
 def beta_binomial(f, y, m, sigma, n):
@@ -250,6 +261,7 @@ LOGLIKE = {
     "Gaussian": gaussian,
     "Gamma": gamma,
     "InverseGaussian": inverse_gaussian,
+    "Tweedie": tweedie,
     "BetaBinomial": beta_binomial,
     "NegativeBinomial": negative_binomial,
 }
@@ -398,7 +410,10 @@ def law(name):
         else:
             # the trapezoid on the log scale, where the density falls off at least like y^(1/phi)
             t = np.linspace(-90, 12, 40001)
-            table.append((m, phi, None, m * np.exp(t), m * np.exp(t) * (t[1] - t[0])))
+            y, weight = m * np.exp(t), m * np.exp(t) * (t[1] - t[0])
+            if accepts(family, 0.0):  # of which there is a probability, not a density
+                y, weight = np.r_[0.0, y], np.r_[1.0, weight]
+            table.append((m, phi, None, y, weight))
     return table
 
 
@@ -641,6 +656,7 @@ REFUSED["NegativeBinomial"] = [
 ]
 REFUSED["QuasiNegativeBinomial"] = REFUSED["QuasiPoisson"]
 REFUSED["QuasiTweedie"] = REFUSED["QuasiPoisson"]
+REFUSED["Tweedie"] = REFUSED["QuasiPoisson"]
 REFUSED["Gaussian"] = []
 
 

@@ -129,6 +129,12 @@ class Family(ABC):
     def start_dispersion(self, rows: Any, mu: Array, nu: Array | None) -> Array:
         """Return a rough non-negative estimate of phi from each row alone, given its mean."""
 
+    def unit_deviance(self, rows: Any, mu: Array, nu: Array | None) -> Array:
+        """Return d(y, mu), of which phi is the scale; for exponential dispersion families only."""
+        raise NotImplementedError(
+            f"{self.name}: it has no unit deviance free of the dispersion; use the Pearson residuals"
+        )
+
     def sides(self, rows: Any) -> Array:
         """
         Return -1 for the least response a row can have, 1 for the largest, 0 between.
@@ -155,5 +161,5 @@ class Family(ABC):
         raise NotImplementedError(
             f"{self.name} by extended quasi-likelihood is not a distribution: it has a mean and a "
             "variance only. Use bootstrap(kind='pairs') or a robust cov_type, or a model with a "
-            "likelihood (BetaBinomial for proportions)."
+            "likelihood (BetaBinomial for proportions, likelihood='exact' for Tweedie)."
         )
