@@ -19,6 +19,8 @@ ROUNDING = 1e-9
 AT_MAXIMUM = 1e-6
 
 ORTHOGONAL = [name for name in CASES if name != "beta-binomial"]
+#: Exponential dispersion models: phi is the scale of a deviance.
+DOUBLE = [name for name in CASES if CASES[name].cls is het.DoubleGLM]
 
 
 def single_information(model, params, i):
@@ -52,7 +54,7 @@ def test_leverages_are_shares_of_the_information(res):
         assert_allclose(influence.hat_matrix_diag_dispersion[i], share[k:].sum(), rtol=ROUNDING)
 
 
-@pytest.mark.parametrize("name", ORTHOGONAL)
+@pytest.mark.parametrize("name", DOUBLE)
 def test_leverages_are_those_of_two_glms(name):
     res = fitted(name)
     X, Z = res.model.exog, res.model.exog_dispersion
@@ -177,17 +179,19 @@ def test_dispersion_residuals_are_those_of_the_deviances(name):
     assert_allclose(influence.resid_studentized_dispersion, raw / np.sqrt(1 - g), atol=1e-10)
 
 
-def test_beta_binomial_has_no_deviance_residuals():
-    res = fitted("beta-binomial")
-    with pytest.raises(NotImplementedError, match=r"Beta-binomial: .* use the Pearson residuals"):
+@pytest.mark.parametrize("name", sorted(set(CASES) - set(DOUBLE)))
+def test_others_have_no_deviance_residuals(name):
+    res = fitted(name)
+    message = f"{res.model.family_name}: .* use the Pearson residuals"
+    with pytest.raises(NotImplementedError, match=message):
         _ = res.resid_deviance
     with pytest.raises(NotImplementedError, match="no unit deviance"):
         _ = res.get_influence().resid_studentized_deviance
 
 
-def test_deviance_residuals_have_the_sign_of_the_others(res):
-    if res.model.core.family.counts_successes:
-        return
+@pytest.mark.parametrize("name", DOUBLE)
+def test_deviance_residuals_have_the_sign_of_the_others(name):
+    res = fitted(name)
     assert_array_equal(np.sign(res.resid_deviance), np.sign(res.resid_pearson))
     assert res.resid_deviance.index.equals(res.fittedvalues.index)
 
