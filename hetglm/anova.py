@@ -15,11 +15,19 @@ from hetglm._fit import Fit, at_fit
 from hetglm._linalg import contains
 from hetglm.bootstrap import simulate
 from hetglm.exceptions import NotNestedError
+from hetglm.terms import (
+    NEGATIVE_BY_ROUNDING,
+    NOTHING,
+    Hypothesis,
+    Outcome,
+    Submodels,
+    hypotheses,
+    likelihood_ratio,
+    score,
+    wald,
+)
 
 Array = NDArray[Any]
-
-#: A likelihood ratio may be this much below zero, per unit of log-likelihood, by rounding alone.
-NEGATIVE_BY_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -99,17 +107,6 @@ def null_fit(model: Any, mean: str, dispersion: str, start: Any = None) -> Fit:
     designs = {"full": None, "constant": _constant(model), "empty": empty}
     null = model.clone(exog=designs[mean], exog_dispersion=designs[dispersion])
     return _fit.fit(null.core, null.parameter_names, null.estimable, start)
-
-
-def likelihood_ratio(larger: float, smaller: float, what: str) -> float:
-    """Return 2 (larger - smaller); an error where it is negative beyond rounding."""
-    value = 2 * (larger - smaller)
-    if value < -NEGATIVE_BY_ROUNDING * (1 + abs(larger)):
-        raise ValueError(
-            f"the likelihood ratio of {what} is negative ({value:.3g}): the larger model is not at its "
-            "maximum; refit it with start_params from the smaller one"
-        )
-    return max(value, 0.0)
 
 
 def constant_is_nested(model: Any) -> bool:
@@ -209,29 +206,41 @@ def _constant_start(res: Any) -> Array | None:
     return start if ones.loglike(start) > -np.inf else None
 
 
-def anova(*results: Any) -> pd.DataFrame:
+def anova(*results: Any, typ: int | None = None, test: str | None = None) -> pd.DataFrame:
     """
-    Compare a fit with constant mean and dispersion, or nested fits with each other.
+    Compare a fit with constant mean and dispersion, term by term, or nested fits with each other.
 
     Parameters
     ----------
     *results : LocationScaleResults
         One fit, or two and more on the same rows.
+    typ : {1, 2, 3}, optional
+        For one fit, a row for each term of both parts. 1: each against the terms before it, those of
+        the mean first and with constant dispersion; 2: against all terms that do not contain it; 3:
+        against all other terms, whatever their coding.
+    test : {"lr", "wald", "score"}, optional
+        Statistic of these rows. By default the likelihood ratio, or the Wald test where the fit has
+        a robust covariance, which it and the score test honour.
 
     Returns
     -------
     DataFrame
-        For one fit, as R's ``anova.dglm``: rows "Mean model" (against a constant mean, or none
-        where the mean has no constant) and "Dispersion model" (against a constant dispersion);
-        columns DF, Seq.Chisq, Seq.P (mean first, with constant dispersion; then dispersion) and
-        Adj.Chisq, Adj.P (each in the presence of the other). For several, ordered by size: df_resid,
-        llf, aic, bic, and df_diff, statistic, P against the row above. The columns' name says
-        whether the ratio is of likelihoods or of extended quasi-likelihoods.
+        For one fit with ``typ``: rows (part, term), columns df, statistic (chi-square, or F where
+        the fit has ``use_t``) and P; NaN where a coefficient is at the boundary, so that chi-square
+        does not hold. For one fit without, as R's ``anova.dglm``: rows "Mean model" (against a
+        constant mean, or none where the mean has no constant) and "Dispersion model" (against a
+        constant dispersion); columns DF, Seq.Chisq, Seq.P (mean first, with constant dispersion;
+        then dispersion) and Adj.Chisq, Adj.P (each in the presence of the other). For several,
+        ordered by size: df_resid, llf, aic, bic, and df_diff, statistic, P against the row above.
+        The columns' name says whether the ratio is of likelihoods or of extended
+        quasi-likelihoods.
 
     Raises
     ------
     NotNestedError
         If the fits are not nested or not comparable, or the dispersion has no constant.
+    ValueError
+        For an unknown type or test, or one that the fit does not allow.
     """
     if not results:
         raise ValueError("anova: give at least one fit")
@@ -239,10 +248,58 @@ def anova(*results: Any) -> pd.DataFrame:
     for res in fits:
         if not hasattr(res, "params_dispersion"):
             raise ValueError(f"anova: {type(res).__name__} is no fit of this package")
+    if typ is not None:
+        if len(fits) > 1:
+            raise ValueError("typ: for one fit only; several are compared with each other")
+        return _by_terms(fits[0], typ, test)
+    if test not in (None, "lr"):
+        raise ValueError(f"test={test!r}: give typ=1, 2 or 3 with it")
     table = _one(fits[0]) if len(fits) == 1 else _several(fits)
-    label = "LR" if criterion(fits[0].model.core.family) == "likelihood" else "EQL ratio"
-    table.columns.name = label
+    table.columns.name = _ratio_name(fits[0])
     return table
+
+
+def _ratio_name(res: Any) -> str:
+    return "LR" if criterion(res.model.core.family) == "likelihood" else "EQL ratio"
+
+
+def _by_terms(res: Any, typ: int, test: str | None) -> pd.DataFrame:
+    """Return a table with a row for each term of both parts."""
+    if typ not in (1, 2, 3):
+        raise ValueError(f"typ={typ!r}: choose 1 (sequential), 2 (hierarchical) or 3 (marginal)")
+    robust = res.cov_type not in ("nonrobust", "eim")
+    test = ("wald" if robust else "lr") if test is None else test
+    if test not in ("lr", "wald", "score"):
+        raise ValueError(f"test={test!r}: choose 'lr', 'wald' or 'score'")
+    if test == "lr" and robust:
+        raise ValueError(
+            f"test='lr': a likelihood ratio knows nothing of cov_type={res.cov_type!r}; use 'wald' or "
+            "'score', or fit with the model-based covariance"
+        )
+    submodels = Submodels(res.model, res._fit)
+    outcome = {
+        "lr": lambda h: _ratio_outcome(submodels, h),
+        "wald": lambda h: wald(res, submodels, h),
+        "score": lambda h: score(res, submodels, h),
+    }[test]
+    tested = hypotheses(res.model.term_list, typ)
+    rows = pd.MultiIndex.from_tuples(
+        [(h.term.part, h.term.name.removeprefix("dispersion-")) for h in tested],
+        names=["part", "term"],
+    )
+    table = pd.DataFrame(map(outcome, tested), index=rows, columns=["df", "statistic", "P"])
+    table.columns.name = {"lr": _ratio_name(res), "wald": "Wald", "score": "Score"}[test]
+    return table
+
+
+def _ratio_outcome(submodels: Submodels, hypothesis: Hypothesis) -> Outcome:
+    """Return the likelihood-ratio test of a term; no P where the null's dispersion is at an end."""
+    statistic, df = submodels.ratio(hypothesis)
+    if df == 0:
+        return NOTHING
+    null = submodels.without({*hypothesis.absent, *hypothesis.term.columns})[1]
+    regular = hypothesis.term.part == "mean" or null.boundary is None
+    return Outcome(df, statistic, chi_square(statistic, df) if regular else np.nan)
 
 
 def _one(res: Any) -> pd.DataFrame:

@@ -21,10 +21,20 @@ from statsmodels.base.model import (
 from statsmodels.iolib.summary2 import Summary as Summary2
 from statsmodels.stats.contrast import WaldTestResults
 
-from hetglm import _arrays, _formula, anova, bootstrap, overdispersion, prediction, profile, summary
+from hetglm import (
+    _arrays,
+    _formula,
+    anova,
+    bootstrap,
+    overdispersion,
+    prediction,
+    profile,
+    summary,
+)
 from hetglm._covariance import covariance
 from hetglm._fit import Fit, at_fit
 from hetglm._text import listed
+from hetglm.terms import clustered_score
 
 Array = NDArray[Any]
 
@@ -337,7 +347,14 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         view.cov_params_default = self._zeroed(self.cov_params_default)
         return view
 
-    def score_test(self, exog_extra: Any = None, **kwargs: Any) -> Any:
+    def score_test(
+        self,
+        exog_extra: Any = None,
+        *,
+        cov_type: str | None = None,
+        cov_kwds: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Any:
         """
         Test whether further columns belong to either part, without fitting them.
 
@@ -345,14 +362,28 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         ----------
         exog_extra : array_like or tuple of two
             Columns for the mean, or (for the mean, for the dispersion), None for neither.
+        cov_type : {"nonrobust", "eim", "HC0", "cluster"}, optional
+            Covariance of the scores; that of the fit by default.
+        cov_kwds : dict, optional
+            ``groups`` of "cluster" (and ``use_correction``), those of the fit by default.
         **kwargs
-            As in statsmodels' score test; ``cov_type`` "nonrobust" or "HC0".
+            As in statsmodels' score test, which the first three are.
 
         Returns
         -------
         tuple or ScoreTestResult
             Statistic, p-value (and degrees of freedom), as the installed statsmodels has it.
+
+        Raises
+        ------
+        ValueError
+            For no columns, or another type of covariance.
         """
+        cov_type = self.cov_type if cov_type is None else cov_type
+        if cov_type not in ("nonrobust", "eim", "HC0", "cluster"):
+            raise ValueError(
+                f"cov_type={cov_type!r}: score tests take 'nonrobust', 'eim', 'HC0' or 'cluster'"
+            )
         extra = exog_extra if isinstance(exog_extra, tuple) else (exog_extra, None)
         n = self.model.core.n
         if all(part is None for part in extra):
@@ -360,7 +391,29 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
                 "exog_extra: give the columns to test, (for the mean, for the dispersion)"
             )
         extra = tuple(None if e is None else _arrays.design(e, n, "exog_extra") for e in extra)
-        return score_test(self, exog_extra=extra, **kwargs)
+        view = self._solved_alone()
+        if cov_type != "cluster":
+            kwargs.setdefault("observed", cov_type != "eim")
+            kwargs["cov_type"] = "HC0" if cov_type == "HC0" else "nonrobust"
+            return score_test(view, exog_extra=extra, **kwargs)
+        kwds = self.cov_kwds if cov_kwds is None else cov_kwds
+        if kwds.get("groups") is None:
+            raise ValueError("cov_kwds: cov_type='cluster' needs 'groups'")
+        groups = self.model.row_kwds({"groups": kwds["groups"]})["groups"]
+        mean, dispersion = (np.empty((n, 0)) if e is None else e for e in extra)
+        correct = kwds.get("use_correction", True)
+        test = clustered_score(view.model.core, view.params, mean, dispersion, groups, correct)
+        return test.statistic, test.pvalue, test.df
+
+    def _solved_alone(self) -> LocationScaleResults:
+        """Return a view on the results with the columns that were searched for, and no others."""
+        core, solved = self._core, self._fit.solved
+        view = copy.copy(self)
+        view.model = copy.copy(self.model)
+        k = core.k_mean
+        view.model.core = core.with_designs(X=core.X[:, solved[:k]], Z=core.Z[:, solved[k:]])
+        view.params = self._fit.internal[solved]
+        return view
 
     # -- predictions --------------------------------------------------------------------------
 
