@@ -233,7 +233,7 @@ def test_no_p_value_at_the_boundary():
     wald = het.anova(res, typ=3, test="wald")["P"]
     assert np.isnan(wald["dispersion"]["C(grp)"])
     assert 0 < wald["mean"]["C(grp)"] < 1
-    assert 0 < het.anova(res, typ=3)["P"]["dispersion"]["C(grp)"] < 0.01  # constant sigma: inside
+    assert 0 < het.anova(res, typ=3)["P"]["dispersion"]["C(grp)"] < 0.05  # constant sigma: inside
     even = simulated().assign(K=simulated()["N"] // 2)
     with pytest.warns(BoundaryWarning):
         res = hmf.betabinomial("K + I(N - K) ~ x | z", even).fit()
