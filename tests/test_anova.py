@@ -93,6 +93,8 @@ def test_t_distribution():
     res = CASES["gaussian"].formula(RIGHT).fit(use_t=True)
     table = het.anova(res, typ=3, test="wald").loc[("mean", "x:group")]
     assert_allclose(table["P"], stats.f.sf(table["statistic"], 2, res.df_resid))
+    table = het.anova(res, typ=2, test="wald").loc[("mean", "group")]
+    assert_allclose(table["P"], stats.f.sf(table["statistic"], 2, res.df_resid + 2))
 
 
 @pytest.mark.parametrize("cov_type", ["nonrobust", "HC0", "cluster"])
@@ -133,6 +135,14 @@ def test_score_test_of_clusters_by_hand(case):
         assert_allclose(test[0], expected, rtol=1e-9)
         assert_allclose(test[1], stats.chi2.sf(test[0], 1))
         assert test[2] == 1
+
+
+def test_score_test_by_the_expected_information(case):
+    res, wide = case.formula("x | x").fit(), case.formula("x + z | x")
+    params = np.insert(np.asarray(res.params), 2, 0.0)
+    score, information = wide.score(params), -wide.hessian(params, observed=False)
+    test = res.score_test((simulated()[["z"]].to_numpy(), None), cov_type="eim")
+    assert_allclose(np.squeeze(test[0]), score @ np.linalg.solve(information, score), rtol=1e-9)
 
 
 def test_score_test_of_two_clusterings(case):
