@@ -910,25 +910,89 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         """
         return summary.summary2(self, yname, xname, title, alpha, float_format)
 
-    def conf_int(self, alpha: float = 0.05) -> Array:
+    def conf_int(self, alpha: float = 0.05, cols: Any = None, method: str = "wald") -> Array:
         """
-        Return Wald intervals of the coefficients.
+        Return confidence intervals of the coefficients.
 
         Parameters
         ----------
         alpha : float
             One minus the coverage.
+        cols : array_like, optional
+            Positions of the coefficients wanted; all by default.
+        method : {"wald", "profile"}
+            Symmetric in standard errors, or where the profile log-likelihood has fallen by half the
+            chi-square quantile (whatever ``cov_type``). A profile takes a dozen fits for each
+            coefficient.
 
         Returns
         -------
         ndarray, shape (p + q, 2)
+            NaN where there is no estimate; infinite where the likelihood does not fall that far.
+
+        Raises
+        ------
+        ValueError
+            For an unknown method, or where a profile rises above the fit's log-likelihood.
         """
         alpha = _arrays.share(alpha, "alpha")
         dist = stats.norm
         if self.use_t:
             dist = stats.t(getattr(self, "df_resid_inference", self.df_resid))
         half = dist.isf(alpha / 2) * self.bse
-        return np.column_stack([self.params - half, self.params + half])
+        cols = range(len(half)) if cols is None else np.atleast_1d(cols)
+        if method == "profile":
+            half = half if self.cov_type == "nonrobust" else 2 * self._model_based_bse
+            return profile.intervals(self._along, list(cols), half, alpha)
+        if method != "wald":
+            raise ValueError(f"method={method!r}: choose 'wald' or 'profile'")
+        return np.column_stack([self.params - half, self.params + half])[list(cols)]
+
+    @property
+    def _model_based_bse(self) -> Array:
+        """Standard errors from the observed information."""
+        fit = self._fit
+        return np.sqrt(np.diag(covariance(self._core, fit, "nonrobust", {}, False, 0.0).matrix))
+
+    def _along(self, j: int) -> profile.Along:
+        """Return the profile of coefficient j."""
+        model = self.model
+        return profile.Along(model.core, self._fit, model.parameter_names, model.estimable, j)
+
+    def profile(self, name: str, values: Any = None, alpha: float = 0.001) -> profile.Profile:
+        """
+        Return the log-likelihood along one coefficient, all else maximised.
+
+        Parameters
+        ----------
+        name : str
+            Coefficient, with the prefix ``dispersion-`` for one of the dispersion.
+        values : array_like, optional
+            Values of the coefficient; by default 21 across the profile interval.
+        alpha : float
+            One minus the coverage of that interval.
+
+        Returns
+        -------
+        Profile
+            ``values``, ``profile`` (log-likelihoods) and ``root``, the signed root of the ratio.
+        """
+        names = self.model.parameter_names
+        if name not in names:
+            raise ValueError(f"name={name!r}: choose one of {listed(names)}")
+        j = names.index(name)
+        if not self._fit.estimated[j]:
+            raise ValueError(f"{name}: aliased or at the boundary, so it has no profile")
+        along = self._along(j)
+        if values is None:
+            ends = self.conf_int(alpha, [j], "profile")[0]
+            wald = self.conf_int(alpha, [j])[0]
+            low, high = np.where(np.isfinite(ends), ends, wald)
+            values = np.linspace(low, high, 21)
+        values = np.sort(_arrays.numeric(values, "values"))
+        along.out_to(values[values >= along.estimate])
+        along.out_to(values[values < along.estimate][::-1])
+        return along.trace
 
 
 class LocationScaleResultsWrapper(LikelihoodResultsWrapper):
