@@ -63,7 +63,10 @@ def fixed(core: Likelihood, j: int, value: float) -> Likelihood:
     shift = "offset" if j < k else "offset_dispersion"
     moved = value * A[:, column]
     before = getattr(core, shift)
-    given = {name: np.delete(A, column, axis=1), shift: moved + (0.0 if before is None else before)}
+    given: dict[str, Any] = {
+        name: np.delete(A, column, axis=1),
+        shift: moved + (0.0 if before is None else before),
+    }
     return replace(core, **given)
 
 
