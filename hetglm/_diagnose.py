@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hetglm._fit import Fit, at_fit
+from hetglm._fit import Fit, RemlFit, at_fit
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import gram, inverse
 from hetglm._links import invert
@@ -70,6 +70,12 @@ def diagnose(
     if not np.isfinite(fitted.llf):
         return notes
     separated = separation_text(likelihood, fitted, names)
+    if separated and isinstance(fitted, RemlFit):
+        raise ValueError(
+            f"reml=True: {separated.removesuffix('; the other numbers stand')} and log det X'WX, which "
+            "REML adjusts by, has no limit; take these terms out of the mean or fit by maximum "
+            "likelihood"
+        )
     if separated:
         separated += _untold_text(fitted, estimable, names)
         notes.append(separated)

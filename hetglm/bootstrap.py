@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hetglm import _arrays, _fit, prediction
-from hetglm._fit import Fit, at_fit
+from hetglm._fit import Fit, RemlFit, at_fit
 from hetglm._likelihood import Likelihood
 from hetglm._text import warn
 from hetglm.exceptions import BootstrapFailureWarning
@@ -116,7 +116,8 @@ def _refit(clone: Any, fit: Fit, estimable: Array) -> Array:
     start = None
     if fit.boundary is None and clone.core.loglike(fit.internal) > -np.inf:
         start = fit.internal
-    refit = _fit.fit(clone.core, clone.parameter_names, clone.estimable, start)
+    reml = isinstance(fit, RemlFit)
+    refit = _fit.fit(clone.core, clone.parameter_names, clone.estimable, start, reml=reml)
     if not refit.converged:
         raise ValueError(f"no convergence: {refit.message}")
     return refit.params

@@ -45,6 +45,8 @@ class LocationScaleModel(GenericLikelihoodModel):
 
     _formula_max_endog = 2
     _row_arrays: ClassVar[tuple[str, ...]] = ROW_ARRAYS
+    #: Whether it can be fitted by REML.
+    _has_reml: ClassVar[bool] = False
     #: Name of the row arrays a subclass refuses, with what to use instead.
     _refused: ClassVar[dict[str, str]] = {}
 
@@ -668,7 +670,7 @@ class LocationScaleModel(GenericLikelihoodModel):
         **kwargs: Any,
     ) -> Any:
         """
-        Fit both parts jointly by maximum likelihood.
+        Fit both parts jointly, by maximum likelihood or by REML.
 
         Parameters
         ----------
@@ -678,10 +680,16 @@ class LocationScaleModel(GenericLikelihoodModel):
             ``"newton-scoring"``, the default, needs no tuning ("newton" is the same); or the name of
             a statsmodels optimiser ("bfgs", "lbfgs", "nm", "powell", "cg", "ncg", "minimize", ...).
         reml : bool
-            Not there yet: raises NotImplementedError.
+            `DoubleGLM` only: whether to maximise the adjusted profile likelihood of the dispersion,
+            l(beta(gamma), gamma) - log det(X'WX)/2 with W the working weights of the mean, which
+            makes up for the degrees of freedom that the mean takes; restricted maximum likelihood
+            for the Gaussian.
         cov_type : str
             ``"nonrobust"`` (observed information), ``"eim"`` (expected information), or one of
             statsmodels' robust types: "HC0", "HC1", "cluster", "HAC", "hac-panel", "hac-groupsum".
+            After REML, which has no robust types, ``"nonrobust"`` and ``"eim"`` are (X'WX)^-1 for the
+            mean and the inverse expected REML information for the dispersion, ``"oim"`` the inverse
+            observed one, with what the dispersion's uncertainty adds to the mean's.
         cov_kwds : dict, optional
             Arguments of the robust types; ``groups`` may be the name of a column.
         use_t : bool, optional
@@ -706,10 +714,17 @@ class LocationScaleModel(GenericLikelihoodModel):
         UnboundedLikelihoodError
             If rows can be fitted exactly and the likelihood has no maximum.
         ValueError
-            If an argument is out of range.
+            If an argument is out of range, or not available for the model.
+
+        References
+        ----------
+        Smyth, G. K. and Verbyla, A. P. (1999). Adjusted likelihood methods for modelling dispersion
+        in generalized linear models. Environmetrics 10, 695-709.
         """
-        if reml:
-            raise NotImplementedError("reml=True is not there yet; fit by maximum likelihood")
+        if reml and not self._has_reml:
+            raise ValueError(
+                f"reml=True: REML is for DoubleGLM; fit {type(self).__name__} by maximum likelihood"
+            )
         if kwargs and method in _fit.OWN_METHODS:
             raise TypeError(f"fit: unknown argument {sorted(kwargs)[0]!r} for method {method!r}")
         if maxiter is None:
@@ -736,6 +751,7 @@ class LocationScaleModel(GenericLikelihoodModel):
             maxiter,
             tol,
             disp,
+            bool(reml),
             **kwargs,
         )
         notes = _diagnose.diagnose(

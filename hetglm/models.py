@@ -24,7 +24,8 @@ class DoubleGLM(LocationScaleModel):
     Var(y) = phi V(mu) / w, with the mean's predictor linked to mu and the dispersion's to phi. The
     likelihood is exact for the Gaussian, inverse Gaussian and Gamma families, and the extended
     quasi-likelihood of Nelder and Pregibon (1987) for the Poisson, binomial, negative binomial and
-    Tweedie ones, which have no distribution with a free dispersion.
+    Tweedie ones, which have no distribution with a free dispersion. ``fit(reml=True)`` makes up for
+    the degrees of freedom that the mean takes from the dispersion.
 
     Parameters
     ----------
@@ -122,6 +123,7 @@ class DoubleGLM(LocationScaleModel):
             self._trials_are_weights = True
         return y, trials
 
+    _has_reml: ClassVar[bool] = True
     #: Whether the trials of a bare proportion are its var_weights.
     _trials_are_weights: bool = False
 

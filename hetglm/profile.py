@@ -13,7 +13,7 @@ from scipy import stats
 from scipy.optimize import brentq
 
 from hetglm import _fit
-from hetglm._fit import Fit, Settings, search
+from hetglm._fit import Fit, RemlFit, Settings, maximum, search
 from hetglm._likelihood import Likelihood
 
 Array = NDArray[Any]
@@ -21,6 +21,8 @@ Array = NDArray[Any]
 #: Precision of a limit, in half-widths of the Wald interval; factor by which a step towards it grows,
 #: and half-widths beyond which there is none.
 PRECISE, GROWTH, FARTHEST = 1e-7, 1.6, 1e3
+#: A fall of the log-likelihood that is as good as any other.
+BOTTOMLESS = 1e6
 #: A profile may be this much above the maximum, per unit of log-likelihood, by rounding alone.
 ROUNDING = 1e-9
 
@@ -77,21 +79,32 @@ class Along:
         self.core, self.fit, self.j = core, fit, j
         self.names, self.estimable = np.delete(names, j).tolist(), np.delete(estimable, j)
         self.name, self.estimate = names[j], float(fit.params[j])
-        self.known = {self.estimate: fit.llf}
+        self.reml = isinstance(fit, RemlFit)
+        if self.reml and j < core.k_mean:
+            raise ValueError(
+                f"{self.name}: REML criteria of different means cannot be compared, so there is no "
+                "profile; use method='wald', or fit by maximum likelihood"
+            )
+        self.llf = maximum(fit)
+        self.known = {self.estimate: self.llf}
         self._start = np.delete(fit.internal, j)
 
     def __call__(self, value: float) -> float:
         """Return the largest log-likelihood with the coefficient at a value."""
         if value not in self.known:
             core = fixed(self.core, self.j, value)
-            found = _fit.fit(core, self.names, self.estimable, self._start)
-            if found.llf > self.fit.llf + ROUNDING * (1 + abs(self.fit.llf)):
+            if core.loglike(self._start) == -np.inf:  # half the way is nearer to where it is not
+                self.known[value] = -np.inf
+                return -np.inf
+            found = _fit.fit(core, self.names, self.estimable, self._start, reml=self.reml)
+            llf, self._start = maximum(found), found.internal
+            if llf > self.llf + ROUNDING * (1 + abs(self.llf)):
                 raise ValueError(
-                    f"the profile of {self.name} found a log-likelihood {found.llf - self.fit.llf:.3g} "
-                    f"above the fit's, at {value:.6g}: the fit is not at its maximum; refit it with "
-                    "start_params from there"
+                    f"the profile of {self.name} found a log-likelihood {llf - self.llf:.3g} above the "
+                    f"fit's, at {value:.6g}: the fit is not at its maximum; refit it with start_params "
+                    "from there"
                 )
-            self.known[value], self._start = found.llf, found.internal
+            self.known[value] = llf
         return self.known[value]
 
     def limit(self, step: float, cut: float) -> float:
@@ -102,7 +115,8 @@ class Along:
         """
 
         def above(value: float) -> float:
-            return float(np.sqrt(2 * max(self.fit.llf - self(value), 0.0)) - np.sqrt(cut))
+            drop = min(max(self.llf - self(value), 0.0), BOTTOMLESS)
+            return float(np.sqrt(2 * drop) - np.sqrt(cut))
 
         near, far, start = self.estimate, self.estimate + step, self._start
         while above(far) < 0:
@@ -122,7 +136,7 @@ class Along:
     def trace(self) -> Profile:
         """What is known of the profile."""
         values, profile = (np.array(a) for a in zip(*sorted(self.known.items()), strict=True))
-        return Profile(self.name, self.estimate, self.fit.llf, values, profile)
+        return Profile(self.name, self.estimate, self.llf, values, profile)
 
 
 def intervals(

@@ -32,7 +32,7 @@ from hetglm import (
     summary,
 )
 from hetglm._covariance import covariance
-from hetglm._fit import Fit, at_fit
+from hetglm._fit import Fit, RemlFit, at_fit
 from hetglm._text import listed
 from hetglm.terms import clustered_score
 
@@ -49,7 +49,14 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         Coefficients of the mean, then of the dispersion, on the scale of their links; NaN where a
         column is aliased.
     llf : float
-        Log-likelihood; the extended quasi-likelihood for families without a distribution.
+        Log-likelihood; the extended quasi-likelihood for families without a distribution. After
+        REML it is that at the estimates, and aic, bic and what compares with llnull are NaN.
+    llf_reml : float
+        Maximum of the adjusted profile likelihood after ``fit(reml=True)``, NaN otherwise. For the
+        Gaussian -2 llf_reml = n log(2 pi) + sum log(phi) + sum d/phi + log det(X'WX); it depends on
+        how the columns of the mean are scaled and coded, so it compares fits of one mean only.
+    reml : bool
+        Whether the fit is by REML.
     nobs : float
         Number of observations, sum(freq_weights).
     df_model, df_resid : float
@@ -89,10 +96,12 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
                 "the information matrix is singular: there are no standard errors; some direction of "
                 "the coefficients is not determined by the data"
             )
+        self.reml = isinstance(fit, RemlFit)
+        self.llf_reml = fit.llf_reml if isinstance(fit, RemlFit) else np.nan
         self.mle_retvals = fit.retvals
         self.mle_settings = {"optimizer": fit.method}
         self.converged, self.iterations, self.method = fit.converged, fit.iterations, fit.method
-        self._nulls: dict[tuple[str, str], tuple[float, bool]] = {}
+        self._nulls: dict[tuple[str, str, bool], tuple[float, bool]] = {}
 
     @property
     def _core(self) -> Any:
@@ -118,8 +127,18 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
 
     @cached_property
     def llf(self) -> float:
-        """Log-likelihood at the maximum."""
+        """Log-likelihood at the estimates."""
         return self._fit.llf
+
+    @cached_property
+    def aic(self) -> float:
+        """Akaike's criterion -2 llf + 2k; NaN after REML, which does not maximise llf."""
+        return np.nan if self.reml else super().aic
+
+    @cached_property
+    def bic(self) -> float:
+        """Schwarz's criterion -2 llf + k log(nobs); NaN after REML, which does not maximise llf."""
+        return np.nan if self.reml else super().bic
 
     @property
     def params_mean(self) -> pd.Series:
@@ -157,8 +176,10 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
 
     @cached_property
     def llnull(self) -> float:
-        """Log-likelihood with both parts constant (and any offsets)."""
+        """Log-likelihood with both parts constant (and any offsets); NaN after REML."""
         self.df_resid_null = self.nobs - 2
+        if self.reml:
+            return np.nan
         return anova.null_fit(self.model, "constant", "constant").llf
 
     def remove_data(self) -> None:
@@ -377,8 +398,13 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         Raises
         ------
         ValueError
-            For no columns, or another type of covariance.
+            For no columns, another type of covariance, or after REML.
         """
+        if self.reml:
+            raise ValueError(
+                "score_test: the score of the likelihood is not zero at a fit by REML; fit by maximum "
+                "likelihood"
+            )
         cov_type = self.cov_type if cov_type is None else cov_type
         if cov_type not in ("nonrobust", "eim", "HC0", "cluster"):
             raise ValueError(
@@ -775,7 +801,8 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         Returns
         -------
         ConstantDispersionTest
-            ``statistic``, ``pvalue``, ``df`` = rank(Z) - 1, ``llf``, ``llf_constant``, ``method``.
+            ``statistic``, ``pvalue``, ``df`` = rank(Z) - 1, ``llf``, ``llf_constant``, ``method``. After
+            REML both models are fitted by it, and the ratio is that of the adjusted likelihoods.
 
         Raises
         ------
@@ -939,20 +966,16 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         dist = stats.norm
         if self.use_t:
             dist = stats.t(getattr(self, "df_resid_inference", self.df_resid))
-        half = dist.isf(alpha / 2) * self.bse
-        cols = range(len(half)) if cols is None else np.atleast_1d(cols)
-        if method == "profile":
-            half = half if self.cov_type == "nonrobust" else 2 * self._model_based_bse
-            return profile.intervals(self._along, list(cols), half, alpha)
-        if method != "wald":
+        columns = list(range(len(self.params)) if cols is None else np.atleast_1d(cols))
+        if method not in ("wald", "profile"):
             raise ValueError(f"method={method!r}: choose 'wald' or 'profile'")
-        return np.column_stack([self.params - half, self.params + half])[list(cols)]
-
-    @property
-    def _model_based_bse(self) -> Array:
-        """Standard errors from the observed information."""
-        fit = self._fit
-        return np.sqrt(np.diag(covariance(self._core, fit, "nonrobust", {}, False, 0.0).matrix))
+        quantile = dist.isf(alpha / 2)
+        if method == "profile":
+            model_based = covariance(self._core, self._fit, "nonrobust", {}, False, 0.0).matrix
+            half = quantile * np.sqrt(np.diag(model_based))
+            return profile.intervals(self._along, columns, half, alpha)
+        half = quantile * self.bse
+        return np.column_stack([self.params - half, self.params + half])[columns]
 
     def _along(self, j: int) -> profile.Along:
         """Return the profile of coefficient j."""
@@ -1004,8 +1027,30 @@ class LocationScaleResultsWrapper(LikelihoodResultsWrapper):
         "resid_pearson": "rows",
     }
     _wrap_attrs = _attrs
-    _methods = {"cov_params": "cov", "conf_int": "columns"}  # noqa: RUF012
+    _methods = {"cov_params": "cov"}  # noqa: RUF012
     _wrap_methods = _methods
+
+    def conf_int(self, alpha: float = 0.05, cols: Any = None, method: str = "wald") -> Any:
+        """
+        Return confidence intervals of the coefficients, with labels where the data had them.
+
+        Parameters
+        ----------
+        alpha : float
+            As in `LocationScaleResults.conf_int`.
+        cols : array_like, optional
+            As in `LocationScaleResults.conf_int`.
+        method : {"wald", "profile"}
+            As in `LocationScaleResults.conf_int`.
+
+        Returns
+        -------
+        DataFrame or ndarray, shape (p + q, 2)
+        """
+        table = self._results.conf_int(alpha, cols, method)
+        if not isinstance(self.params, pd.Series):
+            return table
+        return pd.DataFrame(table, index=self.params.index[slice(None) if cols is None else cols])
 
 
 wrap.populate_wrapper(LocationScaleResultsWrapper, LocationScaleResults)

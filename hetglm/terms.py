@@ -12,7 +12,7 @@ from scipy import stats
 
 from hetglm import _fit
 from hetglm._covariance import ROBUST
-from hetglm._fit import Fit
+from hetglm._fit import Fit, RemlFit, maximum
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import solve_scaled
 from hetglm._text import listed
@@ -114,7 +114,7 @@ class Submodels:
     """The models with some columns of a fit, each fitted once."""
 
     def __init__(self, model: Any, fitted: Fit) -> None:
-        self.model = model
+        self.model, self.reml = model, isinstance(fitted, RemlFit)
         self._known: dict[frozenset[int], tuple[Any, Fit]] = {frozenset(): (model, fitted)}
 
     def without(self, columns: Any) -> tuple[Any, Fit]:
@@ -122,7 +122,7 @@ class Submodels:
         columns = frozenset(columns)
         if columns not in self._known:
             reduced = self._reduced(columns)
-            self._known[columns] = reduced, refit(reduced)
+            self._known[columns] = reduced, refit(reduced, reml=self.reml)
         return self._known[columns]
 
     def ratio(self, hypothesis: Hypothesis) -> tuple[float, int]:
@@ -131,13 +131,13 @@ class Submodels:
         (big, larger), (small, smaller) = (
             self.without(columns) for columns in (absent, absent.union(term.columns))
         )
-        if larger.llf < smaller.llf:
+        if maximum(larger) < maximum(smaller):
             # the larger fit failed: what the smaller one reached is a start for it
-            again = refit(big, embedded(big.core, small.core, smaller.internal))
-            larger = again if again.llf > larger.llf else larger
+            again = refit(big, embedded(big.core, small.core, smaller.internal), self.reml)
+            larger = again if maximum(again) > maximum(larger) else larger
             self._known[absent] = big, larger
         df = int(big.estimable.sum() - small.estimable.sum())
-        return likelihood_ratio(larger.llf, smaller.llf, term.name), df
+        return likelihood_ratio(maximum(larger), maximum(smaller), term.name), df
 
     def _reduced(self, columns: frozenset[int]) -> Any:
         core, names = self.model.core, self.model.parameter_names
@@ -160,9 +160,9 @@ class Submodels:
         return self.model.clone(**designs)
 
 
-def refit(model: Any, start: Array | None = None) -> Fit:
+def refit(model: Any, start: Array | None = None, reml: bool = False) -> Fit:
     """Return the fit of a model."""
-    return _fit.fit(model.core, model.parameter_names, model.estimable, start)
+    return _fit.fit(model.core, model.parameter_names, model.estimable, start, reml=reml)
 
 
 def embedded(larger: Likelihood, smaller: Likelihood, params: Array) -> Array:

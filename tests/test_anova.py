@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import CASES, simulated
+from conftest import CASES, fitted, simulated
 from numpy.testing import assert_allclose
 from scipy import stats
 
@@ -267,7 +267,7 @@ def test_failed_fits_are_refitted_from_the_smaller_one(monkeypatch):
     expected = het.anova(res, typ=1)
     fit = terms.refit
 
-    def failing(model, start=None):
+    def failing(model, start=None, reml=False):
         found = fit(model, start)
         short = 1e3 if model.core.k_mean == 2 and start is None else 0
         return replace(found, llf=found.llf - short)
@@ -275,7 +275,7 @@ def test_failed_fits_are_refitted_from_the_smaller_one(monkeypatch):
     monkeypatch.setattr(terms, "refit", failing)
     assert_allclose(het.anova(res, typ=1)["statistic"], expected["statistic"], rtol=1e-5)
     monkeypatch.setattr(
-        terms, "refit", lambda model, start=None: replace(fit(model), llf=-model.core.k_mean)
+        terms, "refit", lambda model, *_, **__: replace(fit(model), llf=-model.core.k_mean)
     )
     with pytest.raises(ValueError, match=r"likelihood ratio of .* is negative"):
         het.anova(res, typ=1)
@@ -299,3 +299,43 @@ def test_types_are_of_one_fit():
     fits = [CASES["gaussian"].formula(right).fit() for right in ("x", "x | z")]
     with pytest.raises(ValueError, match="typ: for one fit only"):
         het.anova(*fits, typ=1)
+
+
+# ---- by REML, and of several fits -----------------------------------------------------------------
+
+
+def test_terms_by_reml():
+    """Ratios of REML criteria for the dispersion; for the mean, which they cannot test, ML's."""
+    reml = CASES["gaussian"].formula(RIGHT).fit(reml=True)
+    table, by_ml = het.anova(reml, typ=2), het.anova(fitted("gaussian", RIGHT), typ=2)
+    smaller = CASES["gaussian"].formula("x*group | group").fit(reml=True)
+    statistic = 2 * (reml.llf_reml - smaller.llf_reml)
+    assert_allclose(table.loc[("dispersion", "z"), "statistic"], statistic, rtol=SAME)
+    assert_allclose(table.loc["mean"], by_ml.loc["mean"], rtol=SAME)
+    assert table.columns.name == "LR by REML, mean by ML"
+    wald = het.anova(reml, typ=3, test="wald")
+    expected = reml.wald_test_terms().table.loc["dispersion-z", "statistic"]
+    assert_allclose(wald.loc[("dispersion", "z"), "statistic"], expected)
+    with pytest.raises(ValueError, match="not after REML"):
+        het.anova(reml, typ=3, test="score")
+
+
+def test_several_fits_of_which_the_larger_failed():
+    small, large = (CASES["gaussian"].formula(right).fit() for right in ("x | z", "x + group | z"))
+    expected = het.anova(small, large)
+    short = large.model.fit(np.zeros(6), maxiter=0, warn_convergence=False)
+    assert short.llf < small.llf
+    table = het.anova(small, short)
+    assert_allclose(table["statistic"][1], expected["statistic"][1], rtol=1e-6)
+
+
+def test_several_fits_with_a_null_at_the_boundary():
+    """Chi-square does not hold for the dispersion; it does for the mean."""
+    even = simulated().assign(K=simulated()["N"] // 2)
+    with pytest.warns(BoundaryWarning):
+        fits = [
+            hmf.betabinomial(f"K + I(N - K) ~ {right}", even).fit() for right in ("1", "x", "x | z")
+        ]
+    p = het.anova(*fits)["P"]
+    assert 0 < p[1] < 1
+    assert np.isnan(p[2])
