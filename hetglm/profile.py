@@ -18,9 +18,9 @@ from hetglm._likelihood import Likelihood
 
 Array = NDArray[Any]
 
-#: Precision of a limit, in half-widths of the Wald interval; factor by which a step towards it grows,
+#: Relative precision of a limit; factor by which a step towards it grows,
 #: and half-widths beyond which there is none.
-PRECISE, GROWTH, FARTHEST = 1e-7, 1.6, 1e3
+PRECISE, GROWTH, FARTHEST = 1e-9, 1.6, 1e3
 #: A fall of the log-likelihood that is as good as any other.
 BOTTOMLESS = 1e6
 #: A profile may be this much above the maximum, per unit of log-likelihood, by rounding alone.
@@ -124,7 +124,7 @@ class Along:
                 return float(np.copysign(np.inf, step))
             near, far = far, self.estimate + GROWTH * (far - self.estimate)
         self._start = start
-        return float(brentq(above, near, far, xtol=PRECISE * abs(step), rtol=1e-14))
+        return float(brentq(above, near, far, xtol=1e-12 * abs(step), rtol=PRECISE))
 
     def out_to(self, values: Array) -> None:
         """Evaluate the profile at values on one side, the nearest first."""
