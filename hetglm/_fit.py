@@ -28,6 +28,7 @@ __all__ = [
     "Settings",
     "at_fit",
     "fit",
+    "maximum",
     "search",
 ]
 
@@ -172,3 +173,8 @@ def at_fit(likelihood: Likelihood, fitted: Fit) -> Likelihood:
     if fitted.boundary is None or likelihood.n == 0:
         return likelihood
     return replace(likelihood, held=fitted.boundary.held)
+
+
+def maximum(fitted: Fit) -> float:
+    """Return the maximum of what was maximised: the log-likelihood, or the criterion of REML."""
+    return fitted.llf_reml if isinstance(fitted, RemlFit) else fitted.llf

@@ -109,6 +109,11 @@ class Design:
         return {t: [position[c] for c in cs if c in position] for t, cs in names.items()}
 
     @property
+    def factors(self) -> dict[str, frozenset[str]]:
+        """What each term is the interaction of, by the term's name; nothing for a constant."""
+        return {t.name(): frozenset(f.name() for f in t.factors) for t in self.info.terms}
+
+    @property
     def variables(self) -> set[str]:
         """Names the design reads as variables, from the data or the caller."""
         return set().union(*(_names(factor.code)[1] for factor in self.info.factor_infos))

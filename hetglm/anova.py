@@ -11,15 +11,25 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from hetglm import _fit
-from hetglm._fit import Fit, RemlFit, at_fit
+from hetglm._fit import Fit, at_fit, maximum
 from hetglm._linalg import contains, gram
 from hetglm.bootstrap import simulate
 from hetglm.exceptions import NotNestedError, UnboundedLikelihoodError
+from hetglm.terms import (
+    NEGATIVE_BY_ROUNDING,
+    NOTHING,
+    Hypothesis,
+    Outcome,
+    Submodels,
+    embedded,
+    hypotheses,
+    likelihood_ratio,
+    refit,
+    score,
+    wald,
+)
 
 Array = NDArray[Any]
-
-#: A likelihood ratio may be this much below zero, per unit of log-likelihood, by rounding alone.
-NEGATIVE_BY_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -87,11 +97,6 @@ def criterion(res: Any) -> str:
     return ("REML of the " if res.reml else "") + "extended quasi-likelihood"
 
 
-def maximum(fit: Fit) -> float:
-    """Return the maximum of what was maximised."""
-    return fit.llf_reml if isinstance(fit, RemlFit) else fit.llf
-
-
 def null_fit(model: Any, mean: str, dispersion: str, start: Any = None, reml: bool = False) -> Fit:
     """
     Return the fit of a model with one, both or neither part replaced by a constant.
@@ -110,17 +115,6 @@ def null_fit(model: Any, mean: str, dispersion: str, start: Any = None, reml: bo
     designs = {"full": None, "constant": _constant(model), "empty": empty}
     null = model.clone(exog=designs[mean], exog_dispersion=designs[dispersion])
     return _fit.fit(null.core, null.parameter_names, null.estimable, start, reml=reml)
-
-
-def likelihood_ratio(larger: float, smaller: float, what: str) -> float:
-    """Return 2 (larger - smaller); an error where it is negative beyond rounding."""
-    value = 2 * (larger - smaller)
-    if value < -NEGATIVE_BY_ROUNDING * (1 + abs(larger)):
-        raise ValueError(
-            f"the likelihood ratio of {what} is negative ({value:.3g}): the larger model is not at its "
-            "maximum; refit it with start_params from the smaller one"
-        )
-    return max(value, 0.0)
 
 
 def constant_is_nested(model: Any) -> bool:
@@ -229,32 +223,43 @@ def _constant_start(res: Any) -> Array | None:
     return start if ones.loglike(start) > -np.inf else None
 
 
-def anova(*results: Any) -> pd.DataFrame:
+def anova(*results: Any, typ: int | None = None, test: str | None = None) -> pd.DataFrame:
     """
-    Compare a fit with constant mean and dispersion, or nested fits with each other.
+    Compare a fit with constant mean and dispersion, term by term, or nested fits with each other.
 
     Parameters
     ----------
     *results : LocationScaleResults
         One fit, or two and more on the same rows.
+    typ : {1, 2, 3}, optional
+        For one fit, a row for each term of both parts. 1: each against the terms before it, those of
+        the mean first and with constant dispersion; 2: against all terms that do not contain it; 3:
+        against all other terms, whatever their coding.
+    test : {"lr", "wald", "score"}, optional
+        Statistic of these rows. By default the likelihood ratio, or the Wald test where the fit has
+        a robust covariance, which it and the score test honour.
 
     Returns
     -------
     DataFrame
-        For one fit, as R's ``anova.dglm``: rows "Mean model" (against a constant mean, or none
-        where the mean has no constant) and "Dispersion model" (against a constant dispersion);
-        columns DF, Seq.Chisq, Seq.P (mean first, with constant dispersion; then dispersion) and
-        Adj.Chisq, Adj.P (each in the presence of the other). After REML the row of the dispersion is
-        a ratio of REML criteria; that of the mean is by maximum likelihood, fitted anew, for REML
-        criteria of different means have no ratio. For several, ordered by size: df_resid, llf (after
-        REML llf_reml), aic, bic, and df_diff, statistic, P against the row above. The columns' name
-        says what the ratio is of.
+        For one fit with ``typ``: rows (part, term), columns df, statistic (chi-square, or F where
+        the fit has ``use_t``) and P; NaN where a coefficient is at the boundary, so that chi-square
+        does not hold. For one fit without, as R's ``anova.dglm``: rows "Mean model" (against a
+        constant mean, or none where the mean has no constant) and "Dispersion model" (against a
+        constant dispersion); columns DF, Seq.Chisq, Seq.P (mean first, with constant dispersion;
+        then dispersion) and Adj.Chisq, Adj.P (each in the presence of the other). After REML rows of
+        the dispersion are ratios of REML criteria; those of the mean are by maximum likelihood,
+        fitted anew, for REML criteria of different means have no ratio. For several, ordered by size:
+        df_resid, llf (after REML llf_reml), aic, bic, and df_diff, statistic, P against the row
+        above. The columns' name says what the ratio is of.
 
     Raises
     ------
     NotNestedError
         If the fits are not nested or not comparable (REML fits with different means, or one by REML
         and one by maximum likelihood), or the dispersion has no constant.
+    ValueError
+        For an unknown type or test, or one that the fit does not allow.
     """
     if not results:
         raise ValueError("anova: give at least one fit")
@@ -262,12 +267,65 @@ def anova(*results: Any) -> pd.DataFrame:
     for res in fits:
         if not hasattr(res, "params_dispersion"):
             raise ValueError(f"anova: {type(res).__name__} is no fit of this package")
+    if typ is not None:
+        if len(fits) > 1:
+            raise ValueError("typ: for one fit only; several are compared with each other")
+        return _by_terms(fits[0], typ, test)
+    if test not in (None, "lr"):
+        raise ValueError(f"test={test!r}: give typ=1, 2 or 3 with it")
     table = _one(fits[0]) if len(fits) == 1 else _several(fits)
-    label = "LR" if fits[0].model.core.family.exact else "EQL ratio"
-    if fits[0].reml:
-        label = f"{label} by REML" + (", mean by ML" if len(fits) == 1 else "")
-    table.columns.name = label
+    table.columns.name = _ratio_name(fits[0], len(fits) == 1)
     return table
+
+
+def _ratio_name(res: Any, both: bool) -> str:
+    """Return what a likelihood-ratio table shows, of both parts or of one."""
+    name = "LR" if res.model.core.family.exact else "EQL ratio"
+    return name + (" by REML" + (", mean by ML" if both else "") if res.reml else "")
+
+
+def _by_terms(res: Any, typ: int, test: str | None) -> pd.DataFrame:
+    """Return a table with a row for each term of both parts."""
+    if typ not in (1, 2, 3):
+        raise ValueError(f"typ={typ!r}: choose 1 (sequential), 2 (hierarchical) or 3 (marginal)")
+    robust = res.cov_type not in ("nonrobust", "eim")
+    test = ("wald" if robust else "lr") if test is None else test
+    if test not in ("lr", "wald", "score"):
+        raise ValueError(f"test={test!r}: choose 'lr', 'wald' or 'score'")
+    if test == "lr" and robust:
+        raise ValueError(
+            f"test='lr': a likelihood ratio knows nothing of cov_type={res.cov_type!r}; use 'wald' or "
+            "'score', or fit with the model-based covariance"
+        )
+    if test == "score" and res.reml:
+        raise ValueError("test='score': not after REML; use 'lr' or 'wald', or fit by ML")
+    submodels = Submodels(res.model, res._fit)
+    mean = submodels
+    if res.reml and test == "lr":
+        mean = Submodels(res.model, refit(res.model))
+    outcome = {
+        "lr": lambda h: _ratio_outcome(mean if h.term.part == "mean" else submodels, h),
+        "wald": lambda h: wald(res, submodels, h),
+        "score": lambda h: score(res, submodels, h),
+    }[test]
+    tested = hypotheses(res.model.term_list, typ)
+    rows = pd.MultiIndex.from_tuples(
+        [(h.term.part, h.term.name.removeprefix("dispersion-")) for h in tested],
+        names=["part", "term"],
+    )
+    table = pd.DataFrame(map(outcome, tested), index=rows, columns=["df", "statistic", "P"])
+    table.columns.name = {"lr": _ratio_name(res, True), "wald": "Wald", "score": "Score"}[test]
+    return table
+
+
+def _ratio_outcome(submodels: Submodels, hypothesis: Hypothesis) -> Outcome:
+    """Return the likelihood-ratio test of a term; no P where the null's dispersion is at an end."""
+    statistic, df = submodels.ratio(hypothesis)
+    if df == 0:
+        return NOTHING
+    null = submodels.without({*hypothesis.absent, *hypothesis.term.columns})[1]
+    regular = hypothesis.term.part == "mean" or null.boundary is None
+    return Outcome(df, statistic, chi_square(statistic, df) if regular else np.nan)
 
 
 def _one(res: Any) -> pd.DataFrame:
@@ -314,17 +372,27 @@ def _several(fits: list[Any]) -> pd.DataFrame:
             _check_nested(smaller, res)
             df = round(smaller.df_resid - res.df_resid)
             what = f"model {i} against model {i - 1}"
+            criteria[i] = max(criteria[i], _again(smaller, res, criteria[i] < criteria[i - 1]))
             statistic = likelihood_ratio(criteria[i], criteria[i - 1], what)
-            row[4:] = df, statistic, chi_square(statistic, df)
+            regular = smaller.boundary is None or contains(smaller.model.core.Z, res.model.core.Z)
+            row[4:] = df, statistic, chi_square(statistic, df) if regular else np.nan
         rows.append(row)
     llf = "llf_reml" if fits[0].reml else "llf"
     columns = ["df_resid", llf, "aic", "bic", "df_diff", "statistic", "P"]
     return pd.DataFrame(rows, columns=columns, index=pd.RangeIndex(len(fits), name="model"))
 
 
-def _comparable(res: Any) -> float:
+def _again(smaller: Any, larger: Any, failed: bool) -> float:
+    """Return what a fit that failed reaches from a smaller one's estimates."""
+    if not failed:
+        return -np.inf
+    start = embedded(larger.model.core, smaller.model.core, smaller._fit.internal)
+    return _comparable(larger, refit(larger.model, start, larger.reml))
+
+
+def _comparable(res: Any, fitted: Fit | None = None) -> float:
     """Return the maximum, by REML freed of how the columns of the mean are scaled and coded."""
-    value = maximum(res._fit)
+    value = maximum(res._fit if fitted is None else fitted)
     if not res.reml:
         return value
     X = res.model.core.X[:, res.model.estimable[: res.model.core.k_mean]]

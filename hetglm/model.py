@@ -20,6 +20,7 @@ from hetglm._text import rows_text, warn
 from hetglm.exceptions import DroppedRowsWarning, FormulaError, MissingValueError
 from hetglm.families.base import Family
 from hetglm.results import LocationScaleResults, LocationScaleResultsWrapper
+from hetglm.terms import Term
 
 Array = NDArray[Any]
 
@@ -383,16 +384,35 @@ class LocationScaleModel(GenericLikelihoodModel):
         return self._mean_names + [f"dispersion-{name}" for name in self._dispersion_names]
 
     @property
+    def column_names(self) -> dict[str, list[str]]:
+        """Names of the columns of both designs."""
+        return {"exog": self._mean_names, "exog_dispersion": self._dispersion_names}
+
+    @property
+    def term_list(self) -> list[Term]:
+        """Terms of the mean, then of the dispersion, with what they are made of."""
+        k, found = len(self._mean_names), []
+        parts = (("mean", self.core.X, 0), ("dispersion", self.core.Z, k))
+        for (part, A, first), names in zip(parts, self.column_names.values(), strict=True):
+            if self._spec is not None:
+                design = getattr(self._spec, part)
+                columns, factors = design.terms, design.factors
+            else:
+                # a column each; one without variation is a constant
+                columns = {name: [j] for j, name in enumerate(names)}
+                flat = {name for j, name in enumerate(names) if np.ptp(A[:, j]) == 0}
+                factors = {name: frozenset() if name in flat else {name} for name in names}
+            prefix = "" if part == "mean" else "dispersion-"
+            found += [
+                Term(part, prefix + name, frozenset(factors[name]), tuple(first + j for j in cs))
+                for name, cs in columns.items()
+            ]
+        return found
+
+    @property
     def terms(self) -> dict[str, list[int]]:
         """Positions of each term's coefficients; a column each where there is no formula."""
-        k = len(self._mean_names)
-        if self._spec is None:
-            return {name: [j] for j, name in enumerate(self.parameter_names)}
-        scale = {
-            f"dispersion-{name}": [k + j for j in columns]
-            for name, columns in self._spec.dispersion.terms.items()
-        }
-        return {**self._spec.mean.terms, **scale}
+        return {term.name: list(term.columns) for term in self.term_list}
 
     def new_row_arrays(self, data: pd.DataFrame, parts: tuple[str, ...]) -> dict[str, Array]:
         """

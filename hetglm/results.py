@@ -36,6 +36,7 @@ from hetglm._covariance import covariance
 from hetglm._fit import Fit, RemlFit, at_fit
 from hetglm._text import listed
 from hetglm.influence import LocationScaleInfluence
+from hetglm.terms import clustered_score
 
 Array = NDArray[Any]
 
@@ -374,7 +375,14 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         view.cov_params_default = self._zeroed(self.cov_params_default)
         return view
 
-    def score_test(self, exog_extra: Any = None, **kwargs: Any) -> Any:
+    def score_test(
+        self,
+        exog_extra: Any = None,
+        *,
+        cov_type: str | None = None,
+        cov_kwds: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Any:
         """
         Test whether further columns belong to either part, without fitting them.
 
@@ -382,8 +390,12 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         ----------
         exog_extra : array_like or tuple of two
             Columns for the mean, or (for the mean, for the dispersion), None for neither.
+        cov_type : {"nonrobust", "eim", "HC0", "cluster"}, optional
+            Covariance of the scores; that of the fit by default.
+        cov_kwds : dict, optional
+            ``groups`` of "cluster" (and ``use_correction``), those of the fit by default.
         **kwargs
-            As in statsmodels' score test; ``cov_type`` "nonrobust" or "HC0".
+            As in statsmodels' score test, which the first three are.
 
         Returns
         -------
@@ -393,12 +405,17 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         Raises
         ------
         ValueError
-            If there is nothing to test, or after REML.
+            For no columns, another type of covariance, or after REML.
         """
         if self.reml:
             raise ValueError(
                 "score_test: the score of the likelihood is not zero at a fit by REML; fit by maximum "
                 "likelihood"
+            )
+        cov_type = self.cov_type if cov_type is None else cov_type
+        if cov_type not in ("nonrobust", "eim", "HC0", "cluster"):
+            raise ValueError(
+                f"cov_type={cov_type!r}: score tests take 'nonrobust', 'eim', 'HC0' or 'cluster'"
             )
         extra = exog_extra if isinstance(exog_extra, tuple) else (exog_extra, None)
         n = self.model.core.n
@@ -407,7 +424,29 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
                 "exog_extra: give the columns to test, (for the mean, for the dispersion)"
             )
         extra = tuple(None if e is None else _arrays.design(e, n, "exog_extra") for e in extra)
-        return score_test(self, exog_extra=extra, **kwargs)
+        view = self._solved_alone()
+        if cov_type != "cluster":
+            kwargs.setdefault("observed", cov_type != "eim")
+            kwargs["cov_type"] = "HC0" if cov_type == "HC0" else "nonrobust"
+            return score_test(view, exog_extra=extra, **kwargs)
+        kwds = self.cov_kwds if cov_kwds is None else cov_kwds
+        if kwds.get("groups") is None:
+            raise ValueError("cov_kwds: cov_type='cluster' needs 'groups'")
+        groups = self.model.row_kwds({"groups": kwds["groups"]})["groups"]
+        mean, dispersion = (np.empty((n, 0)) if e is None else e for e in extra)
+        correct = kwds.get("use_correction", True)
+        test = clustered_score(view.model.core, view.params, mean, dispersion, groups, correct)
+        return test.statistic, test.pvalue, test.df
+
+    def _solved_alone(self) -> LocationScaleResults:
+        """Return a view on the results with the columns that were searched for, and no others."""
+        core, solved = self._core, self._fit.solved
+        view = copy.copy(self)
+        view.model = copy.copy(self.model)
+        k = core.k_mean
+        view.model.core = core.with_designs(X=core.X[:, solved[:k]], Z=core.Z[:, solved[k:]])
+        view.params = self._fit.internal[solved]
+        return view
 
     def get_influence(self) -> LocationScaleInfluence:
         """
@@ -917,25 +956,85 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         """
         return summary.summary2(self, yname, xname, title, alpha, float_format)
 
-    def conf_int(self, alpha: float = 0.05) -> Array:
+    def conf_int(self, alpha: float = 0.05, cols: Any = None, method: str = "wald") -> Array:
         """
-        Return Wald intervals of the coefficients.
+        Return confidence intervals of the coefficients.
 
         Parameters
         ----------
         alpha : float
             One minus the coverage.
+        cols : array_like, optional
+            Positions of the coefficients wanted; all by default.
+        method : {"wald", "profile"}
+            Symmetric in standard errors, or where the profile log-likelihood has fallen by half the
+            chi-square quantile (whatever ``cov_type``). A profile takes a dozen fits for each
+            coefficient.
 
         Returns
         -------
         ndarray, shape (p + q, 2)
+            NaN where there is no estimate; infinite where the likelihood does not fall that far.
+
+        Raises
+        ------
+        ValueError
+            For an unknown method, or where a profile rises above the fit's log-likelihood.
         """
         alpha = _arrays.share(alpha, "alpha")
         dist = stats.norm
         if self.use_t:
             dist = stats.t(getattr(self, "df_resid_inference", self.df_resid))
-        half = dist.isf(alpha / 2) * self.bse
-        return np.column_stack([self.params - half, self.params + half])
+        columns = list(range(len(self.params)) if cols is None else np.atleast_1d(cols))
+        if method not in ("wald", "profile"):
+            raise ValueError(f"method={method!r}: choose 'wald' or 'profile'")
+        quantile = dist.isf(alpha / 2)
+        if method == "profile":
+            model_based = covariance(self._core, self._fit, "nonrobust", {}, False, 0.0).matrix
+            half = quantile * np.sqrt(np.diag(model_based))
+            return profile.intervals(self._along, columns, half, alpha)
+        half = quantile * self.bse
+        return np.column_stack([self.params - half, self.params + half])[columns]
+
+    def _along(self, j: int) -> profile.Along:
+        """Return the profile of coefficient j."""
+        model = self.model
+        return profile.Along(model.core, self._fit, model.parameter_names, model.estimable, j)
+
+    def profile(self, name: str, values: Any = None, alpha: float = 0.001) -> profile.Profile:
+        """
+        Return the log-likelihood along one coefficient, all else maximised.
+
+        Parameters
+        ----------
+        name : str
+            Coefficient, with the prefix ``dispersion-`` for one of the dispersion.
+        values : array_like, optional
+            Values of the coefficient; by default 21 across the profile interval.
+        alpha : float
+            One minus the coverage of that interval.
+
+        Returns
+        -------
+        Profile
+            ``values``, ``profile`` (log-likelihoods) and ``root``, the signed root of the ratio.
+        """
+        names = self.model.parameter_names
+        if name not in names:
+            raise ValueError(f"name={name!r}: choose one of {listed(names)}")
+        j = names.index(name)
+        if not self._fit.estimated[j]:
+            raise ValueError(f"{name}: aliased or at the boundary, so it has no profile")
+        along = self._along(j)
+        if values is None:
+            ends = self.conf_int(alpha, [j], "profile")[0]
+            wald = self.conf_int(alpha, [j])[0]
+            low, high = np.where(np.isfinite(ends), ends, wald)
+            values = np.linspace(low, high, 21)
+        values = np.sort(_arrays.numeric(values, "values"))
+        along.out_to(values[values >= along.estimate])
+        along.out_to(values[values < along.estimate][::-1])
+        return along.trace
 
 
 class LocationScaleResultsWrapper(LikelihoodResultsWrapper):
@@ -948,8 +1047,30 @@ class LocationScaleResultsWrapper(LikelihoodResultsWrapper):
         "resid_deviance": "rows",
     }
     _wrap_attrs = _attrs
-    _methods = {"cov_params": "cov", "conf_int": "columns"}  # noqa: RUF012
+    _methods = {"cov_params": "cov"}  # noqa: RUF012
     _wrap_methods = _methods
+
+    def conf_int(self, alpha: float = 0.05, cols: Any = None, method: str = "wald") -> Any:
+        """
+        Return confidence intervals of the coefficients, with labels where the data had them.
+
+        Parameters
+        ----------
+        alpha : float
+            As in `LocationScaleResults.conf_int`.
+        cols : array_like, optional
+            As in `LocationScaleResults.conf_int`.
+        method : {"wald", "profile"}
+            As in `LocationScaleResults.conf_int`.
+
+        Returns
+        -------
+        DataFrame or ndarray, shape (p + q, 2)
+        """
+        table = self._results.conf_int(alpha, cols, method)
+        if not isinstance(self.params, pd.Series):
+            return table
+        return pd.DataFrame(table, index=self.params.index[slice(None) if cols is None else cols])
 
 
 wrap.populate_wrapper(LocationScaleResultsWrapper, LocationScaleResults)

@@ -24,6 +24,7 @@ LAYERS = (
     ("_covariance", "_diagnose"),
     (
         "prediction",
+        "terms",
         "anova",
         "bootstrap",
         "residuals",
