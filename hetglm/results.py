@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from functools import cached_property
 from typing import Any
 
@@ -19,13 +20,14 @@ from statsmodels.base.model import (
     _LLRMixin,
 )
 from statsmodels.iolib.summary2 import Summary as Summary2
-from statsmodels.stats.contrast import WaldTestResults
+from statsmodels.stats.contrast import MultiCompResult, WaldTestResults, t_test_multi
 
 from hetglm import (
     _arrays,
     _formula,
     anova,
     bootstrap,
+    effects,
     overdispersion,
     prediction,
     profile,
@@ -338,6 +340,62 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         if self.use_t:
             table["df_denom"] = [t.df_denom for _, t in tests]
         return WaldTestResults(None, "F" if self.use_t else "chi2", None, table=table)
+
+    def t_test_pairwise(
+        self,
+        term_name: str,
+        method: str | list[str] = "hs",
+        alpha: float = 0.05,
+        factor_labels: list[str] | None = None,
+    ) -> MultiCompResult:
+        """
+        Test all pairs of levels of a factor, with p-values corrected for their number.
+
+        Parameters
+        ----------
+        term_name : str
+            Term of the formula; ``dispersion-`` before one of the dispersion.
+        method : str or list of str
+            Corrections, as in statsmodels.
+        alpha : float
+            Level of the corrected tests.
+        factor_labels : list of str, optional
+            Names of the levels.
+
+        Returns
+        -------
+        MultiCompResult
+            With ``result_frame`` and ``contrasts``.
+
+        Raises
+        ------
+        ValueError
+            Without a formula, or for a term that is not a single factor.
+        """
+        spec = self.model._spec
+        if spec is None:
+            raise ValueError("t_test_pairwise: needs the terms of a formula; use t_test")
+        of_dispersion = term_name.startswith("dispersion-")
+        design = spec.dispersion if of_dispersion else spec.mean
+        levels, coding = design.coding(term_name.removeprefix("dispersion-"))
+        if factor_labels is not None and len(factor_labels) != len(levels):
+            raise ValueError(
+                f"factor_labels: {len(factor_labels)}, but there are {len(levels)} levels"
+            )
+        names = levels if factor_labels is None else factor_labels
+        pairs = list(itertools.combinations(range(len(levels)), 2))
+        labels = [f"{names[j]}-{names[i]}" for i, j in pairs]
+        contrasts = np.zeros((len(pairs), len(self.params)))
+        columns = self.model.terms[term_name]
+        contrasts[:, columns] = [coding[j] - coding[i] for i, j in pairs]
+        table = t_test_multi(self, contrasts, method, alpha, contrast_names=labels)
+        return MultiCompResult(
+            result_frame=table,
+            contrasts=contrasts,
+            term=term_name,
+            contrast_labels=labels,
+            term_encoding_matrix=coding,
+        )
 
     def _restrictions(self, r_matrix: Any) -> Any:
         """Return restrictions as an array, with column names read from strings."""
@@ -713,6 +771,59 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
             self._df_prediction,
             ["total"] if row_labels is None else row_labels,
         )
+
+    def get_margeff(self, which: str = "mean", *, variables: Any = None) -> effects.AverageEffects:
+        """
+        Return average marginal effects on the mean, the dispersion or the variance.
+
+        Parameters
+        ----------
+        which : str
+            "mean", "dispersion", "var", "sd", "icc", "linear" or "linear-dispersion", as in
+            `predict`.
+        variables : str or list of str, optional
+            Variables of the formula; by default all that move ``which``.
+
+        Returns
+        -------
+        AverageEffects
+            Over the rows of the fit, with ``summary_frame()``: of a number the derivative, of a
+            factor the difference of each level from the first, all rows given that level. A variable
+            of both formulas moves both parts.
+
+        Raises
+        ------
+        ValueError
+            Without a formula, or for a variable that does not move ``which``.
+        """
+        return effects.average_effects(self, which, variables, False)
+
+    def dispersion_ratios(
+        self, which: str = "dispersion", *, variables: Any = None
+    ) -> effects.AverageEffects:
+        """
+        Return how many times larger the dispersion is with another value of a variable.
+
+        Parameters
+        ----------
+        which : str
+            "dispersion", "icc", "var", "sd" or "mean": what the ratios are of.
+        variables : str or list of str, optional
+            As in `get_margeff`.
+
+        Returns
+        -------
+        AverageEffects
+            Ratios of averages over the rows of the fit, with ``summary_frame()``: each level of a
+            factor over the first, a number increased by 1 over itself. With a log link and no
+            interaction those of the dispersion are exp(coefficient), whatever the rows.
+
+        Raises
+        ------
+        ValueError
+            As in `get_margeff`.
+        """
+        return effects.average_effects(self, which, variables, True)
 
     def get_distribution(
         self,

@@ -25,6 +25,7 @@ LAYERS = (
     (
         "prediction",
         "terms",
+        "effects",
         "anova",
         "bootstrap",
         "residuals",
