@@ -64,6 +64,16 @@ def test_labels_and_columns():
     assert np.all(wide[:, 1] > narrow[:, 1])
 
 
+def test_offsets_shift_the_coefficient():
+    """An offset of x/2 in either part takes 1/2 from its coefficient, and from the interval."""
+    data = simulated().assign(half=simulated()["x"] / 2)
+    plain = CASES["gaussian"].formula("x | x", data).fit()
+    shifts = {"offset": "half", "offset_dispersion": "half"}
+    shifted = CASES["gaussian"].formula("x | x", data, **shifts).fit()
+    moved = plain.conf_int(method="profile") - [[0], [0.5], [0], [0.5]]
+    assert_allclose(shifted.conf_int(method="profile"), moved, rtol=1e-6, atol=1e-7)
+
+
 def test_robust_covariances_do_not_matter():
     robust = CASES["gamma"].formula("x | z").fit(cov_type="HC0")
     plain = CASES["gamma"].formula("x | z").fit()
