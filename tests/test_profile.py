@@ -70,7 +70,7 @@ def test_offsets_shift_the_coefficient():
     plain = CASES["gaussian"].formula("x | x", data).fit()
     shifts = {"offset": "half", "offset_dispersion": "half"}
     shifted = CASES["gaussian"].formula("x | x", data, **shifts).fit()
-    moved = plain.conf_int(method="profile") - [[0], [0.5], [0], [0.5]]
+    moved = plain.conf_int(method="profile").to_numpy() - [[0], [0.5], [0], [0.5]]
     assert_allclose(shifted.conf_int(method="profile"), moved, rtol=1e-6, atol=1e-7)
 
 
