@@ -16,7 +16,7 @@ from hetglm import __version__
 from hetglm.anova import anova
 from hetglm.examples import splicing
 from hetglm.exceptions import NotNestedError
-from hetglm.models import BetaBinomial, DoubleGLM
+from hetglm.models import BetaBinomial, DoubleGLM, NegativeBinomial
 
 LINKS = {
     "logit": sm_families.links.Logit,
@@ -39,6 +39,8 @@ FAMILIES = {
     "negative-binomial": sm_families.NegativeBinomial,
     "tweedie": sm_families.Tweedie,
 }
+#: Models that are a family of their own; the others are a doubleglm's.
+MODELS = {cls.__name__.lower(): cls for cls in (BetaBinomial, NegativeBinomial)}
 #: What formulas may use beside the columns and patsy's own functions.
 NAMES = {"np": np}
 DESCRIPTION = """\
@@ -98,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
     fit.add_argument("formula", metavar="FORMULA", help="'y ~ mean terms | dispersion terms'")
     fit.add_argument(
         "--model",
-        choices=["doubleglm", "betabinomial"],
+        choices=["doubleglm", *MODELS],
         default="doubleglm",
         help="default: doubleglm",
     )
@@ -165,12 +167,11 @@ def build(args: argparse.Namespace, data: pd.DataFrame) -> Any:
     }
     arrays = {name: column for name, column in arrays.items() if column is not None}
     link = {} if args.link is None else {"link": LINKS[args.link]()}
-    if args.model == "betabinomial":
+    if args.model in MODELS:
         if args.family is not None:
-            raise ValueError(
-                "--family: for --model doubleglm; the beta-binomial is a family itself"
-            )
-        return BetaBinomial.from_formula(args.formula, data, eval_env=NAMES, **arrays, **link)
+            raise ValueError(f"--family: for --model doubleglm; {args.model} is a family itself")
+        make = MODELS[args.model].from_formula
+        return make(args.formula, data, eval_env=NAMES, **arrays, **link)
     if args.alpha is not None:
         link["alpha"] = args.alpha
     if args.var_power is not None:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from statsmodels.base.covtype import get_robustcov_results
 
-from hetglm._fit import Fit
+from hetglm import _reml
+from hetglm._fit import Fit, RemlFit
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import inverse
 
@@ -22,6 +23,12 @@ DESCRIPTIONS = {
     "eim": "Standard errors from the expected information.",
     "HC0": "Standard errors are robust to a misspecified likelihood (HC0).",
     "HC1": "Standard errors are robust to a misspecified likelihood (HC1, n/(n - k)).",
+}
+#: The same after REML, which has no robust ones.
+REML_DESCRIPTIONS = {
+    "nonrobust": "Standard errors from the expected REML information.",
+    "eim": "Standard errors from the expected REML information.",
+    "oim": "Standard errors from the observed REML information.",
 }
 #: Robust types of statsmodels with the arguments they read.
 _PANEL = {"time", "maxlags", "kernel", "weights_func", "use_correction", "df_correction"} | {
@@ -75,7 +82,8 @@ def covariance(
     core : Likelihood
     fit : Fit
     cov_type : str
-        "nonrobust", "eim", "HC0", "HC1" or one of statsmodels' cluster and HAC types.
+        "nonrobust", "eim", "HC0", "HC1" or one of statsmodels' cluster and HAC types; after REML
+        "nonrobust" and "eim" (expected information) or "oim" (observed).
     cov_kwds : dict
         Arguments of the latter, arrays on the rows of the fit.
     use_t : bool
@@ -87,6 +95,8 @@ def covariance(
         For an unknown type, or one that is not defined for two linear predictors.
     """
     keep = fit.solved
+    if isinstance(fit, RemlFit):
+        return _after_reml(core, fit, str(cov_type), cov_kwds)
     key = next((k for k in (*DESCRIPTIONS, *ROBUST) if k.lower() == str(cov_type).lower()), None)
     if key is None:
         hint = (
@@ -111,10 +121,42 @@ def covariance(
             matrix, kwds, df_inference = _by_statsmodels(
                 core, scores, -fit.information, key, cov_kwds, use_t, df_resid
             )
+    return _of_all(fit, matrix, key, kwds, df_inference)
+
+
+def _of_all(
+    fit: Fit,
+    matrix: Array | None,
+    key: str,
+    kwds: dict[str, Any],
+    df_inference: float | None = None,
+) -> Covariance:
+    """Return the covariance of all coefficients from that of the solved ones."""
+    keep = fit.solved
     internal = np.zeros((len(keep), len(keep)))
     internal[np.ix_(keep, keep)] = np.nan if matrix is None else matrix
     shown = np.outer(fit.estimated, fit.estimated)
     return Covariance(np.where(shown, internal, np.nan), internal, key, kwds, df_inference)
+
+
+def _after_reml(
+    core: Likelihood, fit: RemlFit, cov_type: str, cov_kwds: dict[str, Any]
+) -> Covariance:
+    """Return the covariance of estimates by REML, from the expected or the observed information."""
+    key = cov_type.lower()
+    if key not in REML_DESCRIPTIONS:
+        known = ", ".join(REML_DESCRIPTIONS)
+        raise ValueError(
+            f"cov_type={cov_type!r} is not available after reml=True: the REML criterion is no sum "
+            f"over rows, which a robust covariance needs; choose one of {known}, fit "
+            "by maximum likelihood, or use bootstrap(kind='pairs') or bootstrap(kind='cluster')"
+        )
+    if cov_kwds:
+        raise ValueError(f"cov_kwds: cov_type={key!r} does not take {min(cov_kwds)!r}")
+    matrix = fit.cov_expected
+    if key == "oim":
+        matrix = inverse(_reml.observed_information(core, fit))
+    return _of_all(fit, matrix, key, {"description": REML_DESCRIPTIONS[key]})
 
 
 def _white(scores: Array, bread: Array, freq: Array | None, df_resid: float | None) -> Array:

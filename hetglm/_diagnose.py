@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hetglm._fit import Fit, at_fit
+from hetglm._fit import Fit, RemlFit, at_fit
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import gram, inverse
 from hetglm._links import invert
@@ -16,10 +16,12 @@ from hetglm.exceptions import (
     AliasedColumnWarning,
     BoundaryWarning,
     ConvergenceWarning,
+    DomainEdgeWarning,
     SeparationWarning,
     SeveralMaximaWarning,
     UnboundedLikelihoodWarning,
 )
+from hetglm.families.base import Family
 
 Array = NDArray[Any]
 
@@ -41,7 +43,7 @@ def aliased_text(likelihood: Likelihood, estimable: Array, names: list[str]) -> 
     if not aliased:
         return ""
     silent = likelihood.family.indifferent(likelihood.rows)
-    where = "" if silent is None else "; rows of one trial tell nothing of a dispersion"
+    where = "" if silent is None else f"; {likelihood.family.silent} tell nothing of a dispersion"
     return (
         f"aliased, left out of the fit: {listed(aliased)} (each a linear combination of earlier columns "
         f"of its part{where}); the coefficients are reported as NaN"
@@ -67,14 +69,26 @@ def diagnose(
     if fitted.spike:
         notes.append(f"{fitted.spike}; this is the maximum beside that, with a zero gradient")
         warn(notes[-1], UnboundedLikelihoodWarning)
+    if fitted.edge:
+        notes.append(
+            f"{fitted.edge}; the gradient is not zero there, so tests are rough and standard errors are "
+            "those of the expected information of the other rows; a log or logit link has no such edge"
+        )
+        warn(notes[-1], DomainEdgeWarning)
     if not np.isfinite(fitted.llf):
         return notes
     separated = separation_text(likelihood, fitted, names)
+    if separated and isinstance(fitted, RemlFit):
+        raise ValueError(
+            f"reml=True: {separated.removesuffix('; the other numbers stand')} and log det X'WX, which "
+            "REML adjusts by, has no limit; take these terms out of the mean or fit by maximum "
+            "likelihood"
+        )
     if separated:
         separated += _untold_text(fitted, estimable, names)
         notes.append(separated)
         warn(separated, SeparationWarning)
-    for boundary in boundary_texts(fitted, likelihood.family.at_zero):
+    for boundary in boundary_texts(fitted, likelihood.family):
         notes.append(boundary)
         warn(boundary, BoundaryWarning)
     if fitted.second == fitted.second:
@@ -88,11 +102,12 @@ def diagnose(
     return [*notes, aliased] if aliased else notes
 
 
-def boundary_texts(fitted: Fit, law: str) -> list[str]:
+def boundary_texts(fitted: Fit, family: Family) -> list[str]:
     """Return the sentences on rows whose dispersion is zero or infinite."""
     if fitted.boundary is None:
         return []
     rows, infinite, terms = fitted.boundary.rows, fitted.boundary.infinite, fitted.boundary.terms
+    law = family.at_zero
     supremum = (
         f"{listed(terms)} have no finite estimate; the log-likelihood is its supremum, the other "
         "numbers are those with these rows held at"
@@ -105,8 +120,8 @@ def boundary_texts(fitted: Fit, law: str) -> list[str]:
         )
     if infinite.any():
         texts.append(
-            f"the dispersion is infinite in {rows_text(infinite)} (counted from 0): these rows are all "
-            f"or nothing, and {supremum} that"
+            f"the dispersion is infinite in {rows_text(infinite)} (counted from 0): these rows are "
+            f"{family.at_infinity}, and {supremum} that"
         )
     return texts
 
@@ -122,20 +137,22 @@ def separation_text(likelihood: Likelihood, fitted: Fit, names: list[str]) -> st
         return ""
     at = likelihood.predictors(fitted.internal)
     tail = np.minimum(at.mean.mu, at.mean.nu) if unit else np.abs(at.mean.mu)
-    level = 0.5 if unit else np.median(tail)
+    # rows of no count, which may be the most, are those that can be separated
+    level = 0.5 if unit else np.median(tail[likelihood.y != 0] if likelihood.y.any() else tail)
     at_limit = (tail < SEPARATED_TAIL * level) & (np.abs(at.mean.d1) < SEPARATED_TAIL * level)
     if not at_limit.any() or not keep.any():
         return ""
     X = likelihood.X[:, keep]
     weight = np.nan_to_num(-likelihood.expected_factors(fitted.internal)[0])
     if at_limit.all():  # no row is left to compare with: the way they went
-        flat = fitted.internal[:k][keep]
+        flat = fitted.internal[:k][keep][:, None]
     else:
-        flat = _flat_direction(X, np.maximum(weight, 0.0))
-    rows = at_limit & (np.abs(X @ flat) > 1e-3 * np.max(np.abs(X @ flat), initial=0.0))
+        flat = _flat_directions(X, np.maximum(weight, 0.0), ~at_limit)
+    moved = np.max(np.abs(X @ flat), axis=1, initial=0.0)
+    rows = at_limit & (moved > 1e-3 * moved.max())
     if not rows.any():
         return ""
-    share = np.abs(flat) * np.sqrt(np.mean(X**2, axis=0))
+    share = np.max(np.abs(flat), axis=1) * np.sqrt(np.mean(X**2, axis=0))
     kept = [name for name, kept in zip(names[:k], keep, strict=True) if kept]
     terms = [name for name, s in zip(kept, share, strict=True) if s > 0.1 * share.max()]
     return (
@@ -158,16 +175,16 @@ def _untold_text(fitted: Fit, estimable: Array, names: list[str]) -> str:
     return f", but nothing tells of {listed(lost)}" if lost else ""
 
 
-def _flat_direction(X: Array, weight: Array) -> Array:
-    """Return the combination of columns with next to no information, or zeros."""
+def _flat_directions(X: Array, weight: Array, plain: Array) -> Array:
+    """Return the combinations of columns, shape (k, r), with next to none of plain rows' information."""
     scale = np.sqrt(np.einsum("ij,ij->j", X, X))
     S = X / scale
     whitener = inverse(gram(S, None, S))
     if whitener is None:
-        return np.zeros(X.shape[1])
+        return np.zeros((X.shape[1], 0))
     root = np.linalg.cholesky(whitener)
     values, vectors = np.linalg.eigh(root.T @ gram(S, weight, S) @ root)
-    typical = float(np.median(weight[weight > 0])) if np.any(weight > 0) else 1.0
-    if values[0] > SEPARATED_INFORMATION * typical:
-        return np.zeros(X.shape[1])
-    return np.asarray(root @ vectors[:, 0] / scale)
+    told = weight[plain & (weight > 0)]
+    typical = float(np.median(told)) if len(told) else 1.0
+    flat = vectors[:, values <= SEPARATED_INFORMATION * typical]
+    return np.asarray(root @ flat / scale[:, None])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,14 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 from statsmodels.genmod.families import links
 
+from hetglm import _reml
+from hetglm._edge import settle
 from hetglm._likelihood import Likelihood
+from hetglm._reml import RemlFit
 from hetglm._search import DEFAULT_METHOD, OWN_METHODS, Fit, Settings, search
 from hetglm._start import starting_values
 from hetglm._supremum import supremum
 from hetglm._text import listed, rows_text
 from hetglm.exceptions import UnboundedLikelihoodError
 
-__all__ = ["DEFAULT_METHOD", "OWN_METHODS", "Fit", "Settings", "at_fit", "fit", "search"]
+__all__ = [
+    "DEFAULT_METHOD",
+    "OWN_METHODS",
+    "Fit",
+    "RemlFit",
+    "Settings",
+    "at_fit",
+    "fit",
+    "maximum",
+    "search",
+]
 
 Array = NDArray[Any]
 
@@ -33,10 +47,11 @@ def fit(
     maxiter: int = 100,
     tol: float = 1e-8,
     disp: bool = False,
+    reml: bool = False,
     **options: Any,
 ) -> Fit:
     """
-    Return the maximum of a likelihood.
+    Return the maximum of a likelihood, or of the adjusted profile likelihood (REML).
 
     Parameters
     ----------
@@ -51,6 +66,8 @@ def fit(
         ``"newton-scoring"`` or the name of a statsmodels optimiser.
     maxiter, tol, disp
         Largest number of steps, tolerance of the scaled gradient, whether to print.
+    reml : bool
+        Whether by REML: a `RemlFit`, for exponential dispersion families.
     **options
         Passed on to a statsmodels optimiser.
 
@@ -84,11 +101,15 @@ def fit(
                 return found
             return replace(found, boundary=boundary.of_rows(of_row))
         return search(likelihood, estimated, starts[0], settings)
-    return _beside_spikes(likelihood, estimated, starts, settings)
+    return _beside_spikes(likelihood, estimated, starts, settings, _reml.search if reml else search)
 
 
 def _beside_spikes(
-    likelihood: Likelihood, estimated: Array, starts: list[Array], settings: Settings
+    likelihood: Likelihood,
+    estimated: Array,
+    starts: list[Array],
+    settings: Settings,
+    seek: Callable[..., Fit],
 ) -> Fit:
     """Return the maximum that the first start leads to which runs into no spike."""
     unbounded = None
@@ -98,7 +119,9 @@ def _beside_spikes(
             _refuse_unbounded(likelihood, params, start, settings.names, converged)
 
         try:
-            found = search(likelihood, estimated, start, settings, watch)
+            found = seek(likelihood, estimated, start, settings, watch)
+            if not found.converged and seek is search and settings.method in OWN_METHODS:
+                found = settle(likelihood, estimated, found, settings, watch)
         except UnboundedLikelihoodError as exc:
             # a maximum inside may lie beside the spike: another start may reach it, as dglm does
             unbounded = unbounded or exc
@@ -125,9 +148,13 @@ def _refuse_unbounded(
         with np.errstate(all="ignore"):
             variance = likelihood.family.variance(at.mean.mu, None, phi, likelihood.trials)
             vanished |= (phi < 1e-280) | (np.sqrt(variance) < rounding)
+    # an identity link cannot take phi below the rounding of its terms; a stall is not far from that
+    k = likelihood.k_mean
+    terms = np.abs(likelihood.Z) @ np.abs(np.nan_to_num(params[k:]))
+    rest = np.finfo(float).eps ** (1.0 if converged else 2 / 3) * terms
+    vanished |= phi < 4 * rest * np.abs(likelihood.row_phi(at.d_phi))
     if not vanished.any():
         return
-    k = likelihood.k_mean
     change = np.abs(params - start)[k:] * np.sqrt(np.mean(likelihood.Z[vanished] ** 2, axis=0))
     moved = [n for n, c in zip(names[k:], change, strict=True) if c > 0.1 * change.max()]
     where = (
@@ -146,3 +173,8 @@ def at_fit(likelihood: Likelihood, fitted: Fit) -> Likelihood:
     if fitted.boundary is None or likelihood.n == 0:
         return likelihood
     return replace(likelihood, held=fitted.boundary.held)
+
+
+def maximum(fitted: Fit) -> float:
+    """Return the maximum of what was maximised: the log-likelihood, or the criterion of REML."""
+    return fitted.llf_reml if isinstance(fitted, RemlFit) else fitted.llf

@@ -109,9 +109,41 @@ class Design:
         return {t: [position[c] for c in cs if c in position] for t, cs in names.items()}
 
     @property
+    def factors(self) -> dict[str, frozenset[str]]:
+        """What each term is the interaction of, by the term's name; nothing for a constant."""
+        return {t.name(): frozenset(f.name() for f in t.factors) for t in self.info.terms}
+
+    @property
+    def categories(self) -> set[str]:
+        """Variables that make categorical factors."""
+        infos = (info for info in self.info.factor_infos.values() if info.type == "categorical")
+        return set().union(*(_names(info.factor.code)[1] for info in infos))
+
+    @property
     def variables(self) -> set[str]:
         """Names the design reads as variables, from the data or the caller."""
         return set().union(*(_names(factor.code)[1] for factor in self.info.factor_infos))
+
+    def coding(self, name: str) -> tuple[list[Any], np.ndarray]:
+        """
+        Return the levels of a categorical term, and the row of the design that each has.
+
+        Raises
+        ------
+        ValueError
+            For an unknown term, or one that is not a single factor.
+        """
+        terms = {term.name(): term for term in self.info.terms}
+        if name not in terms or len(terms[name].factors) != 1:
+            raise ValueError(
+                f"{name!r} is not a term of one factor: choose from {', '.join(terms)}"
+            )
+        factor = terms[name].factors[0]
+        info = self.info.factor_infos[factor]
+        if info.type != "categorical":
+            raise ValueError(f"{name!r} is a number, not a factor with levels to compare")
+        (subterm,) = self.info.term_codings[terms[name]]
+        return list(info.categories), np.asarray(subterm.contrast_matrices[factor].matrix)
 
     def build(self, data: pd.DataFrame) -> pd.DataFrame:
         """

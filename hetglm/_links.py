@@ -103,12 +103,44 @@ def invert(link: Any, eta: Array) -> Inverse:
         return Inverse(mu, 1 - mu, d1, np.asarray(link.inverse_deriv2(eta), dtype=float))
 
 
+#: Links whose mean has its limits, the lower and the upper one, at minus and plus infinity, reached
+#: faster than any power.
+UNLIMITED = {
+    links.Logit: (True, True),
+    links.Probit: (True, True),
+    links.CLogLog: (True, True),
+    links.LogLog: (True, True),
+    links.Log: (True, False),
+}
+
+
+def reached(link: Any, sides: Array) -> Array:
+    """Return which rows' means get to their limit (-1 the lower, 1 the upper, 0 none) at infinity."""
+    known = (UNLIMITED[cls] for cls in type(link).__mro__ if cls in UNLIMITED)
+    lower, upper = next(known, (False, False))
+    return np.where(sides < 0, lower, (sides > 0) & upper)
+
+
+def near_limit(link: Any, tail: Array, up: Array) -> Array:
+    """Return the linear predictor at which the mean is short of its limit by the tail, shape (n,)."""
+    if isinstance(link, links.CLogLog):
+        upper = np.log(-np.log(tail))
+    elif isinstance(link, links.LogLog):
+        upper = -np.log(tail)
+    else:
+        upper = -np.asarray(link(tail))
+    return np.where(up, upper, link(tail))
+
+
 def invert_dispersion(link: Any, zeta: Array) -> tuple[Array, Array, Array]:
     """Return phi and its first two derivatives in its linear predictor, each of shape (n,)."""
     if type(link) is links.Log:
         with np.errstate(over="ignore"):
             phi = np.exp(zeta)
-        return phi, phi, phi
+        if phi.max(initial=0.0) < np.inf:
+            return phi, phi, phi
+        slope = np.where(phi < np.inf, phi, 0.0)  # at infinity nothing changes
+        return phi, slope, slope
     phi, _, d1, d2 = invert(link, zeta)
     return phi, d1, d2
 

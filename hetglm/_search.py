@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from statsmodels.base.optimizer import Optimizer
+from statsmodels.genmod.families import links
 
 from hetglm._boundary import Boundary
 from hetglm._likelihood import Likelihood
@@ -28,7 +29,7 @@ BELIEVED = 1e-2
 LONGEST_LOG_STEP = 4.0
 #: Longest step along a direction without curvature, in units of a standardised column's effect.
 FURTHEST = 20.0
-#: n phi (1/phi) below which another value makes no difference to the length of a step.
+#: Size times phi (1/phi) below which another value makes no difference to the length of a step.
 PLAIN_LAW = 1e-5
 
 
@@ -61,6 +62,8 @@ class Fit:
         What statsmodels' optimiser returned, or the same facts of ours.
     spike : str
         Where else the likelihood is unbounded, if that was met on the way to this maximum.
+    edge : str
+        Which means are at the edge of their domain, where the maximum lies there.
     boundary : Boundary or None
         Rows whose dispersion is zero or infinite, where there are such.
     second : float
@@ -80,6 +83,7 @@ class Fit:
     information: Array
     retvals: dict[str, Any]
     spike: str = ""
+    edge: str = ""
     boundary: Boundary | None = None
     second: float = np.nan
 
@@ -150,13 +154,17 @@ class ScaledObjective:
         """
         core, k = self.likelihood, self.likelihood.k_mean
         change = core.Z @ self.full(step)[k:]
+        if not isinstance(core.link_dispersion, links.Log):
+            at = core.predictors(self.full(params))
+            with np.errstate(all="ignore"):
+                of_log = np.nanmax(np.abs(change * at.d_phi / at.phi), initial=0.0)
+            return float(min(1.0, LONGEST_LOG_STEP / max(of_log, LONGEST_LOG_STEP)))
         if np.max(np.abs(change), initial=0.0) <= LONGEST_LOG_STEP:
             return 1.0
         here = core.predictors(self.full(params)).zeta
         low, high = np.full(self.n, -np.inf), np.inf
         if core.family.zero_dispersion:
-            trials = np.ones(self.n) if core.trials is None else core.trials
-            low, high = np.log(PLAIN_LAW / trials), -np.log(PLAIN_LAW)
+            low, high = np.log(PLAIN_LAW / core.family.size(core.rows)), -np.log(PLAIN_LAW)
         up = np.sign(change)
         here, ahead = here * up, np.where(up > 0, high, -low)
         until = np.maximum(here, np.where(up > 0, low, -high)) + LONGEST_LOG_STEP

@@ -140,7 +140,7 @@ def _start_mean(likelihood: Likelihood, keep: Array) -> tuple[Array, Array]:
 
 
 def _profile(likelihood: Likelihood, beta: Array) -> tuple[float, Array]:
-    """Return the log-likelihood of a mean with constant dispersion, and each row's own estimate of it."""
+    """Return the log-likelihood of a mean with constant dispersion, and each row's estimate of it."""
     at = likelihood.predictors(np.concatenate([beta, np.zeros(likelihood.Z.shape[1])]))
     raw = _crude_dispersion(likelihood, at)
     if not np.isfinite(raw).any():

@@ -18,16 +18,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from statsmodels.genmod.families import links
 
 from hetglm._boundary import Boundary, null_space, recession
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import independent_columns
+from hetglm._links import near_limit, reached
 from hetglm._search import LONGEST_LOG_STEP, OWN_METHODS, Fit, ScaledObjective, Settings, search
 
 Array = NDArray[Any]
 
-#: n phi below which, and phi above which, a row is tried at its end on the way there ...
+#: Size times phi below which, and phi above which, a row is tried at its end on the way there ...
 APPROACHING = (1e-2, 1e3)
 #: ... and cannot be told from it where a search ended.
 ARRIVED = (1e-4, 1e6)
@@ -40,6 +40,8 @@ OUTWEIGHS = 3.0
 #: Log-likelihood that is given up, for the time being, to end a search that goes nowhere, and steps
 #: before that.
 SLIGHT, PATIENCE = 1e-2, 3
+#: Least fall of log phi in a step of such a search: one that comes to rest has a maximum there.
+FALLS = 1.0
 #: Log-likelihoods closer than this are level.
 LEVEL = 1e-9
 #: Maxima further apart than this are different ones.
@@ -55,7 +57,7 @@ MOST_ESCAPES = 10
 EXPLORED, MOST_GAIN = 40, 10.0
 #: What a separated row's mean is short of its limit, over its trials.
 TAIL = 1e-10
-#: Log of phi times trials, at most, where a search starts that leaves phi = 0.
+#: Log of phi times size, at most, where a search starts that leaves phi = 0.
 FOOT = -2.0
 #: Rows towards which ways out of phi = 0 are looked for, those that gain most by it, and the range of
 #: log phi along a way.
@@ -68,8 +70,6 @@ ALIKE = 0.05
 LEVELS = (-6.0, -2.0, 1.0)
 #: Log phi per standard deviation of a column that other starts have.
 SLOPE = 2.0
-#: Links whose mean has its limits at minus and plus infinity, reached faster than any power.
-UNLIMITED = (links.Logit, links.Probit, links.CLogLog, links.LogLog)
 
 
 def supremum(
@@ -98,7 +98,7 @@ def supremum(
             found, params=np.where(of_mean, found.params, np.nan), estimated=estimated & of_mean
         )
     inner = likelihood.take(~rows)
-    solved = _solvable(inner, estimated, np.ones(inner.n, dtype=bool))
+    solved = _solvable(inner, estimated, np.full(inner.n, np.nan))
     found = _at_ends(inner, solved, starts, settings)
     return _lifted(
         found, likelihood, estimated & ~_lost(solved, estimated, likelihood), rows, direction
@@ -110,9 +110,8 @@ def _separated(likelihood: Likelihood, estimated: Array) -> tuple[Array, Array]:
     k = likelihood.k_mean
     kept = estimated[:k]
     direction = np.zeros(k)
-    if not isinstance(likelihood.link, UNLIMITED):
-        return np.zeros(likelihood.n, dtype=bool), direction
     sides = likelihood.family.sides(likelihood.rows)
+    sides = np.where(reached(likelihood.link, sides), sides, 0.0)
     rows, _, direction[kept] = recession(likelihood.X[:, kept], sides)
     return rows, direction
 
@@ -134,7 +133,7 @@ def _lifted(
     tail = np.broadcast_to(TAIL / trials, int(rows.sum()))
     eta = likelihood.predictors(internal).eta[rows]
     moved = likelihood.X[rows] @ direction
-    target = np.where(moved > 0, _upper_limit(likelihood.link, tail), likelihood.link(tail))
+    target = near_limit(likelihood.link, tail, moved > 0)
     internal[:k] += max(float(np.max((target - eta) / moved)), 0.0) * direction
     boundary = found.boundary
     solved = found.solved | (estimated & (np.arange(len(estimated)) < k))
@@ -159,15 +158,6 @@ def _lifted(
         information=local.information * np.outer(objective.scale, objective.scale),
         boundary=boundary,
     )
-
-
-def _upper_limit(link: Any, tail: Array) -> Array:
-    """Return the linear predictor at which the mean is short of 1 by the tail."""
-    if isinstance(link, links.CLogLog):
-        return np.log(-np.log(tail))
-    if isinstance(link, links.LogLog):
-        return -np.log(tail)
-    return -np.asarray(link(tail))
 
 
 def _at_ends(
@@ -253,7 +243,7 @@ def _other_starts(
     """Yield other starting values: out of phi = 0, those not tried, levels, and slopes both ways."""
     k = likelihood.k_mean
     ends = np.full(likelihood.n, -np.inf)
-    solved = _solvable(likelihood, estimated, ends > 0)
+    solved = _solvable(likelihood, estimated, ends)
     zero = search(replace(likelihood, held=ends), solved, found.internal, settings)
     yield from _escapes(likelihood, _at_boundary(zero, likelihood, estimated, ends, settings.names))
     yield from starts
@@ -287,11 +277,11 @@ def _escapes(likelihood: Likelihood, found: Fit) -> Iterator[Array]:
     size = np.max(np.abs(moved), axis=0)
     D = found.boundary.directions[:, size > 0] / size[size > 0]
     moved = likelihood.Z[rows] @ D
-    trials = np.ones(len(moved)) if likelihood.trials is None else likelihood.trials[rows]
+    sizes = likelihood.family.size(likelihood.rows)[rows]
     # towards a row and away from the others, so steep that one of these outweighs them all
     centred = moved - moved.mean(axis=0)
     away = centred @ np.linalg.pinv(centred.T @ centred, hermitian=True)
-    chosen = [i for i in np.argsort(-score / trials)[:WAYS] if score[i] > 0]
+    chosen = [i for i in np.argsort(-score / sizes)[:WAYS] if score[i] > 0]
     ways = [
         steep * away[i] / max(np.ptp(moved @ away[i]), 1e-300) for i in chosen for steep in STEEP
     ]
@@ -302,7 +292,7 @@ def _escapes(likelihood: Likelihood, found: Fit) -> Iterator[Array]:
         shares = np.exp(power - power.max())
         if shares @ score > 0 and not any(np.abs(shares - old).max() < ALIKE for old in seen):
             seen.append(shares)
-            foot = FOOT - np.max(power + np.log(trials))
+            foot = FOOT - np.max(power + np.log(sizes))
             level = np.linalg.lstsq(moved, np.full(len(moved), foot), rcond=None)[0]
             start = np.array(found.internal)
             start[k:] += D @ (c + level)
@@ -357,6 +347,8 @@ class _Watch:
         self.near: Array = self.held
         self.waited = 0
         self.ends: Array = np.full(likelihood.n, np.nan)
+        self.zeta: Array = self.ends
+        self.crawls = False
 
     def __call__(self, params: Array, converged: bool) -> None:
         """Raise `_MeetsBoundary` where that is so."""
@@ -366,6 +358,9 @@ class _Watch:
         else:
             self.near, self.waited = near, 0
             self.ends = _candidates(self.likelihood, self.estimated, params, *APPROACHING)
+        zeta = self.likelihood.log_dispersion(params[self.likelihood.k_mean :])
+        falls = (zeta < self.zeta - FALLS) & (self.ends < 0) & ~self.held
+        self.zeta, self.crawls = zeta, self.waited >= PATIENCE and bool(falls.any())
         new = ~np.isnan(self.ends) & ~self.held
         if np.any(new) and self._gains(params, new & (self.ends < 0)):
             raise _MeetsBoundary(params, self.ends)
@@ -379,7 +374,7 @@ class _Watch:
         of_cell = np.unique(self.likelihood.Z[rows], axis=0, return_inverse=True)[1].ravel()
         change = np.bincount(of_cell, weights=change)
         loss, gain = np.sum(change[change > 0]), -np.sum(change[change < 0])
-        return bool(OUTWEIGHS * loss < gain or (loss < SLIGHT and self.waited >= PATIENCE))
+        return bool(OUTWEIGHS * loss < gain or (loss < SLIGHT and self.crawls))
 
 
 def _from_start(
@@ -395,7 +390,7 @@ def _from_start(
     while True:
         held = ~np.isnan(ends)
         core = replace(likelihood, held=ends) if held.any() else likelihood
-        solved = _solvable(likelihood, estimated, ~held) if held.any() else estimated
+        solved = _solvable(likelihood, estimated, ends) if held.any() else estimated
         try:
             found = search(core, solved, params, settings, _Watch(core, estimated))
         except _MeetsBoundary as met:
@@ -411,7 +406,7 @@ def _from_start(
 def _without(core: Likelihood, ends: Array, params: Array, estimated: Array) -> Array:
     """Return params in the coefficients that rows at no end determine; their dispersion stays."""
     k, free = core.k_mean, np.isnan(ends)
-    solved = _solvable(core, estimated, free)
+    solved = _solvable(core, estimated, ends)
     silent = core.family.indifferent(core.rows)
     Z = core.Z[free if silent is None else free & ~silent]
     size = np.max(np.abs(Z), axis=0, initial=0.0)
@@ -424,13 +419,14 @@ def _without(core: Likelihood, ends: Array, params: Array, estimated: Array) -> 
     return out
 
 
-def _solvable(likelihood: Likelihood, estimated: Array, rows: Array) -> Array:
-    """Return the coefficients that are determined: the dispersion's by some rows only."""
-    k = likelihood.k_mean
-    silent = likelihood.family.indifferent(likelihood.rows)
-    telling = rows if silent is None else rows & ~silent
+def _solvable(likelihood: Likelihood, estimated: Array, ends: Array) -> Array:
+    """Return the coefficients that are determined, the dispersion's by the rows at no end."""
+    k, family = likelihood.k_mean, likelihood.family
+    silent = family.indifferent(likelihood.rows)
+    telling = np.isnan(ends) if silent is None else np.isnan(ends) & ~silent
+    X = likelihood.X if family.mean_at_infinity else likelihood.X[ends != np.inf]
     solved = np.array(estimated)
-    for A, part in ((likelihood.X, slice(0, k)), (likelihood.Z[telling], slice(k, None))):
+    for A, part in ((X, slice(0, k)), (likelihood.Z[telling], slice(k, None))):
         columns = np.flatnonzero(estimated[part])
         solved[part][columns[~independent_columns(A[:, columns])]] = False
     return solved
@@ -442,8 +438,8 @@ def _signs(core: Likelihood, params: Array, negligible: float, dominant: float) 
     # most searches come near no end: two numbers tell
     if zeta.min(initial=0.0) > np.log(negligible) and zeta.max(initial=0.0) <= np.log(dominant):
         return np.zeros(core.n)
-    trials = 1.0 if core.trials is None else core.trials
-    signs = np.where(zeta < np.log(negligible / trials), -1.0, 0.0)
+    sizes = core.family.size(core.rows)
+    signs = np.where(zeta < np.log(negligible / sizes), -1.0, 0.0)
     large = zeta > np.log(dominant)
     if large.any():
         signs[large & (core.family.sides(core.rows) != 0)] = 1.0
@@ -480,7 +476,7 @@ def _at_boundary(
     k = likelihood.k_mean
     silent = likelihood.family.indifferent(likelihood.rows)
     finite = np.isnan(ends) if silent is None else np.isnan(ends) & ~silent
-    kept = estimated[k:]
+    kept_mean, kept = estimated[:k], estimated[k:]
     reduced = null_space(likelihood.Z[:, kept], np.flatnonzero(finite))
     directions = np.zeros((likelihood.Z.shape[1], reduced.shape[1]))
     directions[kept] = reduced
@@ -488,7 +484,9 @@ def _at_boundary(
     params, estimated = np.array(found.params), np.array(found.solved)
     params[k:][infinite] = np.nan
     estimated[k:][infinite] = False
-    terms = [name for name, lost in zip(names[k:], infinite, strict=True) if lost]
+    # of the mean, those that only rows at infinity have
+    lost = np.append(kept_mean & ~found.solved[:k], infinite)
+    terms = [name for name, gone in zip(names, lost, strict=True) if gone]
     zero, top = ends < 0, ends > 0
     cells, top_cells = (np.unique(likelihood.Z[rows], axis=0) for rows in (zero, top))
     boundary = Boundary(zero, top, directions, terms, cells, top_cells)

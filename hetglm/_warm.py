@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from statsmodels.genmod.families import links
 
 from hetglm import _fit
-from hetglm._fit import Fit
+from hetglm._fit import Fit, RemlFit
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import inverse
 from hetglm._supremum import APPROACHING, CROWD, NEAR
@@ -76,9 +76,12 @@ def refit(fitted: Fitted, core: Likelihood, warm: bool = True) -> Fit:
     ValueError
         If there is no maximum, or the search did not converge.
     """
-    found = _near(fitted, core) if warm and fitted.fit.boundary is None else None
+    reml = isinstance(fitted.fit, RemlFit)
+    near = warm and fitted.fit.boundary is None
+    found = _near(fitted, core) if near and not reml else None
     if found is None:
-        found = _fit.fit(core, fitted.names, fitted.estimable)
+        start = fitted.fit.internal if near and reml else None
+        found = _fit.fit(core, fitted.names, fitted.estimable, start, reml=reml)
     if not found.converged:
         raise ValueError(f"no convergence: {found.message}")
     return found

@@ -2,6 +2,6 @@
 
 from hetglm import datasets, exceptions
 from hetglm.anova import anova
-from hetglm.models import BetaBinomial, DoubleGLM
+from hetglm.models import BetaBinomial, DoubleGLM, NegativeBinomial
 
-__all__ = ["BetaBinomial", "DoubleGLM", "anova", "datasets", "exceptions"]
+__all__ = ["BetaBinomial", "DoubleGLM", "NegativeBinomial", "anova", "datasets", "exceptions"]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hetglm import _arrays, _intervals, plots, prediction
 from hetglm._checkpoint import fingerprint
 from hetglm._covariance import covariance
-from hetglm._fit import at_fit
+from hetglm._fit import at_fit, maximum
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import inverse
 from hetglm._replicates import Outcome, Replicates, Run, replicate
@@ -356,7 +356,7 @@ class Ratio:
         null = replace(self.null.core, y=full.y, rows=full.rows)
         for warm in (True, False):
             fits = refit(self.full, full, warm), refit(self.null, null, warm)
-            ratio = 2 * (fits[0].llf - fits[1].llf)
+            ratio = 2 * (maximum(fits[0]) - maximum(fits[1]))
             if ratio >= -ROUNDING * (1 + abs(fits[0].llf)):
                 return np.array([ratio])
         raise ValueError("the larger model ended below the smaller one")
@@ -463,7 +463,7 @@ def bootstrap_ratio(
     Davison, A. C. and Hinkley, D. V. (1997). Bootstrap Methods and their Application, 4.2.
     Besag, J. and Clifford, P. (1991). Sequential Monte Carlo p-values. Biometrika 78, 301-304.
     """
-    statistic = 2 * (full.fit.llf - null.fit.llf)
+    statistic = 2 * (maximum(full.fit) - maximum(null.fit))
     if statistic < -ROUNDING * (1 + abs(full.fit.llf)):
         raise ValueError("the larger model is below the smaller one: it is not at its maximum")
     distribution(null)  # a family without one says so before any work

@@ -9,6 +9,7 @@ __all__ = [
     "BootstrapFailureWarning",
     "BoundaryWarning",
     "ConvergenceWarning",
+    "DomainEdgeWarning",
     "DroppedRowsWarning",
     "FormulaError",
     "MissingValueError",
@@ -58,6 +59,10 @@ class SeparationWarning(ModelWarning):
 
 class BoundaryWarning(ModelWarning):
     """The dispersion is zero, or infinite, at the maximum for some rows."""
+
+
+class DomainEdgeWarning(ModelWarning):
+    """The maximum lies where a fitted mean may go no further, and has no zero gradient."""
 
 
 class SeveralMaximaWarning(ModelWarning):

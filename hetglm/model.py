@@ -20,6 +20,7 @@ from hetglm._text import rows_text, warn
 from hetglm.exceptions import DroppedRowsWarning, FormulaError, MissingValueError
 from hetglm.families.base import Family
 from hetglm.results import LocationScaleResults, LocationScaleResultsWrapper
+from hetglm.terms import Term
 
 Array = NDArray[Any]
 
@@ -38,12 +39,14 @@ class LocationScaleModel(GenericLikelihoodModel):
     """
     Model with a linear predictor for the mean and one for the log dispersion.
 
-    Not used directly: see `DoubleGLM` and `BetaBinomial`. Subclasses name the family and the links
-    and say which row arrays they take.
+    Not used directly: see `DoubleGLM`, `BetaBinomial` and `NegativeBinomial`. Subclasses name the
+    family and the links and say which row arrays they take.
     """
 
     _formula_max_endog = 2
     _row_arrays: ClassVar[tuple[str, ...]] = ROW_ARRAYS
+    #: Whether it can be fitted by REML.
+    _has_reml: ClassVar[bool] = False
     #: Name of the row arrays a subclass refuses, with what to use instead.
     _refused: ClassVar[dict[str, str]] = {}
 
@@ -381,16 +384,35 @@ class LocationScaleModel(GenericLikelihoodModel):
         return self._mean_names + [f"dispersion-{name}" for name in self._dispersion_names]
 
     @property
+    def column_names(self) -> dict[str, list[str]]:
+        """Names of the columns of both designs."""
+        return {"exog": self._mean_names, "exog_dispersion": self._dispersion_names}
+
+    @property
+    def term_list(self) -> list[Term]:
+        """Terms of the mean, then of the dispersion, with what they are made of."""
+        k, found = len(self._mean_names), []
+        parts = (("mean", self.core.X, 0), ("dispersion", self.core.Z, k))
+        for (part, A, first), names in zip(parts, self.column_names.values(), strict=True):
+            if self._spec is not None:
+                design = getattr(self._spec, part)
+                columns, factors = design.terms, design.factors
+            else:
+                # a column each; one without variation is a constant
+                columns = {name: [j] for j, name in enumerate(names)}
+                flat = {name for j, name in enumerate(names) if np.ptp(A[:, j]) == 0}
+                factors = {name: frozenset() if name in flat else {name} for name in names}
+            prefix = "" if part == "mean" else "dispersion-"
+            found += [
+                Term(part, prefix + name, frozenset(factors[name]), tuple(first + j for j in cs))
+                for name, cs in columns.items()
+            ]
+        return found
+
+    @property
     def terms(self) -> dict[str, list[int]]:
         """Positions of each term's coefficients; a column each where there is no formula."""
-        k = len(self._mean_names)
-        if self._spec is None:
-            return {name: [j] for j, name in enumerate(self.parameter_names)}
-        scale = {
-            f"dispersion-{name}": [k + j for j in columns]
-            for name, columns in self._spec.dispersion.terms.items()
-        }
-        return {**self._spec.mean.terms, **scale}
+        return {term.name: list(term.columns) for term in self.term_list}
 
     def new_row_arrays(self, data: pd.DataFrame, parts: tuple[str, ...]) -> dict[str, Array]:
         """
@@ -648,7 +670,7 @@ class LocationScaleModel(GenericLikelihoodModel):
         **kwargs: Any,
     ) -> Any:
         """
-        Fit both parts jointly by maximum likelihood.
+        Fit both parts jointly, by maximum likelihood or by REML.
 
         Parameters
         ----------
@@ -658,10 +680,16 @@ class LocationScaleModel(GenericLikelihoodModel):
             ``"newton-scoring"``, the default, needs no tuning ("newton" is the same); or the name of
             a statsmodels optimiser ("bfgs", "lbfgs", "nm", "powell", "cg", "ncg", "minimize", ...).
         reml : bool
-            Not there yet: raises NotImplementedError.
+            `DoubleGLM` only: whether to maximise the adjusted profile likelihood of the dispersion,
+            l(beta(gamma), gamma) - log det(X'WX)/2 with W the working weights of the mean, which
+            makes up for the degrees of freedom that the mean takes; restricted maximum likelihood
+            for the Gaussian.
         cov_type : str
             ``"nonrobust"`` (observed information), ``"eim"`` (expected information), or one of
             statsmodels' robust types: "HC0", "HC1", "cluster", "HAC", "hac-panel", "hac-groupsum".
+            After REML, which has no robust types, ``"nonrobust"`` and ``"eim"`` are (X'WX)^-1 for the
+            mean and the inverse expected REML information for the dispersion, ``"oim"`` the inverse
+            observed one, with what the dispersion's uncertainty adds to the mean's.
         cov_kwds : dict, optional
             Arguments of the robust types; ``groups`` may be the name of a column.
         use_t : bool, optional
@@ -686,10 +714,17 @@ class LocationScaleModel(GenericLikelihoodModel):
         UnboundedLikelihoodError
             If rows can be fitted exactly and the likelihood has no maximum.
         ValueError
-            If an argument is out of range.
+            If an argument is out of range, or not available for the model.
+
+        References
+        ----------
+        Smyth, G. K. and Verbyla, A. P. (1999). Adjusted likelihood methods for modelling dispersion
+        in generalized linear models. Environmetrics 10, 695-709.
         """
-        if reml:
-            raise NotImplementedError("reml=True is not there yet; fit by maximum likelihood")
+        if reml and not self._has_reml:
+            raise ValueError(
+                f"reml=True: REML is for DoubleGLM; fit {type(self).__name__} by maximum likelihood"
+            )
         if kwargs and method in _fit.OWN_METHODS:
             raise TypeError(f"fit: unknown argument {sorted(kwargs)[0]!r} for method {method!r}")
         if maxiter is None:
@@ -716,6 +751,7 @@ class LocationScaleModel(GenericLikelihoodModel):
             maxiter,
             tol,
             disp,
+            bool(reml),
             **kwargs,
         )
         notes = _diagnose.diagnose(

@@ -23,8 +23,10 @@ class DoubleGLM(LocationScaleModel):
 
     Var(y) = phi V(mu) / w, with the mean's predictor linked to mu and the dispersion's to phi. The
     likelihood is exact for the Gaussian, inverse Gaussian and Gamma families, and the extended
-    quasi-likelihood of Nelder and Pregibon (1987) for the Poisson, binomial, negative binomial and
-    Tweedie ones, which have no distribution with a free dispersion.
+    quasi-likelihood (EQL) of Nelder and Pregibon (1987) for the Poisson, binomial and negative binomial
+    ones, which have no distribution with a free dispersion, and for the Tweedie one, whose density may
+    be asked for. ``fit(reml=True)`` makes up for the degrees of freedom that the mean takes from the
+    dispersion.
 
     Parameters
     ----------
@@ -37,6 +39,10 @@ class DoubleGLM(LocationScaleModel):
         Design of the dispersion; a constant by default.
     family : statsmodels family
         Instance of one of ``sm.families``, with its link; Gaussian by default.
+    likelihood : {None, "eql", "exact"}
+        ``"exact"`` for the density of ``Tweedie(var_power=p)``, 1 < p < 2: the compound Poisson-gamma
+        law by its series (Dunn and Smyth 2005). The EQL moves zeros to 1/6 and is no likelihood; the
+        two agree as phi goes to 0. By default, the exact one for the families that always have it.
     link_dispersion : statsmodels link
         Link of phi, the logarithm by default.
     offset : array_like, shape (n,), optional
@@ -58,6 +64,8 @@ class DoubleGLM(LocationScaleModel):
     References
     ----------
     Smyth, G. K. (1989). Generalized linear models with varying dispersion. JRSS B 51, 47-60.
+    Dunn, P. K. and Smyth, G. K. (2005). Series evaluation of Tweedie exponential dispersion model
+    densities. Statistics and Computing 15, 267-280.
     Nelder, J. A. and Pregibon, D. (1987). An extended quasi-likelihood function. Biometrika 74,
     221-232.
 
@@ -79,6 +87,7 @@ class DoubleGLM(LocationScaleModel):
         exog_dispersion: Any = None,
         *,
         family: Any = None,
+        likelihood: str | None = None,
         link_dispersion: Any = None,
         offset: Any = None,
         exposure: Any = None,
@@ -90,7 +99,8 @@ class DoubleGLM(LocationScaleModel):
         hasconst: bool | None = None,
     ) -> None:
         self.family = sm_families.Gaussian() if family is None else family
-        ours = families.of_statsmodels(self.family)
+        self.likelihood = likelihood
+        ours = families.of_statsmodels(self.family, likelihood)
         super().__init__(
             endog,
             exog,
@@ -109,7 +119,7 @@ class DoubleGLM(LocationScaleModel):
         )
 
     def _design_keys(self) -> list[str]:
-        return [*super()._design_keys(), "family"]
+        return [*super()._design_keys(), "family", "likelihood"]
 
     def _response(self, arrays: dict[str, Any], name: str) -> tuple[Array, Array | None]:
         if not isinstance(self._distribution_family, QuasiBinomial):
@@ -122,6 +132,7 @@ class DoubleGLM(LocationScaleModel):
             self._trials_are_weights = True
         return y, trials
 
+    _has_reml: ClassVar[bool] = True
     #: Whether the trials of a bare proportion are its var_weights.
     _trials_are_weights: bool = False
 
@@ -235,3 +246,102 @@ class BetaBinomial(LocationScaleModel):
     def _observed(self) -> Array:
         assert self.core.trials is not None
         return self.core.y / self.core.trials
+
+
+class NegativeBinomial(LocationScaleModel):
+    """
+    Negative binomial model (NB2) with linear predictors for the mean and the log dispersion.
+
+    Counts with Var(y) = mu + alpha mu^2: Poisson counts whose mean varies by a Gamma law of shape
+    1/alpha. alpha = 0 is the Poisson. glmmTMB's ``nbinom2`` has phi = 1/alpha; gamlss's ``NBI`` and
+    Stata's ``gnbreg`` have log(alpha), as here.
+
+    Parameters
+    ----------
+    endog : array_like, shape (n,)
+        Counts.
+    exog : array_like, shape (n, p)
+        Design of the mean; no constant is added.
+    exog_dispersion : array_like, shape (n, q), optional
+        Design of log alpha; a constant by default.
+    link : statsmodels link
+        Link of mu, the logarithm by default.
+    link_dispersion : statsmodels link
+        Link of alpha, the logarithm by default.
+    offset : array_like, shape (n,), optional
+        Added to the mean's linear predictor.
+    exposure : array_like, shape (n,), optional
+        Its logarithm is added to the mean's linear predictor; log link only.
+    offset_dispersion : array_like, shape (n,), optional
+        Added to the dispersion's linear predictor.
+    n_trials, var_weights : None
+        Not taken: a count has no trials, and its variance nothing to divide.
+    freq_weights : array_like, shape (n,), optional
+        Number of times each row was observed.
+    missing : {"none", "drop", "raise"}
+    hasconst : bool, optional
+        Whether exog has a constant; found out by default.
+
+    References
+    ----------
+    Lawless, J. F. (1987). Negative binomial and mixed Poisson regression. Canadian Journal of
+    Statistics 15, 209-225.
+
+    Examples
+    --------
+    >>> import hetglm.api as het
+    >>> import hetglm.formula.api as hmf
+    >>> splicing = het.datasets.load_splicing()
+    >>> res = hmf.negativebinomial("N ~ id | group", splicing).fit()
+    >>> print(res.params_dispersion.round(4).to_string())
+    Intercept    -3.3185
+    group[T.b]   -0.2087
+    """
+
+    _row_arrays: ClassVar[tuple[str, ...]] = (
+        "offset",
+        "exposure",
+        "offset_dispersion",
+        "freq_weights",
+    )
+    _refused: ClassVar[dict[str, str]] = {
+        "n_trials": "counts out of n trials are for BetaBinomial; for time or area use exposure",
+        "var_weights": "use exposure for time or area, freq_weights for repeated rows",
+    }
+
+    def __init__(
+        self,
+        endog: Any,
+        exog: Any,
+        exog_dispersion: Any = None,
+        *,
+        link: Any = None,
+        link_dispersion: Any = None,
+        offset: Any = None,
+        exposure: Any = None,
+        offset_dispersion: Any = None,
+        n_trials: Any = None,
+        var_weights: Any = None,
+        freq_weights: Any = None,
+        missing: str = "none",
+        hasconst: bool | None = None,
+    ) -> None:
+        super().__init__(
+            endog,
+            exog,
+            exog_dispersion,
+            family=families.NegativeBinomial(),
+            link=links.Log() if link is None else link,
+            link_dispersion=link_dispersion,
+            offset=offset,
+            exposure=exposure,
+            offset_dispersion=offset_dispersion,
+            n_trials=n_trials,
+            var_weights=var_weights,
+            freq_weights=freq_weights,
+            missing=missing,
+            hasconst=hasconst,
+        )
+
+    def _design_keys(self) -> list[str]:
+        return [*super()._design_keys(), "link"]

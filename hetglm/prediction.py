@@ -321,7 +321,7 @@ def on_link(
         return OnLink(centre, se, lambda t: _of_icc(which, expit(t), trials), slope)
     if which == "prob":
         return _probability(rows, params, V, y_values)
-    d_mu, d_phi, var = _variance_slopes(rows, params)
+    d_mu, d_phi, var = variance_slopes(rows, params)
     jacobian = _jacobian(rows, d_mu * at.mean.d1 / var, d_phi * at.d_phi / var)
     se = np.sqrt(np.einsum("ij,jk,ik->i", jacobian, V, jacobian))
     if which == "var":
@@ -357,7 +357,7 @@ def _jacobian(rows: Likelihood, by_eta: Array, by_zeta: Array) -> Array:
     return np.column_stack([rows.X * by_eta[:, None], rows.Z * by_zeta[:, None]])
 
 
-def _variance_slopes(rows: Likelihood, params: Array) -> tuple[Array, Array, Array]:
+def variance_slopes(rows: Likelihood, params: Array) -> tuple[Array, Array, Array]:
     """Return d var/d mu, d var/d phi (phi before its weight) and var, by complex step."""
     _trials(rows, "var")
     at = rows.predictors(params)

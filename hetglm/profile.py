@@ -1,8 +1,9 @@
-"""Profile likelihood: how large the dispersion of a boundary cell may be."""
+"""Profile likelihood: of a coefficient, and of the dispersion of a boundary cell."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,160 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.optimize import brentq
 
-from hetglm._fit import Fit, Settings, search
+from hetglm import _fit
+from hetglm._fit import Fit, RemlFit, Settings, maximum, search
 from hetglm._likelihood import Likelihood
 
 Array = NDArray[Any]
 
+#: Relative precision of a limit; factor by which a step towards it grows,
+#: and half-widths beyond which there is none.
+PRECISE, GROWTH, FARTHEST = 1e-9, 1.6, 1e3
+#: A fall of the log-likelihood that is as good as any other.
+BOTTOMLESS = 1e6
+#: A profile may be this much above the maximum, per unit of log-likelihood, by rounding alone.
+ROUNDING = 1e-9
+
 #: Smallest and largest log phi looked at, and the tolerance of the limit on that scale.
 LOWEST, HIGHEST, TOLERANCE = -80.0, 40.0, 1e-8
+
+
+@dataclass(frozen=True)
+class Profile:
+    """
+    Log-likelihood along one coefficient, all else maximised.
+
+    Attributes
+    ----------
+    name : str
+    estimate : float
+    llf : float
+        The maximum, at the estimate.
+    values, profile : ndarray, shape (k,)
+        Values of the coefficient in ascending order, and the log-likelihood at each.
+    """
+
+    name: str
+    estimate: float
+    llf: float
+    values: Array
+    profile: Array
+
+    @property
+    def root(self) -> Array:
+        """Signed root of the likelihood ratio, shape (k,): a straight line where Wald is right."""
+        side = np.sign(self.values - self.estimate)
+        return side * np.sqrt(2 * np.maximum(self.llf - self.profile, 0.0))
+
+
+def fixed(core: Likelihood, j: int, value: float) -> Likelihood:
+    """Return the likelihood of the other coefficients with coefficient j at a value."""
+    k = core.k_mean
+    name, A, column = ("X", core.X, j) if j < k else ("Z", core.Z, j - k)
+    shift = "offset" if j < k else "offset_dispersion"
+    moved = value * A[:, column]
+    before = getattr(core, shift)
+    given: dict[str, Any] = {
+        name: np.delete(A, column, axis=1),
+        shift: moved + (0.0 if before is None else before),
+    }
+    return replace(core, **given)
+
+
+class Along:
+    """The profile of one coefficient of a fit; each point is remembered and starts the next."""
+
+    def __init__(self, core: Likelihood, fit: Fit, names: list[str], estimable: Array, j: int):
+        self.core, self.fit, self.j = core, fit, j
+        self.names, self.estimable = np.delete(names, j).tolist(), np.delete(estimable, j)
+        self.name, self.estimate = names[j], float(fit.params[j])
+        self.reml = isinstance(fit, RemlFit)
+        if self.reml and j < core.k_mean:
+            raise ValueError(
+                f"{self.name}: REML criteria of different means cannot be compared, so there is no "
+                "profile; use method='wald', or fit by maximum likelihood"
+            )
+        self.llf = maximum(fit)
+        self.known = {self.estimate: self.llf}
+        self._start = np.delete(fit.internal, j)
+
+    def __call__(self, value: float) -> float:
+        """Return the largest log-likelihood with the coefficient at a value."""
+        if value not in self.known:
+            core = fixed(self.core, self.j, value)
+            if core.loglike(self._start) == -np.inf:  # half the way is nearer to where it is not
+                self.known[value] = -np.inf
+                return -np.inf
+            found = _fit.fit(core, self.names, self.estimable, self._start, reml=self.reml)
+            llf, self._start = maximum(found), found.internal
+            if llf > self.llf + ROUNDING * (1 + abs(self.llf)):
+                raise ValueError(
+                    f"the profile of {self.name} found a log-likelihood {llf - self.llf:.3g} above the "
+                    f"fit's, at {value:.6g}: the fit is not at its maximum; refit it with start_params "
+                    "from there"
+                )
+            self.known[value] = llf
+        return self.known[value]
+
+    def limit(self, step: float, cut: float) -> float:
+        """
+        Return where the profile has fallen by half of ``cut`` on one side, infinity if nowhere.
+
+        ``step`` is where the Wald interval ends, from the estimate.
+        """
+
+        def above(value: float) -> float:
+            drop = min(max(self.llf - self(value), 0.0), BOTTOMLESS)
+            return float(np.sqrt(2 * drop) - np.sqrt(cut))
+
+        near, far, start = self.estimate, self.estimate + step, self._start
+        while above(far) < 0:
+            if abs(far - self.estimate) > FARTHEST * abs(step):
+                return float(np.copysign(np.inf, step))
+            near, far = far, self.estimate + GROWTH * (far - self.estimate)
+        self._start = start
+        return float(brentq(above, near, far, xtol=1e-12 * abs(step), rtol=PRECISE))
+
+    def out_to(self, values: Array) -> None:
+        """Evaluate the profile at values on one side, the nearest first."""
+        self._start = np.delete(self.fit.internal, self.j)
+        for value in values:
+            self(float(value))
+
+    @property
+    def trace(self) -> Profile:
+        """What is known of the profile."""
+        values, profile = (np.array(a) for a in zip(*sorted(self.known.items()), strict=True))
+        return Profile(self.name, self.estimate, self.llf, values, profile)
+
+
+def intervals(
+    along: Callable[[int], Along], columns: list[int], half: Array, alpha: float
+) -> Array:
+    """
+    Return profile-likelihood intervals.
+
+    Parameters
+    ----------
+    along : callable
+        Makes the profile of a coefficient.
+    columns : list of int
+    half : ndarray, shape (p + q,)
+        Half-widths of the Wald intervals; NaN where there is no estimate.
+    alpha : float
+        One minus the coverage.
+
+    Returns
+    -------
+    ndarray, shape (len(columns), 2)
+        Infinite where the likelihood does not fall that far, NaN without an estimate.
+    """
+    cut = float(stats.chi2.isf(alpha, 1))
+    out = np.full((len(columns), 2), np.nan)
+    for row, j in zip(out, columns, strict=True):
+        if np.isfinite(half[j]):
+            row[0], row[1] = (along(j).limit(side * half[j], cut) for side in (-1.0, 1.0))
+    return out
 
 
 def boundary_limits(
@@ -72,8 +220,7 @@ def _limit(core: Likelihood, fit: Fit, rows: Array, names: list[str], alpha: flo
         start = found.internal
         return float(2 * (fit.llf - found.llf) - cut)
 
-    trials = 1.0 if core.trials is None else float(core.trials[rows].max())
-    low = max(-np.log(trials) - 12, LOWEST)
+    low = max(-np.log(core.family.size(core.rows)[rows].max()) - 12, LOWEST)
     high = low + 4
     while drop(high) < 0:
         low, high = high, high + 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from functools import cached_property
 from typing import Any
 
@@ -19,13 +20,26 @@ from statsmodels.base.model import (
     _LLRMixin,
 )
 from statsmodels.iolib.summary2 import Summary as Summary2
-from statsmodels.stats.contrast import WaldTestResults
+from statsmodels.stats.contrast import MultiCompResult, WaldTestResults, t_test_multi
 
-from hetglm import _arrays, _formula, anova, bootstrap, overdispersion, prediction, profile, summary
+from hetglm import (
+    _arrays,
+    _formula,
+    anova,
+    bootstrap,
+    effects,
+    overdispersion,
+    prediction,
+    profile,
+    residuals,
+    summary,
+)
 from hetglm._covariance import covariance
-from hetglm._fit import Fit, at_fit
+from hetglm._fit import Fit, RemlFit, at_fit
 from hetglm._replicates import Run
 from hetglm._text import listed
+from hetglm.influence import LocationScaleInfluence
+from hetglm.terms import clustered_score
 
 Array = NDArray[Any]
 
@@ -40,7 +54,14 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         Coefficients of the mean, then of the dispersion, on the scale of their links; NaN where a
         column is aliased.
     llf : float
-        Log-likelihood; the extended quasi-likelihood for families without a distribution.
+        Log-likelihood; the extended quasi-likelihood for families without a distribution. After
+        REML it is that at the estimates, and aic, bic and what compares with llnull are NaN.
+    llf_reml : float
+        Maximum of the adjusted profile likelihood after ``fit(reml=True)``, NaN otherwise. For the
+        Gaussian -2 llf_reml = n log(2 pi) + sum log(phi) + sum d/phi + log det(X'WX); it depends on
+        how the columns of the mean are scaled and coded, so it compares fits of one mean only.
+    reml : bool
+        Whether the fit is by REML.
     nobs : float
         Number of observations, sum(freq_weights).
     df_model, df_resid : float
@@ -80,10 +101,12 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
                 "the information matrix is singular: there are no standard errors; some direction of "
                 "the coefficients is not determined by the data"
             )
+        self.reml = isinstance(fit, RemlFit)
+        self.llf_reml = fit.llf_reml if isinstance(fit, RemlFit) else np.nan
         self.mle_retvals = fit.retvals
         self.mle_settings = {"optimizer": fit.method}
         self.converged, self.iterations, self.method = fit.converged, fit.iterations, fit.method
-        self._nulls: dict[tuple[str, str], tuple[float, bool]] = {}
+        self._nulls: dict[tuple[str, str, bool], tuple[float, bool]] = {}
 
     @property
     def _core(self) -> Any:
@@ -109,8 +132,18 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
 
     @cached_property
     def llf(self) -> float:
-        """Log-likelihood at the maximum."""
+        """Log-likelihood at the estimates."""
         return self._fit.llf
+
+    @cached_property
+    def aic(self) -> float:
+        """Akaike's criterion -2 llf + 2k; NaN after REML, which does not maximise llf."""
+        return np.nan if self.reml else super().aic
+
+    @cached_property
+    def bic(self) -> float:
+        """Schwarz's criterion -2 llf + k log(nobs); NaN after REML, which does not maximise llf."""
+        return np.nan if self.reml else super().bic
 
     @property
     def params_mean(self) -> pd.Series:
@@ -142,14 +175,19 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
     @cached_property
     def resid_pearson(self) -> Array:
         """Residuals in units of the fitted standard deviation, shape (n,)."""
-        core = self._core
-        scale = core.trials if core.family.counts_successes else 1.0
-        return self.resid * scale / prediction.predict(core, self._fit.internal, "sd")
+        return residuals.pearson(self._core, self._fit.internal)
+
+    @cached_property
+    def resid_deviance(self) -> Array:
+        """Signed roots of the unit deviances over phi, shape (n,); not for the beta-binomial."""
+        return residuals.deviance(self._core, self._fit.internal)
 
     @cached_property
     def llnull(self) -> float:
-        """Log-likelihood with both parts constant (and any offsets)."""
+        """Log-likelihood with both parts constant (and any offsets); NaN after REML."""
         self.df_resid_null = self.nobs - 2
+        if self.reml:
+            return np.nan
         return anova.null_fit(self.model, "constant", "constant").llf
 
     def remove_data(self) -> None:
@@ -158,7 +196,9 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
 
         Call ``summary()`` before, if it is wanted: what was computed once is kept.
         """
-        for name in ("fittedvalues", "fitted_dispersion", "resid", "resid_pearson"):
+        for name in (
+            *("fittedvalues", "fitted_dispersion", "resid", "resid_pearson", "resid_deviance"),
+        ):
             self.__dict__.pop(name, None)
         super().remove_data()
         self.model.core = self.model.core.without_rows()
@@ -302,6 +342,62 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
             table["df_denom"] = [t.df_denom for _, t in tests]
         return WaldTestResults(None, "F" if self.use_t else "chi2", None, table=table)
 
+    def t_test_pairwise(
+        self,
+        term_name: str,
+        method: str | list[str] = "hs",
+        alpha: float = 0.05,
+        factor_labels: list[str] | None = None,
+    ) -> MultiCompResult:
+        """
+        Test all pairs of levels of a factor, with p-values corrected for their number.
+
+        Parameters
+        ----------
+        term_name : str
+            Term of the formula; ``dispersion-`` before one of the dispersion.
+        method : str or list of str
+            Corrections, as in statsmodels.
+        alpha : float
+            Level of the corrected tests.
+        factor_labels : list of str, optional
+            Names of the levels.
+
+        Returns
+        -------
+        MultiCompResult
+            With ``result_frame`` and ``contrasts``.
+
+        Raises
+        ------
+        ValueError
+            Without a formula, or for a term that is not a single factor.
+        """
+        spec = self.model._spec
+        if spec is None:
+            raise ValueError("t_test_pairwise: needs the terms of a formula; use t_test")
+        of_dispersion = term_name.startswith("dispersion-")
+        design = spec.dispersion if of_dispersion else spec.mean
+        levels, coding = design.coding(term_name.removeprefix("dispersion-"))
+        if factor_labels is not None and len(factor_labels) != len(levels):
+            raise ValueError(
+                f"factor_labels: {len(factor_labels)}, but there are {len(levels)} levels"
+            )
+        names = levels if factor_labels is None else factor_labels
+        pairs = list(itertools.combinations(range(len(levels)), 2))
+        labels = [f"{names[j]}-{names[i]}" for i, j in pairs]
+        contrasts = np.zeros((len(pairs), len(self.params)))
+        columns = self.model.terms[term_name]
+        contrasts[:, columns] = [coding[j] - coding[i] for i, j in pairs]
+        table = t_test_multi(self, contrasts, method, alpha, contrast_names=labels)
+        return MultiCompResult(
+            result_frame=table,
+            contrasts=contrasts,
+            term=term_name,
+            contrast_labels=labels,
+            term_encoding_matrix=coding,
+        )
+
     def _restrictions(self, r_matrix: Any) -> Any:
         """Return restrictions as an array, with column names read from strings."""
         if isinstance(r_matrix, str):
@@ -338,7 +434,14 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         view.cov_params_default = self._zeroed(self.cov_params_default)
         return view
 
-    def score_test(self, exog_extra: Any = None, **kwargs: Any) -> Any:
+    def score_test(
+        self,
+        exog_extra: Any = None,
+        *,
+        cov_type: str | None = None,
+        cov_kwds: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Any:
         """
         Test whether further columns belong to either part, without fitting them.
 
@@ -346,14 +449,33 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         ----------
         exog_extra : array_like or tuple of two
             Columns for the mean, or (for the mean, for the dispersion), None for neither.
+        cov_type : {"nonrobust", "eim", "HC0", "cluster"}, optional
+            Covariance of the scores; that of the fit by default.
+        cov_kwds : dict, optional
+            ``groups`` of "cluster" (and ``use_correction``), those of the fit by default.
         **kwargs
-            As in statsmodels' score test; ``cov_type`` "nonrobust" or "HC0".
+            As in statsmodels' score test, which the first three are.
 
         Returns
         -------
         tuple or ScoreTestResult
             Statistic, p-value (and degrees of freedom), as the installed statsmodels has it.
+
+        Raises
+        ------
+        ValueError
+            For no columns, another type of covariance, or after REML.
         """
+        if self.reml:
+            raise ValueError(
+                "score_test: the score of the likelihood is not zero at a fit by REML; fit by maximum "
+                "likelihood"
+            )
+        cov_type = self.cov_type if cov_type is None else cov_type
+        if cov_type not in ("nonrobust", "eim", "HC0", "cluster"):
+            raise ValueError(
+                f"cov_type={cov_type!r}: score tests take 'nonrobust', 'eim', 'HC0' or 'cluster'"
+            )
         extra = exog_extra if isinstance(exog_extra, tuple) else (exog_extra, None)
         n = self.model.core.n
         if all(part is None for part in extra):
@@ -361,7 +483,41 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
                 "exog_extra: give the columns to test, (for the mean, for the dispersion)"
             )
         extra = tuple(None if e is None else _arrays.design(e, n, "exog_extra") for e in extra)
-        return score_test(self, exog_extra=extra, **kwargs)
+        view = self._solved_alone()
+        if cov_type != "cluster":
+            kwargs.setdefault("observed", cov_type != "eim")
+            kwargs["cov_type"] = "HC0" if cov_type == "HC0" else "nonrobust"
+            return score_test(view, exog_extra=extra, **kwargs)
+        kwds = self.cov_kwds if cov_kwds is None else cov_kwds
+        if kwds.get("groups") is None:
+            raise ValueError("cov_kwds: cov_type='cluster' needs 'groups'")
+        groups = self.model.row_kwds({"groups": kwds["groups"]})["groups"]
+        mean, dispersion = (np.empty((n, 0)) if e is None else e for e in extra)
+        correct = kwds.get("use_correction", True)
+        test = clustered_score(view.model.core, view.params, mean, dispersion, groups, correct)
+        return test.statistic, test.pvalue, test.df
+
+    def _solved_alone(self) -> LocationScaleResults:
+        """Return a view on the results with the columns that were searched for, and no others."""
+        core, solved = self._core, self._fit.solved
+        view = copy.copy(self)
+        view.model = copy.copy(self.model)
+        k = core.k_mean
+        view.model.core = core.with_designs(X=core.X[:, solved[:k]], Z=core.Z[:, solved[k:]])
+        view.params = self._fit.internal[solved]
+        return view
+
+    def get_influence(self) -> LocationScaleInfluence:
+        """
+        Return leverages, standardised residuals and Cook's distances of both parts.
+
+        Returns
+        -------
+        LocationScaleInfluence
+            With ``hat_matrix_diag``, ``hat_matrix_diag_dispersion``, ``cooks_distance``,
+            ``summary_frame()``, ``plot_influence()`` and more.
+        """
+        return LocationScaleInfluence(self)
 
     # -- predictions --------------------------------------------------------------------------
 
@@ -617,6 +773,59 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
             ["total"] if row_labels is None else row_labels,
         )
 
+    def get_margeff(self, which: str = "mean", *, variables: Any = None) -> effects.AverageEffects:
+        """
+        Return average marginal effects on the mean, the dispersion or the variance.
+
+        Parameters
+        ----------
+        which : str
+            "mean", "dispersion", "var", "sd", "icc", "linear" or "linear-dispersion", as in
+            `predict`.
+        variables : str or list of str, optional
+            Variables of the formula; by default all that move ``which``.
+
+        Returns
+        -------
+        AverageEffects
+            Over the rows of the fit, with ``summary_frame()``: of a number the derivative, of a
+            factor the difference of each level from the first, all rows given that level. A variable
+            of both formulas moves both parts.
+
+        Raises
+        ------
+        ValueError
+            Without a formula, or for a variable that does not move ``which``.
+        """
+        return effects.average_effects(self, which, variables, False)
+
+    def dispersion_ratios(
+        self, which: str = "dispersion", *, variables: Any = None
+    ) -> effects.AverageEffects:
+        """
+        Return how many times larger the dispersion is with another value of a variable.
+
+        Parameters
+        ----------
+        which : str
+            "dispersion", "icc", "var", "sd" or "mean": what the ratios are of.
+        variables : str or list of str, optional
+            As in `get_margeff`.
+
+        Returns
+        -------
+        AverageEffects
+            Ratios of averages over the rows of the fit, with ``summary_frame()``: each level of a
+            factor over the first, a number increased by 1 over itself. With a log link and no
+            interaction those of the dispersion are exp(coefficient), whatever the rows.
+
+        Raises
+        ------
+        ValueError
+            As in `get_margeff`.
+        """
+        return effects.average_effects(self, which, variables, True)
+
     def get_distribution(
         self,
         exog: Any = None,
@@ -781,7 +990,8 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         ConstantDispersionTest
             ``statistic``, ``pvalue``, ``df`` = rank(Z) - 1, ``llf``, ``llf_constant``, ``method``;
             of a bootstrap, ``mc_error`` of the p-value, and ``failed`` and ``reasons`` of refits
-            that failed, which the p-value leaves out.
+            that failed, which the p-value leaves out. After REML both models are fitted by it, and
+            the ratio is that of the adjusted likelihoods.
 
         Raises
         ------
@@ -923,25 +1133,85 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         """
         return summary.summary2(self, yname, xname, title, alpha, float_format)
 
-    def conf_int(self, alpha: float = 0.05) -> Array:
+    def conf_int(self, alpha: float = 0.05, cols: Any = None, method: str = "wald") -> Array:
         """
-        Return Wald intervals of the coefficients.
+        Return confidence intervals of the coefficients.
 
         Parameters
         ----------
         alpha : float
             One minus the coverage.
+        cols : array_like, optional
+            Positions of the coefficients wanted; all by default.
+        method : {"wald", "profile"}
+            Symmetric in standard errors, or where the profile log-likelihood has fallen by half the
+            chi-square quantile (whatever ``cov_type``). A profile takes a dozen fits for each
+            coefficient.
 
         Returns
         -------
         ndarray, shape (p + q, 2)
+            NaN where there is no estimate; infinite where the likelihood does not fall that far.
+
+        Raises
+        ------
+        ValueError
+            For an unknown method, or where a profile rises above the fit's log-likelihood.
         """
         alpha = _arrays.share(alpha, "alpha")
         dist = stats.norm
         if self.use_t:
             dist = stats.t(getattr(self, "df_resid_inference", self.df_resid))
-        half = dist.isf(alpha / 2) * self.bse
-        return np.column_stack([self.params - half, self.params + half])
+        columns = list(range(len(self.params)) if cols is None else np.atleast_1d(cols))
+        if method not in ("wald", "profile"):
+            raise ValueError(f"method={method!r}: choose 'wald' or 'profile'")
+        quantile = dist.isf(alpha / 2)
+        if method == "profile":
+            model_based = covariance(self._core, self._fit, "nonrobust", {}, False, 0.0).matrix
+            half = quantile * np.sqrt(np.diag(model_based))
+            return profile.intervals(self._along, columns, half, alpha)
+        half = quantile * self.bse
+        return np.column_stack([self.params - half, self.params + half])[columns]
+
+    def _along(self, j: int) -> profile.Along:
+        """Return the profile of coefficient j."""
+        model = self.model
+        return profile.Along(model.core, self._fit, model.parameter_names, model.estimable, j)
+
+    def profile(self, name: str, values: Any = None, alpha: float = 0.001) -> profile.Profile:
+        """
+        Return the log-likelihood along one coefficient, all else maximised.
+
+        Parameters
+        ----------
+        name : str
+            Coefficient, with the prefix ``dispersion-`` for one of the dispersion.
+        values : array_like, optional
+            Values of the coefficient; by default 21 across the profile interval.
+        alpha : float
+            One minus the coverage of that interval.
+
+        Returns
+        -------
+        Profile
+            ``values``, ``profile`` (log-likelihoods) and ``root``, the signed root of the ratio.
+        """
+        names = self.model.parameter_names
+        if name not in names:
+            raise ValueError(f"name={name!r}: choose one of {listed(names)}")
+        j = names.index(name)
+        if not self._fit.estimated[j]:
+            raise ValueError(f"{name}: aliased or at the boundary, so it has no profile")
+        along = self._along(j)
+        if values is None:
+            ends = self.conf_int(alpha, [j], "profile")[0]
+            wald = self.conf_int(alpha, [j])[0]
+            low, high = np.where(np.isfinite(ends), ends, wald)
+            values = np.linspace(low, high, 21)
+        values = np.sort(_arrays.numeric(values, "values"))
+        along.out_to(values[values >= along.estimate])
+        along.out_to(values[values < along.estimate][::-1])
+        return along.trace
 
 
 class LocationScaleResultsWrapper(LikelihoodResultsWrapper):
@@ -951,10 +1221,33 @@ class LocationScaleResultsWrapper(LikelihoodResultsWrapper):
         **LikelihoodResultsWrapper._attrs,
         "fitted_dispersion": "rows",
         "resid_pearson": "rows",
+        "resid_deviance": "rows",
     }
     _wrap_attrs = _attrs
-    _methods = {"cov_params": "cov", "conf_int": "columns"}  # noqa: RUF012
+    _methods = {"cov_params": "cov"}  # noqa: RUF012
     _wrap_methods = _methods
+
+    def conf_int(self, alpha: float = 0.05, cols: Any = None, method: str = "wald") -> Any:
+        """
+        Return confidence intervals of the coefficients, with labels where the data had them.
+
+        Parameters
+        ----------
+        alpha : float
+            As in `LocationScaleResults.conf_int`.
+        cols : array_like, optional
+            As in `LocationScaleResults.conf_int`.
+        method : {"wald", "profile"}
+            As in `LocationScaleResults.conf_int`.
+
+        Returns
+        -------
+        DataFrame or ndarray, shape (p + q, 2)
+        """
+        table = self._results.conf_int(alpha, cols, method)
+        if not isinstance(self.params, pd.Series):
+            return table
+        return pd.DataFrame(table, index=self.params.index[slice(None) if cols is None else cols])
 
 
 wrap.populate_wrapper(LocationScaleResultsWrapper, LocationScaleResults)

@@ -19,7 +19,7 @@ WIDTH = 78
 #: Rows of text: flush left, no rules of their own.
 _PLAIN = {"data_aligns": "l", "table_dec_above": None, "colsep": "", "data_fmts": ["%s"]}
 #: Covariances that rest on the likelihood, as its ratios do.
-MODEL_BASED = ("nonrobust", "eim")
+MODEL_BASED = ("nonrobust", "eim", "oim")
 #: More boundary cells than this are not listed one by one.
 MANY_CELLS = 8
 QUARTILES = (0, 0.25, 0.5, 0.75, 1)
@@ -42,7 +42,7 @@ def summary(
         yname=yname or _short(model.endog_names),
         title=title or f"{type(model).__name__} Regression Results",
     )
-    out.tables.append(_likelihood_rows(model.core.family))
+    out.tables.append(_likelihood_rows(model.core.family, res.reml))
     k = len(model._mean_names)
     mean_title = f"Mean: {_link_text(model.core.link, 'mu')}"
     phi = model.core.family.symbol
@@ -58,13 +58,16 @@ def summary(
 def _top(res: Any) -> tuple[list[Any], list[Any]]:
     """Return the two columns of the top table."""
     family = res.model.core.family
-    exact = family.exact
-    kind = "" if exact else " (EQL)"
+    exact, kind = family.exact, "" if family.exact else " (EQL)"
+    method = "ML" if exact else "Maximum EQL"
+    criteria = [(f"AIC{kind}:", [f"{res.aic:.4f}"]), (f"BIC{kind}:", [f"{res.bic:.4f}"])]
+    if res.reml:
+        method, criteria = f"REML{kind}", [("REML Log-Lik.:", [f"{res.llf_reml:.5f}"])]
     left = [
         ("Dep. Variable:", None),
         ("Model:", [type(res.model).__name__]),
         ("Family:", [family.name]),
-        ("Method:", ["ML" if exact else "Maximum EQL"]),
+        ("Method:", [method]),
         ("Date:", None),
         ("Time:", None),
         ("Covariance Type:", [res.cov_type]),
@@ -74,8 +77,7 @@ def _top(res: Any) -> tuple[list[Any], list[Any]]:
         ("Df Residuals:", [f"{res.df_resid:.10g}"]),
         ("Df Model:", [f"{res.df_model:.10g}"]),
         ("Log-Likelihood:" if exact else "Log-EQL:", [f"{res.llf:.5f}"]),
-        (f"AIC{kind}:", [f"{res.aic:.4f}"]),
-        (f"BIC{kind}:", [f"{res.bic:.4f}"]),
+        *criteria,
         ("Converged:", [f"{'yes' if res.converged else 'NO'}, {res.iterations} steps"]),
     ]
     return left, right
@@ -86,9 +88,11 @@ def _short(name: str) -> str:
     return name if len(name) <= 18 else name.split(" + ")[0]
 
 
-def _likelihood_rows(family: Any) -> SimpleTable:
+def _likelihood_rows(family: Any, reml: bool) -> SimpleTable:
     """Return the variance function and the kind of likelihood, under the top table."""
-    kind = "exact" if family.exact else "extended quasi-likelihood (EQL); not a distribution"
+    kind = "exact" if family.exact else "extended quasi-likelihood (EQL)"
+    rest = "" if family.exact else "; not a distribution"
+    kind += ", adjusted for the mean (REML)" if reml else rest
     response = "the count" if family.counts_successes else "y"
     # four cells as in the top table: as_latex takes the widths of the narrowest row
     rows = [
@@ -122,7 +126,11 @@ def _quartiles(res: Any) -> SimpleTable:
         ("Standardised residuals", np.asarray(res.resid_pearson)),
         ("Fitted sd of the count" if core.family.counts_successes else "Fitted sd", sd),
     ]
-    data = [[f"{q:.4f}" for q in np.quantile(values, QUARTILES)] for _, values in rows]
+    with np.errstate(invalid="ignore"):  # between two infinite ones, where phi is infinite
+        quartiles = [np.quantile(values, QUARTILES) for _, values in rows]
+    data = [
+        [f"{q:.4f}" for q in np.nan_to_num(part, nan=np.inf, posinf=np.inf)] for part in quartiles
+    ]
     header = ["min", "1Q", "median", "3Q", "max"]
     return SimpleTable(data, header, [name for name, _ in rows], txt_fmt=fmt_params)
 
@@ -138,9 +146,8 @@ def _notes(res: Any) -> list[str]:
         notes[0] += " (model-based: a likelihood ratio is not robust)"
     notes.append(res.cov_kwds.get("description", ""))
     if not family.exact:
-        notes.append(
-            "The criterion is the extended quasi-likelihood (EQL), and so are AIC, BIC and every ratio."
-        )
+        what = "adjusted as REML does" if res.reml else "and so are AIC, BIC and every ratio"
+        notes.append(f"The criterion is the extended quasi-likelihood (EQL), {what}.")
     notes += [f"Note: {note}" for note in res.notes]
     if res.boundary is not None:
         notes += _boundary_lines(res)

@@ -36,7 +36,7 @@ def simulated(n=120, seed=20240607):
     eta, phi = 0.4 * x + 0.3 * (group == "b"), np.exp(-0.8 + 0.9 * z)
     mu, p = np.exp(1 + eta), 1 / (1 + np.exp(-eta))
     trials = rng.integers(6, 25, size=n)
-    return pd.DataFrame(
+    data = pd.DataFrame(
         {
             "x": x,
             "z": z,
@@ -54,6 +54,10 @@ def simulated(n=120, seed=20240607):
             "N": trials,
         }
     )
+    # a Poisson number of gamma claims, of variance phi mu^1.5
+    claims = rng.poisson(2 * np.sqrt(mu) / phi)
+    data["claims"] = (claims > 0) * rng.gamma(np.maximum(claims, 1), phi * np.sqrt(mu) / 2)
+    return data
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class Case:
         """Return the model of a formula's right-hand side."""
         data = simulated() if data is None else data
         left = "K + I(N - K)" if self.binomial else self.response
-        make = hmf.betabinomial if self.cls is het.BetaBinomial else hmf.doubleglm
+        make = getattr(hmf, self.cls.__name__.lower())
         return make(f"{left} ~ {right}", data, **self.kwargs, **kwargs)
 
     def arrays(self, X, Z=None, data=None, **kwargs):
@@ -90,8 +94,9 @@ class Case:
         return self.cls(endog, X, Z, **self.kwargs, **kwargs)
 
 
-def double(response, family, exact=True):
-    return Case(response, het.DoubleGLM, MappingProxyType({"family": family}), exact)
+def double(response, family, exact=True, **kwargs):
+    kwargs = MappingProxyType({"family": family, **kwargs})
+    return Case(response, het.DoubleGLM, kwargs, exact)
 
 
 FAMILIES = sm.families
@@ -103,7 +108,9 @@ CASES = {
     "binomial": double("K", FAMILIES.Binomial(), exact=False),
     "negative-binomial": double("count", FAMILIES.NegativeBinomial(LOG, alpha=0.1), exact=False),
     "tweedie": double("positive", FAMILIES.Tweedie(LOG, var_power=1.6), exact=False),
+    "tweedie-exact": double("claims", FAMILIES.Tweedie(LOG, var_power=1.5), likelihood="exact"),
     "beta-binomial": Case("K", het.BetaBinomial),
+    "nb2": Case("count", het.NegativeBinomial),
 }
 
 

@@ -15,15 +15,17 @@ ROOT = Path(hetglm.__file__).parent
 #: Each module in its layer, lowest first: it may import its own layer and those before it. A new
 #: file has to be placed here.
 LAYERS = (
-    ("exceptions", "_text", "_numerics", "_linalg", "_links"),
+    ("exceptions", "_text", "_numerics", "_negbin_numerics", "_linalg", "_links"),
     ("_arrays", "_formula", "datasets", "families", "_intervals", "_checkpoint"),
     ("_likelihood", "_optimize", "_boundary", "_replicates"),
     ("_start", "_search"),
-    ("_supremum",),
+    ("_supremum", "_edge"),
     ("_fit", "_reml"),
     ("_covariance", "_diagnose", "_warm"),
     (
         "prediction",
+        "terms",
+        "effects",
         "anova",
         "bootstrap",
         "residuals",
@@ -48,11 +50,12 @@ PURE = {
     "numpy",
     "scipy",
     "hetglm._numerics",
+    "hetglm._negbin_numerics",
     "hetglm._text",
     "hetglm.families",
     *sys.stdlib_module_names,
 }
-KERNELS = ("_numerics", "_linalg", "_optimize", "families")
+KERNELS = ("_numerics", "_negbin_numerics", "_linalg", "_optimize", "families")
 #: The registry maps statsmodels' families to ours.
 EXCEPTIONS = {("families", "statsmodels"), ("_optimize", "hetglm._linalg")}
 

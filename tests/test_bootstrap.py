@@ -162,7 +162,7 @@ def test_steps_end_where_the_gradient_vanishes_fast(gradients, iterations):
 def test_refit_without_convergence_is_a_failure(monkeypatch):
     of = bootstrap.of_results(raw(fitted("gaussian", "x | z")))
     stuck = replace(of.fit, converged=False, message="it is stuck")
-    monkeypatch.setattr(_fit, "fit", lambda *args: stuck)
+    monkeypatch.setattr(_fit, "fit", lambda *args, **kwargs: stuck)
     with pytest.raises(ValueError, match="no convergence: it is stuck"):
         refit(of, of.core, warm=False)
 

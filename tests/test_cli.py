@@ -102,6 +102,14 @@ def test_fit_prints_summary_anova_and_writes_coefficients(tmp_path, capsys):
     assert table.term.tolist()[-1] == "treatment[T.t.3]"
 
 
+def test_fit_takes_counts(tmp_path, capsys):
+    arguments = ["fit", SPLICING, "N ~ id | group", "--model", "negativebinomial"]
+    assert main([*arguments, "--out", str(tmp_path)]) == 0
+    assert "Var(y) = mu + alpha mu^2" in capsys.readouterr().out
+    assert main([*arguments, "--family", "gamma"]) == 2
+    assert "negativebinomial is a family itself" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "options",
     [

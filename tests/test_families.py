@@ -199,6 +199,7 @@ VARIANCE = {
     ),
     "QuasiBinomial": (lambda f, m: m * (1 - m), lambda f, y, m: binomial_deviance(y, m)),
 }
+VARIANCE["Tweedie"] = VARIANCE["QuasiTweedie"]
 
 
 def gaussian(f, y, m, phi, n):
@@ -214,12 +215,35 @@ def inverse_gaussian(f, y, m, phi, n):
     return -mp.log(2 * mp.pi * phi * y**3) / 2 - (y - m) ** 2 / (2 * phi * m**2 * y)
 
 
+def tweedie(f, y, m, phi, n):
+    # the series of power 3/2 is a Bessel function: sum z^j/(j! (j - 1)!) = sqrt(z) I_1(2 sqrt(z))
+    assert f.power == 1.5
+    claims, scale = 2 * mp.sqrt(m) / phi, phi * mp.sqrt(m) / 2
+    if y == 0:
+        return -claims
+    z = claims * y / scale
+    return mp.log(mp.besseli(1, 2 * mp.sqrt(z)) * mp.sqrt(z) / y) - claims - y / scale
+
+
 def beta_binomial(f, y, m, sigma, n):
     # draws from an urn: finite at sigma = 0, where the beta functions are not
     y, n = int(y), int(n)
     value = mp.log(mp.binomial(n, y)) - mp.fsum(mp.log(1 + j * sigma) for j in range(n))
     value += mp.fsum(mp.log(m + j * sigma) for j in range(y))
     return value + mp.fsum(mp.log(1 - m + j * sigma) for j in range(n - y))
+
+
+def negative_binomial(f, y, m, a, n):
+    with mp.workdps(3 * DPS):
+        if abs(a) < 1e-15:
+            # the power series in alpha: sums of j^k over j < y are Bernoulli polynomials
+            powers = [(mp.bernpoly(k + 1, y) - mp.bernoulli(k + 1)) / (k + 1) for k in range(1, 9)]
+            draws = mp.fsum(-((-a) ** k) / k * s for k, s in enumerate(powers, 1))
+            zero = m * mp.fsum((-a * m) ** k / (k + 1) for k in range(9))
+        else:
+            draws = mp.loggamma(y + 1 / a) - mp.loggamma(1 / a) + y * mp.log(a)
+            zero = mp.log(1 + a * m) / a
+        return draws + y * mp.log(m / (1 + a * m)) - zero - mp.loggamma(y + 1)
 
 
 def extended_quasi(f, y, m, phi, n):
@@ -237,7 +261,9 @@ LOGLIKE = {
     "Gaussian": gaussian,
     "Gamma": gamma,
     "InverseGaussian": inverse_gaussian,
+    "Tweedie": tweedie,
     "BetaBinomial": beta_binomial,
+    "NegativeBinomial": negative_binomial,
 }
 
 
@@ -384,7 +410,10 @@ def law(name):
         else:
             # the trapezoid on the log scale, where the density falls off at least like y^(1/phi)
             t = np.linspace(-90, 12, 40001)
-            table.append((m, phi, None, m * np.exp(t), m * np.exp(t) * (t[1] - t[0])))
+            y, weight = m * np.exp(t), m * np.exp(t) * (t[1] - t[0])
+            if accepts(family, 0.0):  # of which there is a probability, not a density
+                y, weight = np.r_[0.0, y], np.r_[1.0, weight]
+            table.append((m, phi, None, y, weight))
     return table
 
 
@@ -445,6 +474,7 @@ def test_distribution_is_the_density(name):
         ("Gamma", lambda m, s, n: stats.gamma(1 / s, scale=m * s)),
         ("InverseGaussian", lambda m, s, n: stats.invgauss(m * s, scale=1 / s)),
         ("BetaBinomial", lambda m, s, n: stats.betabinom(n, m / s, (1 - m) / s)),
+        ("NegativeBinomial", lambda m, s, n: stats.nbinom(1 / s, 1 / (1 + s * m))),
     ],
 )
 def test_scipy_density(name, law):
@@ -619,8 +649,14 @@ REFUSED = {
         ([1, 0], [1, 1], "every row has one trial"),
     ],
 }
+REFUSED["NegativeBinomial"] = [
+    ([1, -2], None, "a count must not be negative; see row 1"),
+    ([0.5, 2], None, "count must be a whole number; for a rate .* exposure=; see row 0"),
+    ([0, 0], None, "every response is 0"),
+]
 REFUSED["QuasiNegativeBinomial"] = REFUSED["QuasiPoisson"]
 REFUSED["QuasiTweedie"] = REFUSED["QuasiPoisson"]
+REFUSED["Tweedie"] = REFUSED["QuasiPoisson"]
 REFUSED["Gaussian"] = []
 
 
@@ -686,6 +722,11 @@ def test_variance_takes_a_complex_step(name):
 
                 def variance(m, s, n=n):
                     return n * m * (1 - m) * (1 + (n - 1) * s / (1 + s))
+
+            elif family.zero_dispersion:
+
+                def variance(m, s):
+                    return m + s * m**2
 
             elif type(family).__name__ in VARIANCE:
 

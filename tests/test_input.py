@@ -359,11 +359,6 @@ def test_alpha_out_of_range(call, alpha):
         call(alpha)
 
 
-def test_reml_says_that_it_is_not_there_yet():
-    with pytest.raises(NotImplementedError, match="reml=True is not there yet"):
-        gaussian().fit(reml=True)
-
-
 # ---- rows without information ----------------------------------------------------------------
 
 

@@ -50,6 +50,12 @@ def salamanders():
     return data.assign(spp=spp, mined=pd.Categorical(data["mined"], ["yes", "no"]))
 
 
+def biochemists():
+    """Return the articles of biochemists with the order of levels that R has."""
+    data = pd.read_csv(REFERENCE / "data" / "biochemists.csv")
+    return data.assign(mar=pd.Categorical(data["mar"], ["Single", "Married"]))
+
+
 GAUSSIAN, GAMMA = sm.families.Gaussian(), sm.families.Gamma()
 LOG = sm.families.links.Log()
 QUASI = partial(hmf.doubleglm, family=sm.families.Binomial(), n_trials="N")
@@ -94,6 +100,21 @@ MODELS = {
         load_germination,
     ),
     "splicing": (hmf.betabinomial, "K + I(N - K) ~ id | group + treatment", load_splicing),
+    "negbin_salamanders": (
+        hmf.negativebinomial,
+        "count ~ spp + mined | DOP + mined",
+        salamanders,
+    ),
+    "biochemists": (
+        hmf.negativebinomial,
+        "art ~ fem + mar + kid5 + phd + ment | ment",
+        biochemists,
+    ),
+    "biochemists_constant": (
+        hmf.negativebinomial,
+        "art ~ fem + mar + kid5 + phd + ment | 1",
+        biochemists,
+    ),
     "splicing_constant": (hmf.betabinomial, "K + I(N - K) ~ id | 1", load_splicing),
 }
 
@@ -112,6 +133,7 @@ def fitted(key, cov_type="nonrobust"):
 
 #: Our dispersion coefficients over the source's.
 FACTORS = {"log_sd": 2, "log_sd_coef": 2, "log_sigma": 1, "log_phi": -1, "gamma": 1}
+FACTORS |= {"log_alpha": 1, "disp": -1}
 #: What marks a dispersion coefficient in lists of both parts: crch, corncob and VGAM.
 MARKS = re.compile(r"^\(scale\)_|^phi\.|:2$")
 
@@ -210,6 +232,11 @@ PEERS = [
     ("germination", ("betabinomial_germination", "corncob"), 1e-7, LLF),
     ("germination_full", ("betabinomial_germination_full", "corncob"), 1e-7, LLF),
     ("germination_constant", ("betabinomial_germination_vgam",), 2e-5, LLF),
+    ("negbin_salamanders", ("negbin_salamanders", "gamlss_NBI"), 1e-5, LLF),
+    ("negbin_salamanders", ("negbin_salamanders", "glmmTMB"), 1e-4, 1e-7),
+    # gamlss ends when the deviance moves by less than 0.001
+    ("biochemists", ("negbin_biochemists", "gamlss_NBI"), 2e-2, 2e-4),
+    ("biochemists_constant", ("negbin_biochemists", "constant"), 2e-2, 2e-4),
 ]
 
 
@@ -304,6 +331,7 @@ def test_binomial_limit(key):
         ("cats", ("gaussian_cats_peers", "crch"), "nonrobust", 1e-6),
         ("germination", ("betabinomial_germination", "glmmTMB"), "nonrobust", 2e-5),
         ("germination_full", ("betabinomial_germination_full", "glmmTMB"), "nonrobust", 2e-5),
+        ("negbin_salamanders", ("negbin_salamanders", "glmmTMB"), "nonrobust", 2e-4),
     ],
 )
 def test_covariance(key, source, cov_type, tol):

@@ -79,8 +79,13 @@ class Family(ABC):
     takes_trials: bool = False
     #: The likelihood is finite and smooth at phi = 0.
     zero_dispersion: bool = False
-    #: What the family is at phi = 0.
+    #: What the family is at phi = 0, and what a row must be to end at phi = infinity.
     at_zero: str = ""
+    at_infinity: str = ""
+    #: Rows at phi = infinity still tell of the mean.
+    mean_at_infinity: bool = True
+    #: Rows that say nothing of the dispersion, in words.
+    silent: str = ""
     #: The response is a count.
     discrete: bool = False
     #: The response is a number of successes, with mean n mu; otherwise its mean is mu.
@@ -124,6 +129,12 @@ class Family(ABC):
     def start_dispersion(self, rows: Any, mu: Array, nu: Array | None) -> Array:
         """Return a rough non-negative estimate of phi from each row alone, given its mean."""
 
+    def unit_deviance(self, rows: Any, mu: Array, nu: Array | None) -> Array:
+        """Return d(y, mu), of which phi is the scale; for exponential dispersion families only."""
+        raise NotImplementedError(
+            f"{self.name}: it has no unit deviance free of the dispersion; use the Pearson residuals"
+        )
+
     def sides(self, rows: Any) -> Array:
         """
         Return -1 for the least response a row can have, 1 for the largest, 0 between.
@@ -132,6 +143,14 @@ class Family(ABC):
         For families with ``zero_dispersion`` only.
         """
         raise NotImplementedError(f"{self.name}: no response is the least or the largest")
+
+    def size(self, rows: Any) -> Array:
+        """
+        Return the size of each response: it is next to its law at phi = 0 where size phi is small.
+
+        At least 1; for families with ``zero_dispersion`` only.
+        """
+        raise NotImplementedError(f"{self.name}: phi = 0 is not a law of its own")
 
     def indifferent(self, rows: Any) -> Array | None:
         """Return which rows say nothing of the dispersion, None for none."""
@@ -142,5 +161,5 @@ class Family(ABC):
         raise NotImplementedError(
             f"{self.name} by extended quasi-likelihood is not a distribution: it has a mean and a "
             "variance only. Use bootstrap(kind='pairs') or a robust cov_type, or a model with a "
-            "likelihood (BetaBinomial for proportions)."
+            "likelihood (BetaBinomial for proportions, likelihood='exact' for Tweedie)."
         )

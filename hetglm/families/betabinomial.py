@@ -29,6 +29,8 @@ from hetglm.families.base import Array, Family, Rows, Terms
 
 #: Rows evaluated at a time: the temporaries stay near the cache, the calls cost little.
 BLOCK = 10_000
+#: Rows that are never split.
+SPLIT = 2000
 #: Rows split by regime at a time, into blocks of one regime each.
 SORTED = 4 * BLOCK
 #: glibc returns blocks above 128 kB to the system at every free, and faults their pages in again at
@@ -159,6 +161,13 @@ def evaluate_counts(rows: Counts, mu: Array, nu: Array, sigma: Array, order: int
     return out
 
 
+def _blocks(size: int) -> Iterator[slice]:
+    """Yield blocks of rows, halves at least where that keeps temporaries below the rows' own memory."""
+    step = min(BLOCK, max(SPLIT, -(-size // 2)))
+    for i in range(0, size, step):
+        yield slice(i, i + step)
+
+
 def _workspace(size: int) -> Array:
     """Return the work array of `shifted_draws` for so many rows, the same memory in each call."""
     if not hasattr(_KEPT, "cells"):
@@ -193,8 +202,7 @@ def _evaluate_mild(
     mu: Array, nu: Array, sigma: Array, drawn: Array, order: int, out: Array
 ) -> Array:
     """Write the terms by `shifted_draws`, block by block, into ``out`` and return it."""
-    for i in range(0, len(mu), BLOCK):
-        part = slice(i, i + BLOCK)
+    for part in _blocks(len(mu)):
         args = mu[part], nu[part], sigma[part], drawn[:, part]
         shifted_draws(*args, order, _workspace(len(args[0])), out[:, part])
     return out
@@ -205,8 +213,7 @@ def rough_counts(rows: Counts, mu: Array, nu: Array, sigma: Array) -> Array | No
     if not np.all(_mild(mu, nu, sigma, rows.trials) & (sigma * rows.trials >= ROUGH_SPREAD)):
         return None
     out = np.empty((2, len(mu)))
-    for i in range(0, len(mu), BLOCK):
-        part = slice(i, i + BLOCK)
+    for part in _blocks(len(mu)):
         args = mu[part], nu[part], sigma[part], rows.drawn[:, part]
         rough_score(*args, _workspace(len(args[0])), out[:, part])
     return out
@@ -295,6 +302,8 @@ class BetaBinomial(Family):
     takes_trials = True
     zero_dispersion = True
     at_zero = "binomial"
+    at_infinity = "all or nothing"
+    silent = "rows of one trial"
     discrete = True
     counts_successes = True
 
@@ -407,6 +416,10 @@ class BetaBinomial(Family):
         """Return -1 where no trial succeeded, 1 where all did, 0 elsewhere."""
         return np.where(rows.y == 0, -1.0, np.where(rows.y == rows.trials, 1.0, 0.0))
 
+    def size(self, rows: Counts) -> Array:
+        """Return the trials."""
+        return rows.trials
+
     def indifferent(self, rows: Counts) -> Array | None:
         """Return the rows of one trial, None if there are none."""
         single = rows.trials == 1
@@ -509,7 +522,7 @@ def _nodes(
     mu: Array, nu: Array, s: Array, low: Array, high: Array, n: Array
 ) -> tuple[Array, Array]:
     """Return the counts at which a long sum is evaluated and their weights, shape (rows, nodes)."""
-    first, last = _end_weights()
+    first, last = end_weights()
     step = np.arange(len(first), dtype=float)
     left, right = low[:, None] + step, high[:, None] - step[::-1]
     inner, weight = _panels(mu, nu, s, low + END - 0.5, high - END + 0.5, n)
@@ -517,7 +530,7 @@ def _nodes(
     return np.hstack([left, right, inner]), np.hstack([ends * first, ends * last, weight])
 
 
-def _end_weights() -> tuple[Array, Array]:
+def end_weights() -> tuple[Array, Array]:
     """Return the weights of the terms at the lower and upper end: 1, and the end correction."""
     reach = len(END_DIFFERENCES)
     weights = np.concatenate([np.ones(END), np.zeros(reach)])
@@ -568,7 +581,7 @@ class BetaBinomialDistribution(stats.rv_discrete):
 
     def _logpmf(self, k: Array, mu: Array, nu: Array, sigma: Array, n: Array) -> Array:
         shape = np.broadcast_shapes(*map(np.shape, (k, mu, nu, sigma, n)))
-        k, mu, nu, sigma, n = _flat(k, mu, nu, sigma, n)
+        k, mu, nu, sigma, n = flat(k, mu, nu, sigma, n)
         return evaluate_counts(counts(k, n), mu, nu, sigma, 0)[0].reshape(shape)
 
     def _pmf(self, k: Array, mu: Array, nu: Array, sigma: Array, n: Array) -> Array:
@@ -576,7 +589,7 @@ class BetaBinomialDistribution(stats.rv_discrete):
 
     def _cdf(self, k: Array, mu: Array, nu: Array, sigma: Array, n: Array) -> Array:
         shape = np.broadcast_shapes(*map(np.shape, (k, mu, nu, sigma, n)))
-        k, mu, nu, sigma, n = _flat(np.floor(k), mu, nu, sigma, n)
+        k, mu, nu, sigma, n = flat(np.floor(k), mu, nu, sigma, n)
         total = sum_over_counts(mu, nu, sigma, np.zeros_like(k), k, n, _unity)[0]
         return np.minimum(total, 1.0).reshape(shape)
 
@@ -585,7 +598,7 @@ class BetaBinomialDistribution(stats.rv_discrete):
 
     def _ppf(self, q: Array, mu: Array, nu: Array, sigma: Array, n: Array) -> Array:
         shape = np.broadcast_shapes(*map(np.shape, (q, mu, nu, sigma, n)))
-        q, mu, nu, sigma, n = _flat(q, mu, nu, sigma, n)
+        q, mu, nu, sigma, n = flat(q, mu, nu, sigma, n)
         low, high = np.full_like(n, -1.0), n.copy()
         while np.any(high - low > 1):
             middle = np.floor(0.5 * (low + high))
@@ -623,7 +636,7 @@ def _shapes(mu: Array, nu: Array, sigma: Array) -> tuple[Array, Array]:
     return np.clip(mu / sigma, 1e-300, 1e300), np.clip(nu / sigma, 1e-300, 1e300)
 
 
-def _flat(*arrays: Any) -> tuple[Array, ...]:
+def flat(*arrays: Any) -> tuple[Array, ...]:
     """Return the arrays broadcast together, as vectors of floats."""
     return tuple(np.asarray(a, dtype=float).ravel() for a in np.broadcast_arrays(*arrays))
 

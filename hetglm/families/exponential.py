@@ -60,7 +60,7 @@ class ExponentialDispersion(Family):
         """Return the response with -log(2 pi V(y))/2."""
         return Rows(y, trials, -0.5 * (LOG_2PI + self.log_variance_at_response(y, trials)))
 
-    def dispersion_terms(self, phi: Array, d: Array, order: int) -> tuple[Array, ...]:
+    def dispersion_terms(self, rows: Rows, phi: Array, d: Array, order: int) -> tuple[Array, ...]:
         """Return -d/(2 phi) + c(phi) without its constant, and its derivatives in phi."""
         value = -0.5 * (np.log(phi) + d / phi)
         if order == 0:
@@ -75,7 +75,7 @@ class ExponentialDispersion(Family):
         with np.errstate(all="ignore"):
             inside = self.in_domain(mu) & (phi > 0) & np.isfinite(phi)
             d = self.unit_deviance(rows, mu, nu)
-            value, *rest = self.dispersion_terms(phi, d, order)
+            value, *rest = self.dispersion_terms(rows, phi, d, order)
             loglike = np.where(inside, rows.constant + value, -np.inf)
             if order == 0:
                 return Terms(loglike)

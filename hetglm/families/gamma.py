@@ -42,7 +42,7 @@ class Gamma(ExponentialDispersion):
         """Return 2 log y."""
         return 2 * np.log(y)
 
-    def dispersion_terms(self, phi: Array, d: Array, order: int) -> tuple[Array, ...]:
+    def dispersion_terms(self, rows: Rows, phi: Array, d: Array, order: int) -> tuple[Array, ...]:
         """Return the saddlepoint form less delta(1/phi), and derivatives."""
         k = 1 / phi
         value = -0.5 * (np.log(phi) + d * k) - stirling(k)

@@ -181,8 +181,9 @@ class QuasiBinomial(Quasi):
     ) -> Terms:
         """Return the criterion and its derivatives, finite for a proportion fitted at its limit."""
         assert nu is not None
-        mu = np.where(rows.y == 0, np.maximum(mu, SATURATED), mu)
-        nu = np.where(rows.y == 1, np.maximum(nu, SATURATED), nu)
+        # a negative one is no limit but outside the domain
+        mu = np.where((rows.y == 0) & (mu >= 0), np.maximum(mu, SATURATED), mu)
+        nu = np.where((rows.y == 1) & (nu >= 0), np.maximum(nu, SATURATED), nu)
         return super().evaluate(rows, mu, nu, phi, order)
 
     def expected_hessian(

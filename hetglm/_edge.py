@@ -1,0 +1,191 @@
+"""
+Maxima at the edge of a link's domain: fitted means that may go no further.
+
+With an identity link a mean of counts may be 0 but not negative, and where the counts are 0 the
+likelihood may still rise there: the maximum has no zero gradient. It is found as that of a problem
+with inequalities: the rows at the edge are held, the rest is maximised, and it is the maximum where
+the gradient pushes every held row outwards (Karush, Kuhn and Tucker; Nocedal and Wright 2006, 16.5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+
+from hetglm._boundary import null_space
+from hetglm._likelihood import Likelihood
+from hetglm._linalg import independent_columns
+from hetglm._links import invert
+from hetglm._search import Fit, Settings, search
+from hetglm._text import rows_text
+
+Array = NDArray[Any]
+Watch = Callable[[Array, bool], None]
+
+#: A row is at the edge where so small a change of its predictor, in units of the largest, leaves the
+#: domain; it is held so much nearer, where its mean still has digits.
+CLOSE, HELD = 1e-6, 1e-13
+#: Sets of rows that are tried for each coefficient, and a gradient's share that is rounding.
+ROUNDS, ROUNDING = 4, 1e-5
+
+
+def settle(
+    likelihood: Likelihood,
+    estimated: Array,
+    stopped: Fit,
+    settings: Settings,
+    watch: Watch,
+) -> Fit:
+    """
+    Return the maximum at the edge of the mean's domain that a search stopped short of.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+    estimated : ndarray of bool, shape (p + q,)
+    stopped : Fit
+        A search that did not converge.
+    settings : Settings
+    watch : callable
+        Called with the coefficients after each step; may raise.
+
+    Returns
+    -------
+    Fit
+        ``stopped`` itself where no row is at the edge, or no maximum was found there.
+    """
+    params, iterations = stopped.internal, stopped.iterations
+    released = np.zeros(likelihood.n, dtype=bool)
+    for _ in range(ROUNDS * len(params)):
+        sides = edge_sides(likelihood, params)
+        held = (sides != 0) & ~released
+        if not held.any():
+            again = search(likelihood, estimated, params, settings, watch)
+            return again if released.any() and again.converged else stopped
+        start = _step_back(likelihood, estimated, params, sides, held)
+        found = _on_face(likelihood, estimated, start, held, settings, watch)
+        params, iterations = found.internal, iterations + found.iterations
+        if not found.converged:
+            if np.array_equal(edge_sides(likelihood, params) != 0, sides != 0):
+                break  # stopped, but by no further row
+            released[:] = False
+            continue
+        outward = _outward(likelihood, estimated, params, sides, held)
+        if outward is None:
+            return _settled(likelihood, estimated, found, held, iterations)
+        released |= held & ~outward
+    return stopped
+
+
+def edge_sides(likelihood: Likelihood, params: Array) -> Array:
+    """Return 1 for rows whose mean leaves its domain where its predictor rises, -1 where it falls."""
+    at = likelihood.predictors(params)
+    step = CLOSE * np.max(np.abs(at.eta), initial=0.0)
+    return np.asarray(
+        np.where(_inside(likelihood, params, at.eta + step), 0, 1)
+        - np.where(_inside(likelihood, params, at.eta - step), 0, 1)
+    )
+
+
+def _inside(likelihood: Likelihood, params: Array, eta: Array) -> Array:
+    """Return which rows have a likelihood at a linear predictor of the mean."""
+    at = likelihood.predictors(params)
+    mean = invert(likelihood.link, eta)
+    value = likelihood.terms(replace(at, mean=mean), 0).loglike
+    return np.isfinite(value)
+
+
+def _step_back(
+    likelihood: Likelihood, estimated: Array, params: Array, sides: Array, held: Array
+) -> Array:
+    """Return coefficients with the held rows at one small distance from the edge."""
+    k = likelihood.k_mean
+    eta = likelihood.predictors(params).eta
+    unit = np.max(np.abs(eta), initial=0.0)
+    near, far = np.zeros(likelihood.n), np.full(likelihood.n, CLOSE * unit)
+    for _ in range(60):
+        middle = 0.5 * (near + far)
+        inside = _inside(likelihood, params, eta + sides * middle)
+        near, far = np.where(inside, middle, near), np.where(inside, far, middle)
+    wanted = (sides * (near - HELD * unit))[held]
+    keep = np.flatnonzero(estimated[:k])
+    moved = params.copy()
+    moved[keep] += np.linalg.lstsq(likelihood.X[np.ix_(held, keep)], wanted, rcond=None)[0]
+    return moved if likelihood.loglike(moved) > -np.inf else params
+
+
+def _on_face(
+    likelihood: Likelihood,
+    estimated: Array,
+    start: Array,
+    held: Array,
+    settings: Settings,
+    watch: Watch,
+) -> Fit:
+    """Return the search over the coefficients that leave the held rows' means where they are."""
+    k = likelihood.k_mean
+    keep = np.flatnonzero(estimated[:k])
+    basis = null_space(likelihood.X[:, keep], np.flatnonzero(held))
+    free = np.zeros((k, basis.shape[1]))
+    free[keep] = basis
+    offset = likelihood.predictors(start).eta
+    face = replace(likelihood, X=likelihood.X @ free, offset=offset)
+    inner = np.r_[independent_columns(face.X), estimated[k:]]
+
+    def whole(params: Array) -> Array:
+        r = free.shape[1]
+        return np.r_[start[:k] + free @ params[:r], params[r:]]
+
+    found = search(
+        face,
+        inner,
+        np.r_[np.zeros(free.shape[1]), start[k:]],
+        settings,
+        lambda params, converged: watch(whole(params), converged),
+    )
+    return replace(found, internal=whole(found.internal))
+
+
+def _outward(
+    likelihood: Likelihood, estimated: Array, params: Array, sides: Array, held: Array
+) -> Array | None:
+    """Return which held rows the gradient pushes outwards, None where these balance it."""
+    keep = np.flatnonzero(estimated[: likelihood.k_mean])
+    gradient = likelihood.gradient(likelihood.factors(params, 1))[keep]
+    push = (sides[held, None] * likelihood.X[np.ix_(held, keep)]).T
+    size = np.linalg.norm(likelihood.X[:, keep], axis=0)
+    multiplier, rest = nnls(push / size[:, None], gradient / size)
+    if rest <= ROUNDING * np.linalg.norm(gradient / size):
+        return None
+    outward = np.zeros(likelihood.n, dtype=bool)
+    outward[np.flatnonzero(held)[multiplier > 0]] = True
+    return outward
+
+
+def _settled(
+    likelihood: Likelihood, estimated: Array, found: Fit, held: Array, iterations: int
+) -> Fit:
+    """Return a search on a face as a fit of all coefficients, the rows at its edge named."""
+    # a row at the edge may have infinite derivatives, and the observed cross block no zero mean
+    information = -likelihood.take(~held).expected_hessian(found.internal)
+    mu = likelihood.predictors(found.internal).mean.mu[held]
+    limits = " or ".join(f"{value:g}" for value in np.unique(np.round(mu, 6)))
+    link = type(likelihood.link).__name__
+    return replace(
+        found,
+        params=np.where(estimated, found.internal, np.nan),
+        estimated=estimated,
+        solved=estimated,
+        iterations=iterations,
+        message="the maximum is at the edge of the domain",
+        information=information[np.ix_(estimated, estimated)],
+        edge=(
+            f"the maximum lies at the edge of the domain of the mean, {limits}: the {link} link would "
+            f"take {rows_text(held)} (counted from 0) beyond it"
+        ),
+    )

@@ -1,0 +1,263 @@
+"""Average effects of variables on the mean, the dispersion and the variance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from hetglm import _arrays, prediction
+from hetglm._likelihood import Likelihood
+
+Array = NDArray[Any]
+
+#: Step of a derivative in standard deviations of the variable: extrapolated to h^4, 1e-12.
+STEP = 1e-3
+#: What has an average effect, and parts of it that are derivatives in the predictors.
+WHICH = ("mean", "linear", "dispersion", "linear-dispersion", "var", "sd", "icc")
+
+
+class Average(NamedTuple):
+    """Average prediction over rows and its gradient in the coefficients, shape (p + q,)."""
+
+    value: float
+    gradient: Array
+
+
+class Contrast(NamedTuple):
+    """A variable with the data it is compared on: (weight, data) of each average."""
+
+    variable: str
+    label: str
+    parts: list[tuple[float, pd.DataFrame]]
+
+
+@dataclass(frozen=True)
+class AverageEffects:
+    """
+    Average effects with standard errors by the delta method.
+
+    Attributes
+    ----------
+    which : str
+        What the effects are on.
+    margeff, margeff_se : ndarray, shape (k,)
+        Effects and standard errors; of ratios, these of their logarithms.
+    index : MultiIndex
+        Variable and contrast of each.
+    ratio : bool
+        Whether the effects are ratios.
+    df : float or None
+        Degrees of freedom of the t distribution, None for the normal.
+    """
+
+    which: str
+    margeff: Array
+    margeff_se: Array
+    index: pd.MultiIndex
+    ratio: bool
+    df: float | None
+
+    @property
+    def _law(self) -> Any:
+        return stats.norm if self.df is None else stats.t(self.df)
+
+    @property
+    def _centre(self) -> Array:
+        with np.errstate(divide="ignore"):
+            return np.log(self.margeff) if self.ratio else self.margeff
+
+    @property
+    def tvalues(self) -> Array:
+        """Statistics of no effect, shape (k,)."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self._centre / self.margeff_se
+
+    @property
+    def pvalues(self) -> Array:
+        """Two-sided p-values of no effect, shape (k,)."""
+        return 2 * self._law.sf(np.abs(self.tvalues))
+
+    def conf_int(self, alpha: float = 0.05) -> Array:
+        """
+        Return confidence intervals, of ratios on the scale of their logarithms and mapped back.
+
+        Parameters
+        ----------
+        alpha : float
+            One minus the coverage.
+
+        Returns
+        -------
+        ndarray, shape (k, 2)
+        """
+        half = self._law.isf(_arrays.share(alpha, "alpha") / 2) * self.margeff_se
+        ends = np.column_stack([self._centre - half, self._centre + half])
+        return np.exp(ends) if self.ratio else ends
+
+    def summary_frame(self, alpha: float = 0.05) -> pd.DataFrame:
+        """
+        Return a table with a row for each variable and contrast.
+
+        Parameters
+        ----------
+        alpha : float
+            One minus the coverage of the intervals.
+
+        Returns
+        -------
+        DataFrame
+            Columns effect (or ratio), se (or se_log), z (or t), P, ci_lower, ci_upper.
+        """
+        names = ("ratio", "se_log") if self.ratio else ("effect", "se")
+        low, high = self.conf_int(alpha).T
+        columns = {
+            names[0]: self.margeff,
+            names[1]: self.margeff_se,
+            "z" if self.df is None else "t": self.tvalues,
+            "P": self.pvalues,
+            "ci_lower": low,
+            "ci_upper": high,
+        }
+        table = pd.DataFrame(columns, index=self.index)
+        table.columns.name = self.which
+        return table
+
+
+def average_effects(res: Any, which: str, variables: Any, ratio: bool) -> AverageEffects:
+    """Return average effects of variables; see the results' methods."""
+    model = res.model
+    if which not in WHICH:
+        raise ValueError(f"which={which!r}: choose one of {', '.join(WHICH)}")
+    prediction.check_which(which, model.core.family)
+    if model._spec is None:
+        raise ValueError(
+            "effects of variables need a formula fit: a design's columns do not say which of them move "
+            "together; use predict on designs of your own"
+        )
+    chosen = _chosen(model, which, variables)
+    effects, errors, index = [], [], []
+    for name in chosen:
+        for contrast in _contrasts(model, name, ratio):
+            effect, se = _effect(res, which, contrast, ratio)
+            effects.append(effect)
+            errors.append(se)
+            index.append((contrast.variable, contrast.label))
+    labels = pd.MultiIndex.from_tuples(index, names=["variable", "contrast"])
+    return AverageEffects(
+        which, np.array(effects), np.array(errors), labels, ratio, res._df_prediction
+    )
+
+
+def _chosen(model: Any, which: str, variables: Any) -> list[str]:
+    """Return the variables of the parts that a prediction reads, or those asked for."""
+    parts = [part for part in prediction.PARTS[which] if part != "rows"]
+    designs = [getattr(model._spec, part) for part in parts]
+    read = set().union(*(design.variables for design in designs))
+    known = [name for name in model._frame.columns if name in read]
+    if variables is None:
+        return known
+    wanted = [variables] if isinstance(variables, str) else list(variables)
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise ValueError(
+            f"variables: {unknown[0]!r} does not move the {which}; choose from {', '.join(known)}"
+        )
+    return wanted
+
+
+def _contrasts(model: Any, name: str, ratio: bool) -> Iterator[Contrast]:
+    """Yield what is compared: levels with the first, or a number with itself moved."""
+    data = model._frame
+    levels = _levels(model, name)
+    if levels is not None:
+        low = data.assign(**{name: _repeated(data[name], levels[0])})
+        for level in levels[1:]:
+            high = data.assign(**{name: _repeated(data[name], level)})
+            sign = "/" if ratio else "-"
+            yield Contrast(name, f"{level} {sign} {levels[0]}", [(1.0, high), (-1.0, low)])
+        return
+    column = data[name].astype(float)
+    if ratio:
+        yield Contrast(name, "+ 1", [(1.0, data.assign(**{name: column + 1})), (-1.0, data)])
+        return
+    h = STEP * (float(column.std()) or 1.0)
+    # Richardson: (4 D(h/2) - D(h))/3 with D the central difference
+    steps = ((h, -1 / (6 * h)), (h / 2, 4 / (3 * h)))
+    parts = [
+        (side * weight, data.assign(**{name: column + side * step}))
+        for step, weight in steps
+        for side in (1.0, -1.0)
+    ]
+    yield Contrast(name, "d/dx", parts)
+
+
+def _levels(model: Any, name: str) -> list[Any] | None:
+    """Return the levels of a variable that a formula takes as a factor, None for a number."""
+    column = model._frame[name]
+    number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    factors = model._spec.mean.categories | model._spec.dispersion.categories
+    if number and name not in factors:
+        return None
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        seen = set(column)
+        return [level for level in column.cat.categories if level in seen]
+    return sorted(column.unique())
+
+
+def _repeated(column: pd.Series, value: Any) -> pd.Series:
+    """Return a column of one value with the type of another."""
+    return pd.Series([value] * len(column), index=column.index, dtype=column.dtype)
+
+
+def _effect(res: Any, which: str, contrast: Contrast, ratio: bool) -> tuple[float, float]:
+    """Return an effect and its standard error."""
+    averages = [(weight, _average(res, which, data)) for weight, data in contrast.parts]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if ratio:
+            (_, high), (_, low) = averages
+            value = high.value / low.value
+            gradient = high.gradient / high.value - low.gradient / low.value
+        else:
+            value = sum(weight * average.value for weight, average in averages)
+            gradient = np.sum([weight * average.gradient for weight, average in averages], axis=0)
+        return float(value), float(np.sqrt(gradient @ np.nan_to_num(res._cov) @ gradient))
+
+
+def _average(res: Any, which: str, data: pd.DataFrame) -> Average:
+    """Return the average prediction on the fit's rows with other values of a variable."""
+    model = res.model
+    given = {
+        name: getattr(model, name)
+        for part in prediction.PARTS[which]
+        for name in prediction.BROUGHT[part]
+        if name not in model._spec.columns and getattr(model, name) is not None
+    }
+    rows, _ = res._new_rows(which, data, None, True, given)
+    params = res._fit.internal
+    freq = np.ones(rows.n) if model.core.freq is None else model.core.freq
+    weight = freq / freq.sum()
+    # a part that the prediction does not read is NaN in new rows
+    slopes = zip(row_slopes(rows, params, which), (rows.X, rows.Z), strict=True)
+    gradient = [np.zeros(A.shape[1]) if by is None else (weight * by) @ A for by, A in slopes]
+    value = float(weight @ prediction.predict(rows, params, which))
+    return Average(value, np.concatenate(gradient))
+
+
+def row_slopes(rows: Likelihood, params: Array, which: str) -> tuple[Array | None, Array | None]:
+    """Return the derivatives of a prediction in the two predictors, shape (n,), None for none."""
+    at, one = rows.predictors(params), np.ones(rows.n)
+    if which in ("mean", "linear"):
+        return (at.mean.d1 if which == "mean" else one), None
+    if which in ("dispersion", "linear-dispersion"):
+        return None, (at.d_phi if which == "dispersion" else one)
+    if which == "icc":
+        return None, at.d_phi / (1 + at.phi) ** 2
+    d_mu, d_phi, var = prediction.variance_slopes(rows, params)
+    scale = 1.0 if which == "var" else 0.5 / np.sqrt(var)
+    return scale * d_mu * at.mean.d1, scale * d_phi * at.d_phi

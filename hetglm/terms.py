@@ -1,0 +1,274 @@
+"""Tests of the terms of both parts: what each leaves out, and its statistic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from hetglm import _fit
+from hetglm._covariance import ROBUST
+from hetglm._fit import Fit, RemlFit, maximum
+from hetglm._likelihood import Likelihood
+from hetglm._linalg import solve_scaled
+from hetglm._text import listed
+from hetglm.exceptions import NotNestedError
+
+Array = NDArray[Any]
+
+#: A likelihood ratio may be this much below zero, per unit of log-likelihood, by rounding alone.
+NEGATIVE_BY_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Term:
+    """
+    A term of one part.
+
+    Attributes
+    ----------
+    part : {"mean", "dispersion"}
+    name : str
+    factors : frozenset of str
+        What it is the interaction of; empty for a constant.
+    columns : tuple of int
+        Positions of its coefficients.
+    """
+
+    part: str
+    name: str
+    factors: frozenset[str]
+    columns: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """
+    A term, and the columns that neither of the two models has which its test compares.
+
+    Attributes
+    ----------
+    term : Term
+    absent : tuple of int
+    """
+
+    term: Term
+    absent: tuple[int, ...]
+
+
+class Outcome(NamedTuple):
+    """Degrees of freedom, statistic and P of a test, NaN where there is nothing to test."""
+
+    df: int
+    statistic: float
+    pvalue: float
+
+
+NOTHING = Outcome(0, np.nan, np.nan)
+
+
+def hypotheses(terms: list[Term], typ: int) -> list[Hypothesis]:
+    """
+    Return what each term but a constant is tested against.
+
+    Parameters
+    ----------
+    terms : list of Term
+        Those of the mean, then those of the dispersion.
+    typ : {1, 2, 3}
+        1: the terms before it, those of the mean being before all of the dispersion but its
+        constant; 2: all terms that do not contain it; 3: all other terms.
+    """
+    tested = [term for term in terms if term.factors]
+
+    def absent(i: int, term: Term) -> list[Term]:
+        if typ == 1:
+            return tested[i + 1 :]
+        return [t for t in tested if typ == 2 and t.part == term.part and term.factors < t.factors]
+
+    return [
+        Hypothesis(term, tuple(j for other in absent(i, term) for j in other.columns))
+        for i, term in enumerate(tested)
+    ]
+
+
+# Likelihood ratio ------------------------------------------------------------------------------------
+
+
+def likelihood_ratio(larger: float, smaller: float, what: str) -> float:
+    """Return 2 (larger - smaller); an error where it is negative beyond rounding."""
+    value = 2 * (larger - smaller)
+    if value < -NEGATIVE_BY_ROUNDING * (1 + abs(larger)):
+        raise ValueError(
+            f"the likelihood ratio of {what} is negative ({value:.3g}): the larger model is not at its "
+            "maximum; refit it with start_params from the smaller one"
+        )
+    return max(value, 0.0)
+
+
+class Submodels:
+    """The models with some columns of a fit, each fitted once."""
+
+    def __init__(self, model: Any, fitted: Fit) -> None:
+        self.model, self.reml = model, isinstance(fitted, RemlFit)
+        self._known: dict[frozenset[int], tuple[Any, Fit]] = {frozenset(): (model, fitted)}
+
+    def without(self, columns: Any) -> tuple[Any, Fit]:
+        """Return the model without some columns, and its fit."""
+        columns = frozenset(columns)
+        if columns not in self._known:
+            reduced = self._reduced(columns)
+            self._known[columns] = reduced, refit(reduced, reml=self.reml)
+        return self._known[columns]
+
+    def ratio(self, hypothesis: Hypothesis) -> tuple[float, int]:
+        """Return the likelihood ratio of a term and its degrees of freedom."""
+        absent, term = frozenset(hypothesis.absent), hypothesis.term
+        (big, larger), (small, smaller) = (
+            self.without(columns) for columns in (absent, absent.union(term.columns))
+        )
+        if maximum(larger) < maximum(smaller):
+            # the larger fit failed: what the smaller one reached is a start for it
+            again = refit(big, embedded(big.core, small.core, smaller.internal), self.reml)
+            larger = again if maximum(again) > maximum(larger) else larger
+            self._known[absent] = big, larger
+        df = int(big.estimable.sum() - small.estimable.sum())
+        return likelihood_ratio(maximum(larger), maximum(smaller), term.name), df
+
+    def _reduced(self, columns: frozenset[int]) -> Any:
+        core, names = self.model.core, self.model.parameter_names
+        designs: dict[str, pd.DataFrame] = {}
+        for name, A, first in (
+            ("exog", core.X, 0),
+            ("exog_dispersion", core.Z, core.k_mean),
+        ):
+            kept = [j for j in range(A.shape[1]) if first + j not in columns]
+            if len(kept) == A.shape[1]:
+                continue
+            if not kept and name == "exog_dispersion":
+                lost = listed([names[j] for j in sorted(columns) if j >= core.k_mean])
+                raise NotNestedError(
+                    f"without {lost} the dispersion has no column left to be tested against: keep an "
+                    "intercept in its formula"
+                )
+            own = self.model.column_names[name]
+            designs[name] = pd.DataFrame(A[:, kept], columns=[own[j] for j in kept])
+        return self.model.clone(**designs)
+
+
+def refit(model: Any, start: Array | None = None, reml: bool = False) -> Fit:
+    """Return the fit of a model."""
+    return _fit.fit(model.core, model.parameter_names, model.estimable, start, reml=reml)
+
+
+def embedded(larger: Likelihood, smaller: Likelihood, params: Array) -> Array:
+    """Return coefficients of a larger model with the predictors of a smaller one."""
+    beta, gamma = np.split(params, [smaller.k_mean])
+    parts = ((larger.X, smaller.X, beta), (larger.Z, smaller.Z, gamma))
+    return np.concatenate([np.linalg.lstsq(A, B @ b, rcond=None)[0] for A, B, b in parts])
+
+
+# Wald ------------------------------------------------------------------------------------------------
+
+
+def wald(res: Any, submodels: Submodels, hypothesis: Hypothesis) -> Outcome:
+    """Return the Wald test of a term in the larger model, with the covariance type of the fit."""
+    kept = np.setdiff1d(np.arange(len(res.params)), hypothesis.absent)
+    if hypothesis.absent:
+        big, larger = submodels.without(hypothesis.absent)
+        res = type(res)(big, larger, [], res.cov_type, robust_kwds(res), res.use_t)
+    tested = np.flatnonzero(np.isin(kept, hypothesis.term.columns) & res.model.estimable)
+    if len(tested) == 0:
+        return NOTHING
+    if not np.all(res._fit.estimated[tested]):  # at the boundary: no estimate, no standard error
+        return Outcome(len(tested), np.nan, np.nan)
+    test = res.wald_test(np.eye(len(res.params))[tested])
+    return Outcome(len(tested), float(test.statistic), float(test.pvalue))
+
+
+def robust_kwds(res: Any) -> dict[str, Any]:
+    """Return the arguments of a fit's robust covariance."""
+    return {
+        name: res.cov_kwds[name] for name in ROBUST.get(res.cov_type, ()) if name in res.cov_kwds
+    }
+
+
+# Score -----------------------------------------------------------------------------------------------
+
+
+def score(res: Any, submodels: Submodels, hypothesis: Hypothesis) -> Outcome:
+    """Return the score test of a term: the fit without it, asked whether it belongs there."""
+    core, columns = res.model.core, hypothesis.term.columns
+    small, smaller = submodels.without({*hypothesis.absent, *columns})
+    big = submodels.without(hypothesis.absent)[0] if hypothesis.absent else res.model
+    df = int(big.estimable.sum() - small.estimable.sum())
+    if df == 0:
+        return NOTHING
+    null = type(res)(small, smaller, [])
+    design = np.hstack([core.X, core.Z])[:, [j for j in columns if res.model.estimable[j]]]
+    extra = (design, None) if hypothesis.term.part == "mean" else (None, design)
+    test = null.score_test(extra, cov_type=res.cov_type, cov_kwds=robust_kwds(res))
+    return Outcome(df, *(float(np.squeeze(number)) for number in (test[0], test[1])))
+
+
+def clustered_score(
+    core: Likelihood,
+    params: Array,
+    extra_mean: Array,
+    extra_dispersion: Array,
+    groups: Array,
+    correct: bool,
+) -> Outcome:
+    """
+    Return the score test of further columns with the covariance of the groups' scores.
+
+    Parameters
+    ----------
+    core : Likelihood
+        Without aliased columns, rows at the boundary held.
+    params : ndarray, shape (p + q,)
+        Its maximum.
+    extra_mean, extra_dispersion : ndarray, shapes (n, r) and (n, s)
+        Columns for either part.
+    groups : ndarray of int, shape (n,) or (n, 2)
+    correct : bool
+        Whether to multiply by G/(G - 1) (n - 1)/(n - k), as in the Wald tests.
+
+    References
+    ----------
+    White, H. (1982). Maximum likelihood estimation of misspecified models. Econometrica 50, 1-25
+    (eq. 3.4 and after).
+    """
+    factors = core.factors(params)
+    assert factors.eta is not None and factors.zeta is not None
+    wide = core.with_designs(np.hstack([core.X, extra_mean]), np.hstack([core.Z, extra_dispersion]))
+    k, p, r = len(params), core.k_mean, extra_mean.shape[1]
+    information = -wide.hessian(factors)
+    rows = np.hstack([wide.X * factors.eta[:, None], wide.Z * factors.zeta[:, None]])
+    new = np.r_[p : p + r, k + r : len(information)].astype(int)
+    old = np.setdiff1d(np.arange(len(information)), new)
+    nuisance = solve_scaled(information[np.ix_(old, old)], information[np.ix_(old, new)])
+    assert nuisance is not None
+    # what is left of the scores after the estimation of the other coefficients
+    left = rows[:, new] - rows[:, old] @ nuisance
+    n = len(left) if core.freq is None else core.freq.sum()
+    spread = np.zeros((len(new), len(new)))
+    columns = np.atleast_2d(np.asarray(groups).T)
+    both = [(columns[0], 1.0)]
+    if len(columns) == 2:
+        crossed = np.unique(columns, axis=1, return_inverse=True)[1].ravel()
+        both = [(columns[0], 1.0), (columns[1], 1.0), (crossed, -1.0)]
+    for codes, sign in both:
+        codes = np.unique(codes, return_inverse=True)[1]
+        sums = np.column_stack([np.bincount(codes, weights=column) for column in left.T])
+        count = len(sums)
+        factor = count / (count - 1) * (n - 1) / (n - k) if correct else 1.0
+        spread += sign * factor * sums.T @ sums
+    total = left.sum(axis=0)
+    statistic = float(total @ np.linalg.lstsq(spread, total, rcond=None)[0])
+    rank = int(np.linalg.matrix_rank(spread))
+    return Outcome(rank, statistic, float(stats.chi2.sf(statistic, rank)))

@@ -1,0 +1,341 @@
+"""Tables with a row for each term: three types, three statistics, robust covariances."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import CASES, fitted, simulated
+from numpy.testing import assert_allclose
+from scipy import stats
+
+import hetglm.api as het
+import hetglm.formula.api as hmf
+from hetglm import terms
+from hetglm.exceptions import AliasedColumnWarning, BoundaryWarning, NotNestedError
+
+#: Two converged fits, and their differences.
+SAME = 1e-7
+RIGHT = "x*group | z + group"
+#: Hierarchical and marginal comparisons of RIGHT, the latter where no term contains another.
+SMALLER = {
+    ("mean", "group"): ("x + group | z + group", "x | z + group"),
+    ("mean", "x"): ("x + group | z + group", "group | z + group"),
+    ("mean", "x:group"): (RIGHT, "x + group | z + group"),
+    ("dispersion", "group"): (RIGHT, "x*group | z"),
+    ("dispersion", "z"): (RIGHT, "x*group | group"),
+}
+SEQUENCE = ["1", "group", "group + x", "x*group", "x*group | group", RIGHT]
+
+
+def llf(case, right):
+    return case.formula(right).fit().llf
+
+
+def test_hierarchical_likelihood_ratios(case):
+    table = het.anova(case.formula(RIGHT).fit(), typ=2)
+    assert set(table.index) == set(SMALLER)
+    for row, (larger, smaller) in SMALLER.items():
+        statistic = 2 * (llf(case, larger) - llf(case, smaller))
+        assert_allclose(table.loc[row, "statistic"], statistic, rtol=SAME, atol=SAME)
+        assert_allclose(
+            table.loc[row, "P"], stats.chi2.sf(statistic, table.loc[row, "df"]), rtol=1e-5
+        )
+    assert table["df"].tolist() == [2, 1, 2, 2, 1]
+    assert table.columns.name == ("LR" if case.exact else "EQL ratio")
+
+
+def test_sequential_likelihood_ratios(case):
+    res = case.formula(RIGHT).fit()
+    table = het.anova(res, typ=1)
+    steps = 2 * np.diff([llf(case, right) for right in SEQUENCE])
+    assert_allclose(table["statistic"], steps, rtol=SAME, atol=SAME)
+    two = het.anova(res)
+    assert_allclose(table.groupby("part")["statistic"].sum(), two["Seq.Chisq"][::-1], rtol=SAME)
+    assert table.groupby("part")["df"].sum().tolist() == two["DF"][::-1].tolist()
+
+
+def test_marginal_tests_leave_out_columns(case):
+    """Whatever contains the term stays: with treatment coding that is a test at the first level."""
+    data, res = simulated().copy(), case.formula(RIGHT).fit()
+    table = het.anova(res, typ=3)
+    for level in "bc":
+        data[f"x_{level}"] = data["x"] * (data["group"] == level)
+    smaller = case.formula("group + x_b + x_c | z + group", data).fit()
+    statistic = 2 * (res.llf - smaller.llf)
+    assert_allclose(table.loc[("mean", "x"), "statistic"], statistic, rtol=SAME)
+    wald, terms_table = het.anova(res, typ=3, test="wald"), res.wald_test_terms().table
+    for part, name in wald.index:
+        row = terms_table.loc[name if part == "mean" else f"dispersion-{name}"]
+        assert_allclose(wald.loc[(part, name)], row[["df_constraint", "statistic", "pvalue"]])
+    assert wald.columns.name == "Wald"
+
+
+@pytest.mark.parametrize("cov_type", ["nonrobust", "eim", "HC0", "HC1", "cluster"])
+def test_wald_tests_honour_the_covariance(case, cov_type):
+    kwds = {"cov_type": cov_type}
+    if cov_type == "cluster":
+        kwds["cov_kwds"] = {"groups": "block"}
+    table = het.anova(case.formula(RIGHT).fit(**kwds), typ=2, test="wald")
+    smaller = case.formula("x + group | z + group").fit(**kwds)
+    expected = smaller.wald_test_terms().table.loc["group"]
+    assert_allclose(table.loc[("mean", "group"), "statistic"], expected["statistic"], rtol=1e-5)
+    assert_allclose(table.loc[("mean", "group"), "P"], expected["pvalue"], rtol=1e-4)
+
+
+def test_robust_fits_are_tested_by_wald(case):
+    res = case.formula(RIGHT).fit(cov_type="HC0")
+    assert het.anova(res, typ=3).columns.name == "Wald"
+    with pytest.raises(ValueError, match=r"knows nothing of cov_type='HC0'.*'wald' or 'score'"):
+        het.anova(res, typ=3, test="lr")
+
+
+def test_t_distribution():
+    res = CASES["gaussian"].formula(RIGHT).fit(use_t=True)
+    table = het.anova(res, typ=3, test="wald").loc[("mean", "x:group")]
+    assert_allclose(table["P"], stats.f.sf(table["statistic"], 2, res.df_resid))
+    table = het.anova(res, typ=2, test="wald").loc[("mean", "group")]
+    assert_allclose(table["P"], stats.f.sf(table["statistic"], 2, res.df_resid + 2))
+
+
+@pytest.mark.parametrize("cov_type", ["nonrobust", "HC0", "cluster"])
+def test_score_tests_of_both_parts(case, cov_type):
+    """The fit without the term is asked for its columns."""
+    kwds = {"cov_type": cov_type}
+    if cov_type == "cluster":
+        kwds["cov_kwds"] = {"groups": "block"}
+    data = simulated()
+    dummies = np.column_stack([data["group"] == level for level in "bc"]).astype(float)
+    table = het.anova(case.formula(RIGHT).fit(**kwds), typ=2, test="score")
+    mean = case.formula("x | z + group").fit(**kwds).score_test((dummies, None))
+    dispersion = case.formula("x*group | z").fit(**kwds).score_test((None, dummies))
+    for part, test in (("mean", mean), ("dispersion", dispersion)):
+        row = table.loc[(part, "group")]
+        assert_allclose(row["statistic"], np.squeeze(test[0]), rtol=1e-5)
+        assert_allclose(row["P"], np.squeeze(test[1]), rtol=1e-4)
+    assert table.columns.name == "Score"
+
+
+def test_score_test_of_clusters_by_hand(case):
+    """White (1982): the new scores, less their regression on the old ones, summed by cluster."""
+    data, res = simulated(), case.formula("x | x").fit()
+    z = data[["z"]].to_numpy()
+    wide = case.formula("x + z | x")
+    params = np.insert(np.asarray(res.params), 2, 0.0)
+    score, information = wide.score_obs(params), -wide.hessian(params)
+    old = [0, 1, 3, 4]
+    weights = np.linalg.solve(information[np.ix_(old, old)], information[old, 2])
+    left = score[:, 2] - score[:, old] @ weights
+    sums = np.bincount(data["block"], weights=left)
+    n, count = len(data), len(sums)
+    factor = count / (count - 1) * (n - 1) / (n - 4)
+    for correct in (True, False):
+        kwds = {"groups": "block", "use_correction": correct}
+        test = res.score_test((z, None), cov_type="cluster", cov_kwds=kwds)
+        expected = sums.sum() ** 2 / (np.sum(sums**2) * (factor if correct else 1))
+        assert_allclose(test[0], expected, rtol=1e-9)
+        assert_allclose(test[1], stats.chi2.sf(test[0], 1))
+        assert test[2] == 1
+
+
+def test_score_test_by_the_expected_information(case):
+    res, wide = case.formula("x | x").fit(), case.formula("x + z | x")
+    params = np.insert(np.asarray(res.params), 2, 0.0)
+    score, information = wide.score(params), -wide.hessian(params, observed=False)
+    test = res.score_test((simulated()[["z"]].to_numpy(), None), cov_type="eim")
+    assert_allclose(np.squeeze(test[0]), score @ np.linalg.solve(information, score), rtol=1e-9)
+
+
+def test_score_test_of_two_clusterings(case):
+    """Rows that are each their own cluster in one direction leave the other's."""
+    res = case.formula("x | z").fit()
+    data = simulated()
+    extra = ((data["group"] == "b").to_numpy(float)[:, None], None)
+    block = np.unique(data["block"], return_inverse=True)[1]
+    rows = np.arange(len(data))
+    one, two = (
+        res.score_test(
+            extra, cov_type="cluster", cov_kwds={"groups": groups, "use_correction": False}
+        )
+        for groups in (block, np.column_stack([block, rows]))
+    )
+    assert_allclose(two[0], one[0], rtol=1e-10)
+
+
+def test_score_test_of_repeated_rows():
+    """A frequency counts as so many rows of one cluster."""
+    data = simulated().copy()
+    data["times"] = np.where(np.arange(len(data)) % 3 == 0, 2, 1)
+    long = data.loc[data.index.repeat(data["times"])].reset_index(drop=True)
+    tests = [
+        CASES["gaussian"]
+        .formula("x | x", frame, **kwargs)
+        .fit()
+        .score_test(
+            (None, frame[["z"]].to_numpy()), cov_type="cluster", cov_kwds={"groups": "block"}
+        )
+        for frame, kwargs in ((data, {"freq_weights": "times"}), (long, {}))
+    ]
+    assert_allclose(tests[0][0], tests[1][0], rtol=1e-6)
+
+
+def test_score_test_input():
+    res = CASES["gaussian"].formula("x").fit()
+    extra = (simulated()[["z"]].to_numpy(), None)
+    with pytest.raises(ValueError, match="cov_type='HC1': score tests take"):
+        res.score_test(extra, cov_type="HC1")
+    with pytest.raises(ValueError, match="needs 'groups'"):
+        res.score_test(extra, cov_type="cluster")
+    with pytest.raises(ValueError, match=r"groups: shape \(3,\)"):
+        res.score_test(extra, cov_type="cluster", cov_kwds={"groups": [1, 2, 3]})
+
+
+def test_score_test_leaves_out_aliased_columns():
+    plain = CASES["gaussian"].formula("x | z").fit()
+    with pytest.warns(AliasedColumnWarning):
+        aliased = CASES["gaussian"].formula("x + I(2 * x) | z").fit()
+    extra = (simulated()[["z"]].to_numpy(), None)
+    a, b = (np.squeeze(res.score_test(extra)[0]) for res in (aliased, plain))
+    assert_allclose(a, b, rtol=1e-6)
+
+
+@pytest.mark.parametrize("cov_type", ["nonrobust", "HC0", "cluster"])
+def test_score_test_holds_rows_at_the_boundary(cov_type):
+    """The binomial rows say nothing of a dispersion term, and their part of the mean's."""
+    data = het.datasets.load_lirat()
+    with pytest.warns(BoundaryWarning):
+        res = hmf.betabinomial("R + I(N - R) ~ C(grp) | C(grp)", data).fit()
+    held = res.boundary.rows
+    hb = data[["hb"]].to_numpy()
+    kwds = {"cov_type": cov_type, "cov_kwds": {"groups": np.arange(len(data)) // 2}}
+    every = res.score_test((None, hb), **kwds)
+    others = res.score_test((None, np.where(held[:, None], 0.0, hb)), **kwds)
+    assert_allclose(np.squeeze(every[0]), np.squeeze(others[0]), rtol=1e-9)
+    assert 0 < np.squeeze(every[1]) < 1
+    assert np.squeeze(res.score_test((hb, None), **kwds)[0]) > 0
+
+
+def test_terms_of_arrays():
+    data = simulated()
+    X = np.column_stack([np.ones(len(data)), data["x"], data["z"]])
+    res = het.DoubleGLM(data["gaussian"].to_numpy(), X, X[:, [0, 2]]).fit()
+    table = het.anova(res, typ=3)
+    assert table.index.tolist() == [("mean", "x1"), ("mean", "x2"), ("dispersion", "x1")]
+    smaller = het.DoubleGLM(data["gaussian"].to_numpy(), X[:, :2], X[:, [0, 2]]).fit()
+    assert_allclose(table.loc[("mean", "x2"), "statistic"], 2 * (res.llf - smaller.llf), rtol=SAME)
+
+
+def test_aliased_columns_have_no_degrees_of_freedom():
+    with pytest.warns(AliasedColumnWarning):
+        res = CASES["gaussian"].formula("x + I(2 * x) | z").fit()
+    for test in ("lr", "wald", "score"):
+        table = het.anova(res, typ=1, test=test)
+        assert table["df"].tolist() == [1, 0, 1]
+        assert np.isnan(table.loc[("mean", "I(2 * x)"), ["statistic", "P"]]).all()
+    # in the presence of the other, neither says anything
+    assert het.anova(res, typ=3)["df"].tolist() == [0, 0, 1]
+
+
+def test_no_p_value_at_the_boundary():
+    """A coefficient there has no Wald test; a null there no chi-square."""
+    lirat = het.datasets.load_lirat()
+    with pytest.warns(BoundaryWarning):
+        res = hmf.betabinomial("R + I(N - R) ~ C(grp) | C(grp)", lirat).fit()
+    wald = het.anova(res, typ=3, test="wald")["P"]
+    assert np.isnan(wald["dispersion"]["C(grp)"])
+    assert 0 < wald["mean"]["C(grp)"] < 1
+    assert 0 < het.anova(res, typ=3)["P"]["dispersion"]["C(grp)"] < 0.05  # constant sigma: inside
+    even = simulated().assign(K=simulated()["N"] // 2)
+    with pytest.warns(BoundaryWarning):
+        res = hmf.betabinomial("K + I(N - K) ~ x | z", even).fit()
+    ratio = het.anova(res, typ=3)["P"]
+    assert np.isnan(ratio["dispersion"]["z"])
+    assert 0 < ratio["mean"]["x"] < 1
+
+
+def test_dispersion_without_a_constant():
+    res = CASES["gaussian"].formula("x | z - 1").fit()
+    for typ in (1, 3):
+        with pytest.raises(
+            NotNestedError, match="without dispersion-z the dispersion has no column"
+        ):
+            het.anova(res, typ=typ)
+
+
+def test_failed_fits_are_refitted_from_the_smaller_one(monkeypatch):
+    """Never a negative ratio: the larger model starts where the smaller one ended."""
+    res = CASES["gaussian"].formula("x + z | z").fit()
+    expected = het.anova(res, typ=1)
+    fit = terms.refit
+
+    def failing(model, start=None, reml=False):
+        found = fit(model, start)
+        short = 1e3 if model.core.k_mean == 2 and start is None else 0
+        return replace(found, llf=found.llf - short)
+
+    monkeypatch.setattr(terms, "refit", failing)
+    assert_allclose(het.anova(res, typ=1)["statistic"], expected["statistic"], rtol=1e-5)
+    monkeypatch.setattr(
+        terms, "refit", lambda model, *_, **__: replace(fit(model), llf=-model.core.k_mean)
+    )
+    with pytest.raises(ValueError, match=r"likelihood ratio of .* is negative"):
+        het.anova(res, typ=1)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"typ": 4}, "typ=4: choose 1"),
+        ({"typ": "III"}, "typ='III'"),
+        ({"typ": 2, "test": "F"}, "test='F': choose 'lr'"),
+        ({"test": "wald"}, "give typ=1, 2 or 3"),
+    ],
+)
+def test_unknown_tables(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        het.anova(CASES["gaussian"].formula("x | z").fit(), **kwargs)
+
+
+def test_types_are_of_one_fit():
+    fits = [CASES["gaussian"].formula(right).fit() for right in ("x", "x | z")]
+    with pytest.raises(ValueError, match="typ: for one fit only"):
+        het.anova(*fits, typ=1)
+
+
+# ---- by REML, and of several fits -----------------------------------------------------------------
+
+
+def test_terms_by_reml():
+    """Ratios of REML criteria for the dispersion; for the mean, which they cannot test, ML's."""
+    reml = CASES["gaussian"].formula(RIGHT).fit(reml=True)
+    table, by_ml = het.anova(reml, typ=2), het.anova(fitted("gaussian", RIGHT), typ=2)
+    smaller = CASES["gaussian"].formula("x*group | group").fit(reml=True)
+    statistic = 2 * (reml.llf_reml - smaller.llf_reml)
+    assert_allclose(table.loc[("dispersion", "z"), "statistic"], statistic, rtol=SAME)
+    assert_allclose(table.loc["mean"], by_ml.loc["mean"], rtol=SAME)
+    assert table.columns.name == "LR by REML, mean by ML"
+    wald = het.anova(reml, typ=3, test="wald")
+    expected = reml.wald_test_terms().table.loc["dispersion-z", "statistic"]
+    assert_allclose(wald.loc[("dispersion", "z"), "statistic"], expected)
+    with pytest.raises(ValueError, match="not after REML"):
+        het.anova(reml, typ=3, test="score")
+
+
+def test_several_fits_of_which_the_larger_failed():
+    small, large = (CASES["gaussian"].formula(right).fit() for right in ("x | z", "x + group | z"))
+    expected = het.anova(small, large)
+    short = large.model.fit(np.zeros(6), maxiter=0, warn_convergence=False)
+    assert short.llf < small.llf
+    table = het.anova(small, short)
+    assert_allclose(table["statistic"][1], expected["statistic"][1], rtol=1e-6)
+
+
+def test_several_fits_with_a_null_at_the_boundary():
+    """Chi-square does not hold for the dispersion; it does for the mean."""
+    even = simulated().assign(K=simulated()["N"] // 2)
+    with pytest.warns(BoundaryWarning):
+        fits = [
+            hmf.betabinomial(f"K + I(N - K) ~ {right}", even).fit() for right in ("1", "x", "x | z")
+        ]
+    p = het.anova(*fits)["P"]
+    assert 0 < p[1] < 1
+    assert np.isnan(p[2])

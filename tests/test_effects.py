@@ -1,0 +1,216 @@
+"""Average effects against formulas, differences of the predictions, and repeated rows."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import CASES, fitted, simulated
+from numpy.testing import assert_allclose
+from scipy import stats
+
+import hetglm.api as het
+from hetglm import prediction
+
+#: Differences of predictions in the coefficients: h^2 and rounding over h.
+DIFFERENCES = 1e-6
+RIGHT = "x + group | x + group"
+
+
+def test_dispersion_ratios_are_those_of_the_coefficients(case):
+    """With a log link exp(gamma), with its Wald interval and test."""
+    res = case.formula(RIGHT).fit()
+    effects = res.dispersion_ratios()
+    names = ["dispersion-x", "dispersion-group[T.b]", "dispersion-group[T.c]"]
+    assert effects.index.tolist() == [("x", "+ 1"), ("group", "b / a"), ("group", "c / a")]
+    assert_allclose(effects.margeff, np.exp(res.params[names]), rtol=1e-12)
+    assert_allclose(effects.margeff_se, res.bse[names], rtol=1e-10)
+    assert_allclose(effects.conf_int(0.1), np.exp(res.conf_int(0.1).loc[names]), rtol=1e-10)
+    assert_allclose(effects.pvalues, res.pvalues[names], rtol=1e-8)
+    frame = effects.summary_frame()
+    assert frame.columns.tolist() == ["ratio", "se_log", "z", "P", "ci_lower", "ci_upper"]
+    assert frame.columns.name == "dispersion"
+
+
+def test_marginal_effects_by_hand():
+    """Of a logit mean: beta times the average of mu (1 - mu)."""
+    res = fitted("beta-binomial", RIGHT)
+    mu = res.predict()
+    effect = res.get_margeff(variables="x")
+    assert_allclose(effect.margeff, res.params["x"] * np.mean(mu * (1 - mu)), rtol=1e-10)
+    eta = res.predict(which="linear") - res.params["group[T.b]"] * (simulated()["group"] == "b")
+    eta -= res.params["group[T.c]"] * (simulated()["group"] == "c")
+    low, high = (1 / (1 + np.exp(-eta - shift)) for shift in (0, res.params["group[T.b]"]))
+    effects = res.get_margeff().summary_frame()
+    assert_allclose(effects.loc[("group", "b - a"), "effect"], np.mean(high - low), rtol=1e-10)
+    icc = res.predict(which="icc")
+    expected = res.params["dispersion-x"] * np.mean(icc * (1 - icc))
+    assert_allclose(res.get_margeff("icc", variables=["x"]).margeff, expected, rtol=1e-10)
+
+
+WHICH = ["mean", "linear", "dispersion", "linear-dispersion", "var", "sd"]
+
+
+@pytest.mark.parametrize("which", WHICH)
+def test_effects_and_errors_by_differences(case, which):
+    """Of the average prediction, moved by hand; errors by differences in the coefficients."""
+    data = simulated()
+    res = case.formula("x * group | x + group").fit()
+    effects = res.get_margeff(which).summary_frame()
+    h = 1e-5 * data["x"].std()
+    changed = {
+        ("x", "d/dx"): [(data.assign(x=data["x"] + s * h), s / (2 * h)) for s in (1, -1)],
+        ("group", "c - a"): [(data.assign(group=g), s) for g, s in (("c", 1), ("a", -1))],
+    }
+    V = res.cov_params().to_numpy()
+    for row, parts in changed.items():
+        rows = [(res._new_rows(which, new, None, True, {})[0], weight) for new, weight in parts]
+
+        def effect(params, rows=rows):
+            return sum(w * np.mean(prediction.predict(r, params, which)) for r, w in rows)
+
+        params = np.asarray(res.params)
+        assert_allclose(effects.loc[row, "effect"], effect(params), rtol=DIFFERENCES, atol=1e-9)
+        steps = 1e-5 * np.eye(len(params))
+        gradient = np.array([(effect(params + s) - effect(params - s)) / 2e-5 for s in steps])
+        assert_allclose(effects.loc[row, "se"], np.sqrt(gradient @ V @ gradient), rtol=1e-4)
+
+
+@pytest.mark.parametrize("which", ["mean", "var", "sd", "dispersion"])
+def test_ratios_by_predictions(case, which):
+    data, res = simulated(), case.formula(RIGHT).fit()
+    table = res.dispersion_ratios(which).summary_frame()
+    low, high = (res.predict(data.assign(group=g), which=which) for g in "ab")
+    assert_allclose(table.loc[("group", "b / a"), "ratio"], high.mean() / low.mean(), rtol=1e-12)
+    moved = res.predict(data.assign(x=data["x"] + 1), which=which).mean()
+    now = res.predict(which=which).mean()
+    assert_allclose(table.loc[("x", "+ 1"), "ratio"], moved / now, rtol=1e-12)
+
+
+def test_robust_errors_and_t():
+    res = (
+        CASES["gaussian"]
+        .formula(RIGHT)
+        .fit(cov_type="cluster", cov_kwds={"groups": "block"}, use_t=True)
+    )
+    effect = res.get_margeff("linear", variables="x")
+    assert_allclose(effect.margeff_se, res.bse["x"], rtol=1e-8)
+    assert_allclose(effect.pvalues, res.pvalues["x"], rtol=1e-6)
+    assert_allclose(effect.conf_int(), res.conf_int().loc[["x"]], rtol=1e-8)
+    assert "t" in effect.summary_frame()
+
+
+def test_arrays_of_the_fit_stay_with_their_rows():
+    """Offsets, exposure and trials given as arrays are those of each row."""
+    data = simulated()
+    by_name = CASES["poisson"].formula("x | x", exposure="time").fit()
+    by_array = CASES["poisson"].formula("x | x", exposure=data["time"].to_numpy()).fit()
+    for which in ("mean", "var"):
+        a, b = (res.get_margeff(which).summary_frame() for res in (by_name, by_array))
+        assert_allclose(a, b, rtol=1e-8)
+
+
+def test_a_row_of_frequency_f_counts_so_often(case):
+    data = simulated()
+    repeated = data.loc[data.index.repeat(data["w"])].reset_index(drop=True)
+    a = case.formula(RIGHT, data, freq_weights="w").fit()
+    b = case.formula(RIGHT, repeated).fit()
+    frames = [res.get_margeff("var").summary_frame() for res in (a, b)]
+    assert_allclose(frames[0], frames[1], rtol=1e-5)
+
+
+def test_kinds_of_variables():
+    """Factors by C(), categories in their order, logical values; numbers by their derivative."""
+    data = simulated().copy()
+    data["number"] = np.arange(len(data)) % 3 + 1
+    data["ordered"] = pd.Categorical(data["group"], categories=["c", "a", "b"])
+    data["flag"] = data["z"] > 0
+    res = CASES["gaussian"].formula("C(number) + np.exp(x) + flag | ordered", data).fit()
+    mean = res.get_margeff().summary_frame()["effect"]
+    assert list(mean.index) == [
+        ("x", "d/dx"),
+        ("number", "2 - 1"),
+        ("number", "3 - 1"),
+        ("flag", "True - False"),
+    ]
+    assert_allclose(mean[("number", "3 - 1")], res.params["C(number)[T.3]"])
+    assert_allclose(mean[("flag", "True - False")], res.params["flag[T.True]"])
+    slope = res.params["np.exp(x)"] * np.mean(np.exp(data["x"]))
+    assert_allclose(mean[("x", "d/dx")], slope, rtol=1e-9)
+    dispersion = res.get_margeff("linear-dispersion").summary_frame()["effect"]
+    assert list(dispersion.index) == [("ordered", "a - c"), ("ordered", "b - c")]
+    assert_allclose(dispersion, res.params.filter(like="dispersion-ordered"))
+
+
+def test_input():
+    res = fitted("gaussian", "x | z")
+    with pytest.raises(ValueError, match="variables: 'z' does not move the mean; choose from x"):
+        res.get_margeff(variables="z")
+    with pytest.raises(ValueError, match="which='prob': choose one of mean"):
+        res.get_margeff("prob")
+    with pytest.raises(ValueError, match="no intraclass correlation"):
+        res.get_margeff("icc")
+    data = simulated()
+    arrays = het.DoubleGLM(data["gaussian"].to_numpy(), np.ones((len(data), 1))).fit()
+    with pytest.raises(ValueError, match="need a formula fit"):
+        arrays.get_margeff()
+
+
+def test_z_and_p():
+    effect = fitted("gamma", RIGHT).get_margeff()
+    assert_allclose(effect.tvalues, effect.margeff / effect.margeff_se)
+    assert_allclose(effect.pvalues, 2 * stats.norm.sf(np.abs(effect.tvalues)))
+
+
+# ---- other tools that statsmodels users have at hand -------------------------------------------------
+
+
+def test_pairwise_comparisons(res):
+    table = res.t_test_pairwise("group").result_frame
+    assert table.index.tolist() == ["b-a", "c-a", "c-b"]
+    assert_allclose(table.loc["b-a", "coef"], res.params["group[T.b]"])
+    difference = res.params["group[T.c]"] - res.params["group[T.b]"]
+    assert_allclose(table.loc["c-b", "coef"], difference)
+    dispersion = res.t_test_pairwise("dispersion-group", "bonferroni").result_frame
+    test = res.t_test("dispersion-group[T.c] = dispersion-group[T.b]")
+    assert_allclose(dispersion.loc["c-b", "P>|z|"], test.pvalue)
+    corrected = np.minimum(3 * dispersion["P>|z|"], 1)
+    assert_allclose(dispersion["pvalue-bonferroni"], corrected)
+
+
+def test_pairwise_comparisons_of_other_codings():
+    """A factor without an intercept, sums to zero, names of one's own: the same differences."""
+    data = simulated()
+    treatment, cells, sums = (
+        CASES["gaussian"].formula(f"{right} | z", data).fit()
+        for right in ("x + group", "x + group - 1", "x + C(group, Sum)")
+    )
+    expected = treatment.t_test_pairwise("group").result_frame["coef"]
+    assert_allclose(cells.t_test_pairwise("group").result_frame["coef"], expected, rtol=1e-6)
+    named = sums.t_test_pairwise("C(group, Sum)", factor_labels=["x", "y", "z"]).result_frame
+    assert_allclose(named["coef"], expected, rtol=1e-6)
+    assert named.index.tolist() == ["y-x", "z-x", "z-y"]
+
+
+def test_pairwise_input(data):
+    res = CASES["gaussian"].formula("x * group | z").fit()
+    with pytest.raises(ValueError, match="'x' is a number"):
+        res.t_test_pairwise("x")
+    with pytest.raises(ValueError, match="'x:group' is not a term of one factor"):
+        res.t_test_pairwise("x:group")
+    with pytest.raises(ValueError, match="'group' is not a term"):
+        res.t_test_pairwise("dispersion-group")
+    with pytest.raises(ValueError, match="factor_labels: 2, but there are 3"):
+        res.t_test_pairwise("group", factor_labels=["x", "y"])
+    arrays = het.DoubleGLM(data["gaussian"].to_numpy(), np.ones((len(data), 1))).fit()
+    with pytest.raises(ValueError, match="needs the terms of a formula"):
+        arrays.t_test_pairwise("x1")
+
+
+def test_fits_by_group(case):
+    """A fit for each group of a data frame, as pipelines have it."""
+    data = simulated()
+    table = data.groupby("group")[data.columns.drop("group")].apply(
+        lambda part: case.formula("x | z", part).fit().params
+    )
+    assert table.shape == (3, 4)
+    alone = case.formula("x | z", data[data["group"] == "b"]).fit()
+    assert_allclose(table.loc["b"], alone.params, rtol=1e-6)

@@ -1,0 +1,305 @@
+"""Leverages, standardised residuals and Cook's distances against definitions, refits and sm.GLM."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from conftest import CASES, LOG, fitted, simulated
+from numpy.testing import assert_allclose, assert_array_equal
+from statsmodels.stats.outliers_influence import MLEInfluence
+
+import hetglm.api as het
+from hetglm.exceptions import AliasedColumnWarning, BoundaryWarning
+
+F = sm.families
+
+#: The same numbers in another order of additions, through one inverse of condition 1e3.
+ROUNDING = 1e-9
+#: Two fits, each converged to 1e-8 of a standard error.
+AT_MAXIMUM = 1e-6
+
+ORTHOGONAL = [name for name in CASES if name != "beta-binomial"]
+#: Exponential dispersion models: phi is the scale of a deviance.
+DOUBLE = [name for name in CASES if CASES[name].cls is het.DoubleGLM]
+
+
+def single_information(model, params, i):
+    """Return the expected information of one row, shape (p + q, p + q)."""
+    one = model.clone(rows=[i], freq_weights=None)
+    return one.information(params)
+
+
+# ---- leverages -------------------------------------------------------------------------------
+
+
+def test_leverages_sum_to_the_coefficients_of_their_part(res):
+    influence = res.get_influence()
+    for h, part in (
+        (influence.hat_matrix_diag, res.params_mean),
+        (influence.hat_matrix_diag_dispersion, res.params_dispersion),
+    ):
+        assert h.shape == (120,)
+        assert_allclose(h.sum(), len(part), rtol=ROUNDING)
+        assert np.all((h > 0) & (h < 1))
+
+
+def test_leverages_are_shares_of_the_information(res):
+    # the trace, over the coefficients of a part, of the row's information times the covariance
+    model, params, k = res.model, np.asarray(res.params), len(res.params_mean)
+    covariance = np.linalg.inv(model.information(params))
+    influence = res.get_influence()
+    for i in (0, 7, 63, 119):
+        share = np.diag(single_information(model, params, i) @ covariance)
+        assert_allclose(influence.hat_matrix_diag[i], share[:k].sum(), rtol=ROUNDING)
+        assert_allclose(influence.hat_matrix_diag_dispersion[i], share[k:].sum(), rtol=ROUNDING)
+
+
+@pytest.mark.parametrize("name", DOUBLE)
+def test_leverages_are_those_of_two_glms(name):
+    res = fitted(name)
+    X, Z = res.model.exog, res.model.exog_dispersion
+    influence = res.get_influence()
+    # working weights of a GLM with dispersions phi/w: (d mu/d eta)^2/(variance of y)
+    glm = F.Binomial() if name == "binomial" else CASES[name].kwargs["family"]
+    trials = 1.0 if res.model.n_trials is None else res.model.n_trials
+    slope = 1 / glm.link.deriv(res.fittedvalues.to_numpy())
+    W = trials * slope**2 / (glm.variance(res.fittedvalues) * res.fitted_dispersion).to_numpy()
+    root = np.sqrt(W)[:, None] * X
+    hat = root @ np.linalg.inv(root.T @ root) @ root.T
+    assert_allclose(influence.hat_matrix_diag, np.diag(hat), rtol=ROUNDING)
+    if name in ("gamma", "tweedie-exact"):
+        return
+    # gamma GLM with log link and prior weights 1/2: every row weighs alike
+    hat = Z @ np.linalg.inv(Z.T @ Z) @ Z.T
+    assert_allclose(influence.hat_matrix_diag_dispersion, np.diag(hat), rtol=ROUNDING)
+
+
+# ---- against statsmodels -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("response", "family"),
+    [
+        ("gaussian", F.Gaussian()),
+        ("positive", F.Gamma(LOG)),
+        ("wald", F.InverseGaussian(LOG)),
+        ("count", F.Poisson()),
+    ],
+)
+def test_constant_dispersion_is_that_of_a_glm(response, family, data):
+    X = sm.add_constant(data[["x", "z"]])
+    res = het.DoubleGLM(data[response], X, family=family).fit()
+    glm = sm.GLM(data[response], X, family=family).fit(
+        scale=res.fitted_dispersion.iloc[0], tol=1e-14, maxiter=200
+    )
+    ours, theirs = res.get_influence(), glm.get_influence(observed=False)
+    for name in ("hat_matrix_diag", "resid_studentized"):
+        assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=AT_MAXIMUM, atol=1e-9)
+    assert_allclose(ours.cooks_distance[0], theirs.cooks_distance[0], rtol=AT_MAXIMUM, atol=1e-12)
+    deviance = glm.resid_deviance / np.sqrt(glm.scale)
+    assert_allclose(res.resid_deviance, deviance, rtol=AT_MAXIMUM, atol=1e-9)
+    assert_allclose(
+        ours.resid_studentized_deviance,
+        deviance / np.sqrt(1 - theirs.hat_matrix_diag),
+        rtol=AT_MAXIMUM,
+        atol=1e-9,
+    )
+
+
+def test_mle_influence_agrees_on_a_normal_mean(data):
+    # the whole observed Hessian, whose cross block is 0 here: the residuals are orthogonal to X
+    res = het.DoubleGLM(data["gaussian"], sm.add_constant(data[["x", "z"]])).fit()
+    ours = res.get_influence()
+    theirs = MLEInfluence(res, hat_matrix_diag=ours.hat_matrix_diag, scale=1.0)
+    assert_allclose(ours.d_params[:, :3], theirs.d_params[:, :3], atol=1e-9)
+    assert_allclose(ours.dfbetas[:, :3], np.asarray(theirs.dfbetas)[:, :3], atol=1e-8)
+    assert_allclose(ours.resid_studentized, theirs.resid_studentized, rtol=1e-9)
+
+
+# ---- single rows left out ------------------------------------------------------------------------
+
+
+def test_changes_are_one_scoring_step_without_the_row(res):
+    model, params = res.model, np.asarray(res.params)
+    influence = res.get_influence()
+    for i in (0, 7, 89, 119):
+        rest = model.clone(rows=np.arange(model.core.n) != i)
+        step = np.linalg.solve(rest.information(params), rest.score(params))
+        assert_allclose(influence.d_params[i] / res.bse, -step / res.bse, atol=1e-7)
+    assert_allclose(influence.dfbetas * np.asarray(res.bse), influence.d_params, rtol=1e-14)
+
+
+def test_a_normal_mean_changes_exactly_so(data):
+    X = sm.add_constant(data[["x", "z"]])
+    model = het.DoubleGLM(data["gaussian"], X)
+    res = model.fit()
+    influence = res.get_influence()
+    for i in (3, 50):
+        without = model.clone(rows=np.arange(len(data)) != i).fit()
+        change = (res.params - without.params).to_numpy()[:3]
+        assert_allclose(influence.d_params[i, :3], change, atol=1e-8)
+        information = X.T @ X / res.fitted_dispersion.iloc[0]
+        assert_allclose(
+            influence.cooks_distance[0][i], change @ information @ change / 3, rtol=1e-6
+        )
+
+
+def test_cooks_distances_are_quadratic_forms(res):
+    influence, k = res.get_influence(), len(res.params_mean)
+    covariance = np.linalg.inv(res.model.information(np.asarray(res.params)))
+    for part, (distance, pvalue) in (
+        (slice(0, k), influence.cooks_distance),
+        (slice(k, None), influence.cooks_distance_dispersion),
+    ):
+        change = influence.d_params[:, part]
+        form = change @ np.linalg.inv(covariance[part, part])
+        assert_allclose(distance, np.sum(form * change, axis=1) / change.shape[1], rtol=1e-8)
+        assert np.all((pvalue >= 0) & (pvalue <= 1))
+
+
+@pytest.mark.parametrize("name", ORTHOGONAL)
+def test_cooks_distances_of_orthogonal_parts(name):
+    # r^2 h/((1 - h) p), as textbooks have it
+    influence = fitted(name).get_influence()
+    h, g = influence.hat_matrix_diag, influence.hat_matrix_diag_dispersion
+    r, d = influence.resid_studentized, influence.resid_studentized_dispersion
+    assert_allclose(influence.cooks_distance[0], r**2 * h / (1 - h) / 4, rtol=1e-8)
+    assert_allclose(influence.cooks_distance_dispersion[0], d**2 * g / (1 - g) / 4, rtol=1e-8)
+
+
+# ---- residuals -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["gaussian", "inverse-gaussian", "poisson", "tweedie"])
+def test_dispersion_residuals_are_those_of_the_deviances(name):
+    res = fitted(name)
+    influence = res.get_influence()
+    raw = (res.resid_deviance**2 - 1) / np.sqrt(2)
+    g = influence.hat_matrix_diag_dispersion
+    assert_allclose(influence.resid_studentized_dispersion, raw / np.sqrt(1 - g), atol=1e-10)
+
+
+@pytest.mark.parametrize("name", sorted(set(CASES) - set(DOUBLE)))
+def test_others_have_no_deviance_residuals(name):
+    res = fitted(name)
+    message = f"{res.model.family_name}: .* use the Pearson residuals"
+    with pytest.raises(NotImplementedError, match=message):
+        _ = res.resid_deviance
+    with pytest.raises(NotImplementedError, match="no unit deviance"):
+        _ = res.get_influence().resid_studentized_deviance
+
+
+@pytest.mark.parametrize("name", DOUBLE)
+def test_deviance_residuals_have_the_sign_of_the_others(name):
+    res = fitted(name)
+    assert_array_equal(np.sign(res.resid_deviance), np.sign(res.resid_pearson))
+    assert res.resid_deviance.index.equals(res.fittedvalues.index)
+
+
+# ---- weights, aliases, the boundary --------------------------------------------------------------
+
+
+def test_a_row_of_frequency_f_is_f_rows(case, data):
+    weighted = case.formula(data=data, freq_weights="w").fit().get_influence()
+    repeated = case.formula(data=data.loc[data.index.repeat(data["w"])]).fit().get_influence()
+    of_row = np.repeat(np.arange(len(data)), data["w"])
+    for name in ("hat_matrix_diag", "hat_matrix_diag_dispersion", "resid_studentized", "d_params"):
+        theirs = getattr(repeated, name)
+        ours = getattr(weighted, name)[of_row]
+        assert_allclose(ours, theirs, rtol=1e-5, atol=1e-8 * np.max(abs(theirs)))
+    assert_allclose(data["w"] @ weighted.hat_matrix_diag, 4, rtol=ROUNDING)
+
+
+def test_var_weights_count(data):
+    weighted = CASES["gaussian"].formula(data=data, var_weights="w").fit()
+    data["shift"] = -np.log(data["w"])
+    shifted = CASES["gaussian"].formula(data=data, offset_dispersion="shift").fit()
+    a, b = weighted.get_influence(), shifted.get_influence()
+    assert_allclose(a.summary_frame(), b.summary_frame(), rtol=1e-5, atol=1e-8)
+    assert_allclose(weighted.resid_deviance, shifted.resid_deviance, atol=1e-7)
+
+
+def test_aliased_columns_have_no_influence(data):
+    data["twice"] = 2 * data["x"]
+    with pytest.warns(AliasedColumnWarning, match="twice"):
+        res = CASES["gamma"].formula("x + twice | z + x + twice", data).fit()
+    plain = CASES["gamma"].formula("x | z + x", data).fit()
+    frame, expected = (r.get_influence().summary_frame() for r in (res, plain))
+    assert_array_equal(np.isnan(res.get_influence().d_params).all(axis=0), np.isnan(res.params))
+    assert frame.pop("dfb_twice").isna().all()
+    assert frame.pop("dfb_dispersion-twice").isna().all()
+    assert_allclose(frame, expected, rtol=1e-5, atol=1e-8)
+
+
+def test_rows_at_the_boundary_have_no_leverage_on_the_dispersion():
+    rng = np.random.default_rng(4)
+    data = pd.DataFrame({"cell": np.repeat([0.0, 1.0], 30), "n": 20})
+    p = np.where(data["cell"] == 1, rng.beta(2, 2, size=60), 0.5)
+    data["y"] = rng.binomial(20, p)
+    data.loc[data["cell"] == 0, "y"] = 10  # not even binomial variation
+    with pytest.warns(BoundaryWarning):
+        res = het.BetaBinomial.from_formula("y + I(n - y) ~ 1 | cell", data).fit()
+    influence = res.get_influence()
+    assert_array_equal(influence.hat_matrix_diag_dispersion[:30], 0)
+    assert_allclose(influence.hat_matrix_diag_dispersion.sum(), 1, rtol=ROUNDING)
+    assert_allclose(influence.hat_matrix_diag.sum(), 1, rtol=ROUNDING)
+    assert np.isnan(influence.resid_studentized_dispersion[:30]).all()
+    assert np.isfinite(influence.cooks_distance[0]).all()
+
+
+def test_a_row_with_its_own_coefficient():
+    data = simulated().copy()
+    data["own"] = np.arange(len(data)) == 17
+    res = CASES["gaussian"].formula("x + own | 1", data).fit()
+    influence = res.get_influence()
+    assert_allclose(influence.hat_matrix_diag[17], 1, rtol=1e-12)
+    others = np.arange(len(data)) != 17
+    assert np.isfinite(influence.resid_studentized[others]).all()
+
+
+# ---- the object ------------------------------------------------------------------------------------
+
+
+def test_summary_frame(res, data):
+    frame = res.get_influence().summary_frame()
+    assert frame.columns.tolist() == [
+        *(f"dfb_{name}" for name in res.params.index),
+        *("cooks_d", "standard_resid", "hat_diag"),
+        *("cooks_d_dispersion", "standard_resid_dispersion", "hat_diag_dispersion"),
+    ]
+    assert frame.index.equals(data.index)
+    assert np.isfinite(frame.to_numpy()).all()
+
+
+def test_no_matrix_of_rows_by_rows():
+    import tracemalloc
+
+    rng = np.random.default_rng(0)
+    X = np.column_stack([np.ones(20_000), rng.normal(size=(20_000, 3))])
+    res = het.DoubleGLM(X @ [1, 0.5, 0, 0] + rng.normal(size=20_000), X, X).fit()
+    tracemalloc.start()
+    res.get_influence().summary_frame()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 * X.nbytes  # the table itself is 3.5 of them, n x n would be 5,000
+
+
+def test_plots_of_statsmodels():
+    pytest.importorskip("matplotlib").use("Agg")
+    import matplotlib.pyplot as plt
+
+    influence = fitted("gamma").get_influence()
+    figure = influence.plot_influence()
+    assert len(figure.axes[0].collections[0].get_offsets()) == 120
+    figure = influence.plot_index("hat", threshold=1)
+    drawn = figure.axes[0].collections[0].get_offsets()[:, 1]
+    assert_allclose(drawn, influence.hat_matrix_diag)
+    plt.close("all")
+
+
+def test_removed_data_are_missed(data):
+    res = CASES["gaussian"].formula(data=data).fit()
+    assert len(res.resid_deviance) == 120
+    res.remove_data()
+    with pytest.raises(ValueError, match="data of the fit were removed"):
+        res.get_influence()

@@ -1,0 +1,158 @@
+"""Profile likelihood: intervals and traces against fits at fixed values."""
+
+import numpy as np
+import pytest
+from conftest import CASES, fitted, simulated
+from numpy.testing import assert_allclose
+from scipy import stats
+
+import hetglm.api as het
+import hetglm.formula.api as hmf
+from hetglm.exceptions import AliasedColumnWarning, BoundaryWarning, SeparationWarning
+
+#: Half of the chi-square quantile of 95 %.
+CUT = stats.chi2.isf(0.05, 1) / 2
+#: What the tolerance of a limit leaves of the log-likelihood.
+LIMIT = 1e-6
+
+
+def at(case, name, value, right="x + group | z"):
+    """Return the log-likelihood with one coefficient fixed, by offsets of a formula."""
+    data = simulated().copy()
+    mean, dispersion = right.split(" | ")
+    if name == "x":
+        mean, kwargs = "group", {"offset": value * data["x"]}
+    elif name == "dispersion-z":
+        dispersion, kwargs = "1", {"offset_dispersion": value * data["z"]}
+    else:
+        raise KeyError(name)
+    return case.formula(f"{mean} | {dispersion}", data, **kwargs).fit().llf
+
+
+@pytest.mark.parametrize("name", ["x", "dispersion-z"])
+def test_the_likelihood_has_fallen_by_the_cut(case, name):
+    res = case.formula("x + group | z").fit()
+    j = res.model.parameter_names.index(name)
+    limits = res.conf_int(cols=[j], method="profile").to_numpy()[0]
+    assert limits[0] < res.params.iloc[j] < limits[1]
+    for limit in limits:
+        assert_allclose(res.llf - at(case, name, limit), CUT, atol=LIMIT)
+    wald = res.conf_int(cols=[j]).to_numpy()[0]
+    assert_allclose(limits, wald, atol=0.3 * np.ptp(wald))
+
+
+def test_intervals_of_the_gaussian_mean_by_hand():
+    """With constant dispersion the profile is n/2 log(1 + t^2/(n - p))."""
+    res = CASES["gaussian"].formula("x + group").fit()
+    n, p = res.nobs, 4
+    t = np.sqrt(np.expm1(2 * CUT / n) * (n - p))
+    se = np.asarray(res.bse)[:4] * np.sqrt(n / (n - p))
+    expected = np.asarray(res.params)[:4, None] + np.outer(t * se, [-1, 1])
+    profile = res.conf_int(method="profile").to_numpy()[:4]
+    assert_allclose(profile, expected, rtol=1e-6)
+
+
+def test_labels_and_columns():
+    res = fitted("gaussian", "x + group | z")
+    table = res.conf_int(method="profile", cols=[3, 5])
+    assert table.index.tolist() == ["x", "dispersion-z"]
+    assert_allclose(table, res.conf_int(method="profile").iloc[[3, 5]])
+    assert_allclose(res.conf_int(cols=[1]), res.conf_int().iloc[[1]])
+    wide = res.conf_int(0.01, method="profile").to_numpy()
+    narrow = res.conf_int(0.2, method="profile").to_numpy()
+    assert np.all(wide[:, 0] < narrow[:, 0])
+    assert np.all(wide[:, 1] > narrow[:, 1])
+
+
+def test_offsets_shift_the_coefficient():
+    """An offset of x/2 in either part takes 1/2 from its coefficient, and from the interval."""
+    data = simulated().assign(half=simulated()["x"] / 2)
+    plain = CASES["gaussian"].formula("x | x", data).fit()
+    shifts = {"offset": "half", "offset_dispersion": "half"}
+    shifted = CASES["gaussian"].formula("x | x", data, **shifts).fit()
+    moved = plain.conf_int(method="profile").to_numpy() - [[0], [0.5], [0], [0.5]]
+    assert_allclose(shifted.conf_int(method="profile"), moved, rtol=1e-6, atol=1e-7)
+
+
+def test_robust_covariances_do_not_matter():
+    robust = CASES["gamma"].formula("x | z").fit(cov_type="HC0")
+    plain = CASES["gamma"].formula("x | z").fit()
+    assert_allclose(robust.conf_int(method="profile"), plain.conf_int(method="profile"), rtol=1e-6)
+
+
+def test_by_reml():
+    res = CASES["gaussian"].formula("x + group | z").fit(reml=True)
+    j = res.model.parameter_names.index("dispersion-z")
+    for limit in res.conf_int(method="profile", cols=[j]).to_numpy()[0]:
+        data = simulated()
+        fixed = CASES["gaussian"].formula("x + group", data, offset_dispersion=limit * data["z"])
+        assert_allclose(res.llf_reml - fixed.fit(reml=True).llf_reml, CUT, atol=LIMIT)
+    with pytest.raises(ValueError, match="x: REML criteria of different means"):
+        res.profile("x")
+
+
+def test_no_limit_where_the_likelihood_does_not_fall():
+    """A separated slope has a lower limit only."""
+    x = np.repeat([0.0, 1.0], 10)
+    n = np.full(20, 12.0)
+    y = np.where(x == 1, n, np.tile([3.0, 9.0, 6.0, 8.0, 2.0], 4))
+    with pytest.warns(SeparationWarning):
+        res = het.BetaBinomial(y, np.column_stack([np.ones(20), x]), n_trials=n).fit()
+    low, high = res.conf_int(method="profile", cols=[1])[0]
+    assert high == np.inf
+    assert 0 < low < 10
+    held = het.BetaBinomial(y, np.ones((20, 1)), n_trials=n, offset=low * x).fit()
+    assert_allclose(res.llf - held.llf, CUT, atol=LIMIT)
+
+
+def test_no_interval_without_an_estimate():
+    with pytest.warns(AliasedColumnWarning):
+        res = CASES["gaussian"].formula("x + I(2 * x) | z").fit()
+    table = res.conf_int(method="profile").to_numpy()
+    assert np.isnan(table[2]).all()
+    plain = CASES["gaussian"].formula("x | z").fit().conf_int(method="profile")
+    assert_allclose(np.delete(table, 2, axis=0), plain, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"I\(2 \* x\): aliased"):
+        res.profile("I(2 * x)")
+
+
+def test_at_the_boundary():
+    """Coefficients with an estimate have an interval; those without have none."""
+    with pytest.warns(BoundaryWarning):
+        res = hmf.betabinomial("R + I(N - R) ~ C(grp) | C(grp)", het.datasets.load_lirat()).fit()
+    table = res.conf_int(method="profile")
+    lost = np.isnan(res.params)
+    assert lost.any()
+    assert np.isnan(table[lost]).all(axis=None)
+    assert table[~lost].notna().all(axis=None)
+    # three litters each: their dispersion may be zero too
+    assert table[0].filter(like="dispersion-C(grp)")[~lost[-3:]].tolist() == [-np.inf, -np.inf]
+    assert np.isfinite(table[1][~lost]).all()
+
+
+def test_trace(case):
+    res = case.formula("x + group | z").fit()
+    trace = res.profile("dispersion-z")
+    assert trace.name == "dispersion-z"
+    assert len(trace.values) >= 21
+    assert np.all(np.diff(trace.values) > 0)
+    assert_allclose(trace.profile.max(), res.llf, rtol=1e-12)
+    assert_allclose(trace.root[[0, -1]], np.array([-1, 1]) * stats.norm.isf(0.0005), rtol=1e-5)
+    assert np.all(np.diff(trace.root) > 0)
+    few = res.profile("x", [0.1, 0.0, 0.7])
+    assert {0.0, 0.1, 0.7} <= set(few.values)
+    assert_allclose(few.profile[few.values == 0.7], at(case, "x", 0.7), rtol=1e-9)
+
+
+def test_a_profile_above_the_maximum_is_an_error():
+    res = CASES["gaussian"].formula("x | z").fit(maxiter=0, warn_convergence=False)
+    with pytest.raises(ValueError, match=r"the profile of .* above the fit's.*start_params"):
+        res.conf_int(method="profile")
+
+
+def test_input():
+    res = fitted("gaussian", "x | z")
+    with pytest.raises(ValueError, match="method='lr': choose"):
+        res.conf_int(method="lr")
+    with pytest.raises(ValueError, match=r"name='z': choose one of.*dispersion-z"):
+        res.profile("z")
