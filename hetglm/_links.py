@@ -12,6 +12,9 @@ from statsmodels.genmod.families import links
 
 Array = NDArray[Any]
 
+#: Log dispersion beyond which it is taken for this: its square is finite. Infinity remains.
+LARGEST_LOG = 345.0
+
 
 class Inverse(NamedTuple):
     """Inverse link at eta: mu, nu = 1 - mu, d mu / d eta and d2 mu / d eta2, each of shape (n,)."""
@@ -106,8 +109,7 @@ def invert(link: Any, eta: Array) -> Inverse:
 def invert_dispersion(link: Any, zeta: Array) -> tuple[Array, Array, Array]:
     """Return phi and its first two derivatives in its linear predictor, each of shape (n,)."""
     if type(link) is links.Log:
-        with np.errstate(over="ignore"):
-            phi = np.exp(zeta)
+        phi = np.exp(np.minimum(zeta, LARGEST_LOG, where=zeta < np.inf, out=zeta.copy()))
         return phi, phi, phi
     phi, _, d1, d2 = invert(link, zeta)
     return phi, d1, d2

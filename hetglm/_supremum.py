@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from statsmodels.genmod.families import links
 
-from hetglm._boundary import Boundary, null_space, recession
+from hetglm._boundary import ZERO, Boundary, null_space, recession
 from hetglm._likelihood import Likelihood
-from hetglm._linalg import independent_columns
+from hetglm._linalg import independent_columns, inverse
 from hetglm._search import LONGEST_LOG_STEP, OWN_METHODS, Fit, ScaledObjective, Settings, search
 
 Array = NDArray[Any]
@@ -31,10 +31,8 @@ Array = NDArray[Any]
 APPROACHING = (1e-2, 1e3)
 #: ... and cannot be told from it where a search ended.
 ARRIVED = (1e-4, 1e6)
-#: Ends so near that there may be another maximum.
-NEAR = (5e-2, 50.0)
-#: Rows beyond which a maximum inside is not doubted.
-CROWD = 150
+#: Standard error of a row's log phi from which on a maximum inside may not be the only one.
+VAGUE = 1.5
 #: How far gains by phi = 0 outweigh losses before rows are held there.
 OUTWEIGHS = 3.0
 #: Log-likelihood that is given up, for the time being, to end a search that goes nowhere, and steps
@@ -236,15 +234,24 @@ def _better(best: Fit, found: Fit) -> Fit:
 
 
 def _is_plain(found: Fit, likelihood: Likelihood, estimated: Array) -> bool:
-    """Return whether there is hardly another maximum: no row near an end, or every cell on its own."""
+    """Return whether there is hardly another maximum: all phi well known, or every cell on its own."""
     if not found.converged:
         return False
-    if found.boundary is None and (
-        likelihood.n > CROWD or not _signs(likelihood, found.internal, *NEAR).any()
-    ):
+    if found.boundary is None and not _is_vague(found, likelihood):
         return True
     cells = np.unique(likelihood.Z, axis=0)
     return len(cells) <= int(estimated[likelihood.k_mean :].sum())
+
+
+def _is_vague(found: Fit, likelihood: Likelihood) -> bool:
+    """Return whether some row's log phi has a large standard error, by the observed information."""
+    k = likelihood.k_mean
+    covariance = inverse(found.information)
+    if covariance is None:
+        return True
+    free = int(found.solved[:k].sum())
+    Z = likelihood.Z[:, found.solved[k:]]
+    return bool(np.max(np.sum((Z @ covariance[free:, free:]) * Z, axis=1)) > VAGUE**2)
 
 
 def _other_starts(
@@ -291,10 +298,11 @@ def _escapes(likelihood: Likelihood, found: Fit) -> Iterator[Array]:
     # towards a row and away from the others, so steep that one of these outweighs them all
     centred = moved - moved.mean(axis=0)
     away = centred @ np.linalg.pinv(centred.T @ centred, hermitian=True)
-    chosen = [i for i in np.argsort(-score / trials)[:WAYS] if score[i] > 0]
-    ways = [
-        steep * away[i] / max(np.ptp(moved @ away[i]), 1e-300) for i in chosen for steep in STEEP
-    ]
+    # a row in the very centre has no way
+    width = np.ptp(moved @ away.T, axis=0)
+    apart = (score > 0) & (width > ZERO * np.max(np.abs(away), axis=1))
+    chosen = [i for i in np.argsort(-score / trials)[:WAYS] if apart[i]]
+    ways = [steep * away[i] / width[i] for i in chosen for steep in STEEP]
     seen: list[Array] = []
     steered = [_steered(way, moved, score) for way in ways]
     for c in (*steered, *ways):
