@@ -59,13 +59,13 @@ FOOT = -2.0
 #: log phi along a way.
 WAYS, STEEP = 8, (3.0, 10.0, 40.0)
 #: Steps by which a way is steered to more gain.
-STEERED = 12
+STEERED = 60
 #: Ways on which phi differs by less than this share of the largest, everywhere, are one.
 ALIKE = 0.05
 #: Levels of log phi that other starts have.
 LEVELS = (-6.0, -2.0, 1.0)
 #: Log phi per standard deviation of a column that other starts have.
-SLOPE = 2.0
+SLOPE = 10.0
 #: Links whose mean has its limits at minus and plus infinity, reached faster than any power.
 UNLIMITED = (links.Logit, links.Probit, links.CLogLog, links.LogLog)
 
@@ -89,8 +89,9 @@ def supremum(
     rows, direction = _separated(likelihood, estimated)
     if not rows.any():
         return _at_ends(likelihood, estimated, starts, settings)
-    if rows.all():
-        found = search(likelihood, estimated, starts[0], settings)
+    if rows.all():  # nothing is left to search for: the search finds that
+        start = _beyond(likelihood, starts[0], rows, direction, TAIL**2)
+        found = search(likelihood, estimated, start, settings)
         of_mean = np.arange(len(estimated)) < likelihood.k_mean
         return replace(
             found, params=np.where(of_mean, found.params, np.nan), estimated=estimated & of_mean
@@ -127,13 +128,7 @@ def _lifted(
 ) -> Fit:
     """Return a fit without the separated rows as one of all rows, these near their limit."""
     k = likelihood.k_mean
-    internal = np.array(found.internal)
-    trials = 1.0 if likelihood.trials is None else likelihood.trials[rows]
-    tail = np.broadcast_to(TAIL / trials, int(rows.sum()))
-    eta = likelihood.predictors(internal).eta[rows]
-    moved = likelihood.X[rows] @ direction
-    target = np.where(moved > 0, _upper_limit(likelihood.link, tail), likelihood.link(tail))
-    internal[:k] += max(float(np.max((target - eta) / moved)), 0.0) * direction
+    internal = _beyond(likelihood, found.internal, rows, direction, TAIL)
     boundary = found.boundary
     solved = found.solved | (estimated & (np.arange(len(estimated)) < k))
     params = np.where(estimated, internal, np.nan)
@@ -157,6 +152,20 @@ def _lifted(
         information=local.information * np.outer(objective.scale, objective.scale),
         boundary=boundary,
     )
+
+
+def _beyond(
+    likelihood: Likelihood, params: Array, rows: Array, direction: Array, tail: float
+) -> Array:
+    """Return params moved in a direction of the mean until all the rows are this near their limit."""
+    trials = 1.0 if likelihood.trials is None else likelihood.trials[rows]
+    tails = np.broadcast_to(tail / trials, int(rows.sum()))
+    eta = likelihood.predictors(params).eta[rows]
+    moved = likelihood.X[rows] @ direction
+    target = np.where(moved > 0, _upper_limit(likelihood.link, tails), likelihood.link(tails))
+    out = np.array(params)
+    out[: likelihood.k_mean] += max(float(np.max((target - eta) / moved)), 0.0) * direction
+    return out
 
 
 def _upper_limit(link: Any, tail: Array) -> Array:
@@ -235,7 +244,7 @@ def _better(best: Fit, found: Fit) -> Fit:
 
 def _is_plain(found: Fit, likelihood: Likelihood, estimated: Array) -> bool:
     """Return whether there is hardly another maximum: all phi well known, or every cell on its own."""
-    if not found.converged:
+    if not found.converged or next(_escapes(likelihood, found), None) is not None:
         return False
     if found.boundary is None and not _is_vague(found, likelihood):
         return True
@@ -305,7 +314,7 @@ def _escapes(likelihood: Likelihood, found: Fit) -> Iterator[Array]:
     ways = [steep * away[i] / width[i] for i in chosen for steep in STEEP]
     seen: list[Array] = []
     steered = [_steered(way, moved, score) for way in ways]
-    for c in (*steered, *ways):
+    for c in (np.zeros(D.shape[1]), *steered, *ways):
         power = moved @ c
         shares = np.exp(power - power.max())
         if shares @ score > 0 and not any(np.abs(shares - old).max() < ALIKE for old in seen):
@@ -387,7 +396,8 @@ class _Watch:
         of_cell = np.unique(self.likelihood.Z[rows], axis=0, return_inverse=True)[1].ravel()
         change = np.bincount(of_cell, weights=change)
         loss, gain = np.sum(change[change > 0]), -np.sum(change[change < 0])
-        return bool(OUTWEIGHS * loss < gain or (loss < SLIGHT and self.waited >= PATIENCE))
+        patient = loss < SLIGHT and self.waited >= PATIENCE
+        return bool(OUTWEIGHS * loss < gain or (patient and loss < gain))
 
 
 def _from_start(
