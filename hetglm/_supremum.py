@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -58,8 +58,8 @@ FOOT = -2.0
 #: Rows towards which ways out of phi = 0 are looked for, those that gain most by it, and the range of
 #: log phi along a way.
 WAYS, STEEP = 8, (3.0, 10.0, 40.0)
-#: Steps by which a way is steered to more gain.
-STEERED = 60
+#: Steps by which a way is steered to more gain: a little, and then further.
+STEERED = (12, 48)
 #: Ways on which phi differs by less than this share of the largest, everywhere, are one.
 ALIKE = 0.05
 #: Levels of log phi that other starts have.
@@ -198,7 +198,7 @@ def _at_ends(
     # ways out of phi = 0 from the best fit that has such rows, and from where they lead
     at_zero = [fit for fit in found if fit.boundary is not None and fit.boundary.rows.any()]
     base = functools.reduce(_better, at_zero) if at_zero else best
-    for _ in range(MOST_ESCAPES):
+    for _ in range(MOST_ESCAPES if base.llf > best.llf + COMPETING else 0):
         before = base
         for start in islice(_escapes(likelihood, base), most):
             reached = _explored(likelihood, estimated, start, settings, top, base.llf)
@@ -313,8 +313,9 @@ def _escapes(likelihood: Likelihood, found: Fit) -> Iterator[Array]:
     chosen = [i for i in np.argsort(-score / trials)[:WAYS] if apart[i]]
     ways = [steep * away[i] / width[i] for i in chosen for steep in STEEP]
     seen: list[Array] = []
-    steered = [_steered(way, moved, score) for way in ways]
-    for c in (np.zeros(D.shape[1]), *steered, *ways):
+    near = [_steered(way, moved, score, STEERED[0]) for way in ways]
+    far = (_steered(way, moved, score, STEERED[1]) for way in near)
+    for c in chain([np.zeros(D.shape[1])], near, ways, far):
         power = moved @ c
         shares = np.exp(power - power.max())
         if shares @ score > 0 and not any(np.abs(shares - old).max() < ALIKE for old in seen):
@@ -326,11 +327,11 @@ def _escapes(likelihood: Likelihood, found: Fit) -> Iterator[Array]:
             yield start
 
 
-def _steered(c: Array, moved: Array, score: Array) -> Array:
-    """Return a direction with more gain for its loss, a few steps uphill from another."""
+def _steered(c: Array, moved: Array, score: Array, steps: int) -> Array:
+    """Return a direction with more gain for its loss, some steps uphill from another."""
     value, gradient = _balance(c, moved, score)
     length = LONGEST_LOG_STEP
-    for _ in range(STEERED):
+    for _ in range(steps):
         width = np.ptp(moved @ gradient)
         if not width > 0:
             break
