@@ -119,10 +119,10 @@ def maximize(
     watch : callable, optional
         Called with the params after each step; may raise to stop.
     """
-    params, here, share = start, objective.local(start), 1.0
+    params, here, share, furthest = start, objective.local(start), 1.0, objective.furthest
     best = np.inf
     for iteration in range(maxiter + 1):
-        step, decrement = _direction(objective, params, here)
+        step, decrement = _direction(objective, params, here, furthest)
         if decrement <= tol:
             return Optimum(params, here, iteration, decrement, True, "the scaled gradient is zero")
         shrunk = decrement / best if iteration else 1.0
@@ -141,6 +141,9 @@ def maximize(
         if moved is None:
             return _stalled(params, here, iteration, decrement)
         params, here, share = moved
+        # a slope without end is climbed faster and faster
+        limited = share == 1 and np.linalg.norm(step) >= furthest
+        furthest = max(objective.furthest, furthest * (2.0 if limited else share))
         if watch is not None:
             watch(params)
     return Optimum(
@@ -148,11 +151,13 @@ def maximize(
     )
 
 
-def _direction(objective: Objective, params: Array, here: Local) -> tuple[Array, float]:
+def _direction(
+    objective: Objective, params: Array, here: Local, furthest: float
+) -> tuple[Array, float]:
     """Return an ascent step and its decrement: Newton's, else a bounded one or scoring's."""
     step = solve_scaled(here.information, here.gradient)
-    if step is None and objective.furthest < np.inf:
-        step = _bounded(here.information, here.gradient, objective.furthest)
+    if step is None and furthest < np.inf:
+        step = _bounded(here.information, here.gradient, furthest)
     if step is None:
         step = solve_scaled(objective.expected_information(params), here.gradient)
     if step is None:
