@@ -6,8 +6,8 @@ log phi = -infinity for them: the coefficients run off along a direction delta w
 the other rows and Z delta < 0 on these. Rows that are all or nothing (no success or no failure) may
 go to the other end, log phi = infinity. Such directions are found from the rows whose dispersion has
 become negligible, or dominant: the null space of Z on the rest (`recession`), and inside it, by
-nonnegative least squares, a direction that takes as many of these rows as possible to their end. The same
-function finds the rows of a separated mean.
+nonnegative least squares, a direction that takes as many of these rows as possible to their end. The
+same function finds the rows of a separated mean.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def recession(
 
 
 def null_space(Z: Array, rows: NDArray[np.intp]) -> Array:
-    """Return a basis of the null space of some rows, shape (q, r), a vector for each dependent column."""
+    """Return a basis of the null space of some rows, shape (q, r), a vector per dependent column."""
     q = Z.shape[1]
     if len(rows) > 2 * GLANCE and independent_columns(Z[rows[:: len(rows) // GLANCE]]).all():
         return np.zeros((q, 0))

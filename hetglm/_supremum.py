@@ -3,9 +3,10 @@ From starting values to the supremum of a likelihood that is finite where the di
 
 Three things can keep the supremum from being an ordinary maximum. Rows of a separated mean
 (`_separated`) and rows that are all or nothing (dispersion infinite) follow from the response and the
-designs alone, by linear programming; they are set aside, or held at their end, before any search.
+designs alone (`recession`); they are set aside, or held at their end, before any search.
 Which rows end at phi = 0 depends on the mean: they are found on the way (`_from_start`). And there
-may be several maxima when rows lie at an end: then other starts are tried (`_escapes`).
+may be several maxima, when rows lie at an end or some dispersion is hardly known: then other starts
+are tried (`_other_starts`, `_escapes`).
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ TAIL = 1e-10
 FOOT = -2.0
 #: Rows towards which ways out of phi = 0 are looked for, those that gain most by it, and the range of
 #: log phi along a way.
-WAYS, STEEP = 8, (3.0, 10.0, 40.0)
+WAYS, STEEP = 16, (3.0, 10.0, 40.0)
 #: Steps by which a way is steered to more gain: a little, and then further.
 STEERED = (12, 48)
 #: Ways on which phi differs by less than this share of the largest, everywhere, are one.
