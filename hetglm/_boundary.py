@@ -6,8 +6,8 @@ log phi = -infinity for them: the coefficients run off along a direction delta w
 the other rows and Z delta < 0 on these. Rows that are all or nothing (no success or no failure) may
 go to the other end, log phi = infinity. Such directions are found from the rows whose dispersion has
 become negligible, or dominant: the null space of Z on the rest (`recession`), and inside it, by
-linear programming, a direction that takes as many of these rows as possible to their end. The same
-function finds the rows of a separated mean.
+nonnegative least squares, a direction that takes as many of these rows as possible to their end. The
+same function finds the rows of a separated mean.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
-from scipy.optimize import linprog, nnls
+from scipy.optimize import nnls
 
 from hetglm._linalg import independent_columns
 
@@ -26,6 +25,8 @@ Array = NDArray[Any]
 
 #: Relative size below which a product with a direction is zero.
 ZERO = 1e-8
+#: What rounding leaves of a sum of weights that is 1.
+ROUNDING = 1e-14
 #: So many rows of a long design usually show that it has no null space.
 GLANCE = 1000
 
@@ -138,7 +139,7 @@ def recession(
 
 
 def null_space(Z: Array, rows: NDArray[np.intp]) -> Array:
-    """Return a basis of the null space of some rows, shape (q, r), one for each dependent column."""
+    """Return a basis of the null space of some rows, shape (q, r), a vector per dependent column."""
     q = Z.shape[1]
     if len(rows) > 2 * GLANCE and independent_columns(Z[rows[:: len(rows) // GLANCE]]).all():
         return np.zeros((q, 0))
@@ -160,18 +161,27 @@ def null_space(Z: Array, rows: NDArray[np.intp]) -> Array:
 
 
 def _moving(cells: Array) -> tuple[Array, Array]:
-    """Return which rows of ``cells`` fall along one direction c, as many as can, and c."""
+    """
+    Return which rows of ``cells`` may fall along one direction c, and c where all of them do.
+
+    By Gordan's theorem there is either a c with cells c < 0, or weights >= 0, not all zero, with
+    weights' cells = 0; rows with such a weight cannot fall while no other rises. The nearest that
+    nonnegative weights come to both weights' cells = 0 and a sum of 1 tells: what is left is c.
+    """
     m, r = cells.shape
+    norm = np.linalg.norm(cells, axis=1)
+    if not norm.all():
+        return norm > 0, np.zeros(r)
     level = np.linalg.lstsq(cells, -np.ones(m), rcond=None)[0]
     if np.all(cells @ level < -0.5):
         return np.ones(m, dtype=bool), 2 * level
-    # maximise sum t subject to cells c + t <= 0, 0 <= t <= 1
-    result = linprog(
-        np.r_[np.zeros(r), -np.ones(m)],
-        A_ub=sparse.hstack([cells, sparse.eye(m)], format="csc"),
-        b_ub=np.zeros(m),
-        bounds=[(None, None)] * r + [(0, 1)] * m,
-    )
-    if not result.success:
+    lifted, goal = np.vstack([cells.T / norm, np.ones(m)]), np.append(np.zeros(r), 1.0)
+    try:
+        weights = nnls(lifted, goal)[0]
+    except RuntimeError:  # it has its own limit of steps
         return np.zeros(m, dtype=bool), np.zeros(r)
-    return np.asarray(result.x[r:] > 0.5), np.asarray(result.x[:r])
+    rest = goal - lifted @ weights
+    c = rest[:r] / max(rest[r], ROUNDING)
+    if np.all(lifted[:r].T @ c < -0.5):
+        return np.ones(m, dtype=bool), 2 * c / norm.min()
+    return weights <= ZERO, np.zeros(r)

@@ -12,6 +12,9 @@ from statsmodels.genmod.families import links
 
 Array = NDArray[Any]
 
+#: Log dispersion beyond which it is taken for this: its square is finite. Infinity remains.
+LARGEST_LOG = 345.0
+
 
 class Inverse(NamedTuple):
     """Inverse link at eta: mu, nu = 1 - mu, d mu / d eta and d2 mu / d eta2, each of shape (n,)."""
@@ -135,8 +138,7 @@ def near_limit(link: Any, tail: Array, up: Array) -> Array:
 def invert_dispersion(link: Any, zeta: Array) -> tuple[Array, Array, Array]:
     """Return phi and its first two derivatives in its linear predictor, each of shape (n,)."""
     if type(link) is links.Log:
-        with np.errstate(over="ignore"):
-            phi = np.exp(zeta)
+        phi = np.exp(np.minimum(zeta, LARGEST_LOG, where=zeta < np.inf, out=zeta.copy()))
         if phi.max(initial=0.0) < np.inf:
             return phi, phi, phi
         slope = np.where(phi < np.inf, phi, 0.0)  # at infinity nothing changes

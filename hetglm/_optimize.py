@@ -23,6 +23,8 @@ SHRINKS = 0.9
 #: A stall with a scaled gradient above this is no convergence.
 STALLED_TOLERANCE = 1e-5
 SMALLEST_STEP = 2.0**-40
+#: After a step that had to be shortened, the next begins with so many times its share.
+LONGER = 8.0
 #: Where Newton's method has shrunk the scaled gradient to less than CLOSING of what it was, the next
 #: step shrinks it to the square of that and changes the information by as little (1e-7): with MANY
 #: rows it is taken without another evaluation.
@@ -117,10 +119,10 @@ def maximize(
     watch : callable, optional
         Called with the params after each step; may raise to stop.
     """
-    params, here = start, objective.local(start)
+    params, here, share, furthest = start, objective.local(start), 1.0, objective.furthest
     best = np.inf
     for iteration in range(maxiter + 1):
-        step, decrement = _direction(objective, params, here)
+        step, decrement = _direction(objective, params, here, furthest)
         if decrement <= tol:
             return Optimum(params, here, iteration, decrement, True, "the scaled gradient is zero")
         shrunk = decrement / best if iteration else 1.0
@@ -132,12 +134,16 @@ def maximize(
         best = decrement
         if iteration == maxiter:
             break
-        moved = _search(objective, params, here, step, decrement, noise)
+        first = min(1.0, LONGER * share)
+        moved = _search(objective, params, here, step, decrement, noise, first)
         if moved is None and decrement > STALLED_TOLERANCE:
             moved = _damped_search(objective, params, here, noise)
         if moved is None:
             return _stalled(params, here, iteration, decrement)
-        params, here = moved
+        params, here, share = moved
+        # a slope without end is climbed faster and faster
+        limited = share == 1 and np.linalg.norm(step) >= furthest
+        furthest = max(objective.furthest, furthest * (2.0 if limited else share))
         if watch is not None:
             watch(params)
     return Optimum(
@@ -145,11 +151,13 @@ def maximize(
     )
 
 
-def _direction(objective: Objective, params: Array, here: Local) -> tuple[Array, float]:
+def _direction(
+    objective: Objective, params: Array, here: Local, furthest: float
+) -> tuple[Array, float]:
     """Return an ascent step and its decrement: Newton's, else a bounded one or scoring's."""
     step = solve_scaled(here.information, here.gradient)
-    if step is None and objective.furthest < np.inf:
-        step = _bounded(here.information, here.gradient, objective.furthest)
+    if step is None and furthest < np.inf:
+        step = _bounded(here.information, here.gradient, furthest)
     if step is None:
         step = solve_scaled(objective.expected_information(params), here.gradient)
     if step is None:
@@ -172,28 +180,38 @@ def _bounded(information: Array, gradient: Array, furthest: float) -> Array | No
 
 
 def _search(
-    objective: Objective, params: Array, here: Local, step: Array, decrement: float, noise: float
-) -> tuple[Array, Local] | None:
-    """Return the first point along the step, halving it, that gains enough; None if none does."""
-    longest = fraction = min(1.0, objective.longest_step(params, step))
-    while fraction > SMALLEST_STEP * longest:
+    objective: Objective,
+    params: Array,
+    here: Local,
+    step: Array,
+    decrement: float,
+    noise: float,
+    first: float = 1.0,
+) -> tuple[Array, Local, float] | None:
+    """
+    Return the first point along the step, halving it, that gains enough, and the share of the step.
+
+    None if none does. ``first`` is the share to begin with, of the longest that is sensible.
+    """
+    longest = min(1.0, objective.longest_step(params, step))
+    share = first
+    while share > SMALLEST_STEP:
+        fraction = share * longest
         point = params + fraction * step
         # too small a gain to be seen in the value: the gradient alone can judge the step
         visible = 0.5 * decrement**2 > noise
         needed = here.value + (SUFFICIENT * fraction * decrement**2 if visible else -noise)
-        if fraction < longest and not objective.value(point) >= needed:
-            fraction *= 0.5
-            continue
-        there = objective.local(point)
-        if there.value >= needed and np.all(np.isfinite(there.gradient)):
-            return point, there
-        fraction *= 0.5
+        if share == 1 or objective.value(point) >= needed:
+            there = objective.local(point)
+            if there.value >= needed and np.all(np.isfinite(there.gradient)):
+                return point, there, share
+        share *= 0.5
     return None
 
 
 def _damped_search(
     objective: Objective, params: Array, here: Local, noise: float
-) -> tuple[Array, Local] | None:
+) -> tuple[Array, Local, float] | None:
     """Return a better point by shorter and shorter steps: in a singular corner Newton's is absurd."""
     expected = np.nan_to_num(objective.expected_information(params))
     diagonal = np.diag(np.maximum(np.diag(expected), 1e-300))

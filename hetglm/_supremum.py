@@ -3,9 +3,10 @@ From starting values to the supremum of a likelihood that is finite where the di
 
 Three things can keep the supremum from being an ordinary maximum. Rows of a separated mean
 (`_separated`) and rows that are all or nothing (dispersion infinite) follow from the response and the
-designs alone, by linear programming; they are set aside, or held at their end, before any search.
+designs alone (`recession`); they are set aside, or held at their end, before any search.
 Which rows end at phi = 0 depends on the mean: they are found on the way (`_from_start`). And there
-may be several maxima when rows lie at an end: then other starts are tried (`_escapes`).
+may be several maxima, when rows lie at an end or some dispersion is hardly known: then other starts
+are tried (`_other_starts`, `_escapes`).
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hetglm._boundary import Boundary, null_space, recession
+from hetglm._boundary import ZERO, Boundary, null_space, recession
 from hetglm._likelihood import Likelihood
-from hetglm._linalg import independent_columns
+from hetglm._linalg import independent_columns, inverse
 from hetglm._links import near_limit, reached
 from hetglm._search import LONGEST_LOG_STEP, OWN_METHODS, Fit, ScaledObjective, Settings, search
 
@@ -31,10 +32,8 @@ Array = NDArray[Any]
 APPROACHING = (1e-2, 1e3)
 #: ... and cannot be told from it where a search ended.
 ARRIVED = (1e-4, 1e6)
-#: Ends so near that there may be another maximum.
-NEAR = (5e-2, 50.0)
-#: Rows beyond which a maximum inside is not doubted.
-CROWD = 150
+#: Standard error of a row's log phi from which on a maximum inside may not be the only one.
+VAGUE = 1.5
 #: How far gains by phi = 0 outweigh losses before rows are held there.
 OUTWEIGHS = 3.0
 #: Log-likelihood that is given up, for the time being, to end a search that goes nowhere, and steps
@@ -61,15 +60,15 @@ TAIL = 1e-10
 FOOT = -2.0
 #: Rows towards which ways out of phi = 0 are looked for, those that gain most by it, and the range of
 #: log phi along a way.
-WAYS, STEEP = 8, (3.0, 10.0, 40.0)
-#: Steps by which a way is steered to more gain.
-STEERED = 12
+WAYS, STEEP = 16, (3.0, 10.0, 40.0)
+#: Steps by which a way is steered to more gain: a little, and then further.
+STEERED = (12, 48)
 #: Ways on which phi differs by less than this share of the largest, everywhere, are one.
 ALIKE = 0.05
 #: Levels of log phi that other starts have.
 LEVELS = (-6.0, -2.0, 1.0)
 #: Log phi per standard deviation of a column that other starts have.
-SLOPE = 2.0
+SLOPE = 10.0
 
 
 def supremum(
@@ -91,8 +90,9 @@ def supremum(
     rows, direction = _separated(likelihood, estimated)
     if not rows.any():
         return _at_ends(likelihood, estimated, starts, settings)
-    if rows.all():
-        found = search(likelihood, estimated, starts[0], settings)
+    if rows.all():  # nothing is left to search for: the search finds that
+        start = _beyond(likelihood, starts[0], rows, direction, TAIL**2)
+        found = search(likelihood, estimated, start, settings)
         of_mean = np.arange(len(estimated)) < likelihood.k_mean
         return replace(
             found, params=np.where(of_mean, found.params, np.nan), estimated=estimated & of_mean
@@ -128,13 +128,7 @@ def _lifted(
 ) -> Fit:
     """Return a fit without the separated rows as one of all rows, these near their limit."""
     k = likelihood.k_mean
-    internal = np.array(found.internal)
-    trials = 1.0 if likelihood.trials is None else likelihood.trials[rows]
-    tail = np.broadcast_to(TAIL / trials, int(rows.sum()))
-    eta = likelihood.predictors(internal).eta[rows]
-    moved = likelihood.X[rows] @ direction
-    target = near_limit(likelihood.link, tail, moved > 0)
-    internal[:k] += max(float(np.max((target - eta) / moved)), 0.0) * direction
+    internal = _beyond(likelihood, found.internal, rows, direction, TAIL)
     boundary = found.boundary
     solved = found.solved | (estimated & (np.arange(len(estimated)) < k))
     params = np.where(estimated, internal, np.nan)
@@ -160,6 +154,20 @@ def _lifted(
     )
 
 
+def _beyond(
+    likelihood: Likelihood, params: Array, rows: Array, direction: Array, tail: float
+) -> Array:
+    """Return params moved in a direction of the mean until all the rows are this near their limit."""
+    trials = 1.0 if likelihood.trials is None else likelihood.trials[rows]
+    tails = np.broadcast_to(tail / trials, int(rows.sum()))
+    eta = likelihood.predictors(params).eta[rows]
+    moved = likelihood.X[rows] @ direction
+    target = near_limit(likelihood.link, tails, moved > 0)
+    out = np.array(params)
+    out[: likelihood.k_mean] += max(float(np.max((target - eta) / moved)), 0.0) * direction
+    return out
+
+
 def _at_ends(
     likelihood: Likelihood, estimated: Array, starts: list[Array], settings: Settings
 ) -> Fit:
@@ -181,7 +189,7 @@ def _at_ends(
     # ways out of phi = 0 from the best fit that has such rows, and from where they lead
     at_zero = [fit for fit in found if fit.boundary is not None and fit.boundary.rows.any()]
     base = functools.reduce(_better, at_zero) if at_zero else best
-    for _ in range(MOST_ESCAPES):
+    for _ in range(MOST_ESCAPES if base.llf > best.llf + COMPETING else 0):
         before = base
         for start in islice(_escapes(likelihood, base), most):
             reached = _explored(likelihood, estimated, start, settings, top, base.llf)
@@ -226,15 +234,24 @@ def _better(best: Fit, found: Fit) -> Fit:
 
 
 def _is_plain(found: Fit, likelihood: Likelihood, estimated: Array) -> bool:
-    """Return whether there is hardly another maximum: no row near an end, or every cell on its own."""
-    if not found.converged:
+    """Return whether there is hardly another maximum: all phi well known, or every cell on its own."""
+    if not found.converged or next(_escapes(likelihood, found), None) is not None:
         return False
-    if found.boundary is None and (
-        likelihood.n > CROWD or not _signs(likelihood, found.internal, *NEAR).any()
-    ):
+    if found.boundary is None and not _is_vague(found, likelihood):
         return True
     cells = np.unique(likelihood.Z, axis=0)
     return len(cells) <= int(estimated[likelihood.k_mean :].sum())
+
+
+def _is_vague(found: Fit, likelihood: Likelihood) -> bool:
+    """Return whether some row's log phi has a large standard error, by the observed information."""
+    k = likelihood.k_mean
+    covariance = inverse(found.information)
+    if covariance is None:
+        return True
+    free = int(found.solved[:k].sum())
+    Z = likelihood.Z[:, found.solved[k:]]
+    return bool(np.max(np.sum((Z @ covariance[free:, free:]) * Z, axis=1)) > VAGUE**2)
 
 
 def _other_starts(
@@ -281,13 +298,15 @@ def _escapes(likelihood: Likelihood, found: Fit) -> Iterator[Array]:
     # towards a row and away from the others, so steep that one of these outweighs them all
     centred = moved - moved.mean(axis=0)
     away = centred @ np.linalg.pinv(centred.T @ centred, hermitian=True)
-    chosen = [i for i in np.argsort(-score / sizes)[:WAYS] if score[i] > 0]
-    ways = [
-        steep * away[i] / max(np.ptp(moved @ away[i]), 1e-300) for i in chosen for steep in STEEP
-    ]
+    # a row in the very centre has no way
+    width = np.ptp(moved @ away.T, axis=0)
+    apart = (score > 0) & (width > ZERO * np.max(np.abs(away), axis=1))
+    chosen = [i for i in np.argsort(-score / sizes)[:WAYS] if apart[i]]
+    ways = [steep * away[i] / width[i] for i in chosen for steep in STEEP]
     seen: list[Array] = []
-    steered = [_steered(way, moved, score) for way in ways]
-    for c in (*steered, *ways):
+    near = [_steered(way, moved, score, STEERED[0]) for way in ways]
+    far = (_steered(way, moved, score, STEERED[1]) for way in near)
+    for c in chain([np.zeros(D.shape[1])], near, ways, far):
         power = moved @ c
         shares = np.exp(power - power.max())
         if shares @ score > 0 and not any(np.abs(shares - old).max() < ALIKE for old in seen):
@@ -299,11 +318,11 @@ def _escapes(likelihood: Likelihood, found: Fit) -> Iterator[Array]:
             yield start
 
 
-def _steered(c: Array, moved: Array, score: Array) -> Array:
-    """Return a direction with more gain for its loss, a few steps uphill from another."""
+def _steered(c: Array, moved: Array, score: Array, steps: int) -> Array:
+    """Return a direction with more gain for its loss, some steps uphill from another."""
     value, gradient = _balance(c, moved, score)
     length = LONGEST_LOG_STEP
-    for _ in range(STEERED):
+    for _ in range(steps):
         width = np.ptp(moved @ gradient)
         if not width > 0:
             break
@@ -374,7 +393,8 @@ class _Watch:
         of_cell = np.unique(self.likelihood.Z[rows], axis=0, return_inverse=True)[1].ravel()
         change = np.bincount(of_cell, weights=change)
         loss, gain = np.sum(change[change > 0]), -np.sum(change[change < 0])
-        return bool(OUTWEIGHS * loss < gain or (loss < SLIGHT and self.crawls))
+        patient = loss < SLIGHT and self.crawls
+        return bool(OUTWEIGHS * loss < gain or (patient and loss < gain))
 
 
 def _from_start(

@@ -347,6 +347,23 @@ def test_validate(y: list[float], trials: list[float] | None, match: str) -> Non
         FAMILY.validate(np.array(y), None if trials is None else np.array(trials), "deaths")
 
 
+def test_beyond_the_largest_sigma() -> None:
+    """A mixed row falls by log sigma for ever, an all or nothing one stays; no power overflows."""
+    n, y = np.full(6, 7.0), np.array([0.0, 1, 3, 6, 7, 0])
+    ends = np.full(6, 0.3), np.full(6, 0.7)
+    near, far = (10.0 ** np.array([p] * 6) for p in (90, 150))
+    mixed = (y > 0) & (y < n)
+    powers = (0, 0, 1, 0, 1, 2)
+    at, beyond = (
+        [term * sigma**p for term, p in zip(evaluate(n, y, *ends, sigma), powers, strict=True)]
+        for sigma in (near, far)
+    )
+    at[0] = at[0] - np.log(far / near) * mixed
+    np.testing.assert_allclose(beyond, at, rtol=1e-13, atol=1e-13)
+    np.testing.assert_allclose(beyond[2], -1.0 * mixed, atol=1e-13)
+    assert evaluate(n, y, *ends, np.full(6, np.inf), order=0)[0][mixed].max() == -np.inf
+
+
 def test_starts() -> None:
     """Starts are finite, also for rows of one trial, and a large sample's mean is near sigma."""
     rng = np.random.default_rng(8)

@@ -254,6 +254,33 @@ def test_recession_finds_every_row_that_can_go():
     assert not _boundary.recession(Z, np.zeros(4))[0].any()
 
 
+def test_rows_that_can_fall_are_those_a_linear_programme_finds():
+    """As many rows as can go: maximise sum t subject to Zc + t <= 0, 0 <= t <= 1, row by row."""
+    rng = np.random.default_rng(3)
+    moved = 0
+    for _ in range(60):
+        n, q = int(rng.integers(4, 30)), int(rng.integers(2, 6))
+        Z = np.column_stack([np.ones(n), rng.normal(size=(n, q - 1))])
+        Z[:, 1] = rng.random(n) < 0.3
+        if np.linalg.matrix_rank(Z) < q:
+            continue
+        signs = np.where(Z @ rng.normal(size=q) < 0, -1.0, rng.choice([0.0, 1.0, -1.0], n))
+        t = np.diag(signs != 0).astype(float)
+        lp = optimize.linprog(
+            np.r_[np.zeros(q), -np.ones(n)],
+            A_ub=np.block([[-Z * signs[:, None], t], [Z, 0 * t], [-Z, 0 * t]]),
+            b_ub=np.r_[np.zeros(n), np.where(signs == 0, 0, 1e6), np.where(signs == 0, 0, 1e6)],
+            bounds=[(None, None)] * q + [(0, float(s != 0)) for s in signs],
+        )
+        want = lp.x[q:] > 0.5
+        rows, _, direction = _boundary.recession(Z, signs)
+        assert np.array_equal(rows, want)
+        assert np.all((Z @ direction * signs)[rows] > 1 - 1e-9)
+        assert_allclose((Z @ direction)[~rows], 0, atol=1e-6)
+        moved += rows.any()
+    assert moved > 15
+
+
 # The other end, separated rows, several maxima -----------------------------------------------------
 
 

@@ -8,7 +8,7 @@ import pytest
 import statsmodels.api as sm
 from numpy.testing import assert_allclose
 
-from hetglm._links import _EXACT, check_link, invert
+from hetglm._links import _EXACT, check_link, invert, invert_dispersion
 
 links = sm.families.links
 EPS = np.finfo(float).eps
@@ -222,3 +222,14 @@ def test_no_link(given, shown):
 def test_a_link_is_returned_as_it_is():
     link = links.Log()
     assert check_link(link, "link") is link
+
+
+def test_log_dispersions_beyond_any_double():
+    """A row on its way to infinity keeps a finite square; one that is held there is infinite."""
+    with np.errstate(all="raise"):
+        phi, d1, d2 = invert_dispersion(sm.families.links.Log(), np.array([800.0, np.inf, 0.0]))
+    assert np.isfinite(phi[0] ** 2)
+    assert phi[0] > 1e100
+    assert phi[1:].tolist() == [np.inf, 1.0]
+    assert np.array_equal(phi, d1)
+    assert np.array_equal(phi, d2)

@@ -199,6 +199,27 @@ def test_longest_step():
     assert_allclose(np.diff(np.ravel(steps)), [4, 4, 2])
 
 
+def test_short_steps_follow_a_short_one():
+    """Where the curvature is wrong by a million, only the first step is shortened from full length."""
+    wrong = Toy(lambda p: -5e5 * p @ p, lambda p: -1e6 * p, lambda p: -np.eye(1))
+    found = maximize(wrong, np.ones(1), maxiter=10)
+    assert found.iterations == 10
+    assert len(wrong.visited) < 20 + 10 * 6
+
+
+def test_a_slope_without_end_is_climbed_faster_and_faster():
+    """The flat way up has next to no gradient and the wrong curvature: 1e6 away in few steps."""
+    slope = Toy(
+        lambda p: -1e-4 * np.hypot(p[0] - 1e6, 1.0),
+        lambda p: -1e-4 * (p - 1e6) / np.hypot(p - 1e6, 1.0),
+        lambda p: np.array([[-1e-4 / np.hypot(p[0] - 1e6, 1.0) ** 3 + 1e-12]]),
+    )
+    slope.furthest = 20.0
+    found = maximize(slope, np.zeros(1), maxiter=40)
+    assert found.converged
+    assert found.params[0] == pytest.approx(1e6)
+
+
 def test_watch_may_stop():
     def watch(params):
         raise UserWarning(f"at {params[0]:g}")

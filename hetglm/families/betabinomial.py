@@ -239,7 +239,7 @@ def _evaluate_hard(
     flip *= -2
     flip += 1
     out[1:5:3] *= flip
-    if not (min(m.min(), w.min()) > 0 and s.min() >= 0 and s.max() < np.inf):
+    if not (min(m.min(), w.min()) > 0 and s.min() >= 0 and s.max() <= LARGEST):
         _limits(out, y, z, m, w, s)
     return out
 
@@ -277,7 +277,15 @@ def _taken(urn: Urn, rows: Any) -> Urn:
 
 
 def _limits(out: Array, y: Array, z: Array, mu: Array, nu: Array, sigma: Array) -> None:
-    """Put -inf where the response is impossible, NaN derivatives where a parameter is none."""
+    """
+    Put -inf where the response is impossible, NaN derivatives where a parameter is none.
+
+    And continue a mixed row's 1/sigma from LARGEST on.
+    """
+    far = np.maximum(sigma / LARGEST, 1)
+    out[0, y * z > 0] -= np.log(far[y * z > 0])
+    for i, power in ((2, 1), (4, 1), (5, 2)):
+        out[i : i + 1] /= far**power
     impossible = ((mu <= 0) & (y > 0)) | ((nu <= 0) & (z > 0)) | ((sigma == np.inf) & (y * z > 0))
     out[0, impossible] = -np.inf
     wrong = ~((mu >= 0) & (nu >= 0) & (sigma >= 0))
