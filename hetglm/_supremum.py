@@ -237,21 +237,24 @@ def _is_plain(found: Fit, likelihood: Likelihood, estimated: Array) -> bool:
     """Return whether there is hardly another maximum: all phi well known, or every cell on its own."""
     if not found.converged or next(_escapes(likelihood, found), None) is not None:
         return False
-    if found.boundary is None and not _is_vague(found, likelihood):
+    if found.boundary is None and not is_vague(found, likelihood):
         return True
     cells = np.unique(likelihood.Z, axis=0)
     return len(cells) <= int(estimated[likelihood.k_mean :].sum())
 
 
-def _is_vague(found: Fit, likelihood: Likelihood) -> bool:
+def is_vague(found: Fit, likelihood: Likelihood) -> bool:
     """Return whether some row's log phi has a large standard error, by the observed information."""
     k = likelihood.k_mean
     covariance = inverse(found.information)
     if covariance is None:
         return True
     free = int(found.solved[:k].sum())
-    Z = likelihood.Z[:, found.solved[k:]]
-    return bool(np.max(np.sum((Z @ covariance[free:, free:]) * Z, axis=1)) > VAGUE**2)
+    V, Z = covariance[free:, free:], likelihood.Z[:, found.solved[k:]]
+    # most are far from it: no standard error is larger than the sum of those of the coefficients
+    if np.max(np.abs(Z), axis=0, initial=0.0) @ np.sqrt(np.diag(V)) <= VAGUE:
+        return False
+    return bool(np.max(np.sum((Z @ V) * Z, axis=1)) > VAGUE**2)
 
 
 def _other_starts(

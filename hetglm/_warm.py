@@ -14,7 +14,7 @@ from hetglm import _fit
 from hetglm._fit import Fit, RemlFit
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import inverse
-from hetglm._supremum import APPROACHING, CROWD, NEAR
+from hetglm._supremum import APPROACHING, is_vague
 
 Array = NDArray[Any]
 
@@ -101,9 +101,7 @@ def _near(fitted: Fitted, core: Likelihood) -> Fit | None:
     if found is None:
         return None
     params, information, llf, iterations, decrement = found
-    if not _is_inside(core, params):
-        return None
-    return replace(
+    near = replace(
         fitted.fit,
         params=np.where(fitted.fit.estimated, params, np.nan),
         internal=params,
@@ -114,6 +112,7 @@ def _near(fitted: Fitted, core: Likelihood) -> Fit | None:
         converged=True,
         message="from the maximum of the original data",
     )
+    return near if _is_inside(core, near) else None
 
 
 def _steps(fitted: Fitted, core: Likelihood) -> tuple[Array, Array, float, int, float] | None:
@@ -147,12 +146,12 @@ def _steps(fitted: Fitted, core: Likelihood) -> tuple[Array, Array, float, int, 
     return None
 
 
-def _is_inside(core: Likelihood, params: Array) -> bool:
-    """Return whether the dispersion of every row is so far from its ends that nothing is doubted."""
+def _is_inside(core: Likelihood, near: Fit) -> bool:
+    """Return whether the dispersion is so far from its ends, and so well known, as not to be doubted."""
     family = core.family
     if not family.zero_dispersion or not isinstance(core.link_dispersion, links.Log):
         return True
-    low, high = NEAR if core.n <= CROWD else APPROACHING
-    zeta = core.log_dispersion(params[core.k_mean :])
-    trials = 1.0 if core.trials is None else core.trials
-    return bool(np.all(zeta + np.log(trials) > np.log(low)) and np.all(zeta <= np.log(high)))
+    low, high = np.log(APPROACHING)
+    zeta = core.log_dispersion(near.internal[core.k_mean :])
+    inside = np.all(zeta + np.log(family.size(core.rows)) > low) and np.all(zeta <= high)
+    return bool(inside) and not is_vague(near, core)
