@@ -1,5 +1,8 @@
 """Leverages, standardised residuals and Cook's distances against definitions, refits and sm.GLM."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,9 +12,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from statsmodels.stats.outliers_influence import MLEInfluence
 
 import hetglm.api as het
+import hetglm.formula.api as hmf
+from hetglm.datasets import load_welding
 from hetglm.exceptions import AliasedColumnWarning, BoundaryWarning
 
 F = sm.families
+REFERENCE = Path(__file__).parent / "reference"
 
 #: The same numbers in another order of additions, through one inverse of condition 1e3.
 ROUNDING = 1e-9
@@ -72,6 +78,17 @@ def test_leverages_are_those_of_two_glms(name):
     # gamma GLM with log link and prior weights 1/2: every row weighs alike
     hat = Z @ np.linalg.inv(Z.T @ Z) @ Z.T
     assert_allclose(influence.hat_matrix_diag_dispersion, np.diag(hat), rtol=ROUNDING)
+
+
+def test_leverages_after_reml_are_those_of_remlscore():
+    ref = json.loads((REFERENCE / "gaussian_reml_welding_remlscore.json").read_text())
+    formula = "Strength ~ Drying + Material | Material + Method + Preheating"
+    influence = hmf.doubleglm(formula, load_welding()).fit(reml=True).get_influence()
+    # its leverages are those before its last step
+    assert_allclose(influence.hat_matrix_diag, ref["h"], atol=2e-7)
+    mu, phi = np.array(ref["mu"]), np.array(ref["phi"])
+    pearson = (load_welding()["Strength"] - mu) / np.sqrt(phi * (1 - np.array(ref["h"])))
+    assert_allclose(influence.resid_studentized, pearson, rtol=1e-5)
 
 
 # ---- against statsmodels -----------------------------------------------------------------------
