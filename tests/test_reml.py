@@ -145,11 +145,7 @@ DISPERSION_LINKS = {"log": LINKS.Log(), "sqrt": LINKS.Sqrt(), "inverse": LINKS.I
 SEVERAL_LINKS = ["gaussian", "gamma", "invgauss-log", "poisson", "binomial-probit", "tweedie-exact"]
 ALL = [
     *((name, "log") for name in GRID),
-    *(
-        (name, link)
-        for name in SEVERAL_LINKS
-        for link in ("sqrt", "inverse")
-    ),
+    *((name, link) for name in SEVERAL_LINKS for link in ("sqrt", "inverse")),
     # the mean of the first start runs out of the domain of its link
     ("invgauss-inverse", "inverse"),
 ]
