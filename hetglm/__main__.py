@@ -122,6 +122,7 @@ def parser() -> argparse.ArgumentParser:
     fit.add_argument(
         "--var-power", type=float, metavar="P", help="variance power of the tweedie family"
     )
+    fit.add_argument("--reml", action="store_true", help="fit a doubleglm by REML")
     columns = fit.add_argument_group("columns of the data")
     columns.add_argument("--n-trials", metavar="COLUMN", help="trials of proportions or counts")
     columns.add_argument(
@@ -212,7 +213,7 @@ def run_fit(args: argparse.Namespace) -> None:
         raise ValueError("--groups and --cov-type cluster go together")
     model = build(args, read_csv(args.data))
     kwds = None if args.groups is None else {"groups": args.groups}
-    res = model.fit(cov_type=args.cov_type, cov_kwds=kwds)
+    res = model.fit(reml=args.reml, cov_type=args.cov_type, cov_kwds=kwds)
     print(res.summary(), end="\n\n")
     try:
         print(anova(res).to_string(float_format="%.5g"), end="\n\n")

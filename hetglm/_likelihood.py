@@ -270,6 +270,15 @@ class Likelihood:
         assert f.eta is not None and f.zeta is not None
         return np.column_stack([self.X * f.eta[:, None], self.Z * f.zeta[:, None]])
 
+    def score_by_response(self, params: Array) -> Array:
+        """Return the derivative of each row's score in its response, shape (n, p + q)."""
+        at = self.predictors(params)
+        nu = at.mean.nu if self.family.unit_interval else None
+        mu, phi = self.family.score_by_response(self.rows, at.mean.mu, nu, self.row_phi(at.phi))
+        freq = 1.0 if self.freq is None else self.freq
+        eta, zeta = freq * mu * at.mean.d1, freq * phi * self.row_phi(at.d_phi)
+        return np.column_stack([self.X * eta[:, None], self.Z * zeta[:, None]])
+
 
 def _mixed(arrays: list[Array]) -> Array:
     """Return a random combination of all columns, which tells rows apart, shape (n,)."""

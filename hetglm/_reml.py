@@ -370,8 +370,8 @@ def search(
     .. math:: Z'S [\mathrm{diag}(\kappa - h) + \tfrac12 H \circ H] S Z
 
     for the dispersion, where :math:`\kappa` is the expected information of log phi in a row, S =
-    diag(d log phi / d zeta) and H the hat matrix of the weights W. :math:`\kappa = 1/2` for all
-    families but the Gamma, which makes it :math:`\frac12 Z'S (I - H)^{\circ 2} S Z` (Smyth 2002):
+    diag(d log phi / d zeta) and H the hat matrix of the weights W. :math:`\kappa = 1/2` but for the
+    Gamma and the exact Tweedie, which makes it :math:`\frac12 Z'S (I - H)^{\circ 2} S Z` (Smyth 2002):
     exact for the Gaussian with identity link, and to the order of the leverages for the others.
 
     Parameters

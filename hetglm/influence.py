@@ -32,6 +32,9 @@ class LocationScaleInfluence(_BaseInfluenceMixin):
     the dispersion's: a gamma GLM of the unit deviances with prior weights 1/2 for the Gaussian and for
     the extended quasi-likelihood.
 
+    After REML all this is of the likelihood at the estimates of REML: the leverages on the mean are
+    those of its criterion, the others are not adjusted for the mean.
+
     A row of frequency f counts as f equal rows, and what is returned is of one of them. Rows whose
     dispersion is held at the boundary have no leverage on it.
 

@@ -647,6 +647,15 @@ class LocationScaleModel(GenericLikelihoodModel):
     def _get_exogs(self) -> tuple[Array, Array]:
         return self.core.X, self.core.Z
 
+    def _deriv_mean_dparams(self, params: Array) -> Array:
+        """Return the derivative of each mean in the coefficients, shape (n, p + q)."""
+        slope = self.core.predictors(params).mean.d1
+        return np.column_stack([self.core.X * slope[:, None], np.zeros_like(self.core.Z)])
+
+    def _deriv_score_obs_dendog(self, params: Array) -> Array:
+        """Return the derivative of each row's score in its response, shape (n, p + q)."""
+        return self.core.score_by_response(params)
+
     @property
     def start_params(self) -> Array:
         """Starting values of all coefficients, from the response alone."""

@@ -110,6 +110,19 @@ def test_fit_takes_counts(tmp_path, capsys):
     assert "negativebinomial is a family itself" in capsys.readouterr().err
 
 
+def test_fit_by_reml(tmp_path, capsys):
+    arguments = ["fit", CATS, "Hwt ~ Bwt | Bwt", "--reml", "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"Method: +REML", out)
+    assert "LR by REML, mean by ML" in out
+    res = hmf.doubleglm("Hwt ~ Bwt | Bwt", pd.read_csv(CATS)).fit(reml=True)
+    found = pd.read_csv(tmp_path / "coefficients.csv").estimate
+    assert np.allclose(found, res.params, rtol=1e-12)
+    assert main([*arguments, "--cov-type", "HC1"]) == 2
+    assert "reml=True" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -1,5 +1,8 @@
 """Leverages, standardised residuals and Cook's distances against definitions, refits and sm.GLM."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,9 +12,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from statsmodels.stats.outliers_influence import MLEInfluence
 
 import hetglm.api as het
+import hetglm.formula.api as hmf
+from hetglm.datasets import load_welding
 from hetglm.exceptions import AliasedColumnWarning, BoundaryWarning
 
 F = sm.families
+REFERENCE = Path(__file__).parent / "reference"
 
 #: The same numbers in another order of additions, through one inverse of condition 1e3.
 ROUNDING = 1e-9
@@ -74,6 +80,17 @@ def test_leverages_are_those_of_two_glms(name):
     assert_allclose(influence.hat_matrix_diag_dispersion, np.diag(hat), rtol=ROUNDING)
 
 
+def test_leverages_after_reml_are_those_of_remlscore():
+    ref = json.loads((REFERENCE / "gaussian_reml_welding_remlscore.json").read_text())
+    formula = "Strength ~ Drying + Material | Material + Method + Preheating"
+    influence = hmf.doubleglm(formula, load_welding()).fit(reml=True).get_influence()
+    # its leverages are those before its last step
+    assert_allclose(influence.hat_matrix_diag, ref["h"], atol=2e-7)
+    mu, phi = np.array(ref["mu"]), np.array(ref["phi"])
+    pearson = (load_welding()["Strength"] - mu) / np.sqrt(phi * (1 - np.array(ref["h"])))
+    assert_allclose(influence.resid_studentized, pearson, rtol=1e-5)
+
+
 # ---- against statsmodels -----------------------------------------------------------------------
 
 
@@ -114,6 +131,36 @@ def test_mle_influence_agrees_on_a_normal_mean(data):
     assert_allclose(ours.d_params[:, :3], theirs.d_params[:, :3], atol=1e-9)
     assert_allclose(ours.dfbetas[:, :3], np.asarray(theirs.dfbetas)[:, :3], atol=1e-8)
     assert_allclose(ours.resid_studentized, theirs.resid_studentized, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["gaussian", "gamma", "inverse-gaussian"])
+def test_mle_influence_has_its_hooks(name):
+    model = CASES[name].formula(freq_weights="w", offset_dispersion="shift", var_weights="time")
+    res = model.fit()
+    y, step = model.endog, 1e-5 * model.endog
+    params = np.asarray(res.params) + 0.1 * np.asarray(res.bse)  # the score there is not zero
+    ahead, behind = (model.score_factor(params, endog=y + s) for s in (step, -step))
+    slopes = [(a - b) / (2 * step) for a, b in zip(ahead, behind, strict=True)]
+    expected = np.column_stack(
+        [A * s[:, None] for A, s in zip(model._get_exogs(), slopes, strict=True)]
+    )
+    found = model._deriv_score_obs_dendog(params)
+    assert_allclose(found, expected, rtol=1e-6, atol=1e-7 * np.abs(expected).max())
+    # the leverage: how far a fitted mean goes with its response
+    h = MLEInfluence(res).hat_matrix_diag
+    for i in (3, 50):
+        one = np.eye(len(y))[i] * 1e-4 * y[i]
+        ahead, behind = (
+            model.clone(endog=y + s).fit(tol=1e-12).fittedvalues[i] for s in (one, -one)
+        )
+        assert h[i] == pytest.approx((ahead - behind) / (2e-4 * y[i]), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["poisson", "beta-binomial"])
+def test_mle_influence_of_counts_has_no_leverages(name):
+    influence = MLEInfluence(fitted(name))
+    with pytest.warns(UserWarning, match="hat matrix is not available"):
+        assert influence.hat_matrix_diag is None
 
 
 # ---- single rows left out ------------------------------------------------------------------------

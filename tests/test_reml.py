@@ -26,6 +26,7 @@ from hetglm.exceptions import (
     NotNestedError,
     UnboundedLikelihoodError,
 )
+from hetglm.families import tweedie
 
 REFERENCE = Path(__file__).parent / "reference"
 FAMILIES, LINKS = sm.families, sm.families.links
@@ -138,15 +139,14 @@ GRID = {
     "tweedie": ("positive", FAMILIES.Tweedie(LINKS.Log(), var_power=1.6)),
     "tweedie-power": ("positive", free(FAMILIES.Tweedie, LINKS.Power(-0.6), var_power=1.6)),
     "tweedie-2.5": ("positive", FAMILIES.Tweedie(LINKS.Log(), var_power=2.5)),
+    "tweedie-exact": ("claims", FAMILIES.Tweedie(LINKS.Log(), var_power=1.5)),
+    "tweedie-exact-power": ("claims", free(FAMILIES.Tweedie, LINKS.Power(0.3), var_power=1.3)),
 }
 DISPERSION_LINKS = {"log": LINKS.Log(), "sqrt": LINKS.Sqrt(), "inverse": LINKS.InversePower()}
+SEVERAL_LINKS = ["gaussian", "gamma", "invgauss-log", "poisson", "binomial-probit", "tweedie-exact"]
 ALL = [
     *((name, "log") for name in GRID),
-    *(
-        (name, link)
-        for name in ("gaussian", "gamma", "invgauss-log", "poisson", "binomial-probit")
-        for link in ("sqrt", "inverse")
-    ),
+    *((name, link) for name in SEVERAL_LINKS for link in ("sqrt", "inverse")),
     # the mean of the first start runs out of the domain of its link
     ("invgauss-inverse", "inverse"),
 ]
@@ -162,6 +162,8 @@ def build(name, link="log", data=None, **kwargs):
     y = np.column_stack([data["K"], data["N"] - data["K"]]) if response == "K" else data[response]
     X, Z, y = (np.asarray(a, dtype=float) for a in (X, Z, y))
     arrays = {"X": X, "Z": Z, **{k: kwargs.pop(k) for k in ("X", "Z") if k in kwargs}}
+    if "exact" in name:
+        kwargs["likelihood"] = "exact"
     link_dispersion = DISPERSION_LINKS[link]
     return het.DoubleGLM(
         y, arrays["X"], arrays["Z"], family=family, link_dispersion=link_dispersion, **kwargs
@@ -251,6 +253,9 @@ def test_expected_information(name, link):
     kappa = np.full(len(phi), 0.5)
     if isinstance(model.family, FAMILIES.Gamma):
         kappa = [float(mp.psi(1, 1 / f) / f**2 - 1 / f) for f in phi]
+    elif model.likelihood == "exact":
+        power = model.family.var_power
+        kappa = tweedie.information(res.fittedvalues ** (2 - power) / phi, power)
     expected = (
         SZ.T @ (np.diag(kappa) - 0.5 * np.eye(len(phi)) + 0.5 * (np.eye(len(phi)) - H) ** 2) @ SZ
     )

@@ -135,6 +135,12 @@ class Family(ABC):
             f"{self.name}: it has no unit deviance free of the dispersion; use the Pearson residuals"
         )
 
+    def score_by_response(
+        self, rows: Any, mu: Array, nu: Array | None, phi: Array
+    ) -> tuple[Array, Array]:
+        """Return the derivatives of the first derivatives (mu, phi) in a continuous response."""
+        raise NotImplementedError(f"{self.name}: no derivative in the response")
+
     def sides(self, rows: Any) -> Array:
         """
         Return -1 for the least response a row can have, 1 for the largest, 0 between.

@@ -44,6 +44,17 @@ class ExponentialDispersion(Family):
     def unit_deviance(self, rows: Rows, mu: Array, nu: Array | None) -> Array:
         """Return d(y, mu) = 2 * integral from mu to y of (y - t)/V(t) dt."""
 
+    def deviance_slope(self, y: Array, mu: Array) -> Array:
+        """Return the derivative of d(y, mu) in y, where y is continuous."""
+        raise NotImplementedError(f"{self.name}: no derivative in the response")
+
+    def score_by_response(
+        self, rows: Rows, mu: Array, nu: Array | None, phi: Array
+    ) -> tuple[Array, Array]:
+        """Return 1/(phi V) and d'(y)/(2 phi^2): c(y, phi) is a sum of functions of y and of phi."""
+        slope = self.deviance_slope(rows.y, mu)
+        return 1 / (phi * self.unit_variance(mu, nu)[0]), 0.5 * slope / phi**2
+
     def residual(self, rows: Rows, mu: Array, nu: Array | None) -> Array:
         """Return y - mu."""
         return rows.y - mu

@@ -38,6 +38,10 @@ class Gamma(ExponentialDispersion):
         """Return 2 [(y - mu)/mu - log(y/mu)]."""
         return 2 * divergence(mu, rows.y) / mu
 
+    def deviance_slope(self, y: Array, mu: Array) -> Array:
+        """Return 2 (1/mu - 1/y)."""
+        return 2 * (y - mu) / (mu * y)
+
     def log_variance_at_response(self, y: Array, trials: Array | None) -> Array:
         """Return 2 log y."""
         return 2 * np.log(y)

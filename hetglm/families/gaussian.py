@@ -32,6 +32,10 @@ class Gaussian(ExponentialDispersion):
         """Return (y - mu)^2."""
         return (rows.y - mu) ** 2
 
+    def deviance_slope(self, y: Array, mu: Array) -> Array:
+        """Return 2 (y - mu)."""
+        return 2 * (y - mu)
+
     def log_variance_at_response(self, y: Array, trials: Array | None) -> Array:
         """Return log 1 = 0."""
         return np.zeros_like(y)

@@ -30,6 +30,10 @@ class InverseGaussian(ExponentialDispersion):
         """Return (y - mu)^2 / (mu^2 y)."""
         return ((rows.y - mu) / mu) ** 2 / rows.y
 
+    def deviance_slope(self, y: Array, mu: Array) -> Array:
+        """Return 1/mu^2 - 1/y^2."""
+        return (y - mu) * (y + mu) / (mu * y) ** 2
+
     def log_variance_at_response(self, y: Array, trials: Array | None) -> Array:
         """Return 3 log y."""
         return 3 * np.log(y)
