@@ -70,7 +70,7 @@ def test_offsets_shift_the_coefficient():
     plain = CASES["gaussian"].formula("x | x", data).fit()
     shifts = {"offset": "half", "offset_dispersion": "half"}
     shifted = CASES["gaussian"].formula("x | x", data, **shifts).fit()
-    moved = plain.conf_int(method="profile") - [[0], [0.5], [0], [0.5]]
+    moved = plain.conf_int(method="profile") - np.array([[0], [0.5], [0], [0.5]])
     assert_allclose(shifted.conf_int(method="profile"), moved, rtol=1e-6, atol=1e-7)
 
 
@@ -103,6 +103,18 @@ def test_no_limit_where_the_likelihood_does_not_fall():
     assert 0 < low < 10
     held = het.BetaBinomial(y, np.ones((20, 1)), n_trials=n, offset=low * x).fit()
     assert_allclose(res.llf - held.llf, CUT, atol=LIMIT)
+
+
+def test_no_limit_where_one_group_may_be_binomial():
+    """The ratio of dispersions has no upper limit; far out there was a false one, by underflow."""
+    y = np.array([3.0, 9, 6, 10, 4, 9, 5, 11, 7, 8, 0, 18, 6, 12, 2, 15, 9, 4, 13, 1])
+    g = np.repeat([0.0, 1.0], 10)
+    Z = np.column_stack([np.ones(20), g])
+    res = het.BetaBinomial(y, np.ones((20, 1)), exog_dispersion=Z, n_trials=np.full(20, 20)).fit()
+    low, high = res.conf_int(method="profile", cols=[2])[0]
+    assert high == np.inf
+    assert 0 < low < res.params[2]
+    assert res.profile("dispersion-x1", [50.0]).llf - res.llf < CUT
 
 
 def test_no_interval_without_an_estimate():
