@@ -192,4 +192,5 @@ def _by_statsmodels(
         # the correction counts rows where freq_weights say there are more
         total = core.freq.sum()
         matrix = matrix * ((total - 1) / (total - k)) / ((n - 1) / (n - k))
-    return matrix, stub.cov_kwds, getattr(stub, "df_resid_inference", None)
+    # statsmodels does not keep all it was given, and fits of submodels need it
+    return matrix, cov_kwds | stub.cov_kwds, getattr(stub, "df_resid_inference", None)

@@ -120,7 +120,9 @@ class Along:
 
         near, far, start = self.estimate, self.estimate + step, self._start
         while above(far) < 0:
-            if abs(far - self.estimate) > FARTHEST * abs(step):
+            # a profile that has stopped falling has a floor; to go on would only underflow
+            floor = self(near) - self(far) <= ROUNDING * (1 + abs(self.llf))
+            if floor or abs(far - self.estimate) > FARTHEST * abs(step):
                 return float(np.copysign(np.inf, step))
             near, far = far, self.estimate + GROWTH * (far - self.estimate)
         self._start = start

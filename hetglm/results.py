@@ -464,7 +464,8 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         Raises
         ------
         ValueError
-            For no columns, another type of covariance, or after REML.
+            For no columns, columns that the data tell nothing of, another type of covariance, or after
+            REML.
         """
         if self.reml:
             raise ValueError(
@@ -487,7 +488,13 @@ class LocationScaleResults(_LLRMixin, GenericLikelihoodModelResults):
         if cov_type != "cluster":
             kwargs.setdefault("observed", cov_type != "eim")
             kwargs["cov_type"] = "HC0" if cov_type == "HC0" else "nonrobust"
-            return score_test(view, exog_extra=extra, **kwargs)
+            try:
+                return score_test(view, exog_extra=extra, **kwargs)
+            except np.linalg.LinAlgError as exc:
+                raise ValueError(
+                    "exog_extra: nothing to test: the columns depend on each other or on the model's "
+                    "own, or the rows they tell of have their dispersion at the boundary"
+                ) from exc
         kwds = self.cov_kwds if cov_kwds is None else cov_kwds
         if kwds.get("groups") is None:
             raise ValueError("cov_kwds: cov_type='cluster' needs 'groups'")

@@ -208,6 +208,9 @@ def score(res: Any, submodels: Submodels, hypothesis: Hypothesis) -> Outcome:
     df = int(big.estimable.sum() - small.estimable.sum())
     if df == 0:
         return NOTHING
+    if hypothesis.term.part == "dispersion" and smaller.boundary is not None:
+        # rows held at the end do not move with their log dispersion: as for the ratio, no chi-square
+        return Outcome(df, np.nan, np.nan)
     null = type(res)(small, smaller, [])
     design = np.hstack([core.X, core.Z])[:, [j for j in columns if res.model.estimable[j]]]
     extra = (design, None) if hypothesis.term.part == "mean" else (None, design)

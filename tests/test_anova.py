@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import CASES, fitted, simulated
 from numpy.testing import assert_allclose
@@ -339,3 +340,18 @@ def test_several_fits_with_a_null_at_the_boundary():
     p = het.anova(*fits)["P"]
     assert 0 < p[1] < 1
     assert np.isnan(p[2])
+
+
+def test_no_score_test_against_a_null_at_the_boundary():
+    """Without any overdispersion in the null the score of the dispersion is zero: no test."""
+    y, n = np.array([3.0, 4, 3, 4, 3, 4, 2, 5, 3, 4, 3, 5]), np.full(12, 8.0)
+    data = pd.DataFrame({"y": y, "n": n, "g": np.repeat(["a", "b"], 6), "x": np.arange(12) % 5})
+    with pytest.warns(BoundaryWarning):
+        res = hmf.betabinomial("y + I(n - y) ~ x | g", data).fit()
+    table = het.anova(res, typ=3, test="score")
+    assert table.loc[("dispersion", "g"), ["statistic", "P"]].isna().all()
+    assert table.loc[("mean", "x"), "P"] > 0
+    with pytest.warns(BoundaryWarning):
+        null = hmf.betabinomial("y + I(n - y) ~ x", data).fit()
+    with pytest.raises(ValueError, match=r"exog_extra: nothing to test.*boundary"):
+        null.score_test((None, (data["g"] == "b").to_numpy(float)))

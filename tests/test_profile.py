@@ -105,6 +105,19 @@ def test_no_limit_where_the_likelihood_does_not_fall():
     assert_allclose(res.llf - held.llf, CUT, atol=LIMIT)
 
 
+def test_no_limit_where_one_group_may_be_binomial():
+    """The ratio of dispersions has no upper limit; far out there was a false one, by underflow."""
+    y = np.array([3.0, 9, 6, 10, 4, 9, 5, 11, 7, 8, 0, 18, 6, 12, 2, 15, 9, 4, 13, 1])
+    g = np.repeat([0.0, 1.0], 10)
+    Z = np.column_stack([np.ones(20), g])
+    res = het.BetaBinomial(y, np.ones((20, 1)), exog_dispersion=Z, n_trials=np.full(20, 20)).fit()
+    low, high = res.conf_int(method="profile", cols=[2])[0]
+    assert high == np.inf
+    assert 0 < low < res.params[2]
+    trace = res.profile("dispersion-x1", [50.0])
+    assert res.llf - trace.profile[trace.values == 50.0] < CUT
+
+
 def test_no_interval_without_an_estimate():
     with pytest.warns(AliasedColumnWarning):
         res = CASES["gaussian"].formula("x + I(2 * x) | z").fit()

@@ -1,0 +1,97 @@
+"""Covariances of clusters: the corrections of statsmodels, in both parts and in the tests of terms."""
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from conftest import simulated
+from numpy.testing import assert_allclose
+from scipy import stats
+
+import hetglm.api as het
+import hetglm.formula.api as hmf
+
+#: statsmodels' negative binomial stops at a gradient of 1e-8 or so.
+PEER = 1e-5
+SAME = 1e-8
+ONE_WAY, TWO_WAY = "block", ["block", "site"]
+
+
+def fit(cov_kwds, right="x | 1", **kwargs):
+    model = hmf.negativebinomial(f"count ~ {right}", simulated())
+    return model.fit(cov_type="cluster", cov_kwds=cov_kwds, **kwargs)
+
+
+@pytest.mark.parametrize("groups", [ONE_WAY, TWO_WAY], ids=["one-way", "two-way"])
+@pytest.mark.parametrize(
+    "kwds",
+    [{}, {"use_correction": False}, {"df_correction": False}, {"scaling_factor": 1.5}],
+    ids=["default", "no correction", "no df", "scaled"],
+)
+def test_statsmodels_negative_binomial_has_the_same(groups, kwds):
+    """Standard errors of mean and dispersion, P and intervals; ours is log(alpha), theirs alpha."""
+    data = simulated()
+    ours = fit({"groups": groups, **kwds}, use_t=True)
+    alpha = np.exp(ours.params.iloc[-1])
+    peer = sm.NegativeBinomial(data["count"], sm.add_constant(data["x"])).fit(
+        start_params=[*ours.params.iloc[:2], alpha],
+        method="newton",
+        disp=False,
+        cov_type="cluster",
+        cov_kwds={"groups": data[groups].to_numpy(), **kwds},
+        use_t=True,
+    )
+    theirs = peer.bse / np.array([1, 1, alpha])
+    assert_allclose(ours.bse, theirs, rtol=PEER)
+    if kwds.get("df_correction", True):  # else n - k, and statsmodels' k here is without alpha
+        assert_allclose(ours.pvalues.iloc[:2], peer.pvalues.iloc[:2], rtol=1e-3)
+        assert_allclose(ours.conf_int().iloc[:2], peer.conf_int().iloc[:2], rtol=PEER)
+
+
+@pytest.mark.parametrize("right", ["x | 1", "x + group | z + group"])
+def test_correction_by_hand(right):
+    """G/(G - 1) (n - 1)/(n - k), with the coefficients of both parts in k."""
+    corrected, raw = (fit({"groups": ONE_WAY, "use_correction": c}, right) for c in (True, False))
+    n, k, count = 120, len(raw.params), 120 / 6
+    factor = count / (count - 1) * (n - 1) / (n - k)
+    assert_allclose(corrected.cov_params(), raw.cov_params() * factor, rtol=SAME)
+    assert_allclose(fit({"groups": ONE_WAY}, right).bse, corrected.bse, rtol=SAME)
+
+
+def test_two_ways_are_the_sum_less_the_crossed():
+    """Cameron, Gelbach and Miller (2011): each of the three with the correction of its own groups."""
+    data = simulated()
+    crossed = (100 * data["block"] + data["site"]).to_numpy()
+    for correct in (True, False):
+        first, second, both, two = (
+            fit({"groups": groups, "use_correction": correct}, "x | z").cov_params()
+            for groups in ("block", "site", crossed, TWO_WAY)
+        )
+        assert_allclose(two, first + second - both, rtol=SAME, atol=SAME * np.abs(two).max().max())
+
+
+@pytest.mark.parametrize(
+    ("groups", "kwds", "df"),
+    [
+        (ONE_WAY, {}, 19),
+        (TWO_WAY, {}, 12),  # the fewer groups: 13 sites
+        (ONE_WAY, {"df_correction": False}, 120 - 4),
+    ],
+)
+def test_degrees_of_freedom(groups, kwds, df):
+    res = fit({"groups": groups, **kwds}, "x | z", use_t=True)
+    assert_allclose(res.pvalues, 2 * stats.t.sf(np.abs(res.tvalues), df))
+    table = het.anova(res, typ=3, test="wald")
+    assert_allclose(table["P"], stats.f.sf(table["statistic"], 1, df))
+    assert res.df_resid == 116
+
+
+@pytest.mark.parametrize(
+    "kwds", [{"use_correction": False}, {"df_correction": False}, {"scaling_factor": 2.0}]
+)
+def test_submodels_keep_the_corrections(kwds):
+    """A type 2 Wald test refits without the interaction, and by the same covariance."""
+    kwds = {"groups": ONE_WAY, **kwds}
+    row = het.anova(fit(kwds, "x*group | z", use_t=True), typ=2, test="wald").loc[("mean", "x")]
+    smaller = fit(kwds, "x + group | z", use_t=True)
+    assert_allclose(row["statistic"], smaller.tvalues["x"] ** 2, rtol=1e-5)
+    assert_allclose(row["P"], smaller.pvalues["x"], rtol=1e-4)
