@@ -139,10 +139,10 @@ class Likelihood:
             return self, None
         columns = (self.y, self.offset, self.offset_dispersion, self.trials, self.weights)
         arrays = [self.X, self.Z, *(a for a in columns if a is not None)]
-        glance = _mixed([a[:: self.n // GLANCE] for a in arrays])
+        glance = mixed_columns([a[:: self.n // GLANCE] for a in arrays])
         if len(np.unique(glance)) > MOSTLY * len(glance):
             return self, None
-        mixed = _mixed(arrays)
+        mixed = mixed_columns(arrays)
         # equal rows may not be the only ones that it takes for equal
         _, first, of_row = np.unique(mixed, return_index=True, return_inverse=True)
         same = all(np.array_equal(a[first][of_row], a, equal_nan=True) for a in arrays)
@@ -280,7 +280,7 @@ class Likelihood:
         return np.column_stack([self.X * eta[:, None], self.Z * zeta[:, None]])
 
 
-def _mixed(arrays: list[Array]) -> Array:
+def mixed_columns(arrays: list[Array]) -> Array:
     """Return a random combination of all columns, which tells rows apart, shape (n,)."""
     rng = np.random.default_rng(0)
     mixed = np.zeros(len(arrays[0]))

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hetglm._boundary import ZERO, Boundary, null_space, recession
-from hetglm._likelihood import Likelihood
+from hetglm._likelihood import Likelihood, mixed_columns
 from hetglm._linalg import independent_columns, inverse
 from hetglm._links import near_limit, reached
 from hetglm._search import LONGEST_LOG_STEP, OWN_METHODS, Fit, ScaledObjective, Settings, search
@@ -49,7 +49,7 @@ DISTINCT = 1e-5
 COMPETING = -5.0
 #: Other starts that are tried: as many as have so many rows in all, but some.
 ROWS_SEARCHED, FEWEST_STARTS = 20_000, 4
-#: Times a search leaves phi = 0 again.
+#: Times a search leaves phi = 0 again, at most; of very many rows, once.
 MOST_ESCAPES = 10
 #: Steps after which a search from another start is given up if it promises too little, and the most
 #: that twice the log-likelihood is believed to gain by more.
@@ -189,7 +189,8 @@ def _at_ends(
     # ways out of phi = 0 from the best fit that has such rows, and from where they lead
     at_zero = [fit for fit in found if fit.boundary is not None and fit.boundary.rows.any()]
     base = functools.reduce(_better, at_zero) if at_zero else best
-    for _ in range(MOST_ESCAPES if base.llf > best.llf + COMPETING else 0):
+    times = min(MOST_ESCAPES, max(1, ROWS_SEARCHED // likelihood.n))
+    for _ in range(times if base.llf > best.llf + COMPETING else 0):
         before = base
         for start in islice(_escapes(likelihood, base), most):
             reached = _explored(likelihood, estimated, start, settings, top, base.llf)
@@ -301,11 +302,14 @@ def _escapes(likelihood: Likelihood, found: Fit) -> Iterator[Array]:
     # towards a row and away from the others, so steep that one of these outweighs them all
     centred = moved - moved.mean(axis=0)
     away = centred @ np.linalg.pinv(centred.T @ centred, hermitian=True)
-    # a row in the very centre has no way
-    width = np.ptp(moved @ away.T, axis=0)
-    apart = (score > 0) & (width > ZERO * np.max(np.abs(away), axis=1))
-    chosen = [i for i in np.argsort(-score / sizes)[:WAYS] if apart[i]]
-    ways = [steep * away[i] / width[i] for i in chosen for steep in STEEP]
+    chosen = [i for i in np.argsort(-score / sizes)[:WAYS] if score[i] > 0]
+    widths = [np.ptp(moved @ away[i]) for i in chosen]
+    ways = [
+        steep * away[i] / width
+        for i, width in zip(chosen, widths, strict=True)
+        if width > ZERO * np.max(np.abs(away[i]))  # a row in the very centre has no way
+        for steep in STEEP
+    ]
     seen: list[Array] = []
     near = [_steered(way, moved, score, STEERED[0]) for way in ways]
     far = (_steered(way, moved, score, STEERED[1]) for way in near)
@@ -393,7 +397,7 @@ class _Watch:
             return True
         phi = self.likelihood.predictors(params).phi[rows]
         change = zero_scores(self.likelihood, params, rows) * phi
-        of_cell = np.unique(self.likelihood.Z[rows], axis=0, return_inverse=True)[1].ravel()
+        of_cell = np.unique(mixed_columns([self.likelihood.Z[rows]]), return_inverse=True)[1]
         change = np.bincount(of_cell, weights=change)
         loss, gain = np.sum(change[change > 0]), -np.sum(change[change < 0])
         patient = loss < SLIGHT and self.crawls
