@@ -875,17 +875,20 @@ def test_bootstrap(name, kind):
     groups = CLUSTER if kind == "cluster" else {}
     cov_type = {"pairs": "HC0", "cluster": "cluster", "parametric": "nonrobust"}[kind]
     res = case.formula("x | z").fit(cov_type=cov_type, cov_kwds=groups)
-    boot = res.bootstrap(20, kind, rng=11, **groups)
+    boot = res.bootstrap(80, kind, rng=11, **groups)
     mean, std, params = boot
-    assert params.shape == (20, 4)
+    assert params.shape == (80, 4)
     assert_allclose(mean, params.mean(axis=0))
     assert_allclose(std, params.std(axis=0))
-    assert (boot.nrep, boot.failed, boot.kind) == (20, 0, kind)
+    assert (boot.nrep, boot.failed, boot.kind) == (80, 0, kind)
     assert_array_equal(
-        params, res.bootstrap(20, kind, rng=np.random.default_rng(11), **groups).params
+        params, res.bootstrap(80, kind, rng=np.random.default_rng(11), **groups).params
     )
-    # 20 replicates give a standard deviation to 16 %, 20 clusters are few
-    assert_allclose(std / res.bse, 1, atol=0.6)
+    # by quartiles, as a replicate whose alpha is next to zero is far out; 80 give that to 13 %
+    spread = np.diff(np.percentile(params, [25, 75], axis=0), axis=0)[0] / (
+        2 * stats.norm.ppf(0.75)
+    )
+    assert_allclose(spread / res.bse, 1, atol=0.6)
 
 
 @pytest.mark.parametrize("name", ["gaussian", "beta-binomial"])
