@@ -78,8 +78,8 @@ class Optimum:
     params : ndarray
         The last point.
     local : Local
-        Value, gradient and observed information there; after a last step that was not evaluated,
-        what they must be (the information to 1e-7).
+        Value, gradient and observed information there; where the last step was not evaluated,
+        gradient and information are those before it, and the decrement is what it leaves.
     iterations : int
     decrement : float
         Newton decrement sqrt(g' I^-1 g): the gradient in units of its standard deviation, largest
@@ -229,9 +229,9 @@ def _closed(
     params: Array, before: Local, iteration: int, decrement: float, shrunk: float
 ) -> Optimum:
     """Return the optimum after a last step that needs no evaluation."""
-    there = replace(before, value=before.value + 0.5 * decrement**2, gradient=0 * before.gradient)
-    left, message = decrement * shrunk**2, "the last step leaves a scaled gradient of zero"
-    return Optimum(params, there, iteration, left, True, message)
+    there = replace(before, value=before.value + 0.5 * decrement**2)
+    message = "the last step leaves a scaled gradient of zero"
+    return Optimum(params, there, iteration, decrement * shrunk**2, True, message)
 
 
 def _stalled(params: Array, here: Local, iteration: int, decrement: float) -> Optimum:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from hetglm._likelihood import Likelihood, Predictors
 from hetglm._linalg import gram, independent_columns, solve_scaled
-from hetglm._links import invert
+from hetglm._links import invert, reached
 from hetglm._search import Fit, Settings, search
 
 Array = NDArray[Any]
@@ -72,11 +73,15 @@ def _glance(likelihood: Likelihood, estimated: Array) -> list[Array]:
             return []
     starts = starting_values(some.take(slice(None, None, FEWER)), estimated)
     near = search(some, estimated, starts[0], Settings([], tol=ROUGHLY, maxiter=ROUGH_STEPS))
-    if near.converged:
-        starts.insert(0, _approached(likelihood, near, some.n))
-    if not likelihood.family.zero_dispersion:
-        return [start for start in starts if likelihood.loglike(start) > -np.inf]
-    return starts
+    nearer = [_approached(likelihood, near, some.n), near.internal] if near.converged else []
+    if likelihood.family.zero_dispersion and np.all(
+        reached(likelihood.link, np.array([-1.0, 1.0]))
+    ):
+        return [*nearer[:1], *starts]  # every predictor has a mean
+    # what serves for some rows may leave the domain in others
+    inside = (start for start in nearer if likelihood.loglike(start) > -np.inf)
+    starts = [start for start in starts if likelihood.loglike(start) > -np.inf]
+    return [*islice(inside, 1), *starts]
 
 
 def _approached(likelihood: Likelihood, near: Fit, n: int) -> Array:

@@ -706,6 +706,20 @@ def test_start_is_near_the_maximum_of_all_rows():
     assert np.max(np.abs(start - res.params) / res.bse) < 0.2
 
 
+@pytest.mark.parametrize("seed", [6, 8, 14])
+def test_starts_from_some_rows_are_inside_the_domain_of_all(seed):
+    """An identity link: steps along the gradient, and the maximum of some rows, may leave it."""
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(0, 1, 5000)
+    mu = 0.0005 + 3 * x
+    y = rng.negative_binomial(2, 2 / (2 + mu))
+    X = np.column_stack([np.ones(5000), x])
+    model = het.NegativeBinomial(y, X, X, link=links.Identity())
+    starts = starting_values(model.core, model.estimable)
+    assert starts
+    assert all(np.isfinite(model.loglike(start)) for start in starts)
+
+
 def test_last_step_of_many_rows_needs_no_evaluation():
     """The gradient vanishes at the estimates, and the numbers are those at them."""
     model = many_counts(6000)
