@@ -142,7 +142,51 @@ class DoubleGLM(LocationScaleModel):
         return trials if var_weights is None else trials * var_weights
 
 
-class BetaBinomial(LocationScaleModel):
+class OwnLaw(LocationScaleModel):
+    """Model of a law of its own: not used directly, its subclasses name the family and the link."""
+
+    _law: ClassVar[type[families.Family]]
+    _default_link: ClassVar[Any]
+
+    def __init__(
+        self,
+        endog: Any,
+        exog: Any,
+        exog_dispersion: Any = None,
+        *,
+        link: Any = None,
+        link_dispersion: Any = None,
+        offset: Any = None,
+        exposure: Any = None,
+        offset_dispersion: Any = None,
+        n_trials: Any = None,
+        var_weights: Any = None,
+        freq_weights: Any = None,
+        missing: str = "none",
+        hasconst: bool | None = None,
+    ) -> None:
+        super().__init__(
+            endog,
+            exog,
+            exog_dispersion,
+            family=self._law(),
+            link=self._default_link() if link is None else link,
+            link_dispersion=link_dispersion,
+            offset=offset,
+            exposure=exposure,
+            offset_dispersion=offset_dispersion,
+            n_trials=n_trials,
+            var_weights=var_weights,
+            freq_weights=freq_weights,
+            missing=missing,
+            hasconst=hasconst,
+        )
+
+    def _design_keys(self) -> list[str]:
+        return [*super()._design_keys(), "link"]
+
+
+class BetaBinomial(OwnLaw):
     """
     Beta-binomial model with linear predictors for the mean and the log overdispersion.
 
@@ -203,42 +247,7 @@ class BetaBinomial(LocationScaleModel):
         "var_weights": "use n_trials for trials or freq_weights for repeated rows"
     }
 
-    def __init__(
-        self,
-        endog: Any,
-        exog: Any,
-        exog_dispersion: Any = None,
-        *,
-        link: Any = None,
-        link_dispersion: Any = None,
-        offset: Any = None,
-        exposure: Any = None,
-        offset_dispersion: Any = None,
-        n_trials: Any = None,
-        var_weights: Any = None,
-        freq_weights: Any = None,
-        missing: str = "none",
-        hasconst: bool | None = None,
-    ) -> None:
-        super().__init__(
-            endog,
-            exog,
-            exog_dispersion,
-            family=families.BetaBinomial(),
-            link=links.Logit() if link is None else link,
-            link_dispersion=link_dispersion,
-            offset=offset,
-            exposure=exposure,
-            offset_dispersion=offset_dispersion,
-            n_trials=n_trials,
-            var_weights=var_weights,
-            freq_weights=freq_weights,
-            missing=missing,
-            hasconst=hasconst,
-        )
-
-    def _design_keys(self) -> list[str]:
-        return [*super()._design_keys(), "link"]
+    _law, _default_link = families.BetaBinomial, links.Logit
 
     def _response(self, arrays: dict[str, Any], name: str) -> tuple[Array, Array | None]:
         return split_binomial(arrays["endog"], arrays["n_trials"], name, whole=True)
@@ -248,7 +257,7 @@ class BetaBinomial(LocationScaleModel):
         return self.core.y / self.core.trials
 
 
-class NegativeBinomial(LocationScaleModel):
+class NegativeBinomial(OwnLaw):
     """
     Negative binomial model (NB2) with linear predictors for the mean and the log dispersion.
 
@@ -309,39 +318,4 @@ class NegativeBinomial(LocationScaleModel):
         "var_weights": "use exposure for time or area, freq_weights for repeated rows",
     }
 
-    def __init__(
-        self,
-        endog: Any,
-        exog: Any,
-        exog_dispersion: Any = None,
-        *,
-        link: Any = None,
-        link_dispersion: Any = None,
-        offset: Any = None,
-        exposure: Any = None,
-        offset_dispersion: Any = None,
-        n_trials: Any = None,
-        var_weights: Any = None,
-        freq_weights: Any = None,
-        missing: str = "none",
-        hasconst: bool | None = None,
-    ) -> None:
-        super().__init__(
-            endog,
-            exog,
-            exog_dispersion,
-            family=families.NegativeBinomial(),
-            link=links.Log() if link is None else link,
-            link_dispersion=link_dispersion,
-            offset=offset,
-            exposure=exposure,
-            offset_dispersion=offset_dispersion,
-            n_trials=n_trials,
-            var_weights=var_weights,
-            freq_weights=freq_weights,
-            missing=missing,
-            hasconst=hasconst,
-        )
-
-    def _design_keys(self) -> list[str]:
-        return [*super()._design_keys(), "link"]
+    _law, _default_link = families.NegativeBinomial, links.Log
