@@ -36,6 +36,7 @@ LAYERS = (
         "overdispersion",
     ),
     ("summary",),
+    ("_results_inference", "_results_predictions"),
     ("results",),
     ("model",),
     ("models",),

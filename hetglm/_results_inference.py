@@ -1,0 +1,441 @@
+"""Tests and intervals of coefficients: the methods of results that hand to `terms` and `profile`."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+from statsmodels.base._parameter_inference import score_test
+from statsmodels.base.model import GenericLikelihoodModelResults
+from statsmodels.stats.contrast import MultiCompResult, WaldTestResults, t_test_multi
+
+from hetglm import _arrays, _formula, profile
+from hetglm._covariance import covariance
+from hetglm._text import listed
+from hetglm.terms import clustered_score
+
+Array = NDArray[Any]
+
+
+class Inference(GenericLikelihoodModelResults):
+    """Tests and intervals of results, in which aliased coefficients stay out."""
+
+    def cov_params(
+        self,
+        r_matrix: Any = None,
+        column: Any = None,
+        scale: Any = None,
+        cov_p: Any = None,
+        other: Any = None,
+    ) -> Array:
+        """
+        Return the covariance of the coefficients, or of linear combinations of them.
+
+        Parameters
+        ----------
+        r_matrix : array_like, optional
+            Linear combinations, one a row.
+        column : array_like, optional
+            Positions of the coefficients wanted.
+        scale : float, optional
+            As in statsmodels.
+        cov_p : array_like, optional
+            Covariance to use instead.
+        other : array_like, optional
+            Combinations for covariances with those of r_matrix.
+
+        Returns
+        -------
+        ndarray
+            NaN in the rows and columns of aliased coefficients; combinations that give them no
+            weight are not touched by that.
+        """
+        if r_matrix is None:
+            return super().cov_params(None, column, scale, cov_p, other)
+        self._refuse_aliased(r_matrix)
+        cov_p = self.cov_params_default if cov_p is None else cov_p
+        return super().cov_params(r_matrix, column, scale, self._zeroed(cov_p), other)
+
+    def t_test(self, r_matrix: Any, cov_p: Any = None, use_t: bool | None = None) -> Any:
+        """
+        Test each linear hypothesis about the coefficients of either part.
+
+        Parameters
+        ----------
+        r_matrix : array_like, str or tuple
+            As in statsmodels: ``"group[T.b] = 0, dispersion-group[T.b] = 0"`` may name terms of both
+            parts.
+        cov_p : array_like, optional
+        use_t : bool, optional
+
+        Returns
+        -------
+        ContrastResults
+
+        Raises
+        ------
+        ValueError
+            If the hypothesis names an aliased coefficient or an unknown one.
+        """
+        r_matrix = self._restrictions(r_matrix)
+        return super(Inference, self._without_nan()).t_test(r_matrix, cov_p, use_t)
+
+    def wald_test(self, r_matrix: Any, *args: Any, **kwargs: Any) -> Any:
+        """
+        Test linear hypotheses about the coefficients of either part jointly.
+
+        Parameters
+        ----------
+        r_matrix : array_like, str or tuple
+            As in `t_test`.
+        *args, **kwargs
+            As in statsmodels.
+
+        Returns
+        -------
+        ContrastResults
+        """
+        r_matrix = self._restrictions(r_matrix)
+        kwargs.setdefault("scalar", True)
+        return super(Inference, self._without_nan()).wald_test(r_matrix, *args, **kwargs)
+
+    def wald_test_terms(
+        self,
+        skip_single: bool = False,
+        extra_constraints: Any = None,
+        combine_terms: Any = None,
+        scalar: bool = True,
+    ) -> WaldTestResults:
+        """
+        Test each term of both parts.
+
+        Parameters
+        ----------
+        skip_single : bool
+            Whether to leave out terms of one column.
+        extra_constraints : list of (name, array), optional
+            Further restrictions.
+        combine_terms : list of str, optional
+            Terms whose names contain one of these strings are tested together.
+        scalar : bool
+            Whether statistics are floats.
+
+        Returns
+        -------
+        WaldTestResults
+            With one row for each term; those of the dispersion begin with ``dispersion-``.
+        """
+        identity = np.eye(len(self.params))
+        terms = {
+            name: [j for j in columns if self._fit.estimated[j]]
+            for name, columns in self.model.terms.items()
+        }
+        rows = [
+            (n, identity[c]) for n, c in terms.items() if c and not (skip_single and len(c) == 1)
+        ]
+        for part in combine_terms or []:
+            columns = [j for name, c in terms.items() if part in name for j in c]
+            if not columns:
+                raise ValueError(f"combine_terms: no term has {part!r} in its name")
+            rows.append((part, identity[columns]))
+        rows += list(extra_constraints or [])
+        tests = [(name, self.wald_test(matrix, scalar=scalar)) for name, matrix in rows]
+        table = pd.DataFrame(
+            {
+                "statistic": [t.statistic for _, t in tests],
+                "pvalue": [t.pvalue for _, t in tests],
+                "df_constraint": [int(t.df_num if self.use_t else t.df_denom) for _, t in tests],
+            },
+            index=[name for name, _ in tests],
+        )
+        if self.use_t:
+            table["df_denom"] = [t.df_denom for _, t in tests]
+        return WaldTestResults(None, "F" if self.use_t else "chi2", None, table=table)
+
+    def t_test_pairwise(
+        self,
+        term_name: str,
+        method: str | list[str] = "hs",
+        alpha: float = 0.05,
+        factor_labels: list[str] | None = None,
+    ) -> MultiCompResult:
+        """
+        Test all pairs of levels of a factor, with p-values corrected for their number.
+
+        Parameters
+        ----------
+        term_name : str
+            Term of the formula; ``dispersion-`` before one of the dispersion.
+        method : str or list of str
+            Corrections, as in statsmodels.
+        alpha : float
+            Level of the corrected tests.
+        factor_labels : list of str, optional
+            Names of the levels.
+
+        Returns
+        -------
+        MultiCompResult
+            With ``result_frame`` and ``contrasts``.
+
+        Raises
+        ------
+        ValueError
+            Without a formula, or for a term that is not a single factor.
+        """
+        spec = self.model._spec
+        if spec is None:
+            raise ValueError("t_test_pairwise: needs the terms of a formula; use t_test")
+        of_dispersion = term_name.startswith("dispersion-")
+        design = spec.dispersion if of_dispersion else spec.mean
+        levels, coding = design.coding(term_name.removeprefix("dispersion-"))
+        if factor_labels is not None and len(factor_labels) != len(levels):
+            raise ValueError(
+                f"factor_labels: {len(factor_labels)}, but there are {len(levels)} levels"
+            )
+        names = levels if factor_labels is None else factor_labels
+        pairs = list(itertools.combinations(range(len(levels)), 2))
+        labels = [f"{names[j]}-{names[i]}" for i, j in pairs]
+        contrasts = np.zeros((len(pairs), len(self.params)))
+        columns = self.model.terms[term_name]
+        contrasts[:, columns] = [coding[j] - coding[i] for i, j in pairs]
+        table = t_test_multi(self, contrasts, method, alpha, contrast_names=labels)
+        return MultiCompResult(
+            result_frame=table,
+            contrasts=contrasts,
+            term=term_name,
+            contrast_labels=labels,
+            term_encoding_matrix=coding,
+        )
+
+    def _restrictions(self, r_matrix: Any) -> Any:
+        """Return restrictions as an array, with column names read from strings."""
+        if isinstance(r_matrix, str):
+            r_matrix = _formula.linear_constraint(r_matrix, self.model.parameter_names)
+        coefs = r_matrix[0] if isinstance(r_matrix, tuple) else r_matrix
+        self._refuse_aliased(coefs)
+        return r_matrix
+
+    def _refuse_aliased(self, r_matrix: Any) -> None:
+        used = np.any(np.atleast_2d(np.asarray(r_matrix, dtype=float)) != 0, axis=0)
+        if used.shape != self._fit.estimated.shape:
+            raise ValueError(
+                f"r_matrix: {used.size} columns, but there are {len(self.params)} coefficients"
+            )
+        bad = used & ~self._fit.estimated
+        if bad.any():
+            names = [n for n, b in zip(self.model.parameter_names, bad, strict=True) if b]
+            raise ValueError(
+                f"{listed(names)}: aliased or at the boundary, so there is nothing to test; see the "
+                "summary"
+            )
+
+    def _zeroed(self, cov: Any) -> Array:
+        """Return a covariance with zeros for aliased coefficients."""
+        out = np.array(cov, dtype=float)
+        out[~self._fit.estimated] = 0.0
+        out[:, ~self._fit.estimated] = 0.0
+        return out
+
+    def _without_nan(self) -> Any:
+        """Return a view on the results in which aliased coefficients are zero."""
+        view = copy.copy(self)
+        view.params = np.where(self._fit.estimated, self.params, 0.0)
+        view.cov_params_default = self._zeroed(self.cov_params_default)
+        return view
+
+    def score_test(
+        self,
+        exog_extra: Any = None,
+        *,
+        cov_type: str | None = None,
+        cov_kwds: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """
+        Test whether further columns belong to either part, without fitting them.
+
+        Parameters
+        ----------
+        exog_extra : array_like or tuple of two
+            Columns for the mean, or (for the mean, for the dispersion), None for neither.
+        cov_type : {"nonrobust", "eim", "HC0", "cluster"}, optional
+            Covariance of the scores; that of the fit by default.
+        cov_kwds : dict, optional
+            ``groups`` of "cluster" (and ``use_correction``), those of the fit by default.
+        **kwargs
+            As in statsmodels' score test, which the first three are.
+
+        Returns
+        -------
+        tuple or ScoreTestResult
+            Statistic, p-value (and degrees of freedom), as the installed statsmodels has it.
+
+        Raises
+        ------
+        ValueError
+            For no columns, columns that the data tell nothing of, another type of covariance, or after
+            REML.
+        """
+        if self.reml:
+            raise ValueError(
+                "score_test: the score of the likelihood is not zero at a fit by REML; fit by maximum "
+                "likelihood"
+            )
+        cov_type = self.cov_type if cov_type is None else cov_type
+        if cov_type not in ("nonrobust", "eim", "HC0", "cluster"):
+            raise ValueError(
+                f"cov_type={cov_type!r}: score tests take 'nonrobust', 'eim', 'HC0' or 'cluster'"
+            )
+        extra = exog_extra if isinstance(exog_extra, tuple) else (exog_extra, None)
+        n = self.model.core.n
+        if all(part is None for part in extra):
+            raise ValueError(
+                "exog_extra: give the columns to test, (for the mean, for the dispersion)"
+            )
+        extra = tuple(None if e is None else _arrays.design(e, n, "exog_extra") for e in extra)
+        view = self._solved_alone()
+        if cov_type != "cluster":
+            kwargs.setdefault("observed", cov_type != "eim")
+            kwargs["cov_type"] = "HC0" if cov_type == "HC0" else "nonrobust"
+            try:
+                return score_test(view, exog_extra=extra, **kwargs)
+            except np.linalg.LinAlgError as exc:
+                raise ValueError(
+                    "exog_extra: nothing to test: the columns depend on each other or on the model's "
+                    "own, or the rows they tell of have their dispersion at the boundary"
+                ) from exc
+        kwds = self.cov_kwds if cov_kwds is None else cov_kwds
+        if kwds.get("groups") is None:
+            raise ValueError("cov_kwds: cov_type='cluster' needs 'groups'")
+        groups = self.model.row_kwds({"groups": kwds["groups"]})["groups"]
+        mean, dispersion = (np.empty((n, 0)) if e is None else e for e in extra)
+        correct = kwds.get("use_correction", True)
+        test = clustered_score(view.model.core, view.params, mean, dispersion, groups, correct)
+        return test.statistic, test.pvalue, test.df
+
+    def _solved_alone(self) -> Any:
+        """Return a view on the results with the columns that were searched for, and no others."""
+        core, solved = self._core, self._fit.solved
+        view = copy.copy(self)
+        view.model = copy.copy(self.model)
+        k = core.k_mean
+        view.model.core = core.with_designs(X=core.X[:, solved[:k]], Z=core.Z[:, solved[k:]])
+        view.params = self._fit.internal[solved]
+        return view
+
+    def conf_int(self, alpha: float = 0.05, cols: Any = None, method: str = "wald") -> Array:
+        """
+        Return confidence intervals of the coefficients.
+
+        Parameters
+        ----------
+        alpha : float
+            One minus the coverage.
+        cols : array_like, optional
+            Positions of the coefficients wanted; all by default.
+        method : {"wald", "profile"}
+            Symmetric in standard errors, or where the profile log-likelihood has fallen by half the
+            chi-square quantile (whatever ``cov_type``). A profile takes a dozen fits for each
+            coefficient.
+
+        Returns
+        -------
+        ndarray, shape (p + q, 2)
+            NaN where there is no estimate; infinite where the likelihood does not fall that far.
+
+        Raises
+        ------
+        ValueError
+            For an unknown method, or where a profile rises above the fit's log-likelihood.
+        """
+        alpha = _arrays.share(alpha, "alpha")
+        dist = stats.norm
+        if self.use_t:
+            dist = stats.t(getattr(self, "df_resid_inference", self.df_resid))
+        columns = list(range(len(self.params)) if cols is None else np.atleast_1d(cols))
+        if method not in ("wald", "profile"):
+            raise ValueError(f"method={method!r}: choose 'wald' or 'profile'")
+        quantile = dist.isf(alpha / 2)
+        if method == "profile":
+            model_based = covariance(self._core, self._fit, "nonrobust", {}, False, 0.0).matrix
+            half = quantile * np.sqrt(np.diag(model_based))
+            return profile.intervals(self._along, columns, half, alpha)
+        half = quantile * self.bse
+        return np.column_stack([self.params - half, self.params + half])[columns]
+
+    def _along(self, j: int) -> profile.Along:
+        """Return the profile of coefficient j."""
+        model = self.model
+        return profile.Along(model.core, self._fit, model.parameter_names, model.estimable, j)
+
+    def profile(self, name: str, values: Any = None, alpha: float = 0.001) -> profile.Profile:
+        """
+        Return the log-likelihood along one coefficient, all else maximised.
+
+        Parameters
+        ----------
+        name : str
+            Coefficient, with the prefix ``dispersion-`` for one of the dispersion.
+        values : array_like, optional
+            Values of the coefficient; by default 21 across the profile interval.
+        alpha : float
+            One minus the coverage of that interval.
+
+        Returns
+        -------
+        Profile
+            ``values``, ``profile`` (log-likelihoods) and ``root``, the signed root of the ratio.
+        """
+        names = self.model.parameter_names
+        if name not in names:
+            raise ValueError(f"name={name!r}: choose one of {listed(names)}")
+        j = names.index(name)
+        if not self._fit.estimated[j]:
+            raise ValueError(f"{name}: aliased or at the boundary, so it has no profile")
+        along = self._along(j)
+        if values is None:
+            ends = self.conf_int(alpha, [j], "profile")[0]
+            wald = self.conf_int(alpha, [j])[0]
+            low, high = np.where(np.isfinite(ends), ends, wald)
+            values = np.linspace(low, high, 21)
+        values = np.sort(_arrays.numeric(values, "values"))
+        along.out_to(values[values >= along.estimate])
+        along.out_to(values[values < along.estimate][::-1])
+        return along.trace
+
+    def boundary_limits(self, alpha: float = 0.05) -> pd.DataFrame:
+        """
+        Bound the dispersion of the cells at the boundary, which have no Wald interval.
+
+        Parameters
+        ----------
+        alpha : float
+            One minus the coverage of the interval from 0 to the limit.
+
+        Returns
+        -------
+        DataFrame
+            A row for each cell: ``rows``, the estimate 0, and ``upper``, where the profile
+            log-likelihood has fallen by half the chi-square quantile (1.92 for alpha = 0.05).
+
+        Raises
+        ------
+        ValueError
+            If nothing is at the boundary.
+        """
+        if self.boundary is None:
+            raise ValueError("no cell of the dispersion is at the boundary; see conf_int")
+        model = self.model
+        return profile.boundary_limits(
+            model.core,
+            self._fit,
+            model.parameter_names,
+            model._dispersion_names,
+            _arrays.share(alpha, "alpha"),
+        )
