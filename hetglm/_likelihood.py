@@ -205,21 +205,27 @@ class Likelihood:
         """Return the log-likelihood of each row and its derivatives in the linear predictors."""
         at = self.predictors(params)
         t = self.terms(at, order)
-        parts = [t.loglike]
+        parts = [part for part in vars(t).values() if part is not None]
         with np.errstate(all="ignore"):  # a trial point may lie outside the domain
-            d_phi, d2_phi = at.d_phi, at.d2_phi
+            d1, d_phi, d2_phi = at.mean.d1, at.d_phi, at.d2_phi
             if self.weights is not None:
                 d_phi, d2_phi = d_phi / self.weights, d2_phi / self.weights
-            if t.mu is not None and t.phi is not None:
-                parts += [t.mu * at.mean.d1, t.phi * d_phi]
-                if t.mu_mu is not None and t.mu_phi is not None and t.phi_phi is not None:
-                    d1 = at.mean.d1
-                    parts += [
-                        t.mu_mu * (d1 * d1) + t.mu * at.mean.d2,
-                        t.mu_phi * d1 * d_phi,
-                        t.phi_phi * d_phi * d_phi + t.phi * d2_phi,  # the square may overflow
-                    ]
-            return Factors(*(parts if self.freq is None else [part * self.freq for part in parts]))
+            if order == 2:
+                _, mu, phi, mu_mu, mu_phi, phi_phi = parts
+                mu_mu *= d1
+                mu_mu *= d1
+                mu_mu += mu * at.mean.d2
+                mu_phi *= d1
+                mu_phi *= d_phi
+                phi_phi *= d_phi  # one by one: the square may overflow
+                phi_phi *= d_phi
+                phi_phi += phi * d2_phi
+            for part, slope in zip(parts[1:3], (d1, d_phi), strict=False):
+                part *= slope
+            if self.freq is not None:
+                for part in parts:
+                    part *= self.freq
+            return Factors(*parts)
 
     def expected_factors(self, params: Array) -> tuple[Array, Array, Array]:
         """Return the expected second derivatives (eta eta, eta zeta, zeta zeta) of each row."""

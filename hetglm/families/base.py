@@ -16,7 +16,8 @@ class Terms:
     """
     Row-wise log-likelihood and its derivatives in the natural parameters.
 
-    Every array has shape (n,); derivatives that were not asked for are None.
+    Every array has shape (n,), derivatives that were not asked for are None. Each is of the caller's
+    own, who may overwrite it.
 
     Attributes
     ----------
