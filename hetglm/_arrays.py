@@ -197,6 +197,14 @@ def generator(rng: Any) -> np.random.Generator:
     return np.random.default_rng(rng)
 
 
+def draws(nrep: Any, rng: Any, sequential: Any = None) -> None:
+    """Raise a ValueError for settings of a bootstrap out of range, whether or not it will be needed."""
+    count(nrep, "nrep")
+    generator(rng)
+    if sequential is not None:
+        count(sequential, "sequential")
+
+
 def count(value: Any, name: str) -> int:
     """Return a whole number of at least 1."""
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)

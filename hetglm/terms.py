@@ -16,6 +16,7 @@ from hetglm._fit import Fit, RemlFit, maximum
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import solve_scaled
 from hetglm._text import listed
+from hetglm._warm import Fitted
 from hetglm.exceptions import NotNestedError
 
 Array = NDArray[Any]
@@ -138,6 +139,17 @@ class Submodels:
             self._known[absent] = big, larger
         df = int(big.estimable.sum() - small.estimable.sum())
         return likelihood_ratio(maximum(larger), maximum(smaller), term.name), df
+
+    def fits(self, hypothesis: Hypothesis) -> tuple[Fitted, Fitted]:
+        """Return the fits without and with a term, as their refits need them."""
+        absent = {*hypothesis.absent}
+        both = (
+            self.without(columns) for columns in (absent.union(hypothesis.term.columns), absent)
+        )
+        null, full = (
+            Fitted(model.core, fit, model.parameter_names, model.estimable) for model, fit in both
+        )
+        return null, full
 
     def _reduced(self, columns: frozenset[int]) -> Any:
         core, names = self.model.core, self.model.parameter_names

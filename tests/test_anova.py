@@ -11,8 +11,15 @@ from scipy import stats
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
-from hetglm import terms
-from hetglm.exceptions import AliasedColumnWarning, BoundaryWarning, NotNestedError
+from hetglm import _replicates, bootstrap, terms
+from hetglm._fit import maximum
+from hetglm._replicates import generator
+from hetglm.exceptions import (
+    AliasedColumnWarning,
+    BootstrapFailureWarning,
+    BoundaryWarning,
+    NotNestedError,
+)
 
 #: Two converged fits, and their differences.
 SAME = 1e-7
@@ -355,3 +362,235 @@ def test_no_score_test_against_a_null_at_the_boundary():
         null = hmf.betabinomial("y + I(n - y) ~ x", data).fit()
     with pytest.raises(ValueError, match=r"exog_extra: nothing to test.*boundary"):
         null.score_test((None, (data["g"] == "b").to_numpy(float)))
+
+
+# ---- by bootstrap ---------------------------------------------------------------------------------
+
+
+def by_hand(smaller, larger, rng, nrep=9):
+    """Return P, its error, draws and failures of two fits, each draw refitted from the data alone."""
+    null, full = (getattr(res, "_results", res) for res in (smaller, larger))
+    entropy = rng.integers(2**32, size=4).tolist()
+    ratios = []
+    for i in range(nrep):
+        y = null.get_distribution().rvs(random_state=generator(entropy, i))
+        fits = (res.model.clone(endog=y).fit(reml=res.reml) for res in (full, null))
+        larger, smaller = (maximum(res._fit) for res in fits)
+        ratios.append(2 * (larger - smaller))
+    observed = 2 * (maximum(full._fit) - maximum(null._fit))
+    p = (1 + np.sum(np.array(ratios) >= observed)) / (nrep + 1)
+    return [p, np.sqrt(p * (1 - p) / nrep), nrep, 0]
+
+
+@pytest.mark.parametrize("typ", [1, 2])
+def test_bootstrap_of_terms(typ):
+    """The statistic is the ratio's; P is that of draws from the row's own null."""
+    case = CASES["gaussian" if typ == 1 else "gamma"]
+    table = het.anova(case.formula(RIGHT).fit(), typ=typ, test="bootstrap", nrep=9, rng=3)
+    ratio = het.anova(case.formula(RIGHT).fit(), typ=typ)
+    assert_allclose(table[["df", "statistic"]], ratio[["df", "statistic"]])
+    assert table.columns.tolist() == ["df", "statistic", "P", "mc_error", "draws", "failed"]
+    assert table.columns.name == "LR, P by bootstrap"
+    pairs = [(SEQUENCE[i + 1], SEQUENCE[i]) for i in range(5)]
+    if typ == 2:
+        pairs = [SMALLER[row] for row in table.index]
+    rng = np.random.default_rng(3)
+    for row, (larger, smaller) in zip(table.index, pairs, strict=True):
+        fits = (case.formula(right).fit() for right in (smaller, larger))
+        assert_allclose(table.loc[row].iloc[2:], by_hand(*fits, rng))
+
+
+@pytest.mark.parametrize("typ", [None, 3])
+def test_bootstrap_does_not_depend_on_jobs(typ):
+    res = CASES["gaussian"].formula("w | w", simulated(60)).fit()
+    one, two = (
+        het.anova(res, typ=typ, test="bootstrap", nrep=12, rng=5, n_jobs=jobs, batch_size=jobs)
+        for jobs in (1, 2)
+    )
+    assert one.equals(two)
+    assert not one.equals(het.anova(res, typ=typ, test="bootstrap", nrep=12, rng=6))
+
+
+def test_bootstrap_of_the_two_rows():
+    case, rng = CASES["gaussian"], np.random.default_rng(2)
+    table = het.anova(case.formula("x | z").fit(), test="bootstrap", nrep=9, rng=2)
+    ratio = het.anova(case.formula("x | z").fit())
+    assert_allclose(
+        table[["DF", "Seq.Chisq", "Adj.Chisq"]], ratio[["DF", "Seq.Chisq", "Adj.Chisq"]]
+    )
+    one, mean, both, dispersion = (case.formula(f"{r}").fit() for r in ("1", "x", "x | z", "1 | z"))
+    for row, kind, pair in (
+        ("Mean model", "Seq", (one, mean)),
+        ("Mean model", "Adj", (dispersion, both)),
+        ("Dispersion model", "Seq", (mean, both)),
+    ):
+        expected = by_hand(*pair, rng)[:2]
+        assert_allclose(table.loc[row, [f"{kind}.P", f"{kind}.Error"]].tolist(), expected)
+    assert table.loc["Dispersion model", "Adj.P"] == table.loc["Dispersion model", "Seq.P"]
+    assert table["Failed"].tolist() == [0, 0]
+
+
+def test_bootstrap_of_several_fits():
+    fits = [CASES["gamma"].formula(right).fit() for right in ("x | z + w", "x", "x | z")]
+    table = het.anova(*fits, test="bootstrap", nrep=9, rng=4)
+    rng = np.random.default_rng(4)
+    for i, pair in ((1, (fits[1], fits[2])), (2, (fits[2], fits[0]))):
+        assert_allclose(table.loc[i].iloc[-4:], by_hand(*pair, rng))
+    assert table.loc[0].iloc[-4:].isna().all()
+    ratio = het.anova(*fits)
+    assert_allclose(table["statistic"], ratio["statistic"])
+    stopped = het.anova(*fits[::2], test="bootstrap", nrep=99, rng=4, sequential=2).loc[1]
+    assert stopped["P"] == 2 / stopped["draws"]
+    assert stopped["draws"] < 99
+
+
+def test_sequential_rows_stop_each_for_itself():
+    res = CASES["gaussian"].formula("x + w | z + w", simulated(60)).fit()
+    table = het.anova(res, typ=3, test="bootstrap", nrep=60, rng=1, sequential=3)
+    assert table["draws"].min() < table["draws"].max() == 60
+    stopped = table["draws"] < 60
+    assert_allclose(table["P"][stopped], 3 / table["draws"][stopped])
+
+
+@pytest.mark.parametrize("shift", [False, True], ids=["same columns", "other coding"])
+def test_bootstrap_by_reml(shift):
+    """Of dispersions, both refitted by REML, whatever the coding of the mean."""
+    case = CASES["gaussian"]
+    smaller, larger = (case.formula(f"x + group | {z}").fit(reml=True) for z in ("1", "z"))
+    expected = by_hand(smaller, larger, np.random.default_rng(7))
+    if shift:
+        smaller = case.formula("I(10 * x) + C(group, Sum) | 1").fit(reml=True)
+    pair = het.anova(smaller, larger, test="bootstrap", nrep=9, rng=7)
+    assert_allclose(pair.loc[1].iloc[-4:], expected)
+    assert pair.columns.name == "LR by REML, P by bootstrap"
+
+
+def test_bootstrap_of_terms_by_reml():
+    """Rows of the dispersion are refitted by REML, those of the mean by maximum likelihood."""
+    case, rng = CASES["gaussian"], np.random.default_rng(7)
+    table = het.anova(case.formula("x | w").fit(reml=True), typ=3, test="bootstrap", nrep=9, rng=7)
+    for part, reml, smaller in (("mean", False, "1 | w"), ("dispersion", True, "x | 1")):
+        fits = (case.formula(right).fit(reml=reml) for right in (smaller, "x | w"))
+        assert_allclose(table.loc[part].iloc[0, 2:], by_hand(*fits, rng))
+
+
+def test_bootstrap_where_chi_square_does_not_hold():
+    data = pd.DataFrame({"y": [3, 4, 5, 4, 3, 5, 4, 4], "g": list("aaaabbbb")})
+    with pytest.warns(BoundaryWarning):
+        res = hmf.betabinomial("y + I(8 - y) ~ 1 | g", data).fit()
+    assert np.isnan(het.anova(res, typ=3)["P"]["dispersion"]["g"])
+    table = het.anova(res, typ=3, test="bootstrap", nrep=9, rng=1)
+    assert table["P"]["dispersion"]["g"] == 1  # no draw can be less dispersed
+    assert table["draws"].tolist() == [9]
+
+
+def test_bootstrap_of_an_aliased_term_and_of_a_constant_dispersion():
+    with pytest.warns(AliasedColumnWarning):
+        res = CASES["gaussian"].formula("x + I(2 * x)").fit()
+    row = het.anova(res, typ=1, test="bootstrap", nrep=9, rng=1).loc[("mean", "I(2 * x)")]
+    assert row["df"] == row["draws"] == 0
+    assert np.isnan(row["P"])
+    two = het.anova(res, test="bootstrap", nrep=9, rng=1)
+    assert two.loc["Mean model", "Seq.P"] == 0.1
+    assert np.isnan(two.loc["Dispersion model", "Seq.P"])
+
+
+def test_failed_refits_are_in_the_table(monkeypatch):
+    original = bootstrap.refit
+
+    def sometimes(of, core, warm=True):
+        if core.y[0] > np.median(simulated()["gaussian"]):
+            raise ValueError("no luck: at all")
+        return original(of, core, warm)
+
+    monkeypatch.setattr(bootstrap, "refit", sometimes)
+    with pytest.warns(BootstrapFailureWarning, match="bootstrap refits failed"):
+        table = het.anova(fitted("gaussian", "x | z"), typ=3, test="bootstrap", nrep=20, rng=1)
+    assert table["failed"].between(1, 19).all()
+    assert (table["failed"] + table["draws"] == 20).all()
+
+
+def test_checkpoints_of_rows(tmp_path, monkeypatch):
+    """One file each, and what is in them is not done again."""
+    res, path = fitted("gaussian", "x | z"), tmp_path / "kept"
+    kwargs = {"typ": 3, "test": "bootstrap", "checkpoint": path}
+    table = het.anova(res, nrep=9, **kwargs)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["kept", "kept-2"]
+    monkeypatch.setattr(_replicates, "_outcomes", None)  # nothing is left to do
+    assert het.anova(res, nrep=9, **kwargs).equals(table)
+
+
+def test_repeated_rows_are_drawn_one_by_one():
+    """A frequency of two is two responses, in the draws too."""
+    data = simulated(40)
+    long = data.loc[data.index.repeat(data["w"])].reset_index(drop=True)
+    case = CASES["gaussian"]
+    short = case.formula("x | z", data, freq_weights="w").fit()
+    tables = [
+        het.anova(res, typ=3, test="bootstrap", nrep=30, rng=1)
+        for res in (short, case.formula("x | z", long).fit())
+    ]
+    assert_allclose(*tables, rtol=1e-6)
+    one, two = (
+        res.compare_constant_dispersion(test="bootstrap", nrep=30, rng=1).pvalue
+        for res in (short, case.formula("x | z", long).fit())
+    )
+    assert one == two
+
+
+def test_tables_print_whole():
+    fits = [CASES["gaussian"].formula(right).fit() for right in ("x", "x | z")]
+    text = str(het.anova(*fits, test="bootstrap", nrep=9, rng=1))
+    assert "..." not in text
+    assert len(text.splitlines()) == 4
+    assert f"{fits[0].llf:.4f}" in text
+    assert type(het.anova(*fits).round(2)) is pd.DataFrame
+
+
+NO_BOOTSTRAP = {
+    "robust": (
+        lambda: het.anova(
+            CASES["gaussian"].formula("x | z").fit(cov_type="HC0"), typ=3, **BOOTSTRAP
+        ),
+        ValueError,
+        "test='bootstrap': a likelihood ratio knows nothing of cov_type='HC0'",
+    ),
+    "quasi": (
+        lambda: het.anova(fitted("poisson"), typ=2, **BOOTSTRAP),
+        NotImplementedError,
+        "kind='pairs'",
+    ),
+    "quasi, two rows": (
+        lambda: het.anova(fitted("poisson"), **BOOTSTRAP),
+        NotImplementedError,
+        "EQL|extended",
+    ),
+    "quasi, several": (
+        lambda: het.anova(fitted("poisson", "x"), fitted("poisson", "x | z"), **BOOTSTRAP),
+        NotImplementedError,
+        "not a distribution",
+    ),
+    "draws without": (
+        lambda: het.anova(fitted("gaussian"), nrep=9),
+        ValueError,
+        "nrep: only with test=",
+    ),
+    "seed without": (
+        lambda: het.anova(fitted("gaussian"), typ=2, rng=1),
+        ValueError,
+        "rng: only with",
+    ),
+    "file without": (
+        lambda: het.anova(fitted("gaussian"), typ=2, test="wald", checkpoint="x"),
+        ValueError,
+        "checkpoint: only with",
+    ),
+}
+BOOTSTRAP = {"test": "bootstrap", "nrep": 9, "rng": 1}
+
+
+@pytest.mark.parametrize("name", NO_BOOTSTRAP)
+def test_no_bootstrap(name):
+    call, error, message = NO_BOOTSTRAP[name]
+    with pytest.raises(error, match=message):
+        call()

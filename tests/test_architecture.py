@@ -25,6 +25,9 @@ LAYERS = (
     (
         "prediction",
         "terms",
+        "_nested",
+        "_constant",
+        "_bootstrap_results",
         "effects",
         "anova",
         "bootstrap",
