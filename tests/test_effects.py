@@ -1,5 +1,8 @@
 """Average effects against formulas, differences of the predictions, and repeated rows."""
 
+import importlib
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -214,3 +217,10 @@ def test_fits_by_group(case):
     assert table.shape == (3, 4)
     alone = case.formula("x | z", data[data["group"] == "b"]).fit()
     assert_allclose(table.loc["b"], alone.params, rtol=1e-6)
+
+
+def test_the_package_marginaleffects_is_named_where_it_is_missing(monkeypatch):
+    monkeypatch.delitem(sys.modules, "hetglm.marginaleffects", raising=False)
+    monkeypatch.setitem(sys.modules, "polars", None)
+    with pytest.raises(ImportError, match=r"pip install 'marginaleffects>=0\.6' 'polars<2'"):
+        importlib.import_module("hetglm.marginaleffects")
