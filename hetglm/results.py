@@ -466,7 +466,9 @@ class LocationScaleResultsWrapper(LikelihoodResultsWrapper):
     _methods = {"cov_params": "cov"}  # noqa: RUF012
     _wrap_methods = _methods
 
-    def conf_int(self, alpha: float = 0.05, cols: Any = None, method: str = "wald") -> Any:
+    def conf_int(
+        self, alpha: float = 0.05, cols: Any = None, method: str = "wald", **kwargs: Any
+    ) -> Any:
         """
         Return confidence intervals of the coefficients, with labels where the data had them.
 
@@ -476,14 +478,16 @@ class LocationScaleResultsWrapper(LikelihoodResultsWrapper):
             As in `LocationScaleResults.conf_int`.
         cols : array_like, optional
             As in `LocationScaleResults.conf_int`.
-        method : {"wald", "profile"}
+        method : {"wald", "profile", "bootstrap"}
+            As in `LocationScaleResults.conf_int`.
+        **kwargs
             As in `LocationScaleResults.conf_int`.
 
         Returns
         -------
         DataFrame or ndarray, shape (p + q, 2)
         """
-        table = self._results.conf_int(alpha, cols, method)
+        table = self._results.conf_int(alpha, cols, method, **kwargs)
         if not isinstance(self.params, pd.Series):
             return table
         return pd.DataFrame(table, index=self.params.index[slice(None) if cols is None else cols])

@@ -237,6 +237,7 @@ def clustered_score(
     extra_dispersion: Array,
     groups: Array,
     correct: bool,
+    scale: float = 1.0,
 ) -> Outcome:
     """
     Return the score test of further columns with the covariance of the groups' scores.
@@ -252,6 +253,8 @@ def clustered_score(
     groups : ndarray of int, shape (n,) or (n, 2)
     correct : bool
         Whether to multiply by G/(G - 1) (n - 1)/(n - k), as in the Wald tests.
+    scale : float
+        Further factor of the covariance, as in the Wald tests.
 
     References
     ----------
@@ -282,7 +285,7 @@ def clustered_score(
         sums = np.column_stack([np.bincount(codes, weights=column) for column in left.T])
         count = len(sums)
         factor = count / (count - 1) * (n - 1) / (n - k) if correct else 1.0
-        spread += sign * factor * sums.T @ sums
+        spread += sign * scale * factor * sums.T @ sums
     total = left.sum(axis=0)
     statistic = float(total @ np.linalg.lstsq(spread, total, rcond=None)[0])
     rank = int(np.linalg.matrix_rank(spread))

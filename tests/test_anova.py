@@ -5,9 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 from conftest import CASES, fitted, simulated
 from numpy.testing import assert_allclose
 from scipy import stats
+from statsmodels.discrete.discrete_model import NegativeBinomialP
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
@@ -21,6 +23,8 @@ from hetglm.exceptions import (
     NotNestedError,
 )
 
+#: statsmodels' negative binomial stops at a gradient of 1e-8 or so.
+PEER = 1e-5
 #: Two converged fits, and their differences.
 SAME = 1e-7
 RIGHT = "x*group | z + group"
@@ -186,6 +190,40 @@ def test_score_test_of_repeated_rows():
     assert_allclose(tests[0][0], tests[1][0], rtol=1e-6)
 
 
+@pytest.mark.parametrize("cov_type", ["nonrobust", "HC0"])
+def test_score_test_is_that_of_statsmodels(cov_type):
+    """Of a negative binomial with one dispersion, theirs alpha itself, ours log(alpha)."""
+    data = simulated()
+    res = hmf.negativebinomial("count ~ x", data).fit(cov_type=cov_type)
+    alpha = np.exp(res.params.iloc[-1])
+    exog = sm.add_constant(data["x"].to_numpy())
+    peer = NegativeBinomialP(data["count"].to_numpy(), exog, p=2).fit(
+        start_params=[*res.params.iloc[:2], alpha], method="newton", disp=False
+    )
+    z = data[["z"]].to_numpy()
+    ours = res.score_test((z, None))
+    theirs = peer.score_test(exog_extra=(z, None), cov_type=cov_type)
+    assert_allclose(np.squeeze(ours[0]), np.squeeze(theirs[0]), rtol=PEER)
+    assert_allclose(np.squeeze(ours[1]), np.squeeze(theirs[1]), rtol=PEER)
+
+
+def test_score_test_scales_the_covariance(case):
+    """As the Wald test does; statsmodels' own two, which do not, are refused it."""
+    z = simulated()[["z"]].to_numpy()
+    kwds = {"groups": "block", "scaling_factor": 1.5}
+    plain = case.formula("x | x").fit(cov_type="cluster", cov_kwds={"groups": "block"})
+    scaled = case.formula("x | x").fit(cov_type="cluster", cov_kwds=kwds)
+    for extra in ((z, None), (None, z)):
+        assert_allclose(scaled.score_test(extra)[0], plain.score_test(extra)[0] / 1.5, rtol=1e-10)
+        assert_allclose(
+            plain.score_test(extra, cov_kwds=kwds)[0], scaled.score_test(extra)[0], rtol=1e-10
+        )
+    assert_allclose(plain.bse * np.sqrt(1.5), scaled.bse)
+    for cov_type in ("nonrobust", "eim", "HC0"):
+        with pytest.raises(ValueError, match=f"'{cov_type}' does not take 'scaling_factor'"):
+            scaled.score_test((z, None), cov_type=cov_type, cov_kwds={"scaling_factor": 1.5})
+
+
 def test_score_test_input():
     res = CASES["gaussian"].formula("x").fit()
     extra = (simulated()[["z"]].to_numpy(), None)
@@ -193,6 +231,8 @@ def test_score_test_input():
         res.score_test(extra, cov_type="HC1")
     with pytest.raises(ValueError, match="needs 'groups'"):
         res.score_test(extra, cov_type="cluster")
+    with pytest.raises(ValueError, match="'cluster' does not take 'maxlags'"):
+        res.score_test(extra, cov_type="cluster", cov_kwds={"groups": "block", "maxlags": 1})
     with pytest.raises(ValueError, match=r"groups: shape \(3,\)"):
         res.score_test(extra, cov_type="cluster", cov_kwds={"groups": [1, 2, 3]})
 
@@ -214,7 +254,9 @@ def test_score_test_holds_rows_at_the_boundary(cov_type):
         res = hmf.betabinomial("R + I(N - R) ~ C(grp) | C(grp)", data).fit()
     held = res.boundary.rows
     hb = data[["hb"]].to_numpy()
-    kwds = {"cov_type": cov_type, "cov_kwds": {"groups": np.arange(len(data)) // 2}}
+    kwds = {"cov_type": cov_type}
+    if cov_type == "cluster":
+        kwds["cov_kwds"] = {"groups": np.arange(len(data)) // 2}
     every = res.score_test((None, hb), **kwds)
     others = res.score_test((None, np.where(held[:, None], 0.0, hb)), **kwds)
     assert_allclose(np.squeeze(every[0]), np.squeeze(others[0]), rtol=1e-9)
