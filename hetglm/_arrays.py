@@ -194,6 +194,8 @@ def generator(rng: Any) -> np.random.Generator:
     allowed = (int, np.integer, np.random.SeedSequence, np.random.Generator)
     if rng is not None and (isinstance(rng, bool) or not isinstance(rng, allowed)):
         raise ValueError(f"rng: give None, an int or a numpy Generator, not {type(rng).__name__}")
+    if isinstance(rng, (int, np.integer)) and rng < 0:
+        raise ValueError(f"rng={rng}: must not be negative")
     return np.random.default_rng(rng)
 
 
