@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from hetglm._replicates import Run
 from hetglm._warm import Fitted
 from hetglm.bootstrap import bootstrap_ratio, of_results
 from hetglm.exceptions import NotNestedError
-from hetglm.terms import likelihood_ratio
+from hetglm.terms import NEGATIVE_BY_ROUNDING, embedded, likelihood_ratio, refit
 
 Array = NDArray[Any]
 
@@ -150,14 +150,16 @@ def compare_constant(
         raise ValueError(f"test={test!r}: choose 'lr' or 'bootstrap'")
     model = res.model
     constant, at_boundary = null_maximum(res, "full", "constant", res.reml)
-    full = maximum(res._fit)
+    nested = constant_is_nested(model)
+    fit = mended(res, "full", "constant", res.reml) if nested else res._fit
+    full = maximum(fit)
     k = int(model.estimable.sum())
     k_constant = int(model.estimable[: model.core.k_mean].sum()) + 1
     log_n, aic, aic0, bic, bic0 = np.log(res.nobs), np.nan, np.nan, np.nan, np.nan
     if not res.reml:
         aic, aic0 = (2 * (k_ - ll) for k_, ll in ((k, full), (k_constant, constant)))
         bic, bic0 = (k_ * log_n - 2 * ll for k_, ll in ((k, full), (k_constant, constant)))
-    if not constant_is_nested(model):
+    if not nested:
         both = f"AIC {aic:.6g} (BIC {bic:.6g}) against {aic0:.6g} ({bic0:.6g}) with a constant"
         if res.reml:
             both = (
@@ -178,9 +180,8 @@ def compare_constant(
     if df and nrep and (at_boundary or test == "bootstrap"):
         start = None if res.reml else constant_start(res)
         null = null_fitted(model, "full", "constant", start, res.reml)
-        pvalue, found = bootstrap_ratio(
-            null, of_results(res), nrep, rng, sequential=sequential, run=run
-        )
+        larger = replace(of_results(res), fit=fit)
+        pvalue, found = bootstrap_ratio(null, larger, nrep, rng, sequential=sequential, run=run)
         method = _bootstrap_text(found, f"{symbol} = 0" if at_boundary else "dispersion")
         bootstrapped = {name: getattr(found, name) for name in ("mc_error", "failed", "reasons")}
     return ConstantDispersionTest(
@@ -219,6 +220,17 @@ def null_maximum(res: Any, mean: str, dispersion: str, reml: bool = False) -> tu
         null = null_fit(res.model, mean, dispersion, start, reml)
         known[key] = maximum(null), null.boundary is not None
     return known[key]
+
+
+def mended(res: Any, mean: str, dispersion: str, reml: bool) -> Fit:
+    """Return a fit, or where it failed, being below a null model, what is reached from that."""
+    below = null_maximum(res, mean, dispersion, reml)[0] - maximum(res._fit)
+    if 2 * below <= NEGATIVE_BY_ROUNDING * (1 + abs(maximum(res._fit))):
+        return res._fit
+    null = null_fitted(res.model, mean, dispersion, reml=reml)
+    start = embedded(res.model.core, null.core, null.fit.internal)
+    again = refit(res.model, start, reml)
+    return again if maximum(again) > maximum(res._fit) else res._fit
 
 
 def constant_start(res: Any) -> Array | None:

@@ -13,10 +13,12 @@ from hetglm._constant import (
     chi_square,
     compare_constant,
     constant_start,
+    mended,
     null_fit,
     null_fitted,
     null_maximum,
 )
+from hetglm._covariance import MODEL_BASED
 from hetglm._fit import maximum
 from hetglm._linalg import contains
 from hetglm._nested import check_nested, comparable, from_smaller, same_mean
@@ -128,7 +130,8 @@ def anova(
         the dispersion are ratios of REML criteria; those of the mean are by maximum likelihood,
         fitted anew, for REML criteria of different means have no ratio. For several, ordered by size:
         df_resid, llf (after REML llf_reml), aic, bic, and df_diff, statistic, P against the row
-        above. The columns' name says what the ratio is of. A bootstrap adds the Monte-Carlo standard
+        above. The columns' name says what the ratio is of, and of a fit with a robust covariance that it
+        knows nothing of that ("model-based"). A bootstrap adds the Monte-Carlo standard
         error of P, the draws that it counts and the number of those whose refits failed: mc_error,
         draws and failed, or Seq.Error, Adj.Error and Failed (of both).
 
@@ -179,6 +182,7 @@ def _ratio_name(res: Any, both: bool, simulation: Simulation | None) -> str:
     """Return what a likelihood-ratio table shows, of both parts or of one."""
     name = "LR" if res.model.core.family.exact else "EQL ratio"
     name += (" by REML" + (", mean by ML" if both else "")) if res.reml else ""
+    name += "" if res.cov_type in MODEL_BASED else ", model-based"
     return name + (", P by bootstrap" if simulation else "")
 
 
@@ -186,7 +190,7 @@ def _by_terms(res: Any, typ: int, test: str | None, simulation: Simulation | Non
     """Return a table with a row for each term of both parts."""
     if typ not in (1, 2, 3):
         raise ValueError(f"typ={typ!r}: choose 1 (sequential), 2 (hierarchical) or 3 (marginal)")
-    robust = res.cov_type not in ("nonrobust", "eim", "oim")
+    robust = res.cov_type not in MODEL_BASED
     test = ("wald" if robust else "lr") if test is None else test
     if test not in ("lr", "bootstrap", "wald", "score"):
         raise ValueError(f"test={test!r}: choose 'lr', 'bootstrap', 'wald' or 'score'")
@@ -246,9 +250,11 @@ def _one(res: Any, simulation: Simulation | None) -> Table:
     df = int(model.estimable[: model.core.k_mean].sum()) - with_constant
     sequential = adjusted = 0.0
     if df:
-        constant, full = dispersion.llf_constant, dispersion.llf
         if res.reml:
             constant, full = _by_ml(res)
+        else:
+            constant, again = dispersion.llf_constant, mended(res, null, "full", False)
+            full = max(dispersion.llf, maximum(again))
         sequential = likelihood_ratio(constant, null_maximum(res, null, "constant")[0], "the mean")
         adjusted = likelihood_ratio(full, null_maximum(res, null, "full")[0], "the mean")
     if simulation:

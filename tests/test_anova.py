@@ -13,7 +13,7 @@ from statsmodels.discrete.discrete_model import NegativeBinomialP
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
-from hetglm import _replicates, bootstrap, terms
+from hetglm import _constant, _replicates, bootstrap, terms
 from hetglm._fit import maximum
 from hetglm._replicates import generator
 from hetglm.exceptions import (
@@ -377,6 +377,36 @@ def test_several_fits_of_which_the_larger_failed():
     assert short.llf < small.llf
     table = het.anova(small, short)
     assert_allclose(table["statistic"][1], expected["statistic"][1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("reml", [False, True])
+def test_comparisons_of_a_fit_that_failed(reml):
+    """It is made again from the null's estimates, and the tables are those of the maximum."""
+    model = CASES["gaussian"].formula("x | z")
+    good, short = model.fit(reml=reml), model.fit(reml=reml)
+    name = "llf_reml" if reml else "llf"
+    short._results._fit = replace(short._results._fit, **{name: -1e3})
+    one, two = (res.compare_constant_dispersion() for res in (good, short))
+    assert_allclose(two.statistic, one.statistic, rtol=1e-6)
+    assert_allclose(het.anova(short), het.anova(good), rtol=1e-6)
+    boot = {"test": "bootstrap", "nrep": 9, "rng": 1}
+    a, b = (res.compare_constant_dispersion(**boot) for res in (good, short))
+    assert a.pvalue == b.pvalue
+
+
+def test_a_comparison_that_stays_negative_is_an_error(monkeypatch):
+    res = CASES["gaussian"].formula("x | z").fit()._results
+    res._fit = replace(res._fit, llf=-1e3)
+    monkeypatch.setattr(_constant, "refit", lambda *args: res._fit)
+    for call in (res.compare_constant_dispersion, lambda: het.anova(res)):
+        with pytest.raises(ValueError, match="ratio of the dispersion is negative"):
+            call()
+
+
+def test_ratios_of_robust_fits_say_that_they_are_not():
+    fits = [CASES["gaussian"].formula(right).fit(cov_type="HC0") for right in ("x", "x | z")]
+    assert het.anova(*fits).columns.name == "LR, model-based"
+    assert het.anova(fits[1]).columns.name == "LR, model-based"
 
 
 def test_several_fits_with_a_null_at_the_boundary():
