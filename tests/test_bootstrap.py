@@ -404,10 +404,17 @@ def test_conf_int_by_bootstrap(kind):
     assert_array_equal(raw(res).conf_int(0.1, method="bootstrap", **kwargs), table)
 
 
-def test_conf_int_by_bootstrap_of_999():
+def test_conf_int_is_of_999_pairs_of_rows(monkeypatch):
+    original, asked = bootstrap.bootstrap, []
+
+    def fewer(res, nrep, kind, *rest):
+        asked.append((nrep, kind))
+        return original(res, 99, kind, *rest)
+
+    monkeypatch.setattr(bootstrap, "bootstrap", fewer)
     res = fitted("gaussian", "x | z")
     limits = res.conf_int(method="bootstrap", rng=1)
-    assert_array_equal(limits, res.bootstrap(999, rng=1).conf_int(method="bca"))
+    assert asked == [(999, "pairs")]
     half = stats.norm.isf(0.025) * np.asarray(res.bse)
     assert_allclose(limits, res.conf_int(), atol=half.max())
 
