@@ -214,6 +214,7 @@ def null_maximum(res: Any, mean: str, dispersion: str, reml: bool = False) -> tu
     """Return the maximum of a null model, and whether it is at the boundary; fitted once."""
     known, key = res._nulls, (mean, dispersion, reml)
     if key not in known:
+        of_results(res)  # one without its rows says so
         start = None
         if (mean, dispersion) == ("full", "constant"):
             start = constant_start(res)

@@ -17,6 +17,7 @@ from statsmodels.stats.contrast import MultiCompResult, WaldTestResults, t_test_
 from hetglm import _arrays, _formula, profile
 from hetglm._covariance import ROBUST, covariance
 from hetglm._text import listed
+from hetglm.bootstrap import of_results
 from hetglm.terms import clustered_score
 
 Array = NDArray[Any]
@@ -296,9 +297,7 @@ class Inference(GenericLikelihoodModelResults):
         extra = exog_extra if isinstance(exog_extra, tuple) else (exog_extra, None)
         n = self.model.core.n
         if all(part is None for part in extra):
-            raise ValueError(
-                "exog_extra: give the columns to test, (for the mean, for the dispersion)"
-            )
+            raise ValueError("exog_extra: give columns, (for the mean, for the dispersion)")
         extra = tuple(None if e is None else _arrays.design(e, n, "exog_extra") for e in extra)
         view = self._solved_alone()
         unknown = set(cov_kwds or {}) - (ROBUST["cluster"] if cov_type == "cluster" else set())
@@ -319,16 +318,8 @@ class Inference(GenericLikelihoodModelResults):
             raise ValueError("cov_kwds: cov_type='cluster' needs 'groups'")
         groups = self.model.row_kwds({"groups": kwds["groups"]})["groups"]
         mean, dispersion = (np.empty((n, 0)) if e is None else e for e in extra)
-        correct, scale = kwds.get("use_correction", True), kwds.get("scaling_factor")
-        test = clustered_score(
-            view.model.core,
-            view.params,
-            mean,
-            dispersion,
-            groups,
-            correct,
-            1.0 if scale is None else float(scale),
-        )
+        core, params = view.model.core, view.params
+        test = clustered_score(core, params, mean, dispersion, {**kwds, "groups": groups})
         return test.statistic, test.pvalue, test.df
 
     def _solved_alone(self) -> Any:
@@ -411,8 +402,8 @@ class Inference(GenericLikelihoodModelResults):
 
     def _along(self, j: int) -> profile.Along:
         """Return the profile of coefficient j."""
-        model = self.model
-        return profile.Along(model.core, self._fit, model.parameter_names, model.estimable, j)
+        of = of_results(self)
+        return profile.Along(of.core, of.fit, of.names, of.estimable, j)
 
     def profile(self, name: str, values: Any = None, alpha: float = 0.001) -> profile.Profile:
         """

@@ -152,6 +152,7 @@ def anova(
     for res in fits:
         if not hasattr(res, "params_dispersion"):
             raise ValueError(f"anova: {type(res).__name__} is no fit of this package")
+        of_results(res)  # one without its rows says so
     if typ is not None and len(fits) > 1:
         raise ValueError("typ: for one fit only; several are compared with each other")
     if typ is None and test not in (None, "lr", "bootstrap"):

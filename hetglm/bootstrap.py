@@ -353,7 +353,7 @@ def of_results(res: Any) -> Fitted:
     """Return what refits need of a result."""
     model = res.model
     if model.core.n == 0:
-        raise ValueError("bootstrap: remove_data() took the rows of this fit away; fit again")
+        raise ValueError("remove_data() took the rows of this fit away; fit again")
     return Fitted(model.core, res._fit, model.parameter_names, model.estimable)
 
 

@@ -235,9 +235,7 @@ def clustered_score(
     params: Array,
     extra_mean: Array,
     extra_dispersion: Array,
-    groups: Array,
-    correct: bool,
-    scale: float = 1.0,
+    kwds: dict[str, Any],
 ) -> Outcome:
     """
     Return the score test of further columns with the covariance of the groups' scores.
@@ -250,11 +248,10 @@ def clustered_score(
         Its maximum.
     extra_mean, extra_dispersion : ndarray, shapes (n, r) and (n, s)
         Columns for either part.
-    groups : ndarray of int, shape (n,) or (n, 2)
-    correct : bool
-        Whether to multiply by G/(G - 1) (n - 1)/(n - k), as in the Wald tests.
-    scale : float
-        Further factor of the covariance, as in the Wald tests.
+    kwds : dict
+        As of the Wald tests' covariance: ``groups``, integers of shape (n,) or (n, 2);
+        ``use_correction``, whether to multiply by G/(G - 1) (n - 1)/(n - k); and ``scaling_factor``,
+        to multiply by as well.
 
     References
     ----------
@@ -275,7 +272,8 @@ def clustered_score(
     left = rows[:, new] - rows[:, old] @ nuisance
     n = len(left) if core.freq is None else core.freq.sum()
     spread = np.zeros((len(new), len(new)))
-    columns = np.atleast_2d(np.asarray(groups).T)
+    columns, correct = np.atleast_2d(kwds["groups"].T), kwds.get("use_correction", True)
+    scale = 1.0 if kwds.get("scaling_factor") is None else float(kwds["scaling_factor"])
     both = [(columns[0], 1.0)]
     if len(columns) == 2:
         crossed = np.unique(columns, axis=1, return_inverse=True)[1].ravel()

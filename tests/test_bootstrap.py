@@ -619,8 +619,18 @@ def test_bad_input(name):
 def test_fit_without_its_rows_is_refused():
     res = CASES["gaussian"].formula("x | z").fit()
     res.remove_data()
-    with pytest.raises(ValueError, match="took the rows of this fit away"):
-        res.bootstrap(2)
+    for call in (
+        lambda: res.bootstrap(2),
+        lambda: res.conf_int(method="bootstrap"),
+        lambda: res.conf_int(method="profile"),
+        lambda: res.profile("x"),
+        lambda: res.compare_constant_dispersion(test="bootstrap", nrep=2),
+        lambda: het.anova(res),
+        lambda: het.anova(res, typ=2),
+        lambda: het.anova(res, res),
+    ):
+        with pytest.raises(ValueError, match="took the rows of this fit away"):
+            call()
 
 
 def test_quasi_likelihood_has_no_parametric_comparison():
