@@ -25,6 +25,9 @@ LAYERS = (
     (
         "prediction",
         "terms",
+        "_nested",
+        "_constant",
+        "_bootstrap_results",
         "effects",
         "anova",
         "bootstrap",
@@ -40,7 +43,7 @@ LAYERS = (
     ("results",),
     ("model",),
     ("models",),
-    ("", "api", "formula", "examples", "__main__"),
+    ("", "api", "formula", "examples", "marginaleffects", "__main__"),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
