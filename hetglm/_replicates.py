@@ -143,7 +143,7 @@ def replicate(
         kept = Checkpoint(run.checkpoint, what, identity, entropy, rng is None)
         entropy = kept.entropy
     try:
-        with _bar(nrep, run.progress, what) as advance:
+        with progress_bar(nrep, run.progress, what) as advance:
             return Replicates.of(_Loop(task, entropy, run, kept, advance).first(nrep, enough))
     finally:
         if kept is not None:
@@ -288,7 +288,9 @@ def _joblib() -> Any:
 
 
 @contextmanager
-def _bar(total: int, wanted: bool | None, what: str) -> Iterator[Callable[[int], Any]]:
+def progress_bar(
+    total: int | None, wanted: bool | None, what: str
+) -> Iterator[Callable[[int], Any]]:
     """Yield the function that moves a progress bar on, by default shown only on a terminal."""
     if wanted is False or (wanted is None and not sys.stderr.isatty()):
         yield lambda number: None

@@ -3,5 +3,14 @@
 from hetglm import datasets, exceptions
 from hetglm.anova import anova
 from hetglm.models import BetaBinomial, DoubleGLM, NegativeBinomial
+from hetglm.selection import stepwise
 
-__all__ = ["BetaBinomial", "DoubleGLM", "NegativeBinomial", "anova", "datasets", "exceptions"]
+__all__ = [
+    "BetaBinomial",
+    "DoubleGLM",
+    "NegativeBinomial",
+    "anova",
+    "datasets",
+    "exceptions",
+    "stepwise",
+]
