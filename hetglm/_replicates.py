@@ -150,6 +150,44 @@ def replicate(
             kept.close()
 
 
+def each(task: Callable[[Any], Any], items: Sequence[Any], run: Run, what: str) -> list[Any]:
+    """
+    Return what a task makes of each item, in their order, whatever the number of jobs.
+
+    Parameters
+    ----------
+    task : callable
+        Picklable, and without randomness of its own.
+    items : sequence
+    run : Run
+        Of which the jobs and the progress bar are used.
+    what : str
+        For the progress bar.
+    """
+    with progress_bar(len(items), run.progress, what) as advance:
+        done = []
+        for result in _results_of(task, items, run):
+            done.append(result)
+            advance(1)
+        return done
+
+
+def _results_of(task: Callable[[Any], Any], items: Sequence[Any], run: Run) -> Iterator[Any]:
+    """Yield what a task makes of each item, in their order."""
+    if run.jobs() == 1:
+        yield from (_alone(task, item) for item in items)
+        return
+    joblib = _joblib()
+    calls = (joblib.delayed(_alone)(task, item) for item in items)
+    yield from joblib.Parallel(run.n_jobs, return_as="generator")(calls)
+
+
+def _alone(task: Callable[[Any], Any], item: Any) -> Any:
+    """Return what a task makes of an item on one thread."""
+    with _one_thread():
+        return task(item)
+
+
 def generator(entropy: Sequence[int], number: int) -> np.random.Generator:
     """Return the generator of a replicate: that of the seed's child of this number."""
     return np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(number,)))

@@ -2,6 +2,7 @@
 
 from hetglm import datasets, exceptions
 from hetglm.anova import anova
+from hetglm.crossvalidation import cross_validate
 from hetglm.models import BetaBinomial, DoubleGLM, NegativeBinomial
 from hetglm.selection import stepwise
 
@@ -10,6 +11,7 @@ __all__ = [
     "DoubleGLM",
     "NegativeBinomial",
     "anova",
+    "cross_validate",
     "datasets",
     "exceptions",
     "stepwise",
