@@ -34,6 +34,7 @@ LAYERS = (
         "_crps",
         "_scores",
         "crossvalidation",
+        "diagnosis",
         "plots",
         "profile",
         "overdispersion",
