@@ -197,9 +197,6 @@ CLEAN = {
     "germination": lambda: hmf.betabinomial(
         "y + I(n - y) ~ variety * root | root", het.datasets.load_germination()
     ).fit(),
-    "splicing": lambda: hmf.betabinomial(
-        "K + I(N - K) ~ C(id) | group + treatment", het.datasets.load_splicing()
-    ).fit(),
 }
 
 
@@ -208,6 +205,15 @@ def test_clean_fit_is_left_alone(name):
     found = CLEAN[name]().diagnose()
     assert found == []
     assert str(found) == "Nothing found that would put this fit in doubt."
+
+
+@pytest.mark.slow
+def test_the_main_job_is_left_alone():
+    splicing = het.datasets.load_splicing()
+    assert (
+        hmf.betabinomial("K + I(N - K) ~ C(id) | group + treatment", splicing).fit().diagnose()
+        == []
+    )
 
 
 def test_findings_print():
