@@ -143,8 +143,8 @@ def cross_validate(
         - "log_score": minus log density or probability
         - "crps": continuous ranked probability score
         - "coverage": of prediction intervals
-        - a function of `HeldOut`, the rows of a fold, that returns a number for each row or one for
-          the fold
+        - a function of the held-out rows of a fold (with ``endog mean variance observed law loglike
+          trials rows``, see `HeldOut`) that returns a number for each row, or one for the fold
 
         By default all of these names; the first three for extended quasi-likelihood families, which
         have no distribution. Errors, "dss" and "crps" are on the scale of the mean, which for the

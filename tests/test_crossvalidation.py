@@ -241,6 +241,24 @@ def test_jobs_do_not_matter(name):
     pd.testing.assert_frame_equal(tables[0].table, again.table, rtol=0, atol=0)
 
 
+def test_functions_travel_to_jobs():
+    res = fitted("gaussian")
+    one, two = (
+        het.cross_validate(
+            res, 4, rng=1, metrics={"far": lambda h: np.abs(h.endog - h.mean) > 1}, n_jobs=n
+        )
+        for n in (1, 2)
+    )
+    pd.testing.assert_frame_equal(one.table, two.table, rtol=0, atol=0)
+
+    def breaks(rows):
+        raise KeyError("mine")
+
+    for n in (1, 2):
+        with pytest.raises(KeyError, match="mine"):  # no failure of a fold
+            het.cross_validate(res, 4, rng=1, metrics=breaks, n_jobs=n)
+
+
 def test_weights_offsets_and_reml():
     data = simulated()
     arrays = {

@@ -143,6 +143,27 @@ def test_chosen_fit_is_a_fit_like_any_other():
     assert_allclose(again.predict(new), found.predict(new))
 
 
+def test_rows_stay_those_of_the_fit(data):
+    data.loc[data.index[:9], "x"] = np.nan
+    data["group"] = data["group"].astype("category")
+    res = hmf.doubleglm(
+        "gaussian ~ center(x) + group * z | z", data, subset=data.index[:90], var_weights="w"
+    ).fit()
+    found = het.stepwise(
+        res, "backward", lambda fit: len(fit.params), keep="~ center(x) + z | z"
+    ).fit
+    assert found.nobs == res.nobs == 81
+    direct = hmf.doubleglm(
+        "gaussian ~ center(x) + z | z", data, subset=data.index[:90], var_weights="w"
+    ).fit()
+    assert found.model.formula == "gaussian ~ center(x) + z | z"
+    assert_allclose(found.params, direct.params[found.params.index], rtol=1e-6)
+    assert_allclose(found.predict(data, which="sd"), direct.predict(data, which="sd"), rtol=1e-6)
+    # the name of an interaction is the same either way round
+    scope = {"mean": ["center(x)", "group", "z", "z:group"], "dispersion": "~ z"}
+    assert len(het.stepwise(res, "backward", "bic", scope).tried.loc[1]) == 3
+
+
 def test_names_of_the_caller_serve():
     def twice(values):
         return 2 * values
