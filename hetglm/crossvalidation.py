@@ -183,8 +183,9 @@ def cross_validate(
     >>> found = het.cross_validate(res, rng=1, metrics=["mse", "log_score"])
     >>> print(found.table["difference"].round(3).to_string())
                 mean     se
-    log_score -0.023  0.016
-    mse        0.001  0.003
+    metric
+    mse       -0.007  0.019
+    log_score -0.024  0.024
     """
     res = getattr(res, "_results", res)
     if not hasattr(res, "params_dispersion"):

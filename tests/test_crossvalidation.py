@@ -1,5 +1,6 @@
 """Cross-validation: folds, scores against other ways to compute them, and what cannot be predicted."""
 
+import doctest
 import itertools
 
 import numpy as np
@@ -11,13 +12,15 @@ from numpy.testing import assert_allclose
 from scipy import integrate, stats
 
 import hetglm.api as het
+import hetglm.crossvalidation
 import hetglm.formula.api as hmf
 from hetglm import families
-from hetglm._crps import crps
+from hetglm._crps import _by_quadrature, crps
 from hetglm.crossvalidation import _predictable
 from hetglm.exceptions import FoldFailureWarning
 from hetglm.families.betabinomial import beta_binomial
 from hetglm.families.negbin import negative_binomial
+from hetglm.families.tweedie import CompoundPoissonGamma
 
 #: A warm refit leaves coefficients 3e-6 standard errors from the maximum.
 WARM = 1e-5
@@ -70,6 +73,19 @@ def test_crps_of_continuous_laws(name):
         for m, p, at in zip(mu, phi, y, strict=True)
     ]
     assert_allclose(found, expected, rtol=SINGULAR if "1.7" in name else QUADRATURE)
+
+
+@pytest.mark.parametrize("power", [1.1, 1.5, 1.8])
+def test_crps_of_tweedie_is_that_of_quadrature(power):
+    rng = np.random.default_rng(5)
+    mu, phi = np.exp(0.5 * rng.normal(size=8)), np.exp(rng.normal(size=8))
+    law = CompoundPoissonGamma(power)(mu, phi)
+    y = np.append(law.rvs(random_state=rng)[:-1], 0.0)
+    assert_allclose(crps(law, y, False), _by_quadrature(law, y), rtol=SINGULAR)
+    # nearly always nothing
+    rare = CompoundPoissonGamma(power)(np.ones(2), np.full(2, 1e5))
+    y = np.array([0.0, 3.0])
+    assert_allclose(crps(rare, y, False), _by_quadrature(rare, y), rtol=1e-6)
 
 
 def test_crps_of_a_wide_inverse_gaussian():
@@ -439,3 +455,10 @@ def test_the_dispersion_part_wins_where_there_is_one():
         found = het.cross_validate(res, 10, rng=seed, metrics=["log_score", "crps"])
         better.append(found.table["difference"]["mean"] < 0)
     assert np.all(np.mean(better, axis=0) > 0.8)
+
+
+def test_docstring_examples():
+    assert (
+        doctest.testmod(hetglm.crossvalidation, optionflags=doctest.NORMALIZE_WHITESPACE).failed
+        == 0
+    )

@@ -1,5 +1,6 @@
 """The plain-language check finds each planted fault, and leaves clean fits alone."""
 
+import doctest
 import pickle
 import warnings
 from dataclasses import FrozenInstanceError
@@ -11,6 +12,7 @@ import statsmodels.api as sm
 from conftest import CASES, fitted, simulated
 from numpy.testing import assert_allclose
 
+import hetglm._results_choice
 import hetglm.api as het
 import hetglm.formula.api as hmf
 from hetglm.diagnosis import PLAIN, wald_slopes
@@ -290,3 +292,7 @@ def test_many_rows_in_little_time():
     data = pd.DataFrame({"x": rng.normal(size=n), "g": rng.integers(4, size=n)})
     data["y"] = rng.normal(size=n) * np.exp(0.2 * data["g"])
     assert hmf.doubleglm("y ~ x | C(g)", data).fit().diagnose() == []
+
+
+def test_docstring_examples():
+    assert doctest.testmod(hetglm._results_choice).failed == 0

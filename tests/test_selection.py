@@ -1,5 +1,6 @@
 """Stepwise selection: the path is that of brute force, and what cannot be fitted is told."""
 
+import doctest
 import itertools
 import pickle
 
@@ -10,6 +11,7 @@ from numpy.testing import assert_allclose
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
+import hetglm.selection
 from hetglm.exceptions import FormulaError
 
 #: Fits of one model from different starts agree to so much.
@@ -281,3 +283,7 @@ def test_progress_bar(capsys):
     assert "stepwise selection: 3it" in capsys.readouterr().err
     het.stepwise(res)
     assert capsys.readouterr().err == ""
+
+
+def test_docstring_examples():
+    assert doctest.testmod(hetglm.selection).failed == 0
