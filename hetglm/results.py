@@ -29,6 +29,7 @@ from hetglm import (
 from hetglm._covariance import covariance
 from hetglm._fit import Fit, RemlFit, at_fit
 from hetglm._replicates import Run
+from hetglm._results_choice import Choice
 from hetglm._results_inference import Inference
 from hetglm._results_predictions import Predictions
 from hetglm.influence import LocationScaleInfluence
@@ -36,7 +37,9 @@ from hetglm.influence import LocationScaleInfluence
 Array = NDArray[Any]
 
 
-class LocationScaleResults(Inference, Predictions, _LLRMixin, GenericLikelihoodModelResults):
+class LocationScaleResults(
+    Inference, Predictions, Choice, _LLRMixin, GenericLikelihoodModelResults
+):
     """
     Results of a location-scale fit.
 
