@@ -18,7 +18,7 @@ from hetglm._replicates import Run
 from hetglm._warm import Fitted
 from hetglm.bootstrap import bootstrap_ratio, of_results
 from hetglm.exceptions import NotNestedError
-from hetglm.terms import NEGATIVE_BY_ROUNDING, embedded, likelihood_ratio, refit
+from hetglm.terms import NEGATIVE_BY_ROUNDING, from_smaller, likelihood_ratio
 
 Array = NDArray[Any]
 
@@ -229,9 +229,7 @@ def mended(res: Any, mean: str, dispersion: str, reml: bool) -> Fit:
     if 2 * below <= NEGATIVE_BY_ROUNDING * (1 + abs(maximum(res._fit))):
         return res._fit
     null = null_fitted(res.model, mean, dispersion, reml=reml)
-    start = embedded(res.model.core, null.core, null.fit.internal)
-    again = refit(res.model, start, reml)
-    return again if maximum(again) > maximum(res._fit) else res._fit
+    return from_smaller(res.model, res._fit, null.core, null.fit)
 
 
 def constant_start(res: Any) -> Array | None:

@@ -12,15 +12,9 @@ from hetglm._fit import Fit, maximum
 from hetglm._linalg import contains, gram
 from hetglm._warm import Fitted
 from hetglm.exceptions import NotNestedError
-from hetglm.terms import embedded, refit
+from hetglm.terms import embedded
 
 Array = NDArray[Any]
-
-
-def from_smaller(smaller: Any, larger: Any) -> Fit:
-    """Return what a fit that failed reaches from a smaller one's estimates."""
-    start = embedded(larger.model.core, smaller.model.core, smaller._fit.internal)
-    return refit(larger.model, start, larger.reml)
 
 
 def comparable(res: Any, fitted: Fit | None = None) -> float:

@@ -21,7 +21,7 @@ from hetglm._constant import (
 from hetglm._covariance import MODEL_BASED
 from hetglm._fit import maximum
 from hetglm._linalg import contains
-from hetglm._nested import check_nested, comparable, from_smaller, same_mean
+from hetglm._nested import check_nested, comparable, same_mean
 from hetglm._replicates import Run
 from hetglm._warm import Fitted
 from hetglm.bootstrap import SimulatedP, Simulation, distribution, of_results
@@ -31,6 +31,7 @@ from hetglm.terms import (
     Hypothesis,
     Outcome,
     Submodels,
+    from_smaller,
     hypotheses,
     likelihood_ratio,
     refit,
@@ -330,7 +331,7 @@ def _several(fits: list[Any], simulation: Simulation | None) -> Table:
             smaller = fits[i - 1]
             check_nested(smaller, res)
             if criteria[i] < criteria[i - 1]:
-                again = from_smaller(smaller, res)
+                again = from_smaller(res.model, res._fit, smaller.model.core, smaller._fit)
                 if (reached := comparable(res, again)) > criteria[i]:
                     criteria[i], fitted[i] = reached, replace(fitted[i], fit=again)
             df, what = round(smaller.df_resid - res.df_resid), f"model {i} against model {i - 1}"

@@ -14,7 +14,7 @@ from hetglm._fit import Fit, maximum
 from hetglm._replicates import progress_bar
 from hetglm._text import listed
 from hetglm.exceptions import MissingValueError
-from hetglm.terms import embedded, refit, robust_kwds
+from hetglm.terms import from_smaller, refit, robust_kwds
 
 #: A term: its part, and what it is the interaction of (nothing for a constant).
 Key = tuple[str, frozenset[str]]
@@ -422,12 +422,9 @@ class _Search:
             return _skipped(bare, "its columns depend on those of the model")
         try:
             fit = refit(model, reml=reml)
-            if larger and current is not None and current.fit is not None:
-                if maximum(fit) < maximum(
-                    current.fit
-                ):  # it failed: start where the smaller one ended
-                    start = embedded(model.core, current.model.core, current.fit.internal)
-                    fit = max(fit, refit(model, start, reml), key=maximum)
+            smaller = current.fit if larger and current is not None else None
+            if current is not None and smaller is not None and maximum(fit) < maximum(smaller):
+                fit = from_smaller(model, fit, current.model.core, smaller)
         except (ValueError, FloatingPointError, np.linalg.LinAlgError) as exc:
             return _skipped(bare, str(exc))
         if not fit.converged:

@@ -105,8 +105,9 @@ def likelihood_ratio(larger: float, smaller: float, what: str) -> float:
     value = 2 * (larger - smaller)
     if value < -NEGATIVE_BY_ROUNDING * (1 + abs(larger)):
         raise ValueError(
-            f"the likelihood ratio of {what} is negative ({value:.3g}): the larger model is not at its "
-            "maximum; refit it with start_params from the smaller one"
+            f"the likelihood ratio of {what} is negative ({value:.3g}): the larger model has a higher "
+            "maximum that was not reached, from the smaller one's estimates neither; try other "
+            "start_params, or take terms out"
         )
     return max(value, 0.0)
 
@@ -133,9 +134,7 @@ class Submodels:
             self.without(columns) for columns in (absent, absent.union(term.columns))
         )
         if maximum(larger) < maximum(smaller):
-            # the larger fit failed: what the smaller one reached is a start for it
-            again = refit(big, embedded(big.core, small.core, smaller.internal), self.reml)
-            larger = again if maximum(again) > maximum(larger) else larger
+            larger = from_smaller(big, larger, small.core, smaller)
             self._known[absent] = big, larger
         df = int(big.estimable.sum() - small.estimable.sum())
         return likelihood_ratio(maximum(larger), maximum(smaller), term.name), df
@@ -175,6 +174,13 @@ class Submodels:
 def refit(model: Any, start: Array | None = None, reml: bool = False) -> Fit:
     """Return the fit of a model."""
     return _fit.fit(model.core, model.parameter_names, model.estimable, start, reml=reml)
+
+
+def from_smaller(model: Any, fitted: Fit, core: Likelihood, smaller: Fit) -> Fit:
+    """Return what a fit that failed, below a smaller model's, reaches from that if it converges."""
+    start = embedded(model.core, core, smaller.internal)
+    again = refit(model, start, isinstance(fitted, RemlFit))
+    return again if again.converged and maximum(again) > maximum(fitted) else fitted
 
 
 def embedded(larger: Likelihood, smaller: Likelihood, params: Array) -> Array:

@@ -668,3 +668,13 @@ def test_no_bootstrap(name, monkeypatch):
         monkeypatch.setattr(_fit, "fit", None)  # it is said before any work
     with pytest.raises(error, match=message):
         call()
+
+
+def test_a_search_that_does_not_end_mends_no_fit():
+    """Welding by REML: from the fit without Preheating, which is above it, one runs to a spike."""
+    res = hmf.doubleglm(
+        "Strength ~ Drying + Material | Material + Method + Preheating",
+        het.datasets.load_welding(),
+    ).fit(reml=True)
+    with pytest.raises(ValueError, match="dispersion-Preheating is negative"):
+        het.anova(res, typ=2)
