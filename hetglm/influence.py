@@ -121,7 +121,7 @@ class LocationScaleInfluence(_BaseInfluenceMixin):
 
     @cached_property
     def resid_studentized_deviance(self) -> Array:
-        """Deviance residuals over sqrt(1 - h), shape (n,); exponential dispersion families only."""
+        """Deviance residuals over sqrt(1 - h), shape (n,)."""
         return _standardised(residuals.deviance(self._core, self._params), self.hat_matrix_diag)
 
     @cached_property

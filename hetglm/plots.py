@@ -7,18 +7,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-#: Colours that stay apart for colour-blind readers and in grey (Okabe and Ito), with markers.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
-MARKERS = ("o", "^", "s", "D")
+from hetglm._plots_base import COLOURS, MARKERS, require_matplotlib
+from hetglm._plots_diagnostics import plot_diagnostics, plot_qdis, plot_qq
+from hetglm._plots_effects import plot_coefficients, plot_dispersion, plot_mean_variance
 
-
-def require_matplotlib() -> Any:
-    """Return matplotlib's Figure class, or raise an ImportError that says how to get it."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as exc:
-        raise ImportError("pictures need matplotlib: pip install 'hetglm[plot]'") from exc
-    return Figure
+__all__ = [
+    "COLOURS",
+    "MARKERS",
+    "beyond_binomial",
+    "plot_beyond_binomial",
+    "plot_coefficients",
+    "plot_diagnostics",
+    "plot_dispersion",
+    "plot_mean_variance",
+    "plot_qdis",
+    "plot_qq",
+    "plot_replicates",
+    "require_matplotlib",
+]
 
 
 def beyond_binomial(data: pd.DataFrame, successes: str, trials: str, by: list[str]) -> pd.Series:

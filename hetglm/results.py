@@ -30,13 +30,16 @@ from hetglm._covariance import covariance
 from hetglm._fit import Fit, RemlFit, at_fit
 from hetglm._replicates import Run
 from hetglm._results_inference import Inference
+from hetglm._results_pictures import Pictures
 from hetglm._results_predictions import Predictions
 from hetglm.influence import LocationScaleInfluence
 
 Array = NDArray[Any]
 
 
-class LocationScaleResults(Inference, Predictions, _LLRMixin, GenericLikelihoodModelResults):
+class LocationScaleResults(
+    Inference, Predictions, Pictures, _LLRMixin, GenericLikelihoodModelResults
+):
     """
     Results of a location-scale fit.
 
@@ -164,6 +167,11 @@ class LocationScaleResults(Inference, Predictions, _LLRMixin, GenericLikelihoodM
         """Response less fitted mean, shape (n,)."""
         return self.model.endog - self.fittedvalues
 
+    @property
+    def resid_response(self) -> Array:
+        """Response less fitted mean, shape (n,), as ``resid``."""
+        return self.resid
+
     @cached_property
     def resid_pearson(self) -> Array:
         """Residuals in units of the fitted standard deviation, shape (n,)."""
@@ -171,8 +179,17 @@ class LocationScaleResults(Inference, Predictions, _LLRMixin, GenericLikelihoodM
 
     @cached_property
     def resid_deviance(self) -> Array:
-        """Signed roots of the unit deviances over phi, shape (n,); not for the beta-binomial."""
+        """
+        Signed roots of twice what a mean of its own gains each row at its dispersion, shape (n,).
+
+        In exponential dispersion models, of the unit deviances over phi.
+        """
         return residuals.deviance(self._core, self._fit.internal)
+
+    @cached_property
+    def resid_dispersion(self) -> Array:
+        """Scores of the rows in the dispersion in units of their sd, shape (n,); see `get_resid`."""
+        return residuals.dispersion(self._core, self._fit.internal)
 
     @cached_property
     def llnull(self) -> float:
@@ -190,6 +207,7 @@ class LocationScaleResults(Inference, Predictions, _LLRMixin, GenericLikelihoodM
         """
         for name in (
             *("fittedvalues", "fitted_dispersion", "resid", "resid_pearson", "resid_deviance"),
+            "resid_dispersion",
         ):
             self.__dict__.pop(name, None)
         super().remove_data()
@@ -439,6 +457,8 @@ class LocationScaleResultsWrapper(LikelihoodResultsWrapper):
         "fitted_dispersion": "rows",
         "resid_pearson": "rows",
         "resid_deviance": "rows",
+        "resid_dispersion": "rows",
+        "resid_response": "rows",
     }
     _wrap_attrs = _attrs
     _methods = {"cov_params": "cov"}  # noqa: RUF012
