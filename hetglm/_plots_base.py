@@ -14,8 +14,10 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 MARKERS = ("o", "^", "s", "D")
 #: Of bands, lines that nothing is compared with, and small print.
 GREY, INK = "0.85", "0.35"
-#: More points than this say no more.
-POINTS = 4000
+#: Labels on a short logarithmic axis.
+MOST_TICKS = 5
+#: More points than this say no more; and of more rows than that, a sample is looked at.
+POINTS, SAMPLE = 4000, 50_000
 
 
 def require_matplotlib() -> Any:
@@ -45,8 +47,13 @@ def many_axes(ax: Any, rows: int, columns: int, figsize: tuple[float, float], wh
     return axes
 
 
+def sampled(n: int, rng: np.random.Generator) -> Array | None:
+    """Return the rows of a picture where it looks at a sample of very many, None for all."""
+    return None if n <= SAMPLE else np.sort(rng.choice(n, SAMPLE, replace=False))
+
+
 def drawn_rows(n: int, rng: np.random.Generator, always: Any = ()) -> Array:
-    """Return which rows are drawn, sorted: all, or a sample of them with those that always are."""
+    """Return which rows are drawn, sorted: all, or some of them with those that always are."""
     if n <= POINTS:
         return np.arange(n)
     return np.union1d(rng.choice(n, POINTS, replace=False), always).astype(int)
@@ -81,3 +88,23 @@ def weighted_means(codes: Array, weight: Array, *values: Array) -> list[Array]:
 def is_wide(x: Array, times: float = 20.0) -> bool:
     """Return whether positive values range over so many times the smallest that logarithms help."""
     return bool(np.all(x > 0) and x.max() > times * x.min())
+
+
+def log_axis(ax: Any, which: str) -> None:
+    """Make the x or y axis logarithmic, with labels a reader can read where it is short."""
+    from matplotlib.ticker import FixedLocator, NullFormatter, StrMethodFormatter
+
+    getattr(ax, f"set_{which}scale")("log")
+    low, high = sorted(getattr(ax, f"get_{which}lim")())
+    if low < 1e-4 or high > 1e6 or high > 2000 * low:
+        return  # powers of ten say it better
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    axis = getattr(ax, f"{which}axis")
+    for steps in ((1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+        ticks = np.sort(np.outer(decades, steps).ravel())
+        ticks = ticks[(ticks >= low) & (ticks <= high)]
+        if len(ticks) <= MOST_TICKS:
+            break
+    axis.set_major_locator(FixedLocator(ticks.tolist()))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())

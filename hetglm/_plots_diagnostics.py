@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy import stats
 from scipy.special import ndtr, ndtri
 
 from hetglm import _arrays, prediction, residuals
+from hetglm._likelihood import Likelihood
 from hetglm._plots_base import (
     COLOURS,
     GREY,
@@ -20,12 +22,15 @@ from hetglm._plots_base import (
     bins,
     drawn_rows,
     is_wide,
+    log_axis,
     many_axes,
     note,
     one_axes,
+    sampled,
     say_drawn,
     weighted_means,
 )
+from hetglm.influence import LocationScaleInfluence
 
 Array = NDArray[Any]
 
@@ -40,32 +45,65 @@ NAMED = 3
 @dataclass(frozen=True)
 class Shown:
     """
-    Residuals of a fit that a picture of their distribution shows.
+    What a picture shows of a fit: its rows, or a sample of very many, and their residuals.
 
     Attributes
     ----------
-    resid : ndarray, shape (n,)
+    res : results
+    core : Likelihood
+        Of the rows shown.
+    rows : ndarray of int, shape (m,), or None
+        Which of the n rows they are, None for all.
+    freq : ndarray, shape (m,)
+        Their frequencies.
+    resid : ndarray, shape (m,)
         Quantile residuals, or standardised deviance residuals where there is no distribution.
     label : str
-    freq : ndarray, shape (n,)
-        Frequencies of the rows.
     """
 
+    res: Any
+    core: Likelihood
+    rows: Array | None
+    freq: Array
     resid: Array
     label: str
-    freq: Array
+
+    @property
+    def n(self) -> int:
+        """Rows of the fit."""
+        return int(self.res._core.n)
+
+    @cached_property
+    def influence(self) -> LocationScaleInfluence:
+        """Leverages and what goes with them."""
+        return LocationScaleInfluence(self.res, self.rows)
+
+    @property
+    def fitted(self) -> Array:
+        """Fitted means, shape (m,)."""
+        return prediction.predict(self.core, self.res._fit.internal, "mean")
+
+    def names(self, where: Array) -> list[str]:
+        """Return the labels of some of the rows."""
+        where = where if self.rows is None else self.rows[where]
+        labels = self.res.model.data.row_labels
+        return [str(name) for name in (where if labels is None else np.asarray(labels)[where])]
 
 
 def shown(res: Any, rng: np.random.Generator) -> Shown:
-    """Return what stands for a fit's residuals in pictures; rows fitted exactly are left at 0."""
+    """Return what a picture shows of a fit; residuals of rows fitted exactly are left at 0."""
     core = res._core
     if core.n == 0:
         raise ValueError("the data of the fit were removed (remove_data); fit again")
+    rows = sampled(core.n, rng)
+    core = core if rows is None else core.take(rows)
     freq = np.ones(core.n) if core.freq is None else core.freq
     if core.family.exact:
-        return Shown(residuals.quantile(core, res._fit.internal, rng), "quantile residual", freq)
-    standardised = res.get_influence().resid_studentized_deviance
-    return Shown(np.nan_to_num(standardised), "standardised deviance residual", freq)
+        resid, label = residuals.quantile(core, res._fit.internal, rng), "quantile residual"
+    else:
+        standardised = LocationScaleInfluence(res, rows).resid_studentized_deviance
+        resid, label = np.nan_to_num(standardised), "standardised deviance residual"
+    return Shown(res, core, rows, freq, resid, label)
 
 
 @dataclass(frozen=True)
@@ -75,7 +113,7 @@ class Ordered:
 
     Attributes
     ----------
-    normal, resid, low, high : ndarray, shape (n,)
+    normal, resid, low, high : ndarray, shape (k,)
     """
 
     normal: Array
@@ -89,15 +127,16 @@ def ordered(resid: Array, freq: Array) -> Ordered:
     Return residuals in order, with the band of each order statistic of a normal sample.
 
     The residuals of data simulated from the fit are such a sample, so the band is where endless
-    simulations would put it: the quantiles of a beta distribution.
+    simulations would put it: the quantiles of a beta distribution. Of very many, those at the ends
+    and some between.
     """
-    order = np.argsort(resid)
-    total = freq.sum()
-    place = np.cumsum(freq[order]) - 0.5 * (freq[order] - 1)
+    order, total = np.argsort(resid), freq.sum()
+    keep = _order_statistics(len(resid))
+    place = (np.cumsum(freq[order]) - 0.5 * (freq[order] - 1))[keep]
     beta = stats.beta(place, total + 1 - place)
     tail = 0.5 * (1 - LEVEL)
     normal = ndtri((place - 0.5) / total)
-    return Ordered(normal, resid[order], ndtri(beta.ppf(tail)), ndtri(beta.ppf(1 - tail)))
+    return Ordered(normal, resid[order][keep], ndtri(beta.ppf(tail)), ndtri(beta.ppf(1 - tail)))
 
 
 def plot_qq(
@@ -131,10 +170,9 @@ def plot_qq(
     fits = _fits(res, res2)
     found = [shown(fit, generator) for fit in fits]
     for i, one in enumerate(found):
-        _qq(ax, one, i, labels[i] if len(fits) > 1 else None, generator, band=i == 0)
+        _qq(ax, one, i, labels[i] if len(fits) > 1 else None, band=i == 0)
     ax.set_ylabel(_common_label(found))
-    ax.set_xlabel("normal quantile")
-    _note_thinning(ax, found)
+    _say_order_statistics(ax, found[0])
     ax.legend(frameon=False, fontsize="small", loc="upper left")
     return ax
 
@@ -189,6 +227,7 @@ def plot_qdis(
     exact = all(fit._core.family.exact for fit in fits)
     text = "place in the fitted distribution"
     ax.set_xlabel(text if exact else "normal probability of the standardised deviance residual")
+    say_drawn(ax, len(found[0].resid), found[0].n)
     ax.legend(frameon=False, fontsize="small", loc="upper left", ncols=len(fits) + 1)
     return ax
 
@@ -222,23 +261,17 @@ def plot_diagnostics(res: Any, *, ax: Any = None, rng: Any = None) -> Any:
     """
     generator = _arrays.generator(rng)
     axes = many_axes(ax, 2, 3, (11.0, 6.6), "pictures")
-    found, influence = shown(res, generator), res.get_influence()
-    distance = np.nan_to_num(influence.cooks_distance[0])
+    one = shown(res, generator)
+    distance = np.nan_to_num(one.influence.cooks_distance[0])
     largest = np.argsort(distance)[::-1][:NAMED]
-    rows = drawn_rows(len(found.resid), generator, largest)
-    _against_fitted(axes[0], res, found, rows)
-    _qq(axes[1], found, 0, None, generator)
-    axes[1].set_ylabel(found.label)
-    axes[1].set_xlabel("normal quantile")
-    _worm(axes[2], found, generator)
-    _dispersion_bins(axes[3], res, influence.hat_matrix_diag)
-    _leverage(axes[4], res, influence, largest, rows)
-    components = influence.resid_studentized_dispersion
-    if res.reml:  # what the mean took from the squares is given back, as the criterion does
-        components = _components(res, influence.hat_matrix_diag)[1] / np.sqrt(2)
-    _dispersion_terms(axes[5], res, components, found.freq)
-    for k in (1, 2):
-        _note_thinning(axes[k], [found])
+    drawn = drawn_rows(len(one.resid), generator, largest)
+    _against_fitted(axes[0], one, drawn)
+    _qq(axes[1], one, 0, None)
+    _say_order_statistics(axes[1], one)
+    _worm(axes[2], one)
+    _dispersion_bins(axes[3], one)
+    _leverage(axes[4], one, largest, drawn)
+    _dispersion_terms(axes[5], one)
     for place in axes:
         place.xaxis.label.set_fontsize("small")
         place.yaxis.label.set_fontsize("small")
@@ -259,10 +292,10 @@ def _common_label(found: list[Shown]) -> str:
     return names.pop() if len(names) == 1 else "quantile or standardised deviance residual"
 
 
-def _note_thinning(ax: Any, found: list[Shown]) -> None:
-    n = max(len(one.resid) for one in found)
-    drawn = len(_order_statistics(n))
-    say_drawn(ax, drawn, n, "residuals")
+def _say_order_statistics(ax: Any, one: Shown) -> None:
+    """Say how many rows the order statistics are of, or how many of them are drawn."""
+    kept = len(_order_statistics(len(one.resid)))
+    say_drawn(ax, kept if one.rows is None else len(one.resid), one.n)
 
 
 def _order_statistics(n: int, ends: int = 200) -> Array:
@@ -273,44 +306,38 @@ def _order_statistics(n: int, ends: int = 200) -> Array:
     return np.union1d(np.concatenate([np.arange(ends), np.arange(n - ends, n)]), between)
 
 
-def _drawn(one: Shown) -> Ordered:
-    """Return the order statistics that are drawn."""
-    every = ordered(one.resid, one.freq)
-    keep = _order_statistics(len(one.resid))
-    return Ordered(*(getattr(every, name)[keep] for name in ("normal", "resid", "low", "high")))
-
-
-def _qq(
-    ax: Any, one: Shown, i: int, label: str | None, rng: np.random.Generator, band: bool = True
-) -> None:
-    at = _drawn(one)
+def _qq(ax: Any, one: Shown, i: int, label: str | None, band: bool = True) -> None:
+    at = ordered(one.resid, one.freq)
     if band:
         ax.fill_between(at.normal, at.low, at.high, color=GREY, lw=0, label="95 %, pointwise")
         ax.plot(at.normal, at.normal, color=INK, lw=1)
     ax.plot(
         at.normal, at.resid, MARKERS[i], color=COLOURS[i], ms=3.5, alpha=0.7, mew=0, label=label
     )
+    ax.set_xlabel("normal quantile")
+    ax.set_ylabel(one.label)
 
 
-def _worm(ax: Any, one: Shown, rng: np.random.Generator) -> None:
-    at = _drawn(one)
+def _worm(ax: Any, one: Shown) -> None:
+    at = ordered(one.resid, one.freq)
     low, high = at.low - at.normal, at.high - at.normal
     ax.fill_between(at.normal, low, high, color=GREY, lw=0)
     ax.axhline(0, color=INK, lw=1)
     ax.plot(at.normal, at.resid - at.normal, MARKERS[0], color=COLOURS[0], ms=3.5, alpha=0.7, mew=0)
     ax.set_xlabel("normal quantile")
     ax.set_ylabel("residual less quantile (worm)")
+    _say_order_statistics(ax, one)
 
 
-def _against_fitted(ax: Any, res: Any, one: Shown, rows: Array) -> None:
-    fitted = prediction.predict(res._core, res._fit.internal, "mean")
-    _cloud(ax, fitted[rows], one.resid[rows])
+def _against_fitted(ax: Any, one: Shown, drawn: Array) -> None:
+    fitted = one.fitted
+    _cloud(ax, fitted[drawn], one.resid[drawn])
     ax.axhline(0, color=INK, lw=1)
-    if is_wide(fitted) and not res._core.family.unit_interval:
-        ax.set_xscale("log")
+    if is_wide(fitted) and not one.core.family.unit_interval:
+        log_axis(ax, "x")
     ax.set_xlabel("fitted mean")
     ax.set_ylabel(one.label)
-    say_drawn(ax, len(rows), len(fitted))
+    say_drawn(ax, len(drawn), one.n)
 
 
 def _cloud(ax: Any, x: Array, y: Array) -> None:
@@ -340,19 +367,18 @@ class DispersionBins:
     left_out: int
 
 
-def dispersion_bins(res: Any, leverage: Array) -> DispersionBins:
+def dispersion_bins(one: Shown) -> DispersionBins:
     """
     Return by how much the squared residuals want the fitted dispersion changed, in bins.
 
     One step of the moment equation sum w (e^2/((1 - h) V) - 1) = 0 with w = d log V/d log phi, which
     is 1 in an exponential dispersion model: there the ratio is the mean of e^2/((1 - h) V).
     """
-    core = res._core
-    at = core.predictors(res._fit.internal)
-    weight, short = _components(res, leverage)
+    at = one.core.predictors(one.res._fit.internal)
+    weight, short = _components(one)
     use = np.isfinite(weight * short) & (weight > 0)
-    freq = (np.ones(core.n) if core.freq is None else core.freq)[use]
-    weight, short, phi, mu = weight[use], short[use], at.phi[use], at.mean.mu[use]
+    freq, weight, short = one.freq[use], weight[use], short[use]
+    phi, mu = at.phi[use], at.mean.mu[use]
     constant = len(phi) == 0 or np.ptp(phi) <= 1e-10 * phi.max()
     x, by = (mu, "fitted mean") if constant else (phi, "fitted dispersion")
     codes = bins(x, BINS)
@@ -363,17 +389,17 @@ def dispersion_bins(res: Any, leverage: Array) -> DispersionBins:
     return DispersionBins(centre, 1 + ratio, noise, by, int((~use).sum()))
 
 
-def _components(res: Any, leverage: Array) -> tuple[Array, Array]:
+def _components(one: Shown) -> tuple[Array, Array]:
     """Return d log V/d log phi and e^2/((1 - h) V) - 1 of each row."""
-    core, params = res._core, res._fit.internal
+    core, params = one.core, one.res._fit.internal
     _, slope, variance = prediction.variance_slopes(core, params)
     with np.errstate(invalid="ignore", divide="ignore"):
         weight = slope * core.predictors(params).phi / variance
-        return weight, residuals.pearson(core, params) ** 2 / (1 - leverage) - 1
+        return weight, one.influence.resid_studentized**2 - 1
 
 
-def _dispersion_bins(ax: Any, res: Any, leverage: Array) -> None:
-    found = dispersion_bins(res, leverage)
+def _dispersion_bins(ax: Any, one: Shown) -> None:
+    found = dispersion_bins(one)
     ax.axhline(1, color=INK, lw=1)
     ax.errorbar(
         found.x,
@@ -384,46 +410,32 @@ def _dispersion_bins(ax: Any, res: Any, leverage: Array) -> None:
         ms=5,
         lw=1.2,
     )
-    if len(found.x) and is_wide(found.x, 3.0):
-        ax.set_xscale("log")
-        _few_ticks(ax)
+    if len(found.x) and is_wide(found.x, 4.0):
+        log_axis(ax, "x")
     ax.set_xlabel(f"{found.by}, by bins")
     ax.set_ylabel("observed / fitted dispersion")
     if found.left_out:
         note(ax, f"{found.left_out} rows at the boundary are left out")
 
 
-def _few_ticks(ax: Any) -> None:
-    """Label a logarithmic axis of less than a decade or two without crowding it."""
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-
-    low, high = ax.get_xlim()
-    if high < 30 * low:
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 8 * low else (1, 3)))
-        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    ax.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _leverage(ax: Any, res: Any, influence: Any, largest: Array, rows: Array) -> None:
-    h, r = influence.hat_matrix_diag, np.nan_to_num(influence.resid_studentized)
-    rest = np.setdiff1d(rows, largest)
+def _leverage(ax: Any, one: Shown, largest: Array, drawn: Array) -> None:
+    h, r = one.influence.hat_matrix_diag, np.nan_to_num(one.influence.resid_studentized)
+    rest = np.setdiff1d(drawn, largest)
     _cloud(ax, h[rest], r[rest])
     ax.plot(h[largest], r[largest], MARKERS[1], color=COLOURS[1], ms=6, mew=0)
     ax.axhline(0, color=INK, lw=1)
     ax.set_xlabel("leverage on the mean")
     ax.set_ylabel("standardised Pearson residual")
-    labels = res.model.data.row_labels
-    names = largest if labels is None else np.asarray(labels)[largest]
-    note(ax, "Cook's D: " + ", ".join(str(name) for name in names))
-    say_drawn(ax, len(rows), len(h))
+    note(ax, "Cook's D: " + ", ".join(one.names(largest)))
+    say_drawn(ax, len(drawn), one.n)
 
 
-def contributions(res: Any) -> dict[str, Array]:
+def contributions(one: Shown) -> dict[str, Array]:
     """Return what each term that varies adds to the log dispersion, the largest first."""
-    core, k = res._core, res._core.k_mean
-    gamma = np.nan_to_num(res._fit.internal)[k:]
+    core, k = one.core, one.core.k_mean
+    gamma = np.nan_to_num(one.res._fit.internal)[k:]
     found = {}
-    for term in res.model.term_list:
+    for term in one.res.model.term_list:
         if term.part == "dispersion":
             columns = np.array(term.columns, dtype=int) - k
             added = core.Z[:, columns] @ gamma[columns]
@@ -432,16 +444,19 @@ def contributions(res: Any) -> dict[str, Array]:
     return dict(sorted(found.items(), key=lambda item: -np.std(item[1])))
 
 
-def _dispersion_terms(ax: Any, res: Any, resid: Array, freq: Array) -> None:
-    terms = contributions(res)
-    x_label = "what the term adds (in its sd)"
+def _dispersion_terms(ax: Any, one: Shown) -> None:
+    terms = contributions(one)
+    x_label = "part of the term, in its sd"
     if not terms:
-        terms = {"fitted mean": prediction.predict(res._core, res._fit.internal, "mean")}
-        x_label = "fitted mean (in its sd): no term"
+        terms = {"fitted mean": one.fitted}
+        x_label = "fitted mean, in its sd"
+    resid = one.influence.resid_studentized_dispersion
+    if one.res.reml:  # what the mean took from the squares is given back, as the criterion does
+        resid = _components(one)[1] / np.sqrt(2)
     use = np.isfinite(resid)
     ax.axhline(0, color=INK, lw=1)
     for i, (name, added) in enumerate(list(terms.items())[:TERMS]):
-        codes, f, r = bins(added[use], TERM_BINS), freq[use], resid[use]
+        codes, f, r = bins(added[use], TERM_BINS), one.freq[use], resid[use]
         x, mean, square = weighted_means(codes, f, added[use], r, r**2)
         x = (x - added[use].mean()) / (added[use].std() or 1.0)
         noise = np.sqrt(np.maximum(square - mean**2, 0) / np.bincount(codes, f))

@@ -16,12 +16,15 @@ from hetglm._plots_base import (
     bins,
     drawn_rows,
     is_wide,
+    log_axis,
     many_axes,
     one_axes,
+    sampled,
     say_drawn,
     weighted_means,
 )
 from hetglm._text import listed
+from hetglm.influence import LocationScaleInfluence
 
 Array = NDArray[Any]
 
@@ -79,7 +82,7 @@ def plot_dispersion(res: Any, term: str, *, alpha: float = 0.05, ax: Any = None)
         [frame[["predicted", "ci_lower"]].to_numpy().ravel() for frame in curves.values()]
     )
     if np.all((ends > 0) | np.isnan(ends)):
-        ax.set_yscale("log")
+        log_axis(ax, "y")
     ax.set_xlabel(x)
     core = res.model.core
     ax.set_ylabel(f"dispersion {core.family.symbol}, {100 * (1 - alpha):g} % interval")
@@ -216,18 +219,23 @@ def plot_mean_variance(res: Any, *, by: Any = None, ax: Any = None, rng: Any = N
         of single rows, which differs at one mean where their dispersions do. For binomial-type
         models, of the proportion.
     """
-    core, params = res._core, res._fit.internal
-    influence = res.get_influence()
-    groups = _groups(res.model, by)
+    generator = _arrays.generator(rng)
+    groups, n = _groups(res.model, by), res._core.n
+    looked = sampled(n, generator)
+    core, params = res._core if looked is None else res._core.take(looked), res._fit.internal
     mean = prediction.predict(core, params, "mean")
     variance = prediction.predict(core, params, "var")
     if core.family.counts_successes:
         variance = variance / core.trials**2
-    square = np.nan_to_num(influence.resid_studentized**2) * variance
+    standardised = LocationScaleInfluence(res, looked).resid_studentized
+    square = np.nan_to_num(standardised**2) * variance
     freq = np.ones(core.n) if core.freq is None else core.freq
     ax = one_axes(ax)
-    rows = drawn_rows(core.n, _arrays.generator(rng))
+    rows = drawn_rows(core.n, generator)
     for i, (label, member) in enumerate(groups.items()):
+        member = member if looked is None else member[looked]
+        if not member.any():
+            continue  # a rare group is not in the sample
         dots = rows[member[rows]]
         ax.plot(mean[dots], variance[dots], ".", color=COLOURS[i], ms=2, alpha=0.35, zorder=1)
         codes = bins(mean[member], BINS)
@@ -239,22 +247,22 @@ def plot_mean_variance(res: Any, *, by: Any = None, ax: Any = None, rng: Any = N
             *(x, observed, MARKERS[i]),
             **{"color": COLOURS[i], "ms": 7, "mec": "white", "label": prefix + "observed"},
         )
-    _scales(ax, mean)
+    _scales(ax, mean, core.family.unit_interval)
     proportion = core.family.counts_successes or core.family.takes_trials
     ax.set_xlabel("fitted mean" + (" of the proportion" if proportion else ""))
     ax.set_ylabel("variance, by bins" + (" of the proportion" if proportion else ""))
     ax.legend(frameon=False, fontsize="small")
-    say_drawn(ax, len(rows), core.n)
+    say_drawn(ax, len(rows), n)
     return ax
 
 
-def _scales(ax: Any, mean: Array) -> None:
+def _scales(ax: Any, mean: Array, probability: bool) -> None:
     """Take logarithms of both axes where what is drawn allows them and needs them."""
     drawn = np.concatenate([line.get_ydata() for line in ax.lines])
     if is_wide(drawn, 5.0):
-        ax.set_yscale("log")
-    if is_wide(mean):
-        ax.set_xscale("log")
+        log_axis(ax, "y")
+    if is_wide(mean) and not probability:
+        log_axis(ax, "x")
 
 
 def _groups(model: Any, by: Any) -> dict[str, Array]:
@@ -336,5 +344,6 @@ def _forest(ax: Any, part: list[tuple[str, int]], params: Array, limits: Array, 
     names = [
         name if ok else f"{name} (no estimate)" for (name, _), ok in zip(part, finite, strict=True)
     ]
-    ax.set_yticks(y, names, fontsize="small")
+    room = 60 * ax.figure.get_figheight() / max(len(part), 1)  # points a name has of the height
+    ax.set_yticks(y, names, fontsize=float(np.clip(0.85 * room, 4.0, 8.5)))
     ax.set_ylim(-0.6, max(len(part) - 0.4, 0.6))

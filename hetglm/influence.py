@@ -41,6 +41,9 @@ class LocationScaleInfluence(_BaseInfluenceMixin):
     Parameters
     ----------
     results : LocationScaleResults
+    rows : ndarray of int, shape (m,), optional
+        Look at a sample of very many rows only, and take the information of all to be that of the
+        sample, scaled up; n is then m everywhere.
 
     Attributes
     ----------
@@ -69,15 +72,23 @@ class LocationScaleInfluence(_BaseInfluenceMixin):
     deletions. Applied Statistics 36, 181-191.
     """
 
-    def __init__(self, results: Any) -> None:
+    def __init__(self, results: Any, rows: Array | None = None) -> None:
         core: Likelihood = results._core
         if core.n == 0:
             raise ValueError("the data of the fit were removed (remove_data); fit again")
         self.results, self.endog, self.exog = results, results.model.endog, results.model.exog
+        share = 1.0
+        if rows is not None:
+            whole, core = core, core.take(rows)
+            self.endog, self.exog = self.endog[rows], self.exog[rows]
+            share = _observations(core) / _observations(whole)
         self._core, self._params = replace(core, freq=None), results._fit.internal
         kept = results._fit.solved
-        information = -core.expected_hessian(self._params)[np.ix_(kept, kept)]
-        covariance = inverse(information)
+        # one pass over the rows: of some families these are sums over many counts
+        self._expected = self._core.expected_factors(self._params)
+        freq = 1.0 if core.freq is None else core.freq
+        information = -core.assemble(*(freq * w for w in self._expected))[np.ix_(kept, kept)]
+        covariance = inverse(information / share)
         self._covariance = np.zeros((len(kept), len(kept)))
         self._covariance[np.ix_(kept, kept)] = np.nan if covariance is None else covariance
         self._kept = kept
@@ -97,7 +108,7 @@ class LocationScaleInfluence(_BaseInfluenceMixin):
     @cached_property
     def _leverage(self) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         """The 2 x 2 matrix W A J^-1 A' of each row."""
-        mm, mp, pp = (-w for w in self._core.expected_factors(self._params))
+        mm, mp, pp = (-w for w in self._expected)
         c_mm, c_mp, c_pp = self._spread
         return (mm * c_mm + mp * c_mp, mm * c_mp + mp * c_pp), (
             mp * c_mm + pp * c_mp,
@@ -127,9 +138,8 @@ class LocationScaleInfluence(_BaseInfluenceMixin):
     @cached_property
     def resid_studentized_dispersion(self) -> Array:
         """Dispersion residuals over sqrt(1 - h), shape (n,)."""
-        return _standardised(
-            residuals.dispersion(self._core, self._params), self.hat_matrix_diag_dispersion
-        )
+        raw = residuals.dispersion(self._core, self._params, self._expected[2])
+        return _standardised(raw, self.hat_matrix_diag_dispersion)
 
     @cached_property
     def d_params(self) -> Array:
@@ -190,6 +200,10 @@ class LocationScaleInfluence(_BaseInfluenceMixin):
             standard_resid_dispersion=self.resid_studentized_dispersion,
             hat_diag_dispersion=self.hat_matrix_diag_dispersion,
         )
+
+
+def _observations(core: Likelihood) -> float:
+    return float(core.n if core.freq is None else core.freq.sum())
 
 
 def _standardised(residual: Array, leverage: Array) -> Array:

@@ -27,6 +27,10 @@ __all__ = [
 ]
 
 
+#: Share of the height of a histogram that its bars and lines take.
+TOP = 0.66
+
+
 def beyond_binomial(data: pd.DataFrame, successes: str, trials: str, by: list[str]) -> pd.Series:
     """
     Return the intraclass correlation in each cell by moments: variance beyond the binomial's.
@@ -136,7 +140,7 @@ def plot_replicates(panels: list[tuple[Any, ...]], interval: str, ax: Any = None
     for place, (name, values, estimate, limits) in zip(axes, panels, strict=True):
         _histogram(place, values, estimate, limits, interval)
         place.set_title(name, fontsize="medium")
-    axes[0].legend(framealpha=0.9, edgecolor="none", fontsize="small", loc="upper left")
+    axes[0].legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(0, 0.93))
     return axes
 
 
@@ -144,9 +148,10 @@ def _histogram(ax: Any, values: Any, estimate: float, limits: Any, interval: str
     finite = values[np.isfinite(values)]
     if len(finite):
         ax.hist(finite, bins="auto", color=COLOURS[0], alpha=0.45, ec="white", lw=0.4)
-    ax.axvline(estimate, color=COLOURS[1], lw=2, label="estimate")
+    # bars and lines end below the legend and the remark
+    ax.axvline(estimate, 0, TOP, color=COLOURS[1], lw=2, label="estimate")
     for i, limit in enumerate(limits[np.isfinite(limits)]):
-        ax.axvline(limit, color=COLOURS[1], lw=1.2, ls="--", label=None if i else interval)
+        ax.axvline(limit, 0, TOP, color=COLOURS[1], lw=1.2, ls="--", label=None if i else interval)
     if len(finite) < len(values):
         text = f"{len(values) - len(finite)} of {len(values)} replicates are not finite"
         ax.annotate(
@@ -154,4 +159,5 @@ def _histogram(ax: Any, values: Any, estimate: float, limits: Any, interval: str
         )
     ax.set_xlabel("coefficient")
     ax.set_ylabel("replicates")
-    ax.margins(y=0.25)
+    if ax.patches:
+        ax.set_ylim(0, max(bar.get_height() for bar in ax.patches) / TOP)

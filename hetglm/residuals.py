@@ -68,19 +68,20 @@ def _saturated(core: Likelihood, phi: Array) -> Array:
     return np.where(sure, 0.0, value)
 
 
-def dispersion(core: Likelihood, params: Array) -> Array:
+def dispersion(core: Likelihood, params: Array, expected: Array | None = None) -> Array:
     """
     Return the score of each row in its dispersion's predictor, in units of its standard deviation.
 
     For the Gaussian, and for the extended quasi-likelihood, (w d/phi - 1)/sqrt(2): the Pearson
     residual of the gamma GLM that the deviances d follow. NaN where a row tells nothing of the
-    dispersion.
+    dispersion. ``expected`` is the expected second derivative of each row, where it is known.
     """
     core = replace(core, freq=None)
     score = core.factors(params, 1).zeta
     assert score is not None
+    expected = core.expected_factors(params)[2] if expected is None else expected
     with np.errstate(invalid="ignore", divide="ignore"):
-        return score / np.sqrt(-core.expected_factors(params)[2])
+        return score / np.sqrt(-expected)
 
 
 def quantile(core: Likelihood, params: Array, rng: np.random.Generator) -> Array:
