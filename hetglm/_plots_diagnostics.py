@@ -416,6 +416,7 @@ def _dispersion_bins(ax: Any, one: Shown) -> None:
     ax.set_ylabel("observed / fitted dispersion")
     if found.left_out:
         note(ax, f"{found.left_out} rows at the boundary are left out")
+    say_drawn(ax, len(one.freq), one.n)
 
 
 def _leverage(ax: Any, one: Shown, largest: Array, drawn: Array) -> None:
@@ -476,6 +477,7 @@ def _dispersion_terms(ax: Any, one: Shown) -> None:
     ax.set_ylabel("mean dispersion residual")
     if len(terms) > TERMS:
         note(ax, f"the {TERMS} of {len(terms)} terms that add most")
+    say_drawn(ax, len(one.freq), one.n)
     low, high = ax.get_ylim()
     ax.set_ylim(low, high + 0.09 * (min(len(terms), TERMS) + 1) * (high - low))
     ax.legend(frameon=False, fontsize="x-small", loc="upper left")

@@ -252,7 +252,7 @@ def plot_mean_variance(res: Any, *, by: Any = None, ax: Any = None, rng: Any = N
     ax.set_xlabel("fitted mean" + (" of the proportion" if proportion else ""))
     ax.set_ylabel("variance, by bins" + (" of the proportion" if proportion else ""))
     ax.legend(frameon=False, fontsize="small")
-    say_drawn(ax, len(rows), n)
+    say_drawn(ax, len(rows) if looked is None else len(looked), n)
     return ax
 
 

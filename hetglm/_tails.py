@@ -96,8 +96,7 @@ def _of_density(frozen: Any, y: Array) -> Tails:
     for found, side in ((below, -1.0), (above, 1.0)):
         far = np.flatnonzero((found < INTEGRATED) & positive & (y > low))
         found[far] = _integrated(_rows(frozen, far), y[far], side)
-    atom = np.any(frozen.cdf(low)[positive] > 0)
-    if atom:
+    if has_atom(frozen):
         at_low = frozen.logpdf(low)
         far = below < INTEGRATED
         below[far] = np.logaddexp(below, at_low)[far]
@@ -105,6 +104,11 @@ def _of_density(frozen: Any, y: Array) -> Tails:
         at[there], below[there] = at_low[there], -np.inf
         above[there] = np.log(-np.expm1(at_low[there]))
     return Tails(below, at, above)
+
+
+def has_atom(frozen: Any) -> bool:
+    """Return whether the lower end has a probability."""
+    return isinstance(frozen.dist, stats.rv_discrete) or getattr(frozen.dist, "atom", False)
 
 
 def _integrated(frozen: Any, y: Array, side: float) -> Array:

@@ -15,6 +15,7 @@ from hetglm import _arrays, bootstrap, prediction, residuals
 from hetglm._fit import Fit, at_fit
 from hetglm._likelihood import Likelihood
 from hetglm._replicates import Run, replicate
+from hetglm._tails import has_atom
 from hetglm._warm import Fitted, refit
 
 Array = NDArray[Any]
@@ -142,14 +143,9 @@ def statistics(core: Likelihood, fit: Fit, rng: np.random.Generator) -> Array:
     place = np.sort(ndtr(r))
     step = np.arange(n + 1) / n
     distance = np.maximum(step[1:] - place, place - step[:-1]).max()
-    zeros = float(np.sum(core.y == 0)) if _has_zeros(held, fit.internal) else np.nan
+    law = prediction.distribution(held, fit.internal)
+    zeros = float(np.sum(core.y == 0)) if has_atom(law) else np.nan
     return np.array([distance, np.mean(r**4) / 3, np.abs(r).max(), zeros])
-
-
-def _has_zeros(core: Likelihood, params: Array) -> bool:
-    """Return whether the response is 0 with a probability."""
-    frozen = prediction.distribution(core, params)
-    return bool(np.all(np.isfinite(frozen.support()[0])) and np.any(frozen.cdf(0.0) > 0))
 
 
 def scaled(frozen: Any, y: Array, nsim: int, rng: np.random.Generator) -> Array:
