@@ -218,9 +218,15 @@ class LocationScaleResults(
         """Cox-Snell pseudo R-squared, 1 - exp(2 (llnull - llf)/nobs)."""
         return float(self.pseudo_rsquared(kind="lr"))
 
-    def get_influence(self) -> LocationScaleInfluence:
+    def get_influence(self, observed: bool = False) -> LocationScaleInfluence:
         """
         Return leverages, standardised residuals and Cook's distances of both parts.
+
+        Parameters
+        ----------
+        observed : bool
+            Whether they rest on the observed information and not on the expected one: d_params and
+            dfbetas then come nearer to refits without each row.
 
         Returns
         -------
@@ -228,7 +234,7 @@ class LocationScaleResults(
             With ``hat_matrix_diag``, ``hat_matrix_diag_dispersion``, ``cooks_distance``,
             ``summary_frame()``, ``plot_influence()`` and more.
         """
-        return LocationScaleInfluence(self)
+        return LocationScaleInfluence(self, observed=observed)
 
     # -- inference ------------------------------------------------------------------------------
 

@@ -410,8 +410,8 @@ def planted(fault, n=300):
 
 @pytest.mark.parametrize("fault", ["uniformity", "dispersion", "outliers", "zeros"])
 def test_planted_faults_are_found(fault):
-    found = planted(fault).simulate_residuals(99, rng=2)
-    assert found.summary_frame().loc[fault, "P"] <= 0.02
+    found = planted(fault).simulate_residuals(59, rng=2)
+    assert found.summary_frame().loc[fault, "P"] <= 2 / 60 + 1e-12
     if fault == "outliers":
         assert 7 in found.outliers
 
