@@ -357,7 +357,7 @@ class DispersionBins:
         Mean of what the bins are of, moment estimate of the ratio and its standard error.
     by : {"fitted dispersion", "fitted mean"}
     left_out : int
-        Rows whose dispersion is at its boundary.
+        Rows that tell nothing of the dispersion: at its boundary, or of one trial.
     """
 
     x: Array
@@ -415,7 +415,7 @@ def _dispersion_bins(ax: Any, one: Shown) -> None:
     ax.set_xlabel(f"{found.by}, by bins")
     ax.set_ylabel("observed / fitted dispersion")
     if found.left_out:
-        note(ax, f"{found.left_out} rows at the boundary are left out")
+        note(ax, f"{found.left_out} rows tell nothing of it")
     say_drawn(ax, len(one.freq), one.n)
 
 
@@ -455,6 +455,11 @@ def _dispersion_terms(ax: Any, one: Shown) -> None:
     if one.res.reml:  # what the mean took from the squares is given back, as the criterion does
         resid = _components(one)[1] / np.sqrt(2)
     use = np.isfinite(resid)
+    if not use.any():
+        ax.annotate(
+            "the rows tell nothing of it", (0.5, 0.6), xycoords="axes fraction", ha="center"
+        )
+        terms = {}
     ax.axhline(0, color=INK, lw=1)
     for i, (name, added) in enumerate(list(terms.items())[:TERMS]):
         codes, f, r = bins(added[use], TERM_BINS), one.freq[use], resid[use]
@@ -480,7 +485,8 @@ def _dispersion_terms(ax: Any, one: Shown) -> None:
     say_drawn(ax, len(one.freq), one.n)
     low, high = ax.get_ylim()
     ax.set_ylim(low, high + 0.09 * (min(len(terms), TERMS) + 1) * (high - low))
-    ax.legend(frameon=False, fontsize="x-small", loc="upper left")
+    if terms:
+        ax.legend(frameon=False, fontsize="x-small", loc="upper left")
 
 
 def _shortened(name: str, most: int = 24) -> str:

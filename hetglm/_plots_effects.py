@@ -132,10 +132,12 @@ def _formula_curves(res: Any, x: str, hue: list[str], alpha: float) -> dict[str,
     model = res.model
     places = _places(model, x, len(model._frame))
     levels = _places(model, hue[0], GROUPS) if hue else [None]
+    wanted = model._spec.dispersion.variables | set(model._spec.columns.values())
+    read = [name for name in model._frame.columns if name in wanted]
     curves = {}
     for level in levels:
         fixed = {x: places} | ({hue[0]: [level] * len(places)} if hue else {})
-        data = _typical(model._frame, len(places), fixed)
+        data = _typical(model._frame[read], len(places), fixed)
         given = {}
         if model.offset_dispersion is not None and "offset_dispersion" not in model._spec.columns:
             given["offset_dispersion"] = np.full(len(places), np.median(model.offset_dispersion))

@@ -199,13 +199,24 @@ def test_at_the_boundary_rows_are_left_out_and_said_so():
     with pytest.warns(BoundaryWarning):
         res = het.BetaBinomial.from_formula("y + I(n - y) ~ 1 | cell", data).fit()
     axes = res.plot_diagnostics(rng=0)
-    assert "30 rows at the boundary are left out" in axes[3].get_xlabel()
+    assert "30 rows tell nothing of it" in axes[3].get_xlabel()
     ax = res.plot_dispersion("cell")
     assert ax.get_yscale() == "linear"
     labels = [t.get_text() for t in res.plot_coefficients(intercept=True)[1].get_yticklabels()]
     assert "cell (no estimate)" in labels
     drawn(axes[0])
     drawn(ax)
+
+
+def test_nothing_is_told_of_a_dispersion_that_is_nil_everywhere():
+    data = pd.DataFrame({"y": np.random.default_rng(3).binomial(6, 0.9, size=40)})
+    with pytest.warns(BoundaryWarning):
+        res = hmf.negativebinomial("y ~ 1", data).fit()
+    axes = res.plot_diagnostics(rng=0)
+    assert "40 rows tell nothing of it" in axes[3].get_xlabel()
+    assert axes[5].texts[0].get_text() == "the rows tell nothing of it"
+    assert np.isfinite(points(axes[0])).all()
+    drawn(axes[0])
 
 
 def test_many_terms_are_said_to_be_some():
