@@ -309,8 +309,11 @@ def test_dispersion_of_arrays_with_an_offset(data):
     x, y = res.plot_dispersion("x2").lines[0].get_data()
     level = res.params[3] + np.median(X[:, 1]) * res.params[4] + np.median(data["shift"])
     assert_allclose(y, np.exp(level + x * res.params[5]), rtol=1e-8)
-    shifted = CASES["gaussian"].formula(data=data, offset_dispersion="shift").fit()
-    assert len(shifted.plot_dispersion("z").lines[0].get_xdata(orig=False)) == 101
+    # by a formula: from a column, or an array that new rows do not have
+    for shift in ("shift", data["shift"].to_numpy()):
+        model = hmf.doubleglm("gaussian ~ x + z | x + z", data, offset_dispersion=shift)
+        curve = model.fit().plot_dispersion("z").lines[0].get_ydata(orig=False)
+        assert_allclose(curve, y, rtol=0.02)  # the middle value, not the median of an even number
 
 
 def test_dispersion_terms_are_checked():
@@ -485,8 +488,8 @@ def test_removed_data_are_missed(data):
 def test_the_legend_of_replicates_is_clear_of_their_lines():
     boot = fitted("gaussian", "x | z").bootstrap(60, rng=1)
     holes = replace(boot, params=np.where(np.arange(60)[:, None] < 3, np.nan, boot.params))
-    for coefficient in ("x", "dispersion-z"):
-        ax = holes.plot(coefficient)
+    for replicates in (boot, holes):
+        ax = replicates.plot("x")
         renderer = drawn(ax)
         legend = ax.get_legend().get_window_extent(renderer)
         for artist in (*ax.lines, *ax.patches, *ax.texts):

@@ -16,8 +16,8 @@ from scipy.special import ndtri
 import hetglm.api as het
 import hetglm.formula.api as hmf
 from hetglm import residuals
+from hetglm._tails import Tails, tails
 from hetglm._tails import normal_scores as scores
-from hetglm._tails import tails
 from hetglm.exceptions import BoundaryWarning
 from hetglm.families.betabinomial import beta_binomial
 from hetglm.families.negbin import negative_binomial
@@ -152,6 +152,13 @@ def test_scores_take_the_tail_they_are_in():
     frozen = stats.norm(np.zeros(4), np.ones(4))
     found = tails(frozen, np.array([-60.0, -1.0, 9.0, 300.0]))
     assert_allclose(scores(found, np.full(4, 0.5)), [-60, -1, 9, 300], rtol=1e-12)
+
+
+def test_scores_split_a_jump():
+    found = Tails(*np.log([[0.2, 0.2], [0.6, 0.6], [0.2, 0.2]]))
+    assert_allclose(scores(found, np.array([0.1, 0.9])), ndtri([0.26, 0.74]), rtol=1e-12)
+    wide = Tails(*np.log([[1e-300], [1 - 1e-300], [1e-300]]))
+    assert np.isfinite(scores(wide, np.array([0.0]))).all()
 
 
 # ---- quantile residuals ----------------------------------------------------------------------------
