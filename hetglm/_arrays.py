@@ -194,7 +194,17 @@ def generator(rng: Any) -> np.random.Generator:
     allowed = (int, np.integer, np.random.SeedSequence, np.random.Generator)
     if rng is not None and (isinstance(rng, bool) or not isinstance(rng, allowed)):
         raise ValueError(f"rng: give None, an int or a numpy Generator, not {type(rng).__name__}")
+    if isinstance(rng, (int, np.integer)) and rng < 0:
+        raise ValueError(f"rng={rng}: must not be negative")
     return np.random.default_rng(rng)
+
+
+def draws(nrep: Any, rng: Any, sequential: Any = None) -> None:
+    """Raise a ValueError for settings of a bootstrap out of range, whether or not it will be needed."""
+    count(nrep, "nrep")
+    generator(rng)
+    if sequential is not None:
+        count(sequential, "sequential")
 
 
 def count(value: Any, name: str) -> int:

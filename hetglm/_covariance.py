@@ -30,6 +30,8 @@ REML_DESCRIPTIONS = {
     "eim": "Standard errors from the expected REML information.",
     "oim": "Standard errors from the observed REML information.",
 }
+#: Those that rest on the likelihood, as its ratios do.
+MODEL_BASED = ("nonrobust", "eim", "oim")
 #: Robust types of statsmodels with the arguments they read.
 _PANEL = {"time", "maxlags", "kernel", "weights_func", "use_correction", "df_correction"} | {
     "scaling_factor"

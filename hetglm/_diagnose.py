@@ -128,20 +128,34 @@ def boundary_texts(fitted: Fit, family: Family) -> list[str]:
 
 def separation_text(likelihood: Likelihood, fitted: Fit, names: list[str]) -> str:
     """Return the sentence on mean terms without a finite estimate, or an empty one."""
+    found = separated(likelihood, fitted, names)
+    if found is None:
+        return ""
+    rows, terms = found
+    return (
+        f"the response is separated: {rows_text(rows)} (counted from 0) are fitted at the limit of the "
+        f"mean, so {listed(terms)} have no finite estimate; the other numbers stand"
+    )
+
+
+def separated(
+    likelihood: Likelihood, fitted: Fit, names: list[str]
+) -> tuple[Array, list[str]] | None:
+    """Return the rows at a limit of the mean and the coefficients that take them there, or None."""
     k = likelihood.k_mean
     keep = fitted.estimated[:k]
     likelihood = at_fit(likelihood, fitted)
     unit = likelihood.family.unit_interval
     eta = likelihood.linear_predictor(fitted.internal[:k])
     if unit and _inside(likelihood.link, eta):
-        return ""
+        return None
     at = likelihood.predictors(fitted.internal)
     tail = np.minimum(at.mean.mu, at.mean.nu) if unit else np.abs(at.mean.mu)
     # rows of no count, which may be the most, are those that can be separated
     level = 0.5 if unit else np.median(tail[likelihood.y != 0] if likelihood.y.any() else tail)
     at_limit = (tail < SEPARATED_TAIL * level) & (np.abs(at.mean.d1) < SEPARATED_TAIL * level)
     if not at_limit.any() or not keep.any():
-        return ""
+        return None
     X = likelihood.X[:, keep]
     weight = np.nan_to_num(-likelihood.expected_factors(fitted.internal)[0])
     if at_limit.all():  # no row is left to compare with: the way they went
@@ -151,14 +165,11 @@ def separation_text(likelihood: Likelihood, fitted: Fit, names: list[str]) -> st
     moved = np.max(np.abs(X @ flat), axis=1, initial=0.0)
     rows = at_limit & (moved > 1e-3 * moved.max())
     if not rows.any():
-        return ""
+        return None
     share = np.max(np.abs(flat), axis=1) * np.sqrt(np.mean(X**2, axis=0))
     kept = [name for name, kept in zip(names[:k], keep, strict=True) if kept]
     terms = [name for name, s in zip(kept, share, strict=True) if s > 0.1 * share.max()]
-    return (
-        f"the response is separated: {rows_text(rows)} (counted from 0) are fitted at the limit of the "
-        f"mean, so {listed(terms)} have no finite estimate; the other numbers stand"
-    )
+    return rows, terms
 
 
 def _inside(link: Any, eta: Array) -> bool:

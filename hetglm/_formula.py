@@ -6,8 +6,8 @@ import ast
 import pickle
 import types
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
@@ -429,6 +429,77 @@ def read(
     return FormulaData(
         endog, exog, exog_dispersion, arrays_kept, spec, frame.iloc[keep], rows[keep], n_passed
     )
+
+
+def named_terms(formula: str, name: str) -> dict[frozenset[str], str]:
+    """
+    Return the terms of a one-sided formula but its constant: what each is made of, and its name.
+
+    Parameters
+    ----------
+    formula : str
+        ``"~ a * b"``.
+    name : str
+        Name of the argument, for the message.
+
+    Raises
+    ------
+    FormulaError
+        If it cannot be read or has a left-hand side.
+    """
+    text = formula.strip()
+    try:
+        described = patsy.ModelDesc.from_formula(text if "~" in text else f"~ {text}")
+    except patsy.PatsyError as exc:
+        raise FormulaError(f"{name}: cannot read {formula!r}: {exc}") from exc
+    if described.lhs_termlist:
+        raise FormulaError(f"{name}: {formula!r} has a left-hand side; write '~ a + b'")
+    made_of = {frozenset(f.name() for f in t.factors): t.name() for t in described.rhs_termlist}
+    return {factors: term for factors, term in made_of.items() if factors}
+
+
+def with_terms(
+    spec: TwoPartFormula,
+    frame: pd.DataFrame,
+    mean: Sequence[str],
+    dispersion: Sequence[str],
+    outer: patsy.EvalEnvironment,
+) -> FormulaData:
+    """
+    Return what the formula of a fit makes of its rows with other terms in both parts.
+
+    Parameters
+    ----------
+    spec : TwoPartFormula
+    frame : DataFrame
+        The rows of the fit.
+    mean, dispersion : sequence of str
+        Names of all terms; ``"Intercept"`` is the constant.
+    outer : patsy.EvalEnvironment
+        Where names are looked up that neither the rows nor the fit know.
+
+    Raises
+    ------
+    FormulaError
+        If a term names an unknown variable.
+    MissingValueError
+        If a variable misses a value in a row of the fit.
+    """
+    parts = (spec.endog, spec.mean, spec.dispersion)
+    known = [i.state["eval_env"].namespace for p in parts for i in p.info.factor_infos.values()]
+    env = patsy.EvalEnvironment([*known, outer.namespace], outer.flags)
+    left = " + ".join(term for term in spec.endog.terms if term != "Intercept")
+    right, below = (_written(terms) for terms in (mean, dispersion))
+    made = read(f"{left} ~ {right}", below, frame, env, {}, missing="raise")
+    return replace(made, spec=replace(made.spec, columns=spec.columns))
+
+
+def _written(terms: Sequence[str]) -> str:
+    """Return terms as the right-hand side of a formula."""
+    plain = [term for term in terms if term != "Intercept"]
+    if len(plain) == len(terms):
+        return " + ".join(["0", *plain])
+    return " + ".join(plain) or "1"
 
 
 def _plain(frame: pd.DataFrame) -> pd.DataFrame:

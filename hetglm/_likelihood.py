@@ -161,9 +161,10 @@ class Likelihood:
 
     def predictors(self, params: Array) -> Predictors:
         """Return linear predictors, mean and dispersion at ``params``; NaN coefficients count as 0."""
-        beta, gamma = np.split(np.nan_to_num(np.asarray(params, dtype=float)), [self.k_mean])
-        eta = self.linear_predictor(beta)
-        zeta = self.log_dispersion(gamma)
+        params = np.asarray(params, dtype=float)
+        params = np.where(np.isnan(params), 0.0, params)
+        eta = self.linear_predictor(params[: self.k_mean])
+        zeta = self.log_dispersion(params[self.k_mean :])
         phi, d1, d2 = invert_dispersion(self.link_dispersion, zeta)
         if self.held is not None:
             d1, d2 = (np.where(np.isnan(self.held), d, 0.0) for d in (d1, d2))
@@ -204,21 +205,27 @@ class Likelihood:
         """Return the log-likelihood of each row and its derivatives in the linear predictors."""
         at = self.predictors(params)
         t = self.terms(at, order)
-        parts = [t.loglike]
+        parts = [part for part in vars(t).values() if part is not None]
         with np.errstate(all="ignore"):  # a trial point may lie outside the domain
-            d_phi, d2_phi = at.d_phi, at.d2_phi
+            d1, d_phi, d2_phi = at.mean.d1, at.d_phi, at.d2_phi
             if self.weights is not None:
                 d_phi, d2_phi = d_phi / self.weights, d2_phi / self.weights
-            if t.mu is not None and t.phi is not None:
-                parts += [t.mu * at.mean.d1, t.phi * d_phi]
-                if t.mu_mu is not None and t.mu_phi is not None and t.phi_phi is not None:
-                    d1 = at.mean.d1
-                    parts += [
-                        t.mu_mu * (d1 * d1) + t.mu * at.mean.d2,
-                        t.mu_phi * d1 * d_phi,
-                        t.phi_phi * d_phi * d_phi + t.phi * d2_phi,  # the square may overflow
-                    ]
-            return Factors(*(parts if self.freq is None else [part * self.freq for part in parts]))
+            if order == 2:
+                _, mu, phi, mu_mu, mu_phi, phi_phi = parts
+                mu_mu *= d1
+                mu_mu *= d1
+                mu_mu += mu * at.mean.d2
+                mu_phi *= d1
+                mu_phi *= d_phi
+                phi_phi *= d_phi  # one by one: the square may overflow
+                phi_phi *= d_phi
+                phi_phi += phi * d2_phi
+            for part, slope in zip(parts[1:3], (d1, d_phi), strict=False):
+                part *= slope
+            if self.freq is not None:
+                for part in parts:
+                    part *= self.freq
+            return Factors(*parts)
 
     def expected_factors(self, params: Array) -> tuple[Array, Array, Array]:
         """Return the expected second derivatives (eta eta, eta zeta, zeta zeta) of each row."""
@@ -237,15 +244,17 @@ class Likelihood:
         assert factors.eta is not None and factors.zeta is not None
         return np.concatenate([self.X.T @ factors.eta, self.Z.T @ factors.zeta])
 
-    def rough_gradient(self, params: Array) -> Array:
-        """Return the score in params to a few digits, where that costs less."""
+    def rough_gradient(self, params: Array) -> tuple[Array, bool]:
+        """Return the score in params, to a few digits where that costs less, and whether it does."""
         at = self.predictors(params)
         nu = at.mean.nu if self.family.unit_interval else None
-        mu, phi = self.family.rough_score(self.rows, at.mean.mu, nu, self.row_phi(at.phi))
+        rough = self.family.rough_score(self.rows, at.mean.mu, nu, self.row_phi(at.phi))
+        if rough is None:
+            return self.gradient(self.factors(params, 1)), False
         weight: Any = 1.0 if self.freq is None else self.freq
-        eta = mu * at.mean.d1 * weight
-        zeta = phi * self.row_phi(at.d_phi) * weight
-        return np.concatenate([self.X.T @ eta, self.Z.T @ zeta])
+        eta = rough[0] * at.mean.d1 * weight
+        zeta = rough[1] * self.row_phi(at.d_phi) * weight
+        return np.concatenate([self.X.T @ eta, self.Z.T @ zeta]), True
 
     def assemble(self, eta_eta: Array, eta_zeta: Array, zeta_zeta: Array) -> Array:
         """Return the Hessian in params from row-wise second derivatives, shape (p + q, p + q)."""

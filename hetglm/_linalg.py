@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.linalg.lapack import dposv
 
 Array = NDArray[Any]
 
@@ -16,6 +16,8 @@ BLOCK_CELLS = 1 << 16
 ALIAS_TOLERANCE = 1e-7
 #: Squared counterpart in a Gram matrix that is surely above rounding.
 _SAFE_PIVOT = 1e-8
+#: Rows of a long design that may show that its columns are independent.
+_GLANCE = 500
 
 
 def gram(A: Array, w: Array | None, B: Array) -> Array:
@@ -35,6 +37,8 @@ def independent_columns(X: Array) -> Array:
     The first of a dependent set stays, as in R. The Gram matrix decides where it can; near
     dependence, where squaring has lost the digits, orthogonalisation does.
     """
+    if len(X) >= 2 * _GLANCE and _clearly_independent(X):
+        return np.ones(X.shape[1], dtype=bool)
     products = gram(X, None, X)
     norms = np.sqrt(np.diag(products))
     keep = norms > 0
@@ -44,6 +48,17 @@ def independent_columns(X: Array) -> Array:
     if np.all(keep) and _smallest_pivot(scaled) > _SAFE_PIVOT:
         return keep
     return keep & _orthogonalise(X / np.where(keep, norms, 1), keep)
+
+
+def _clearly_independent(X: Array) -> bool:
+    """Return whether some rows tell: the others add to the Gram matrix, and so to its pivots."""
+    some = X[:: len(X) // _GLANCE]
+    products, squares = some.T @ some, np.einsum("ij,ij->j", X, X)
+    norms = np.sqrt(np.diag(products))
+    if not np.all(norms > 0):
+        return False
+    pivot = _smallest_pivot(products / np.outer(norms, norms))
+    return bool(np.all(pivot * norms**2 > _SAFE_PIVOT * squares))
 
 
 def _smallest_pivot(correlation: Array) -> float:
@@ -80,14 +95,12 @@ def solve_scaled(information: Array, gradient: Array) -> Array | None:
     diagonal = np.diag(information)
     if not np.all(np.isfinite(information)) or np.any(diagonal <= 0):
         return None
+    if not len(information):
+        return gradient
     s = 1 / np.sqrt(diagonal)
-    try:
-        factor = cho_factor(information * s * s[:, None], check_finite=False)
-    except LinAlgError:
-        return None
-    right = gradient * (s if gradient.ndim == 1 else s[:, None])
-    solution = cho_solve(factor, right, check_finite=False)
-    return solution * (s if gradient.ndim == 1 else s[:, None])
+    across = s if gradient.ndim == 1 else s[:, None]
+    _, solution, failed = dposv(information * s * s[:, None], gradient * across)
+    return None if failed else solution * across
 
 
 def inverse(information: Array) -> Array | None:

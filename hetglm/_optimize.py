@@ -25,10 +25,9 @@ STALLED_TOLERANCE = 1e-5
 SMALLEST_STEP = 2.0**-40
 #: After a step that had to be shortened, the next begins with so many times its share.
 LONGER = 8.0
-#: Where Newton's method has shrunk the scaled gradient to less than CLOSING of what it was, the next
-#: step shrinks it to the square of that and changes the information by as little (1e-7): with MANY
-#: rows it is taken without another evaluation.
-CLOSING, MANY = 3e-4, 4000
+#: A step that changes the information by a share of CLOSING at most leaves as little of the gradient:
+#: with MANY rows it is taken without another evaluation.
+CLOSING, MANY = 1e-6, 4000
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,9 @@ class Objective(Protocol):
 
     def longest_step(self, params: Array, step: Array) -> float:
         """Return the largest fraction of a step from ``params`` that is sensible."""
+
+    def change(self, step: Array) -> float:
+        """Return the largest change of a row's linear predictor by a step."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +128,10 @@ def maximize(
         if decrement <= tol:
             return Optimum(params, here, iteration, decrement, True, "the scaled gradient is zero")
         shrunk = decrement / best if iteration else 1.0
-        if objective.n >= MANY and shrunk <= CLOSING and decrement * shrunk**2 <= tol:
-            return _closed(params + step, here, iteration + 1, decrement, shrunk)
+        if objective.n >= MANY and decrement * CLOSING <= tol:
+            left = _left(objective, step, shrunk)
+            if left <= CLOSING:
+                return _closed(params + step, here, iteration + 1, decrement, left)
         noise = ROUNDING * (objective.n + abs(here.value))
         if 0.5 * decrement**2 < noise and decrement >= SHRINKS * best:
             return _stalled(params, here, iteration, decrement)
@@ -225,13 +229,20 @@ def _damped_search(
     return None
 
 
-def _closed(
-    params: Array, before: Local, iteration: int, decrement: float, shrunk: float
-) -> Optimum:
+def _left(objective: Objective, step: Array, shrunk: float) -> float:
+    """
+    Return the share of the gradient that a Newton step leaves, that by which the information changes.
+
+    It is the square of the last step's, or of the order of the largest change of a predictor.
+    """
+    return shrunk**2 if shrunk**2 <= CLOSING else objective.change(step)
+
+
+def _closed(params: Array, before: Local, iteration: int, decrement: float, left: float) -> Optimum:
     """Return the optimum after a last step that needs no evaluation."""
     there = replace(before, value=before.value + 0.5 * decrement**2)
     message = "the last step leaves a scaled gradient of zero"
-    return Optimum(params, there, iteration, decrement * shrunk**2, True, message)
+    return Optimum(params, there, iteration, decrement * left, True, message)
 
 
 def _stalled(params: Array, here: Local, iteration: int, decrement: float) -> Optimum:

@@ -346,6 +346,10 @@ class AdjustedProfile:
         change = np.max(np.abs(at.d_phi / at.phi * (core.Z @ step)), initial=0.0)
         return float(min(1.0, LONGEST_LOG_STEP / change)) if change > 0 else 1.0
 
+    def change(self, step: Array) -> float:
+        """Return the largest change of a row's linear predictor by a step."""
+        return float(np.max(np.abs(self.core.Z @ step), initial=0.0))
+
 
 def restricted_to(likelihood: Likelihood, kept: Array) -> Likelihood:
     """Return the likelihood in the columns that are kept of both designs."""

@@ -143,11 +143,49 @@ def replicate(
         kept = Checkpoint(run.checkpoint, what, identity, entropy, rng is None)
         entropy = kept.entropy
     try:
-        with _bar(nrep, run.progress, what) as advance:
+        with progress_bar(nrep, run.progress, what) as advance:
             return Replicates.of(_Loop(task, entropy, run, kept, advance).first(nrep, enough))
     finally:
         if kept is not None:
             kept.close()
+
+
+def each(task: Callable[[Any], Any], items: Sequence[Any], run: Run, what: str) -> list[Any]:
+    """
+    Return what a task makes of each item, in their order, whatever the number of jobs.
+
+    Parameters
+    ----------
+    task : callable
+        Picklable, and without randomness of its own.
+    items : sequence
+    run : Run
+        Of which the jobs and the progress bar are used.
+    what : str
+        For the progress bar.
+    """
+    with progress_bar(len(items), run.progress, what) as advance:
+        done = []
+        for result in _results_of(task, items, run):
+            done.append(result)
+            advance(1)
+        return done
+
+
+def _results_of(task: Callable[[Any], Any], items: Sequence[Any], run: Run) -> Iterator[Any]:
+    """Yield what a task makes of each item, in their order."""
+    if run.jobs() == 1:
+        yield from (_alone(task, item) for item in items)
+        return
+    joblib = _joblib()
+    calls = (joblib.delayed(_alone)(task, item) for item in items)
+    yield from joblib.Parallel(run.n_jobs, return_as="generator")(calls)
+
+
+def _alone(task: Callable[[Any], Any], item: Any) -> Any:
+    """Return what a task makes of an item on one thread."""
+    with _one_thread():
+        return task(item)
 
 
 def generator(entropy: Sequence[int], number: int) -> np.random.Generator:
@@ -288,7 +326,9 @@ def _joblib() -> Any:
 
 
 @contextmanager
-def _bar(total: int, wanted: bool | None, what: str) -> Iterator[Callable[[int], Any]]:
+def progress_bar(
+    total: int | None, wanted: bool | None, what: str
+) -> Iterator[Callable[[int], Any]]:
     """Yield the function that moves a progress bar on, by default shown only on a terminal."""
     if wanted is False or (wanted is None and not sys.stderr.isatty()):
         yield lambda number: None

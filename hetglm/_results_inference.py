@@ -15,8 +15,9 @@ from statsmodels.base.model import GenericLikelihoodModelResults
 from statsmodels.stats.contrast import MultiCompResult, WaldTestResults, t_test_multi
 
 from hetglm import _arrays, _formula, profile
-from hetglm._covariance import covariance
+from hetglm._covariance import ROBUST, covariance
 from hetglm._text import listed
+from hetglm.bootstrap import of_results
 from hetglm.terms import clustered_score
 
 Array = NDArray[Any]
@@ -267,7 +268,8 @@ class Inference(GenericLikelihoodModelResults):
         cov_type : {"nonrobust", "eim", "HC0", "cluster"}, optional
             Covariance of the scores; that of the fit by default.
         cov_kwds : dict, optional
-            ``groups`` of "cluster" (and ``use_correction``), those of the fit by default.
+            ``groups`` of "cluster" (and ``use_correction``, ``scaling_factor``: that of the
+            covariance of the scores), those of the fit by default.
         **kwargs
             As in statsmodels' score test, which the first three are.
 
@@ -295,11 +297,12 @@ class Inference(GenericLikelihoodModelResults):
         extra = exog_extra if isinstance(exog_extra, tuple) else (exog_extra, None)
         n = self.model.core.n
         if all(part is None for part in extra):
-            raise ValueError(
-                "exog_extra: give the columns to test, (for the mean, for the dispersion)"
-            )
+            raise ValueError("exog_extra: give columns, (for the mean, for the dispersion)")
         extra = tuple(None if e is None else _arrays.design(e, n, "exog_extra") for e in extra)
         view = self._solved_alone()
+        unknown = set(cov_kwds or {}) - (ROBUST["cluster"] if cov_type == "cluster" else set())
+        if unknown:
+            raise ValueError(f"cov_kwds: cov_type={cov_type!r} does not take {min(unknown)!r}")
         if cov_type != "cluster":
             kwargs.setdefault("observed", cov_type != "eim")
             kwargs["cov_type"] = "HC0" if cov_type == "HC0" else "nonrobust"
@@ -315,8 +318,8 @@ class Inference(GenericLikelihoodModelResults):
             raise ValueError("cov_kwds: cov_type='cluster' needs 'groups'")
         groups = self.model.row_kwds({"groups": kwds["groups"]})["groups"]
         mean, dispersion = (np.empty((n, 0)) if e is None else e for e in extra)
-        correct = kwds.get("use_correction", True)
-        test = clustered_score(view.model.core, view.params, mean, dispersion, groups, correct)
+        core, params = view.model.core, view.params
+        test = clustered_score(core, params, mean, dispersion, {**kwds, "groups": groups})
         return test.statistic, test.pvalue, test.df
 
     def _solved_alone(self) -> Any:
@@ -329,7 +332,9 @@ class Inference(GenericLikelihoodModelResults):
         view.params = self._fit.internal[solved]
         return view
 
-    def conf_int(self, alpha: float = 0.05, cols: Any = None, method: str = "wald") -> Array:
+    def conf_int(
+        self, alpha: float = 0.05, cols: Any = None, method: str = "wald", **kwargs: Any
+    ) -> Array:
         """
         Return confidence intervals of the coefficients.
 
@@ -339,40 +344,66 @@ class Inference(GenericLikelihoodModelResults):
             One minus the coverage.
         cols : array_like, optional
             Positions of the coefficients wanted; all by default.
-        method : {"wald", "profile"}
+        method : {"wald", "profile", "bootstrap"}
             Symmetric in standard errors, or where the profile log-likelihood has fallen by half the
             chi-square quantile (whatever ``cov_type``). A profile takes a dozen fits for each
-            coefficient.
+            coefficient. Or percentiles of refits to resampled data, corrected for bias and skewness
+            (BCa): a maximum likelihood estimate of the dispersion is too low, and so are the plain
+            percentiles, twice.
+        **kwargs
+            For "bootstrap" only: ``nrep`` (999 by default), ``kind``, ``groups``, ``rng``,
+            ``n_jobs``, ``progress``, ``checkpoint``, ``batch_size``, as in `bootstrap`, whose result
+            has the other kinds of intervals.
 
         Returns
         -------
         ndarray, shape (p + q, 2)
-            NaN where there is no estimate; infinite where the likelihood does not fall that far.
+            NaN where there is no estimate; infinite where the likelihood does not fall that far, or
+            too many replicates have no finite estimate.
 
         Raises
         ------
         ValueError
-            For an unknown method, or where a profile rises above the fit's log-likelihood.
+            For an unknown method, an argument out of range, or where a profile rises above the fit's
+            log-likelihood.
+        NotImplementedError
+            For ``kind="parametric"`` with extended quasi-likelihood families.
+
+        References
+        ----------
+        Efron, B. (1987). Better bootstrap confidence intervals. JASA 82, 171-185.
         """
         alpha = _arrays.share(alpha, "alpha")
+        columns = list(range(len(self.params)) if cols is None else np.atleast_1d(cols))
+        if method not in ("wald", "profile", "bootstrap"):
+            raise ValueError(f"method={method!r}: choose 'wald', 'profile' or 'bootstrap'")
+        if method == "bootstrap":
+            replicates = self.bootstrap(**{"nrep": 999, **kwargs})
+            return replicates.conf_int(alpha, "bca")[columns]
+        if kwargs:
+            raise TypeError(f"conf_int: {min(kwargs)!r} is for method='bootstrap' only")
+        if method == "profile":
+            return self._profile_intervals(columns, alpha)
+        half = self._half_width(alpha) * self.bse
+        return np.column_stack([self.params - half, self.params + half])[columns]
+
+    def _half_width(self, alpha: float) -> float:
+        """Return the quantile of Wald intervals."""
         dist = stats.norm
         if self.use_t:
             dist = stats.t(getattr(self, "df_resid_inference", self.df_resid))
-        columns = list(range(len(self.params)) if cols is None else np.atleast_1d(cols))
-        if method not in ("wald", "profile"):
-            raise ValueError(f"method={method!r}: choose 'wald' or 'profile'")
-        quantile = dist.isf(alpha / 2)
-        if method == "profile":
-            model_based = covariance(self._core, self._fit, "nonrobust", {}, False, 0.0).matrix
-            half = quantile * np.sqrt(np.diag(model_based))
-            return profile.intervals(self._along, columns, half, alpha)
-        half = quantile * self.bse
-        return np.column_stack([self.params - half, self.params + half])[columns]
+        return float(dist.isf(alpha / 2))
+
+    def _profile_intervals(self, columns: list[int], alpha: float) -> Array:
+        """Return profile-likelihood intervals of some coefficients."""
+        model_based = covariance(self._core, self._fit, "nonrobust", {}, False, 0.0).matrix
+        half = self._half_width(alpha) * np.sqrt(np.diag(model_based))
+        return profile.intervals(self._along, columns, half, alpha)
 
     def _along(self, j: int) -> profile.Along:
         """Return the profile of coefficient j."""
-        model = self.model
-        return profile.Along(model.core, self._fit, model.parameter_names, model.estimable, j)
+        of = of_results(self)
+        return profile.Along(of.core, of.fit, of.names, of.estimable, j)
 
     def profile(self, name: str, values: Any = None, alpha: float = 0.001) -> profile.Profile:
         """
@@ -408,6 +439,33 @@ class Inference(GenericLikelihoodModelResults):
         along.out_to(values[values >= along.estimate])
         along.out_to(values[values < along.estimate][::-1])
         return along.trace
+
+    def plot_profile(self, name: str, *, alpha: float = 0.05, ax: Any = None) -> Any:
+        """
+        Draw the profile log-likelihood of a coefficient with its interval.
+
+        Parameters
+        ----------
+        name : str
+            As in `profile`.
+        alpha : float
+            One minus the coverage.
+        ax : matplotlib Axes, optional
+
+        Returns
+        -------
+        matplotlib Axes
+            Of ``profile(name)``; see its ``plot``.
+
+        Raises
+        ------
+        ValueError
+            As in `profile`.
+        """
+        alpha = _arrays.share(alpha, "alpha")
+        trace = self.profile(name, alpha=min(alpha / 10, 0.001))
+        column = self.model.parameter_names.index(name)
+        return profile.picture(trace, self._profile_intervals([column], alpha)[0], alpha, ax)
 
     def boundary_limits(self, alpha: float = 0.05) -> pd.DataFrame:
         """

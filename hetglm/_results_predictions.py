@@ -292,6 +292,10 @@ class Predictions(GenericLikelihoodModelResults):
         ------
         ValueError
             Without a formula, or for a variable that does not move ``which``.
+
+        See Also
+        --------
+        hetglm.marginaleffects.MarginalModel : Hands the fit to the PyPI package marginaleffects.
         """
         return effects.average_effects(self, which, variables, False)
 

@@ -173,6 +173,12 @@ class ScaledObjective:
         fraction = np.where((until > ahead) | ~np.isfinite(here), np.inf, fraction)
         return float(min(1.0, np.nanmin(fraction, initial=np.inf)))
 
+    def change(self, step: Array) -> float:
+        """Return the largest change of a row's linear predictor by a step."""
+        core, k, step = self.likelihood, self.likelihood.k_mean, self.full(step)
+        changes = core.X @ step[:k], core.Z @ step[k:]
+        return max(float(np.max(np.abs(change), initial=0.0)) for change in changes)
+
     def _shrink(self, information: Array) -> Array:
         kept = information[np.ix_(self.estimated, self.estimated)]
         return kept / np.outer(self.scale, self.scale)

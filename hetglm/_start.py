@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hetglm._likelihood import Likelihood, Predictors
-from hetglm._linalg import gram, independent_columns, solve_scaled
+from hetglm._linalg import gram, independent_columns, inverse, solve_scaled
 from hetglm._links import invert, reached
 from hetglm._search import Fit, Settings, search
 
@@ -24,8 +24,9 @@ NO_START = (
 GLANCE, SPARSEST = 2000, 20
 #: Share of them that is enough to start from.
 FEWER = 4
-#: Steps from their maximum towards that of all rows, and what must be left of the gradient by each.
-APPROACHES, CLOSER = 2, 0.5
+#: Steps from their maximum towards that of all rows, where gradients cost what they do and where rough
+#: ones cost less; what each must leave of the gradient, and what is little of it.
+APPROACHES, ROUGH_APPROACHES, CLOSER, LITTLE = 2, 8, 0.5, 3e-4
 #: Scaled gradient at which their maximum is near enough, and steps allowed for it.
 ROUGHLY, ROUGH_STEPS = 0.5, 15
 #: E log chi2(1): log of a squared residual is lower than log phi by this on average.
@@ -88,19 +89,36 @@ def _approached(likelihood: Likelihood, near: Fit, n: int) -> Array:
     """
     Return coefficients nearer to the maximum of all rows than a maximum of some of them.
 
-    By steps along the gradient of all rows with the information of some: each leaves what the two
-    informations differ by, a few hundredths.
+    By steps along the gradient of all rows with the information of some, which each step corrects
+    (BFGS): the first leaves what the two informations differ by, a few hundredths.
     """
-    params, last = near.internal, np.inf
-    for _ in range(APPROACHES):
-        gradient = likelihood.rough_gradient(params)[near.solved]
-        step = solve_scaled(near.information * (likelihood.n / n), gradient)
-        left = np.inf if step is None else float(gradient @ step) ** 0.5
+    params, solved, last = near.internal, near.solved, np.inf
+    covariance = inverse(near.information * (likelihood.n / n))
+    gradient, rough = likelihood.rough_gradient(params)
+    most = ROUGH_APPROACHES if rough else APPROACHES
+    for i in range(most):
+        if covariance is None:
+            break
+        step = covariance @ gradient[solved]
+        left = max(float(gradient[solved] @ step), 0.0) ** 0.5
         if not left < CLOSER * last:
             break
         params, last = params.copy(), left
-        params[near.solved] += step
+        params[solved] += step
+        if left < LITTLE or i + 1 == most:
+            break
+        before, gradient = gradient, likelihood.rough_gradient(params)[0]
+        covariance = _corrected(covariance, step, (before - gradient)[solved])
     return params
+
+
+def _corrected(covariance: Array, step: Array, change: Array) -> Array | None:
+    """Return an inverse information that takes the change of a gradient to the step that made it."""
+    along = float(change @ step)
+    if not along > 0:
+        return None
+    rest = np.eye(len(step)) - np.outer(step, change) / along
+    return rest @ covariance @ rest.T + np.outer(step, step) / along
 
 
 def _dispersion_targets(likelihood: Likelihood, raw: Array) -> list[Array]:

@@ -372,19 +372,23 @@ class _Watch:
         self.held = np.zeros(likelihood.n, bool) if held is None else ~np.isnan(held)
         self.near: Array = self.held
         self.waited = 0
-        self.ends: Array = np.full(likelihood.n, np.nan)
-        self.zeta: Array = self.ends
+        self.nowhere: Array = np.full(likelihood.n, np.nan)
+        self.ends = self.zeta = self.nowhere
         self.crawls = False
 
     def __call__(self, params: Array, converged: bool) -> None:
         """Raise `_MeetsBoundary` where that is so."""
-        near = _signs(self.likelihood, params, *APPROACHING) != 0
+        zeta = self.likelihood.log_dispersion(params[self.likelihood.k_mean :])
+        signs = _signs(self.likelihood, zeta, *APPROACHING)
+        if signs is None and self.likelihood.held is None:
+            self.near, self.ends, self.zeta = self.held, self.nowhere, zeta
+            return
+        near = np.zeros(len(zeta)) if signs is None else signs != 0
         if np.array_equal(near, self.near):
             self.waited += 1
         else:
             self.near, self.waited = near, 0
             self.ends = _candidates(self.likelihood, self.estimated, params, *APPROACHING)
-        zeta = self.likelihood.log_dispersion(params[self.likelihood.k_mean :])
         falls = (zeta < self.zeta - FALLS) & (self.ends < 0) & ~self.held
         self.zeta, self.crawls = zeta, self.waited >= PATIENCE and bool(falls.any())
         new = ~np.isnan(self.ends) & ~self.held
@@ -459,12 +463,11 @@ def _solvable(likelihood: Likelihood, estimated: Array, ends: Array) -> Array:
     return solved
 
 
-def _signs(core: Likelihood, params: Array, negligible: float, dominant: float) -> Array:
+def _signs(core: Likelihood, zeta: Array, negligible: float, dominant: float) -> Array | None:
     """Return -1 where phi is next to zero, 1 where it is next to infinite and may be, else 0."""
-    zeta = core.log_dispersion(params[core.k_mean :])
-    # most searches come near no end: two numbers tell
+    # most searches come near no end, None: two numbers tell
     if zeta.min(initial=0.0) > np.log(negligible) and zeta.max(initial=0.0) <= np.log(dominant):
-        return np.zeros(core.n)
+        return None
     sizes = core.family.size(core.rows)
     signs = np.where(zeta < np.log(negligible / sizes), -1.0, 0.0)
     large = zeta > np.log(dominant)
@@ -477,7 +480,9 @@ def _candidates(
     core: Likelihood, estimated: Array, params: Array, negligible: float, dominant: float
 ) -> Array:
     """Return the end of the log dispersion each row is held at or can go to, NaN for the others."""
-    signs = _signs(core, params, negligible, dominant)
+    signs = _signs(core, core.log_dispersion(params[core.k_mean :]), negligible, dominant)
+    if signs is None:
+        return np.full(core.n, np.nan) if core.held is None else core.held
     kept = estimated[core.k_mean :]
     silent = core.family.indifferent(core.rows)
     # rows held already went to their end faster than these, and may move either way meanwhile

@@ -121,7 +121,7 @@ def _steps(fitted: Fitted, core: Likelihood) -> tuple[Array, Array, float, int, 
     params, bread, last = fitted.fit.internal, fitted.bread, np.inf
     for iteration in range(MOST):
         if iteration < ROUGH:
-            gradient = core.rough_gradient(params)[solved]
+            gradient = core.rough_gradient(params)[0][solved]
         else:
             factors = core.factors(params, 2 if iteration == ROUGH else 1)
             gradient = core.gradient(factors)[solved]

@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from hetglm import _arrays, _intervals, plots, prediction
+from hetglm import _arrays, prediction
+from hetglm._bootstrap_results import BootstrapRatio, BootstrapResult
 from hetglm._checkpoint import fingerprint
 from hetglm._covariance import covariance
-from hetglm._fit import at_fit, maximum
+from hetglm._fit import RemlFit, at_fit, maximum
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import inverse
 from hetglm._replicates import Outcome, Replicates, Run, replicate
 from hetglm._text import warn
 from hetglm._warm import Fitted, refit
 from hetglm.exceptions import BootstrapFailureWarning
+
+__all__ = [
+    "KINDS",
+    "BootstrapRatio",
+    "BootstrapResult",
+    "Ratio",
+    "Resampling",
+    "SimulatedP",
+    "Simulation",
+    "bootstrap",
+    "bootstrap_ratio",
+    "distribution",
+    "exceedances",
+    "identifying",
+    "of_results",
+    "simulate",
+    "single_rows",
+]
 
 Array = NDArray[Any]
 
@@ -29,231 +48,6 @@ KINDS = ("pairs", "parametric", "cluster")
 ROUNDING = 1e-9
 #: Covariances that can be made of any resample; "cluster" needs the groups of the resample.
 OF_RESAMPLES = ("nonrobust", "eim", "HC0", "HC1")
-
-
-# -- results ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class BootstrapResult:
-    """
-    Replicates of the estimates; unpacks as ``mean, std, params``.
-
-    Attributes
-    ----------
-    params : ndarray, shape (nrep - failed, p + q)
-        Estimates of the refits that succeeded; NaN where a replicate has no finite one, because its
-        dispersion is at the boundary.
-    nrep, failed : int
-        Replicates asked for, and those whose refit failed.
-    kind : str
-    reasons : dict
-        Why refits failed, with counts.
-    estimate : ndarray, shape (p + q,)
-        Of the fit.
-    names : list of str
-        Of the coefficients.
-    bse : ndarray, shape (p + q,)
-        Standard errors of the fit.
-    params_bse : ndarray, shape (nrep - failed, p + q), or None
-        Standard errors of the refits, for studentised intervals.
-    acceleration : ndarray, shape (p + q,)
-        Sixth of the skewness of each coefficient's influence values: those of the one-step
-        (infinitesimal) jackknife, information^-1 times the score of a row, or of a group.
-    """
-
-    params: Array
-    nrep: int
-    failed: int
-    kind: str
-    reasons: dict[str, int] = field(default_factory=dict)
-    estimate: Array = field(default_factory=lambda: np.empty(0), repr=False)
-    names: list[str] = field(default_factory=list, repr=False)
-    bse: Array = field(default_factory=lambda: np.empty(0), repr=False)
-    params_bse: Array | None = field(default=None, repr=False)
-    acceleration: Array = field(default_factory=lambda: np.empty(0), repr=False)
-
-    @property
-    def mean(self) -> Array:
-        """Mean of the replicates, shape (p + q,); NaN where one of them is not finite."""
-        return self.params.mean(axis=0)
-
-    @property
-    def std(self) -> Array:
-        """Standard deviation of the replicates, shape (p + q,); NaN where one is not finite."""
-        return self.params.std(axis=0)
-
-    @property
-    def finite(self) -> Array:
-        """Number of replicates with a finite estimate of each coefficient, shape (p + q,)."""
-        return np.isfinite(self.params).sum(axis=0)
-
-    def __iter__(self) -> Iterator[Array]:
-        """Yield mean, std and params, as statsmodels' bootstrap returns them."""
-        return iter((self.mean, self.std, self.params))
-
-    def __str__(self) -> str:
-        """Return the table of estimates under a line on the replicates."""
-        done = self.nrep - self.failed
-        failures = f"; {self.failed} failed and are not among them: {self.reasons}"
-        head = f"Bootstrap ({self.kind}): {done} of {self.nrep} replicates"
-        return head + (failures if self.failed else "") + "\n" + self.summary_frame().to_string()
-
-    def conf_int(self, alpha: float = 0.05, method: str = "percentile") -> Array:
-        """
-        Return confidence intervals of the coefficients.
-
-        Parameters
-        ----------
-        alpha : float
-            One minus the coverage.
-        method : {"percentile", "basic", "studentized", "bca"}
-            Quantiles of the replicates; these mirrored at the estimate; those of (replicate -
-            estimate)/(its standard error), times the standard error of the fit; or the percentiles
-            corrected for bias and skewness (BCa, see ``acceleration``).
-
-        Returns
-        -------
-        ndarray, shape (p + q, 2)
-            A replicate without a finite estimate counts as beyond either limit, which is infinite
-            where there are more than a share of alpha/2. NaN where the fit has no estimate. With
-            fewer than 2/alpha - 1 replicates the limits are the extremes.
-
-        Raises
-        ------
-        ValueError
-            For an unknown method, or "studentized" without standard errors of the refits.
-
-        References
-        ----------
-        Davison, A. C. and Hinkley, D. V. (1997). Bootstrap Methods and their Application, chapter 5.
-        """
-        alpha = _arrays.share(alpha, "alpha")
-        if method not in _intervals.METHODS:
-            raise ValueError(f"method={method!r}: choose one of {', '.join(_intervals.METHODS)}")
-        if method == "studentized" and self.params_bse is None:
-            raise ValueError(
-                "method='studentized': needs standard errors of the refits; call "
-                "bootstrap(..., studentized=True)"
-            )
-        return _intervals.interval(
-            method, self.estimate, self.params, alpha, self.bse, self.params_bse, self.acceleration
-        )
-
-    def summary_frame(self, alpha: float = 0.05, method: str = "percentile") -> pd.DataFrame:
-        """
-        Return estimates, replicates and intervals as a table.
-
-        Parameters
-        ----------
-        alpha : float
-            One minus the coverage.
-        method : str
-            As in `conf_int`.
-
-        Returns
-        -------
-        DataFrame
-            A row for each coefficient; columns ``estimate``, ``bse`` (of the fit), ``mean`` and
-            ``std`` of the replicates, ``ci_lower``, ``ci_upper``, and ``finite``, the number of
-            replicates with a finite estimate.
-        """
-        lower, upper = self.conf_int(alpha, method).T
-        columns = {
-            "estimate": self.estimate,
-            "bse": self.bse,
-            "mean": self.mean,
-            "std": self.std,
-            "ci_lower": lower,
-            "ci_upper": upper,
-            "finite": self.finite,
-        }
-        return pd.DataFrame(columns, index=self.names)
-
-    def plot(
-        self,
-        coefficients: Any = None,
-        *,
-        alpha: float = 0.05,
-        method: str = "percentile",
-        ax: Any = None,
-    ) -> Any:
-        """
-        Draw histograms of the replicates with the estimates and their intervals.
-
-        Parameters
-        ----------
-        coefficients : str or list of str, optional
-            Names; those of the dispersion by default.
-        alpha : float
-            One minus the coverage.
-        method : str
-            As in `conf_int`.
-        ax : matplotlib Axes or sequence of them, optional
-            One for each coefficient.
-
-        Returns
-        -------
-        matplotlib Axes, or ndarray of them
-            One where ``coefficients`` is a string.
-
-        Raises
-        ------
-        ValueError
-            For an unknown name, or another number of axes than of coefficients.
-        """
-        chosen = [coefficients] if isinstance(coefficients, str) else coefficients
-        if chosen is None:
-            chosen = [name for name in self.names if name.startswith("dispersion-")]
-        unknown = [name for name in chosen if name not in self.names]
-        if unknown or not len(chosen):
-            raise ValueError(f"coefficients: {unknown or 'none given'}; choose from {self.names}")
-        limits = self.conf_int(alpha, method)
-        where = [self.names.index(name) for name in chosen]
-        panels = [(self.names[j], self.params[:, j], self.estimate[j], limits[j]) for j in where]
-        axes = plots.plot_replicates(panels, f"{100 * (1 - alpha):g} % interval ({method})", ax)
-        return axes[0] if isinstance(coefficients, str) else axes
-
-
-@dataclass(frozen=True)
-class BootstrapRatio:
-    """
-    Likelihood ratios of data drawn from the smaller of two models.
-
-    Attributes
-    ----------
-    statistic : float
-        The ratio of the data.
-    ratios : ndarray, shape (done,)
-        Those of the draws whose refits succeeded, in order.
-    nrep : int
-        Draws, those that failed included; fewer than asked for where the sequential rule stopped.
-    exceeded : int
-        Ratios at least as large as that of the data.
-    pvalue : float
-        (1 + exceeded)/(1 + done); exceeded/done where the sequential rule stopped. Draws whose
-        refits failed are in neither count.
-    mc_error : float
-        Monte-Carlo standard error of the p-value.
-    stopped : bool
-        Whether the sequential rule stopped.
-    reasons : dict
-        Why refits failed, with counts.
-    """
-
-    statistic: float
-    ratios: Array
-    nrep: int
-    exceeded: int
-    pvalue: float
-    mc_error: float
-    stopped: bool
-    reasons: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def failed(self) -> int:
-        """Number of draws whose refits failed."""
-        return self.nrep - len(self.ratios)
 
 
 # -- tasks --------------------------------------------------------------------------------------
@@ -394,13 +188,13 @@ def bootstrap(
         raise ValueError("groups: needed for kind='cluster', and only there")
     if groups is not None and np.ndim(groups) != 1:
         raise ValueError("groups: the cluster bootstrap draws one kind of groups, not two")
-    fitted, groups = _single_rows(of_results(res), groups)
+    fitted, groups = single_rows(of_results(res), groups)
     cov_type, cov_kwds = ("", {}) if not studentized else _covariance_of(res, kind)
     task = Resampling(fitted, kind, groups, cov_type, cov_kwds, res.df_resid)
     if kind == "parametric":
         distribution(fitted)  # a family without one says so before any work
     what = f"{kind} bootstrap"
-    identity = fingerprint(*_identity(fitted), kind, groups, cov_type, sorted(cov_kwds.items()))
+    identity = fingerprint(*identifying(fitted), kind, groups, cov_type, sorted(cov_kwds.items()))
     done = replicate(task, nrep, rng, run, what, identity)
     _report(done, "replicates")
     k = len(fitted.names)
@@ -427,6 +221,7 @@ def bootstrap_ratio(
     *,
     sequential: int | None = None,
     run: Run | None = None,
+    what: str = "the likelihood ratio",
 ) -> tuple[float, BootstrapRatio]:
     """
     Test a smaller model against a larger one by a parametric bootstrap of their likelihood ratio.
@@ -444,6 +239,8 @@ def bootstrap_ratio(
         draws settle a large p-value.
     run : Run, optional
         Jobs, progress bar and checkpoint.
+    what : str
+        What the ratio is of, for the progress bar and messages.
 
     Returns
     -------
@@ -467,9 +264,52 @@ def bootstrap_ratio(
     if statistic < -ROUNDING * (1 + abs(full.fit.llf)):
         raise ValueError("the larger model is below the smaller one: it is not at its maximum")
     distribution(null)  # a family without one says so before any work
-    identity = fingerprint(*_identity(null), *_identity(full))
-    found = exceedances(Ratio(null, full), statistic, nrep, rng, sequential, run or Run(), identity)
+    null, full = (single_rows(fitted)[0] for fitted in (null, full))  # a draw for each of them
+    identity = fingerprint(*identifying(null), *identifying(full))
+    found = exceedances(
+        Ratio(null, full), statistic, nrep, rng, sequential, run or Run(), identity, what
+    )
     return found.pvalue, found
+
+
+class SimulatedP(NamedTuple):
+    """P of a bootstrap in a table: its Monte-Carlo error, the draws that count and those that failed."""
+
+    pvalue: float = np.nan
+    mc_error: float = np.nan
+    draws: int = 0
+    failed: int = 0
+
+
+class Simulation:
+    """
+    How the p-values of a table are simulated: one `bootstrap_ratio` for each, in turn.
+
+    Parameters
+    ----------
+    nrep : int
+    rng : None, int or numpy.random.Generator
+        One source for all of them; each moves it on by one draw.
+    sequential : int or None
+    run : Run
+        The first bootstrap has its checkpoint, the others files beside it that end in -2, -3, ...
+    """
+
+    def __init__(self, nrep: int, rng: Any, sequential: int | None, run: Run) -> None:
+        _arrays.draws(nrep, rng, sequential)
+        self.nrep, self.sequential, self.run, self.done = nrep, sequential, run, 0
+        self.rng = None if rng is None else _arrays.generator(rng)
+
+    def __call__(self, null: Fitted, full: Fitted, what: str) -> SimulatedP:
+        """Return P of the ratio of two fits."""
+        self.done += 1
+        run = self.run
+        if run.checkpoint is not None and self.done > 1:
+            run = replace(run, checkpoint=f"{os.fspath(run.checkpoint)}-{self.done}")
+        p, found = bootstrap_ratio(
+            null, full, self.nrep, self.rng, sequential=self.sequential, run=run, what=what
+        )
+        return SimulatedP(p, found.mc_error, len(found.ratios), found.failed)
 
 
 def exceedances(
@@ -480,6 +320,7 @@ def exceedances(
     sequential: int | None,
     run: Run,
     identity: str,
+    what: str,
 ) -> BootstrapRatio:
     """Return how often a task's statistic is at least that of the data; see `bootstrap_ratio`."""
     least = statistic - ROUNDING * (1 + abs(statistic))
@@ -494,7 +335,7 @@ def exceedances(
         nrep,
         rng,
         run,
-        "bootstrap of the likelihood ratio",
+        f"bootstrap of {what}",
         identity,
         enough if wanted else None,
     )
@@ -512,7 +353,7 @@ def of_results(res: Any) -> Fitted:
     """Return what refits need of a result."""
     model = res.model
     if model.core.n == 0:
-        raise ValueError("bootstrap: remove_data() took the rows of this fit away; fit again")
+        raise ValueError("remove_data() took the rows of this fit away; fit again")
     return Fitted(model.core, res._fit, model.parameter_names, model.estimable)
 
 
@@ -529,7 +370,7 @@ def _covariance_of(res: Any, kind: str) -> tuple[str, dict[str, Any]]:
     return res.cov_type, {}
 
 
-def _single_rows(fitted: Fitted, groups: Any) -> tuple[Fitted, Any]:
+def single_rows(fitted: Fitted, groups: Any = None) -> tuple[Fitted, Any]:
     """Return the fit with each row repeated as often as it was observed, so that rows are units."""
     core, fit = fitted.core, fitted.fit
     if core.freq is None:
@@ -543,13 +384,14 @@ def _single_rows(fitted: Fitted, groups: Any) -> tuple[Fitted, Any]:
     return replace(fitted, core=single, fit=fit), None if groups is None else groups[rows]
 
 
-def _identity(fitted: Fitted) -> list[Any]:
-    """Return what tells a fit from others: its data, and its estimates to a few digits."""
+def identifying(fitted: Fitted) -> list[Any]:
+    """Return what tells a fit from others: data, estimates to a few digits, and whether by REML."""
     core = fitted.core
     names = "y X Z offset offset_dispersion trials weights freq".split()
     arrays = [getattr(core, name) for name in names]
     estimates = [f"{value:.5g}" for value in fitted.fit.params]
-    return [core.family, core.link, core.link_dispersion, *arrays, fitted.names, estimates]
+    links, reml = (core.link, core.link_dispersion), isinstance(fitted.fit, RemlFit)
+    return [core.family, *links, *arrays, fitted.names, estimates, reml]
 
 
 def _report(done: Replicates, what: str) -> None:

@@ -132,15 +132,7 @@ class AverageEffects:
 def average_effects(res: Any, which: str, variables: Any, ratio: bool) -> AverageEffects:
     """Return average effects of variables; see the results' methods."""
     model = res.model
-    if which not in WHICH:
-        raise ValueError(f"which={which!r}: choose one of {', '.join(WHICH)}")
-    prediction.check_which(which, model.core.family)
-    if model._spec is None:
-        raise ValueError(
-            "effects of variables need a formula fit: a design's columns do not say which of them move "
-            "together; use predict on designs of your own"
-        )
-    chosen = _chosen(model, which, variables)
+    chosen = _chosen(variables_of(model, which), which, variables)
     effects, errors, index = [], [], []
     for name in chosen:
         for contrast in _contrasts(model, name, ratio):
@@ -154,12 +146,24 @@ def average_effects(res: Any, which: str, variables: Any, ratio: bool) -> Averag
     )
 
 
-def _chosen(model: Any, which: str, variables: Any) -> list[str]:
-    """Return the variables of the parts that a prediction reads, or those asked for."""
+def variables_of(model: Any, which: str) -> list[str]:
+    """Return the variables of the formulas that a prediction reads."""
+    if which not in WHICH:
+        raise ValueError(f"which={which!r}: choose one of {', '.join(WHICH)}")
+    prediction.check_which(which, model.core.family)
+    if model._spec is None:
+        raise ValueError(
+            "effects of variables need a formula fit: a design's columns do not say which of them move "
+            "together; use predict on designs of your own"
+        )
     parts = [part for part in prediction.PARTS[which] if part != "rows"]
     designs = [getattr(model._spec, part) for part in parts]
     read = set().union(*(design.variables for design in designs))
-    known = [name for name in model._frame.columns if name in read]
+    return [name for name in model._frame.columns if name in read]
+
+
+def _chosen(known: list[str], which: str, variables: Any) -> list[str]:
+    """Return the variables asked for, all by default."""
     if variables is None:
         return known
     wanted = [variables] if isinstance(variables, str) else list(variables)
@@ -174,13 +178,13 @@ def _chosen(model: Any, which: str, variables: Any) -> list[str]:
 def _contrasts(model: Any, name: str, ratio: bool) -> Iterator[Contrast]:
     """Yield what is compared: levels with the first, or a number with itself moved."""
     data = model._frame
-    levels = _levels(model, name)
-    if levels is not None:
-        low = data.assign(**{name: _repeated(data[name], levels[0])})
-        for level in levels[1:]:
+    values = levels(model, name)
+    if values is not None:
+        low = data.assign(**{name: _repeated(data[name], values[0])})
+        for level in values[1:]:
             high = data.assign(**{name: _repeated(data[name], level)})
             sign = "/" if ratio else "-"
-            yield Contrast(name, f"{level} {sign} {levels[0]}", [(1.0, high), (-1.0, low)])
+            yield Contrast(name, f"{level} {sign} {values[0]}", [(1.0, high), (-1.0, low)])
         return
     column = data[name].astype(float)
     if ratio:
@@ -197,7 +201,7 @@ def _contrasts(model: Any, name: str, ratio: bool) -> Iterator[Contrast]:
     yield Contrast(name, "d/dx", parts)
 
 
-def _levels(model: Any, name: str) -> list[Any] | None:
+def levels(model: Any, name: str) -> list[Any] | None:
     """Return the levels of a variable that a formula takes as a factor, None for a number."""
     column = model._frame[name]
     number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)

@@ -11,6 +11,7 @@ __all__ = [
     "ConvergenceWarning",
     "DomainEdgeWarning",
     "DroppedRowsWarning",
+    "FoldFailureWarning",
     "FormulaError",
     "MissingValueError",
     "NotNestedError",
@@ -75,6 +76,10 @@ class DroppedRowsWarning(ModelWarning):
 
 class BootstrapFailureWarning(ModelWarning):
     """Some bootstrap refits failed and are not among the replicates."""
+
+
+class FoldFailureWarning(ModelWarning):
+    """Some folds of a cross-validation failed, or have rows that nothing predicts."""
 
 
 class NotNestedError(ValueError):

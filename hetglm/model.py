@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -43,6 +44,8 @@ class LocationScaleModel(GenericLikelihoodModel):
     family and the links and say which row arrays they take.
     """
 
+    data: Any
+    _data_attr: list[str]
     _formula_max_endog = 2
     _row_arrays: ClassVar[tuple[str, ...]] = ROW_ARRAYS
     #: Whether it can be fitted by REML.
@@ -370,6 +373,57 @@ class LocationScaleModel(GenericLikelihoodModel):
         new._data_attr = list(self._data_attr[:4])
         new._finish(names, scale_names)
         return new
+
+    def with_terms(
+        self, mean: Sequence[str], dispersion: Sequence[str], eval_env: Any = -1
+    ) -> LocationScaleModel:
+        """
+        Return the model of the same rows with other terms in both parts.
+
+        Parameters
+        ----------
+        mean, dispersion : sequence of str
+            Names of terms, without the prefix of the dispersion; without a formula, of columns of
+            the part.
+        eval_env : int, dict or patsy EvalEnvironment
+            Where names are looked up that neither the data nor the formula of this model know.
+
+        Returns
+        -------
+        LocationScaleModel
+            With its formula, if this model has one.
+
+        Raises
+        ------
+        ValueError
+            If a term names an unknown variable, or one with missing values in these rows.
+        """
+        parts = dict(zip(self.column_names, (mean, dispersion), strict=True))
+        if self._spec is None:
+            designs = {"exog": self.core.X, "exog_dispersion": self.core.Z}
+            own = {n: pd.DataFrame(A, columns=self.column_names[n]) for n, A in designs.items()}
+            return self.clone(**{n: own[n][list(terms)] for n, terms in parts.items()})._labelled(
+                self
+            )
+        made = _formula.with_terms(
+            self._spec, self._frame, mean, dispersion, _formula.environment(eval_env)
+        )
+        new = self.clone(exog=made.exog, exog_dispersion=made.exog_dispersion)
+        new._spec = made.spec
+        new.formula = f"{made.spec.formula} | {made.spec.dispersion_formula.removeprefix('~ ')}"
+        return new._labelled(self)
+
+    def _labelled(self, other: LocationScaleModel) -> LocationScaleModel:
+        """Return this model with the row labels of another one on the same rows."""
+        index = other.data.row_labels
+        if index is not None:
+            names = list(self._mean_names), list(self._dispersion_names)
+            response = pd.Series(self._observed(), index=index, name=other.data.ynames)
+            design = pd.DataFrame(self.core.X, index=index, columns=names[0])
+            self.data = handle_data(response, design, "none", None if self.core.k_mean else False)
+            self.k_constant, self._data_attr = self.data.k_constant, self._data_attr[:4]
+            self._finish(*names)
+        return self
 
     # -- names --------------------------------------------------------------------------------
 

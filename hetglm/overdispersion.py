@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from hetglm import _fit, prediction
+from hetglm._checkpoint import fingerprint
 from hetglm._fit import Settings
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import independent_columns, inverse
 from hetglm._replicates import Run
 from hetglm._start import starting_values
 from hetglm._warm import Fitted, refit
-from hetglm.bootstrap import exceedances, of_results
+from hetglm.bootstrap import exceedances, identifying, of_results, single_rows
 
 Array = NDArray[Any]
 
@@ -41,6 +42,12 @@ class OverdispersionTest:
         What phi = 0 was tested against.
     method : str
         How the p-value of the ratio was obtained.
+    mc_error : float
+        Monte-Carlo standard error of the p-value of a bootstrap, NaN for others.
+    failed : int
+        Draws of a bootstrap whose refits failed; they do not count.
+    reasons : dict
+        Why they failed, with counts.
     """
 
     score: float
@@ -49,10 +56,16 @@ class OverdispersionTest:
     pvalue: float
     alternative: str
     method: str
+    mc_error: float = np.nan
+    failed: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """Return the tests in one or two lines."""
-        text = f"LR = {self.statistic:.4g}, P = {self.pvalue:.4g} ({self.method})"
+        error = f" +/- {self.mc_error:.2g}" if np.isfinite(self.mc_error) else ""
+        text = f"LR = {self.statistic:.4g}, P = {self.pvalue:.4g}{error} ({self.method})"
+        if self.failed:
+            text += f"; {self.failed} refits failed and do not count: {self.reasons}"
         if np.isfinite(self.score):
             text = f"score Z = {self.score:.4g}, P = {self.score_pvalue:.4g}; " + text
         return f"No overdispersion against {self.alternative}: {text}"
@@ -93,14 +106,16 @@ def score_statistic(core: Likelihood, null: _fit.Fit, keep_mean: Array) -> float
     return total / np.sqrt(variance)
 
 
-def overdispersion(res: Any, against: str, nrep: int, rng: Any) -> OverdispersionTest:
+def overdispersion(
+    res: Any, against: str, nrep: int, rng: Any, sequential: int | None, run: Run
+) -> OverdispersionTest:
     """Return the tests of phi = 0; see the results' method."""
     model = res.model
     core: Likelihood = model.core
     if not core.family.zero_dispersion:
         raise ValueError(f"{core.family.name}: phi = 0 is not a model of its own; nothing to test")
     keep_mean = model.estimable[: core.k_mean]
-    held, null = without_dispersion(core, keep_mean)
+    null = without_dispersion(core, keep_mean)[1]
     if against == "constant":
         constant = core.with_designs(Z=np.ones((core.n, 1)))
         solved = np.append(keep_mean, True)
@@ -129,15 +144,21 @@ def overdispersion(res: Any, against: str, nrep: int, rng: Any) -> Overdispersio
             f"a dispersion in each of {cells} cells",
             f"binomial mixture of chi-square 0 to {cells}",
         )
-    task = _Ratio(of_results(res), held, null, keep_mean)
-    found = exceedances(task, ratio, nrep, rng, None, Run(1), "")
+    full = single_rows(of_results(res))[0]
+    task = _Ratio(full, *without_dispersion(full.core, keep_mean), keep_mean)
+    identity = fingerprint(*identifying(full), "phi = 0")
+    found = exceedances(task, ratio, nrep, rng, sequential, run, identity, "the likelihood ratio")
+    stop = f", stopped at {found.exceeded} exceedances" if found.stopped else ""
     return OverdispersionTest(
         np.nan,
         np.nan,
         ratio,
         found.pvalue,
         "the dispersion formula",
-        f"parametric bootstrap, {len(found.ratios)} draws",
+        f"parametric bootstrap, {len(found.ratios)} draws{stop}",
+        found.mc_error,
+        found.failed,
+        found.reasons,
     )
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "plot_diagnostics",
     "plot_dispersion",
     "plot_mean_variance",
+    "plot_profile",
     "plot_qdis",
     "plot_qq",
     "plot_replicates",
@@ -161,3 +162,48 @@ def _histogram(ax: Any, values: Any, estimate: float, limits: Any, interval: str
     ax.set_ylabel("replicates")
     if ax.patches:
         ax.set_ylim(0, max(bar.get_height() for bar in ax.patches) / TOP)
+
+
+def plot_profile(trace: Any, limits: Any, cut: float, level: str, ax: Any = None) -> Any:
+    """
+    Draw a profile log-likelihood below its maximum, with the estimate and the interval.
+
+    Parameters
+    ----------
+    trace : Profile
+    limits : ndarray, shape (2,)
+        Of the interval; infinite for none.
+    cut : float
+        By how much the log-likelihood has fallen at the limits.
+    level : str
+        Coverage of the interval, for the legend.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    if ax is None:
+        ax = require_matplotlib()(figsize=(6, 4), layout="constrained").subplots()
+    coefficient = trace.of_root()
+    root = np.linspace(coefficient.x[0], coefficient.x[-1], 201)
+    ax.plot(coefficient(root), -0.5 * root**2, color=COLOURS[0], lw=2, label="profile")
+    ends = np.clip(limits, trace.values[0], trace.values[-1])
+    low, high = (f"{limit:.4g}" for limit in limits)
+    ax.plot(ends, [-cut, -cut], color=COLOURS[1], lw=1.5, label=f"{level}: {low} to {high}")
+    finite = limits[np.isfinite(limits)]
+    bottom = -2.3 * cut
+    ax.vlines(finite, bottom, -cut, color=COLOURS[1], lw=1.2, ls=":")
+    at = f"estimate: {trace.estimate:.4g}"
+    ax.plot([trace.estimate], [0], MARKERS[0], color=COLOURS[1], ms=7, label=at)
+    shown = coefficient(root[0.5 * root**2 <= -bottom])
+    if coefficient.x[0] < 0 < coefficient.x[-1]:
+        x = np.linspace(shown[0], shown[-1], 201)
+        wald = -0.5 * ((x - trace.estimate) / coefficient.derivative()(0.0)) ** 2
+        ax.plot(x, wald, color="0.45", lw=1.2, ls="--", label="Wald")
+    ax.set_ylim(bottom, 0.25 * cut)
+    ax.set_xlim(shown[0], shown[-1])
+    ax.set_xlabel(trace.name)
+    ax.set_ylabel("log-likelihood below its maximum")
+    ax.legend(framealpha=0.9, edgecolor="none", fontsize="small", loc="best")
+    return ax

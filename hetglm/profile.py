@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.interpolate import PchipInterpolator
 from scipy.optimize import brentq
 
-from hetglm import _fit
+from hetglm import _arrays, _fit, plots
 from hetglm._fit import Fit, RemlFit, Settings, maximum, search
 from hetglm._likelihood import Likelihood
 
@@ -56,6 +57,56 @@ class Profile:
         """Signed root of the likelihood ratio, shape (k,): a straight line where Wald is right."""
         side = np.sign(self.values - self.estimate)
         return side * np.sqrt(2 * np.maximum(self.llf - self.profile, 0.0))
+
+    def conf_int(self, alpha: float = 0.05) -> Array:
+        """
+        Return where the profile has fallen by half the chi-square quantile, as the trace has it.
+
+        Parameters
+        ----------
+        alpha : float
+            One minus the coverage.
+
+        Returns
+        -------
+        ndarray, shape (2,)
+            The signed root is interpolated between the values; infinite beyond the last one.
+        """
+        root = self.of_root()
+        cut = stats.norm.isf(_arrays.share(alpha, "alpha") / 2)
+        beyond = [cut > -root.x[0], cut > root.x[-1]]
+        limits = root(np.clip([-cut, cut], root.x[0], root.x[-1]))
+        return np.where(beyond, [-np.inf, np.inf], limits)
+
+    def of_root(self) -> PchipInterpolator:
+        """Return the coefficient as a function of the signed root, where that rises."""
+        finite = np.isfinite(self.root)
+        root, values = self.root[finite], self.values[finite]
+        rising = np.diff(root, prepend=-np.inf) > 0
+        return PchipInterpolator(root[rising], values[rising])
+
+    def plot(self, *, alpha: float = 0.05, ax: Any = None) -> Any:
+        """
+        Draw the log-likelihood below its maximum, the estimate and the interval.
+
+        Parameters
+        ----------
+        alpha : float
+            One minus the coverage.
+        ax : matplotlib Axes, optional
+
+        Returns
+        -------
+        matplotlib Axes
+            With the parabola of equal curvature, where Wald intervals come from, dashed.
+        """
+        return picture(self, self.conf_int(alpha), alpha, ax)
+
+
+def picture(trace: Profile, limits: Array, alpha: float, ax: Any) -> Any:
+    """Draw a profile with an interval of coverage 1 - alpha; see `Profile.plot`."""
+    cut = float(stats.chi2.isf(alpha, 1)) / 2
+    return plots.plot_profile(trace, limits, cut, f"{100 * (1 - alpha):g} %", ax)
 
 
 def fixed(core: Likelihood, j: int, value: float) -> Likelihood:

@@ -29,6 +29,7 @@ from hetglm import (
 from hetglm._covariance import covariance
 from hetglm._fit import Fit, RemlFit, at_fit
 from hetglm._replicates import Run
+from hetglm._results_choice import Choice
 from hetglm._results_inference import Inference
 from hetglm._results_pictures import Pictures
 from hetglm._results_predictions import Predictions
@@ -38,7 +39,7 @@ Array = NDArray[Any]
 
 
 class LocationScaleResults(
-    Inference, Predictions, Pictures, _LLRMixin, GenericLikelihoodModelResults
+    Inference, Predictions, Choice, Pictures, _LLRMixin, GenericLikelihoodModelResults
 ):
     """
     Results of a location-scale fit.
@@ -356,12 +357,22 @@ class LocationScaleResults(
             For the bootstrap of extended quasi-likelihood families, which have no distribution.
         """
         run = Run(n_jobs, progress, checkpoint, batch_size)
-        draws = 999 if test == "bootstrap" else 199
-        draws = draws if nrep is None else _arrays.count(nrep, "nrep")
-        return anova.compare_constant(self, test, draws, rng, sequential, run)
+        if nrep is None:
+            nrep = 999 if test == "bootstrap" else 199
+        _arrays.draws(nrep, rng, sequential)
+        return anova.compare_constant(self, test, nrep, rng, sequential, run)
 
     def test_overdispersion(
-        self, against: str = "constant", *, nrep: int = 199, rng: Any = None
+        self,
+        against: str = "constant",
+        *,
+        nrep: int = 199,
+        rng: Any = None,
+        sequential: int | None = None,
+        n_jobs: int | None = None,
+        progress: bool | None = None,
+        checkpoint: Any = None,
+        batch_size: int | None = None,
     ) -> overdispersion.OverdispersionTest:
         """
         Test whether there is any dispersion beyond the boundary law: sigma = 0.
@@ -377,24 +388,36 @@ class LocationScaleResults(
             Draws of the bootstrap.
         rng : None, int or numpy.random.Generator
             Source of randomness of those draws.
+        sequential : int, optional
+            As in `compare_constant_dispersion`.
+        n_jobs : int, optional
+            As in `bootstrap`.
+        progress : bool, optional
+            As in `bootstrap`.
+        checkpoint : str or path-like, optional
+            As in `bootstrap`.
+        batch_size : int, optional
+            As in `bootstrap`.
 
         Returns
         -------
         OverdispersionTest
-            ``score``, ``score_pvalue``, ``statistic``, ``pvalue``, ``alternative``, ``method``.
+            ``score``, ``score_pvalue``, ``statistic``, ``pvalue``, ``alternative``, ``method``; of a
+            bootstrap, ``mc_error``, ``failed`` and ``reasons`` as in `compare_constant_dispersion`.
 
         Raises
         ------
         ValueError
-            For families that have no boundary law.
+            For families that have no boundary law, or an argument out of range.
 
         References
         ----------
         Tarone, R. E. (1979). Testing the goodness of fit of the binomial distribution. Biometrika
         66, 585-590. Self, S. G. and Liang, K.-Y. (1987). JASA 82, 605-610.
         """
-        nrep = _arrays.count(nrep, "nrep")
-        return overdispersion.overdispersion(self, against, nrep, rng)
+        run = Run(n_jobs, progress, checkpoint, batch_size)
+        _arrays.draws(nrep, rng, sequential)
+        return overdispersion.overdispersion(self, against, nrep, rng, sequential, run)
 
     # -- reports --------------------------------------------------------------------------------
 
@@ -470,7 +493,9 @@ class LocationScaleResultsWrapper(LikelihoodResultsWrapper):
     _methods = {"cov_params": "cov"}  # noqa: RUF012
     _wrap_methods = _methods
 
-    def conf_int(self, alpha: float = 0.05, cols: Any = None, method: str = "wald") -> Any:
+    def conf_int(
+        self, alpha: float = 0.05, cols: Any = None, method: str = "wald", **kwargs: Any
+    ) -> Any:
         """
         Return confidence intervals of the coefficients, with labels where the data had them.
 
@@ -480,14 +505,16 @@ class LocationScaleResultsWrapper(LikelihoodResultsWrapper):
             As in `LocationScaleResults.conf_int`.
         cols : array_like, optional
             As in `LocationScaleResults.conf_int`.
-        method : {"wald", "profile"}
+        method : {"wald", "profile", "bootstrap"}
+            As in `LocationScaleResults.conf_int`.
+        **kwargs
             As in `LocationScaleResults.conf_int`.
 
         Returns
         -------
         DataFrame or ndarray, shape (p + q, 2)
         """
-        table = self._results.conf_int(alpha, cols, method)
+        table = self._results.conf_int(alpha, cols, method, **kwargs)
         if not isinstance(self.params, pd.Series):
             return table
         return pd.DataFrame(table, index=self.params.index[slice(None) if cols is None else cols])

@@ -165,7 +165,7 @@ def simulate_residuals(res: Any, nsim: int, rng: Any, again: bool, run: Run) -> 
     nsim, generator = _arrays.count(nsim, "nsim"), _arrays.generator(rng)
     if again not in (True, False):
         raise ValueError(f"refit={again!r}: give True or False")
-    fitted, rows = bootstrap._single_rows(bootstrap.of_results(res), np.arange(res.model.core.n))
+    fitted, rows = bootstrap.single_rows(bootstrap.of_results(res), np.arange(res.model.core.n))
     residuals.require_distribution(
         fitted.core, "simulated residuals", "plot_diagnostics() and bootstrap(kind='pairs')"
     )

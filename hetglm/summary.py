@@ -12,14 +12,13 @@ from statsmodels.iolib.summary2 import Summary as Summary2
 from statsmodels.iolib.table import SimpleTable
 
 from hetglm import anova, prediction
+from hetglm._covariance import MODEL_BASED
 from hetglm.exceptions import NotNestedError
 
 #: Width of a summary's text: a terminal of 80 columns.
 WIDTH = 78
 #: Rows of text: flush left, no rules of their own.
 _PLAIN = {"data_aligns": "l", "table_dec_above": None, "colsep": "", "data_fmts": ["%s"]}
-#: Covariances that rest on the likelihood, as its ratios do.
-MODEL_BASED = ("nonrobust", "eim", "oim")
 #: More boundary cells than this are not listed one by one.
 MANY_CELLS = 8
 QUARTILES = (0, 0.25, 0.5, 0.75, 1)

@@ -16,6 +16,7 @@ from hetglm._fit import Fit, RemlFit, maximum
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import solve_scaled
 from hetglm._text import listed
+from hetglm._warm import Fitted
 from hetglm.exceptions import NotNestedError
 
 Array = NDArray[Any]
@@ -139,6 +140,17 @@ class Submodels:
         df = int(big.estimable.sum() - small.estimable.sum())
         return likelihood_ratio(maximum(larger), maximum(smaller), term.name), df
 
+    def fits(self, hypothesis: Hypothesis) -> tuple[Fitted, Fitted]:
+        """Return the fits without and with a term, as their refits need them."""
+        absent = {*hypothesis.absent}
+        both = (
+            self.without(columns) for columns in (absent.union(hypothesis.term.columns), absent)
+        )
+        null, full = (
+            Fitted(model.core, fit, model.parameter_names, model.estimable) for model, fit in both
+        )
+        return null, full
+
     def _reduced(self, columns: frozenset[int]) -> Any:
         core, names = self.model.core, self.model.parameter_names
         designs: dict[str, pd.DataFrame] = {}
@@ -223,8 +235,7 @@ def clustered_score(
     params: Array,
     extra_mean: Array,
     extra_dispersion: Array,
-    groups: Array,
-    correct: bool,
+    kwds: dict[str, Any],
 ) -> Outcome:
     """
     Return the score test of further columns with the covariance of the groups' scores.
@@ -237,9 +248,10 @@ def clustered_score(
         Its maximum.
     extra_mean, extra_dispersion : ndarray, shapes (n, r) and (n, s)
         Columns for either part.
-    groups : ndarray of int, shape (n,) or (n, 2)
-    correct : bool
-        Whether to multiply by G/(G - 1) (n - 1)/(n - k), as in the Wald tests.
+    kwds : dict
+        As of the Wald tests' covariance: ``groups``, integers of shape (n,) or (n, 2);
+        ``use_correction``, whether to multiply by G/(G - 1) (n - 1)/(n - k); and ``scaling_factor``,
+        to multiply by as well.
 
     References
     ----------
@@ -260,7 +272,8 @@ def clustered_score(
     left = rows[:, new] - rows[:, old] @ nuisance
     n = len(left) if core.freq is None else core.freq.sum()
     spread = np.zeros((len(new), len(new)))
-    columns = np.atleast_2d(np.asarray(groups).T)
+    columns, correct = np.atleast_2d(kwds["groups"].T), kwds.get("use_correction", True)
+    scale = 1.0 if kwds.get("scaling_factor") is None else float(kwds["scaling_factor"])
     both = [(columns[0], 1.0)]
     if len(columns) == 2:
         crossed = np.unique(columns, axis=1, return_inverse=True)[1].ravel()
@@ -270,7 +283,7 @@ def clustered_score(
         sums = np.column_stack([np.bincount(codes, weights=column) for column in left.T])
         count = len(sums)
         factor = count / (count - 1) * (n - 1) / (n - k) if correct else 1.0
-        spread += sign * factor * sums.T @ sums
+        spread += sign * scale * factor * sums.T @ sums
     total = left.sum(axis=0)
     statistic = float(total @ np.linalg.lstsq(spread, total, rcond=None)[0])
     rank = int(np.linalg.matrix_rank(spread))

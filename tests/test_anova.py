@@ -5,15 +5,26 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 from conftest import CASES, fitted, simulated
 from numpy.testing import assert_allclose
 from scipy import stats
+from statsmodels.discrete.discrete_model import NegativeBinomialP
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
-from hetglm import terms
-from hetglm.exceptions import AliasedColumnWarning, BoundaryWarning, NotNestedError
+from hetglm import _constant, _fit, _replicates, bootstrap, terms
+from hetglm._fit import maximum
+from hetglm._replicates import generator
+from hetglm.exceptions import (
+    AliasedColumnWarning,
+    BootstrapFailureWarning,
+    BoundaryWarning,
+    NotNestedError,
+)
 
+#: statsmodels' negative binomial stops at a gradient of 1e-8 or so.
+PEER = 1e-5
 #: Two converged fits, and their differences.
 SAME = 1e-7
 RIGHT = "x*group | z + group"
@@ -179,6 +190,40 @@ def test_score_test_of_repeated_rows():
     assert_allclose(tests[0][0], tests[1][0], rtol=1e-6)
 
 
+@pytest.mark.parametrize("cov_type", ["nonrobust", "HC0"])
+def test_score_test_is_that_of_statsmodels(cov_type):
+    """Of a negative binomial with one dispersion, theirs alpha itself, ours log(alpha)."""
+    data = simulated()
+    res = hmf.negativebinomial("count ~ x", data).fit(cov_type=cov_type)
+    alpha = np.exp(res.params.iloc[-1])
+    exog = sm.add_constant(data["x"].to_numpy())
+    peer = NegativeBinomialP(data["count"].to_numpy(), exog, p=2).fit(
+        start_params=[*res.params.iloc[:2], alpha], method="newton", disp=False
+    )
+    z = data[["z"]].to_numpy()
+    ours = res.score_test((z, None))
+    theirs = peer.score_test(exog_extra=(z, None), cov_type=cov_type)
+    assert_allclose(np.squeeze(ours[0]), np.squeeze(theirs[0]), rtol=PEER)
+    assert_allclose(np.squeeze(ours[1]), np.squeeze(theirs[1]), rtol=PEER)
+
+
+def test_score_test_scales_the_covariance(case):
+    """As the Wald test does; statsmodels' own two, which do not, are refused it."""
+    z = simulated()[["z"]].to_numpy()
+    kwds = {"groups": "block", "scaling_factor": 1.5}
+    plain = case.formula("x | x").fit(cov_type="cluster", cov_kwds={"groups": "block"})
+    scaled = case.formula("x | x").fit(cov_type="cluster", cov_kwds=kwds)
+    for extra in ((z, None), (None, z)):
+        assert_allclose(scaled.score_test(extra)[0], plain.score_test(extra)[0] / 1.5, rtol=1e-10)
+        assert_allclose(
+            plain.score_test(extra, cov_kwds=kwds)[0], scaled.score_test(extra)[0], rtol=1e-10
+        )
+    assert_allclose(plain.bse * np.sqrt(1.5), scaled.bse)
+    for cov_type in ("nonrobust", "eim", "HC0"):
+        with pytest.raises(ValueError, match=f"'{cov_type}' does not take 'scaling_factor'"):
+            scaled.score_test((z, None), cov_type=cov_type, cov_kwds={"scaling_factor": 1.5})
+
+
 def test_score_test_input():
     res = CASES["gaussian"].formula("x").fit()
     extra = (simulated()[["z"]].to_numpy(), None)
@@ -186,6 +231,8 @@ def test_score_test_input():
         res.score_test(extra, cov_type="HC1")
     with pytest.raises(ValueError, match="needs 'groups'"):
         res.score_test(extra, cov_type="cluster")
+    with pytest.raises(ValueError, match="'cluster' does not take 'maxlags'"):
+        res.score_test(extra, cov_type="cluster", cov_kwds={"groups": "block", "maxlags": 1})
     with pytest.raises(ValueError, match=r"groups: shape \(3,\)"):
         res.score_test(extra, cov_type="cluster", cov_kwds={"groups": [1, 2, 3]})
 
@@ -207,7 +254,9 @@ def test_score_test_holds_rows_at_the_boundary(cov_type):
         res = hmf.betabinomial("R + I(N - R) ~ C(grp) | C(grp)", data).fit()
     held = res.boundary.rows
     hb = data[["hb"]].to_numpy()
-    kwds = {"cov_type": cov_type, "cov_kwds": {"groups": np.arange(len(data)) // 2}}
+    kwds = {"cov_type": cov_type}
+    if cov_type == "cluster":
+        kwds["cov_kwds"] = {"groups": np.arange(len(data)) // 2}
     every = res.score_test((None, hb), **kwds)
     others = res.score_test((None, np.where(held[:, None], 0.0, hb)), **kwds)
     assert_allclose(np.squeeze(every[0]), np.squeeze(others[0]), rtol=1e-9)
@@ -330,6 +379,36 @@ def test_several_fits_of_which_the_larger_failed():
     assert_allclose(table["statistic"][1], expected["statistic"][1], rtol=1e-6)
 
 
+@pytest.mark.parametrize("reml", [False, True])
+def test_comparisons_of_a_fit_that_failed(reml):
+    """It is made again from the null's estimates, and the tables are those of the maximum."""
+    model = CASES["gaussian"].formula("x | z")
+    good, short = model.fit(reml=reml), model.fit(reml=reml)
+    name = "llf_reml" if reml else "llf"
+    short._results._fit = replace(short._results._fit, **{name: -1e3})
+    one, two = (res.compare_constant_dispersion() for res in (good, short))
+    assert_allclose(two.statistic, one.statistic, rtol=1e-6)
+    assert_allclose(het.anova(short), het.anova(good), rtol=1e-6)
+    boot = {"test": "bootstrap", "nrep": 9, "rng": 1}
+    a, b = (res.compare_constant_dispersion(**boot) for res in (good, short))
+    assert a.pvalue == b.pvalue
+
+
+def test_a_comparison_that_stays_negative_is_an_error(monkeypatch):
+    res = CASES["gaussian"].formula("x | z").fit()._results
+    res._fit = replace(res._fit, llf=-1e3)
+    monkeypatch.setattr(_constant, "refit", lambda *args: res._fit)
+    for call in (res.compare_constant_dispersion, lambda: het.anova(res)):
+        with pytest.raises(ValueError, match="ratio of the dispersion is negative"):
+            call()
+
+
+def test_ratios_of_robust_fits_say_that_they_are_not():
+    fits = [CASES["gaussian"].formula(right).fit(cov_type="HC0") for right in ("x", "x | z")]
+    assert het.anova(*fits).columns.name == "LR, model-based"
+    assert het.anova(fits[1]).columns.name == "LR, model-based"
+
+
 def test_several_fits_with_a_null_at_the_boundary():
     """Chi-square does not hold for the dispersion; it does for the mean."""
     even = simulated().assign(K=simulated()["N"] // 2)
@@ -355,3 +434,237 @@ def test_no_score_test_against_a_null_at_the_boundary():
         null = hmf.betabinomial("y + I(n - y) ~ x", data).fit()
     with pytest.raises(ValueError, match=r"exog_extra: nothing to test.*boundary"):
         null.score_test((None, (data["g"] == "b").to_numpy(float)))
+
+
+# ---- by bootstrap ---------------------------------------------------------------------------------
+
+
+def by_hand(smaller, larger, rng, nrep=9):
+    """Return P, its error, draws and failures of two fits, each draw refitted from the data alone."""
+    null, full = (getattr(res, "_results", res) for res in (smaller, larger))
+    entropy = rng.integers(2**32, size=4).tolist()
+    ratios = []
+    for i in range(nrep):
+        y = null.get_distribution().rvs(random_state=generator(entropy, i))
+        fits = (res.model.clone(endog=y).fit(reml=res.reml) for res in (full, null))
+        larger, smaller = (maximum(res._fit) for res in fits)
+        ratios.append(2 * (larger - smaller))
+    observed = 2 * (maximum(full._fit) - maximum(null._fit))
+    p = (1 + np.sum(np.array(ratios) >= observed)) / (nrep + 1)
+    return [p, np.sqrt(p * (1 - p) / nrep), nrep, 0]
+
+
+@pytest.mark.parametrize("typ", [1, 2])
+def test_bootstrap_of_terms(typ):
+    """The statistic is the ratio's; P is that of draws from the row's own null."""
+    case = CASES["gaussian"]
+    table = het.anova(case.formula(RIGHT).fit(), typ=typ, test="bootstrap", nrep=9, rng=3)
+    ratio = het.anova(case.formula(RIGHT).fit(), typ=typ)
+    assert_allclose(table[["df", "statistic"]], ratio[["df", "statistic"]])
+    assert table.columns.tolist() == ["df", "statistic", "P", "mc_error", "draws", "failed"]
+    assert table.columns.name == "LR, P by bootstrap"
+    pairs = [(SEQUENCE[i + 1], SEQUENCE[i]) for i in range(5)]
+    if typ == 2:
+        pairs = [SMALLER[row] for row in table.index]
+    rng = np.random.default_rng(3)
+    for row, (larger, smaller) in zip(table.index, pairs, strict=True):
+        fits = (case.formula(right).fit() for right in (smaller, larger))
+        assert_allclose(table.loc[row].iloc[2:], by_hand(*fits, rng))
+
+
+@pytest.mark.parametrize("typ", [None, 3])
+def test_bootstrap_does_not_depend_on_jobs(typ):
+    res = CASES["gaussian"].formula("w | w", simulated(60)).fit()
+    one, two = (
+        het.anova(res, typ=typ, test="bootstrap", nrep=12, rng=5, n_jobs=jobs, batch_size=jobs)
+        for jobs in (1, 2)
+    )
+    assert one.equals(two)
+    assert not one.equals(het.anova(res, typ=typ, test="bootstrap", nrep=12, rng=6))
+
+
+def test_bootstrap_of_the_two_rows():
+    case, rng = CASES["gaussian"], np.random.default_rng(2)
+    table = het.anova(case.formula("x | z").fit(), test="bootstrap", nrep=9, rng=2)
+    ratio = het.anova(case.formula("x | z").fit())
+    assert_allclose(
+        table[["DF", "Seq.Chisq", "Adj.Chisq"]], ratio[["DF", "Seq.Chisq", "Adj.Chisq"]]
+    )
+    one, mean, both, dispersion = (case.formula(f"{r}").fit() for r in ("1", "x", "x | z", "1 | z"))
+    for row, kind, pair in (
+        ("Mean model", "Seq", (one, mean)),
+        ("Mean model", "Adj", (dispersion, both)),
+        ("Dispersion model", "Seq", (mean, both)),
+    ):
+        expected = by_hand(*pair, rng)[:2]
+        assert_allclose(table.loc[row, [f"{kind}.P", f"{kind}.Error"]].tolist(), expected)
+    assert table.loc["Dispersion model", "Adj.P"] == table.loc["Dispersion model", "Seq.P"]
+    assert table["Failed"].tolist() == [0, 0]
+
+
+def test_bootstrap_of_several_fits():
+    fits = [CASES["gamma"].formula(right).fit() for right in ("x | z + w", "x", "x | z")]
+    table = het.anova(*fits, test="bootstrap", nrep=9, rng=4)
+    rng = np.random.default_rng(4)
+    for i, pair in ((1, (fits[1], fits[2])), (2, (fits[2], fits[0]))):
+        assert_allclose(table.loc[i].iloc[-4:], by_hand(*pair, rng))
+    assert table.loc[0].iloc[-4:].isna().all()
+    ratio = het.anova(*fits)
+    assert_allclose(table["statistic"], ratio["statistic"])
+    stopped = het.anova(*fits[::2], test="bootstrap", nrep=99, rng=4, sequential=2).loc[1]
+    assert stopped["P"] == 2 / stopped["draws"]
+    assert stopped["draws"] < 99
+
+
+def test_sequential_rows_stop_each_for_itself():
+    res = CASES["gaussian"].formula("x + w | z + w", simulated(60)).fit()
+    table = het.anova(res, typ=3, test="bootstrap", nrep=60, rng=1, sequential=3)
+    assert table["draws"].min() < table["draws"].max() == 60
+    stopped = table["draws"] < 60
+    assert_allclose(table["P"][stopped], 3 / table["draws"][stopped])
+
+
+@pytest.mark.parametrize("shift", [False, True], ids=["same columns", "other coding"])
+def test_bootstrap_by_reml(shift):
+    """Of dispersions, both refitted by REML, whatever the coding of the mean."""
+    case = CASES["gaussian"]
+    smaller, larger = (case.formula(f"x + group | {z}").fit(reml=True) for z in ("1", "z"))
+    expected = by_hand(smaller, larger, np.random.default_rng(7))
+    if shift:
+        smaller = case.formula("I(x / 100) + C(group, Sum) | 1").fit(reml=True)
+    pair = het.anova(smaller, larger, test="bootstrap", nrep=9, rng=7)
+    assert_allclose(pair.loc[1].iloc[-4:], expected)
+    assert pair.columns.name == "LR by REML, P by bootstrap"
+
+
+def test_bootstrap_of_terms_by_reml():
+    """Rows of the dispersion are refitted by REML, those of the mean by maximum likelihood."""
+    case, rng = CASES["gaussian"], np.random.default_rng(7)
+    table = het.anova(case.formula("x | w").fit(reml=True), typ=3, test="bootstrap", nrep=9, rng=7)
+    for part, reml, smaller in (("mean", False, "1 | w"), ("dispersion", True, "x | 1")):
+        fits = (case.formula(right).fit(reml=reml) for right in (smaller, "x | w"))
+        assert_allclose(table.loc[part].iloc[0, 2:], by_hand(*fits, rng))
+
+
+def test_bootstrap_where_chi_square_does_not_hold():
+    data = pd.DataFrame({"y": [3, 4, 5, 4, 3, 5, 4, 4], "g": list("aaaabbbb")})
+    with pytest.warns(BoundaryWarning):
+        res = hmf.betabinomial("y + I(8 - y) ~ 1 | g", data).fit()
+    assert np.isnan(het.anova(res, typ=3)["P"]["dispersion"]["g"])
+    table = het.anova(res, typ=3, test="bootstrap", nrep=9, rng=1)
+    assert table["P"]["dispersion"]["g"] == 1  # no draw can be less dispersed
+    assert table["draws"].tolist() == [9]
+
+
+def test_bootstrap_of_an_aliased_term_and_of_a_constant_dispersion():
+    with pytest.warns(AliasedColumnWarning):
+        res = CASES["gaussian"].formula("x + I(2 * x)").fit()
+    row = het.anova(res, typ=1, test="bootstrap", nrep=9, rng=1).loc[("mean", "I(2 * x)")]
+    assert row["df"] == row["draws"] == 0
+    assert np.isnan(row["P"])
+    two = het.anova(res, test="bootstrap", nrep=9, rng=1)
+    assert two.loc["Mean model", "Seq.P"] == 0.1
+    assert np.isnan(two.loc["Dispersion model", "Seq.P"])
+
+
+def test_failed_refits_are_in_the_table(monkeypatch):
+    original = bootstrap.refit
+
+    def sometimes(of, core, warm=True):
+        if core.y[0] > np.median(simulated()["gaussian"]):
+            raise ValueError("no luck: at all")
+        return original(of, core, warm)
+
+    monkeypatch.setattr(bootstrap, "refit", sometimes)
+    with pytest.warns(BootstrapFailureWarning, match="bootstrap refits failed"):
+        table = het.anova(fitted("gaussian", "x | z"), typ=3, test="bootstrap", nrep=20, rng=1)
+    assert table["failed"].between(1, 19).all()
+    assert (table["failed"] + table["draws"] == 20).all()
+
+
+def test_checkpoints_of_rows(tmp_path, monkeypatch):
+    """One file each, and what is in them is not done again."""
+    res, path = fitted("gaussian", "x | z"), tmp_path / "kept"
+    kwargs = {"typ": 3, "test": "bootstrap", "checkpoint": path}
+    table = het.anova(res, nrep=9, **kwargs)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["kept", "kept-2"]
+    monkeypatch.setattr(_replicates, "_outcomes", None)  # nothing is left to do
+    assert het.anova(res, nrep=9, **kwargs).equals(table)
+
+
+def test_repeated_rows_are_drawn_one_by_one():
+    """A frequency of two is two responses, in the draws too."""
+    data = simulated(40)
+    long = data.loc[data.index.repeat(data["w"])].reset_index(drop=True)
+    case = CASES["gaussian"]
+    fits = [
+        case.formula("shift | shift", data, freq_weights="w").fit(),
+        case.formula("shift | shift", long).fit(),
+    ]
+    tables = [het.anova(res, typ=3, test="bootstrap", nrep=30, rng=1) for res in fits]
+    assert tables[0]["P"].between(0.1, 0.9).any()
+    assert_allclose(*tables, rtol=1e-6)
+    one, two = (res.compare_constant_dispersion(test="bootstrap", nrep=30, rng=1) for res in fits)
+    assert one.pvalue == two.pvalue
+
+
+def test_tables_print_whole():
+    fits = [CASES["gaussian"].formula(right).fit() for right in ("x", "x | z")]
+    text = str(het.anova(*fits, test="bootstrap", nrep=9, rng=1))
+    assert "..." not in text
+    assert len(text.splitlines()) == 4
+    assert f"{fits[0].llf:.4f}" in text
+    assert type(het.anova(*fits).round(2)) is pd.DataFrame
+
+
+NO_BOOTSTRAP = {
+    "robust": (
+        lambda: het.anova(
+            CASES["gaussian"].formula("x | z").fit(cov_type="HC0"), typ=3, **BOOTSTRAP
+        ),
+        ValueError,
+        "test='bootstrap': a likelihood ratio knows nothing of cov_type='HC0'",
+    ),
+    "quasi": (
+        lambda: het.anova(fitted("poisson", "x | z"), typ=2, **BOOTSTRAP),
+        NotImplementedError,
+        "kind='pairs'",
+    ),
+    "quasi, two rows": (
+        lambda: het.anova(fitted("poisson", "x | z"), **BOOTSTRAP),
+        NotImplementedError,
+        "EQL|extended",
+    ),
+    "quasi, several": (
+        lambda: het.anova(fitted("poisson", "x"), fitted("poisson", "x | z"), **BOOTSTRAP),
+        NotImplementedError,
+        "not a distribution",
+    ),
+    "draws without": (
+        lambda: het.anova(fitted("gaussian"), nrep=9),
+        ValueError,
+        "nrep: only with test=",
+    ),
+    "seed without": (
+        lambda: het.anova(fitted("gaussian"), typ=2, rng=1),
+        ValueError,
+        "rng: only with",
+    ),
+    "file without": (
+        lambda: het.anova(fitted("gaussian"), typ=2, test="wald", checkpoint="x"),
+        ValueError,
+        "checkpoint: only with",
+    ),
+}
+BOOTSTRAP = {"test": "bootstrap", "nrep": 9, "rng": 1}
+
+
+@pytest.mark.parametrize("name", NO_BOOTSTRAP)
+def test_no_bootstrap(name, monkeypatch):
+    call, error, message = NO_BOOTSTRAP[name]
+    for right in ("x", "x | z"):
+        fitted("poisson", right)
+    if error is NotImplementedError:
+        monkeypatch.setattr(_fit, "fit", None)  # it is said before any work
+    with pytest.raises(error, match=message):
+        call()

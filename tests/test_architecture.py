@@ -25,6 +25,9 @@ LAYERS = (
     (
         "prediction",
         "terms",
+        "_nested",
+        "_constant",
+        "_bootstrap_results",
         "effects",
         "anova",
         "bootstrap",
@@ -32,6 +35,10 @@ LAYERS = (
         "influence",
         "selection",
         "simulated",
+        "_crps",
+        "_scores",
+        "crossvalidation",
+        "diagnosis",
         "plots",
         "_plots_base",
         "_plots_diagnostics",
@@ -40,11 +47,11 @@ LAYERS = (
         "overdispersion",
     ),
     ("summary",),
-    ("_results_inference", "_results_predictions", "_results_pictures"),
+    ("_results_inference", "_results_predictions", "_results_choice", "_results_pictures"),
     ("results",),
     ("model",),
     ("models",),
-    ("", "api", "formula", "examples", "__main__"),
+    ("", "api", "formula", "examples", "marginaleffects", "__main__"),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

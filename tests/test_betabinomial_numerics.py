@@ -448,9 +448,7 @@ def test_rough_score(mu, sigma):
 def test_rough_score_is_not_tried_where_it_fails():
     prepared = rows([3.0], [4.0])
     args = np.array([0.4]), np.array([0.6]), np.array([0.02])
-    assert betabinomial.rough_counts(prepared, *args) is None
-    exact = FAMILY.evaluate(prepared, *args, 1)
-    assert FAMILY.rough_score(prepared, *args) == (exact.mu, exact.phi)
+    assert FAMILY.rough_score(prepared, *args) is None
 
 
 def test_counts_by_table_and_by_series():

@@ -128,13 +128,13 @@ class Scripted:
         self.left = list(gradients)
 
     def rough_gradient(self, params):
-        return np.array([self.left.pop(0)])
+        return np.array([self.left.pop(0)]), True
 
     def factors(self, params, order):
         return SimpleNamespace(loglike=np.zeros(1))
 
     def gradient(self, factors):
-        return self.rough_gradient(None)
+        return self.rough_gradient(None)[0]
 
     def hessian(self, factors):
         return np.array([[-1.0]])
@@ -387,6 +387,66 @@ def test_plot():
         boot.plot(ax=drawn)
 
 
+# ---- intervals of a fit ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["pairs", "parametric", "cluster"])
+def test_conf_int_by_bootstrap(kind):
+    res = fitted("gamma", "x | z")
+    kwargs = {"nrep": 60, "rng": 1, "kind": kind}
+    if kind == "cluster":
+        kwargs["groups"] = "block"
+    table = res.conf_int(0.1, method="bootstrap", **kwargs)
+    assert table.index.tolist() == res.params.index.tolist()
+    assert_array_equal(table, res.bootstrap(**kwargs).conf_int(0.1, "bca"))
+    some = res.conf_int(0.1, [1, 3], "bootstrap", **kwargs)
+    assert some.equals(table.iloc[[1, 3]])
+    assert_array_equal(raw(res).conf_int(0.1, method="bootstrap", **kwargs), table)
+
+
+def test_conf_int_is_of_999_pairs_of_rows(monkeypatch):
+    original, asked = bootstrap.bootstrap, []
+
+    def fewer(res, nrep, kind, *rest):
+        asked.append((nrep, kind))
+        return original(res, 99, kind, *rest)
+
+    monkeypatch.setattr(bootstrap, "bootstrap", fewer)
+    res = fitted("gaussian", "x | z")
+    limits = res.conf_int(method="bootstrap", rng=1)
+    assert asked == [(999, "pairs")]
+    half = stats.norm.isf(0.025) * np.asarray(res.bse)
+    assert_allclose(limits, res.conf_int(), atol=half.max())
+
+
+def test_arguments_of_the_bootstrap_are_for_it_only():
+    res = fitted("gaussian", "x | z")
+    for method in ("wald", "profile"):
+        with pytest.raises(TypeError, match="'nrep' is for method='bootstrap' only"):
+            res.conf_int(method=method, nrep=9)
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        res.conf_int(method="bootstrap", seed=9)
+
+
+# ---- REML -----------------------------------------------------------------------------------------
+
+
+def test_studentized_bootstrap_after_reml():
+    """Estimates and standard errors of each refit are those of a fit by REML."""
+    res = raw(CASES["gaussian"].formula("x | z").fit(reml=True))
+    boot = res.bootstrap(4, rng=1, studentized=True)
+    draws = task(res)
+    entropy = np.random.default_rng(1).integers(2**32, size=4).tolist()
+    for i in range(4):
+        core, _ = draws.drawn(generator(entropy, i))
+        clone = res.model.clone(rows=np.arange(len(core.y)))
+        clone.core = core
+        again = clone.fit(reml=True)
+        assert_allclose(boot.params[i], again.params, rtol=1e-4, atol=1e-5)
+        assert_allclose(boot.params_bse[i], again.bse, rtol=1e-4)
+    assert np.isfinite(boot.conf_int(method="studentized")).all()
+
+
 # ---- likelihood ratios ---------------------------------------------------------------------------
 
 
@@ -559,8 +619,18 @@ def test_bad_input(name):
 def test_fit_without_its_rows_is_refused():
     res = CASES["gaussian"].formula("x | z").fit()
     res.remove_data()
-    with pytest.raises(ValueError, match="took the rows of this fit away"):
-        res.bootstrap(2)
+    for call in (
+        lambda: res.bootstrap(2),
+        lambda: res.conf_int(method="bootstrap"),
+        lambda: res.conf_int(method="profile"),
+        lambda: res.profile("x"),
+        lambda: res.compare_constant_dispersion(test="bootstrap", nrep=2),
+        lambda: het.anova(res),
+        lambda: het.anova(res, typ=2),
+        lambda: het.anova(res, res),
+    ):
+        with pytest.raises(ValueError, match="took the rows of this fit away"):
+            call()
 
 
 def test_quasi_likelihood_has_no_parametric_comparison():

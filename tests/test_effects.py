@@ -1,11 +1,16 @@
 """Average effects against formulas, differences of the predictions, and repeated rows."""
 
+import importlib
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.formula.api as smf
 from conftest import CASES, fitted, simulated
 from numpy.testing import assert_allclose
 from scipy import stats
+from statsmodels.iolib.summary2 import summary_col
 
 import hetglm.api as het
 from hetglm import prediction
@@ -83,6 +88,29 @@ def test_ratios_by_predictions(case, which):
     moved = res.predict(data.assign(x=data["x"] + 1), which=which).mean()
     now = res.predict(which=which).mean()
     assert_allclose(table.loc[("x", "+ 1"), "ratio"], moved / now, rtol=1e-12)
+
+
+def test_ratios_of_intraclass_correlations():
+    """Of rho itself, with an interval on the scale of its logarithm; near that of sigma."""
+    res, data = CASES["beta-binomial"].formula(RIGHT).fit(), simulated()
+    table = res.dispersion_ratios("icc").summary_frame(0.1).loc[("group", "b / a")]
+    low, high = (res.predict(data.assign(group=g), which="icc").mean() for g in "ab")
+    assert_allclose(table["ratio"], high / low, rtol=1e-12)
+    half = stats.norm.isf(0.05) * table["se_log"]
+    assert_allclose(
+        np.log(table[["ci_lower", "ci_upper"]].to_numpy(float) / table["ratio"]), [-half, half]
+    )
+    rows = [res._new_rows("icc", data.assign(group=g), None, True, {})[0] for g in "ab"]
+
+    def log_ratio(params):
+        low, high = (np.mean(prediction.predict(r, params, "icc")) for r in rows)
+        return np.log(high / low)
+
+    params = np.asarray(res.params)
+    steps = 1e-5 * np.eye(len(params))
+    gradient = np.array([(log_ratio(params + s) - log_ratio(params - s)) / 2e-5 for s in steps])
+    V = res.cov_params().to_numpy()
+    assert_allclose(table["se_log"], np.sqrt(gradient @ V @ gradient), rtol=DIFFERENCES)
 
 
 def test_robust_errors_and_t():
@@ -205,6 +233,18 @@ def test_pairwise_input(data):
         arrays.t_test_pairwise("x1")
 
 
+def test_several_fits_side_by_side():
+    """A row for each coefficient of any fit, the parts told apart, beside a fit of statsmodels."""
+    one, two = (CASES["gaussian"].formula(right).fit() for right in ("x", RIGHT))
+    peer = smf.ols("gaussian ~ x", simulated()).fit()
+    table = summary_col([one, two, peer], model_names=["one", "two", "OLS"]).tables[0]
+    names = [name for name in table.index if name and not name.startswith("R-squared")]
+    assert sorted(names) == sorted(two.params.index)
+    assert table.loc["x"].tolist() == [f"{res.params['x']:.4f}" for res in (one, two, peer)]
+    assert table.loc["dispersion-x"].tolist() == ["", f"{two.params['dispersion-x']:.4f}", ""]
+    assert f"({two.bse['dispersion-x']:.4f})" in table["two"].tolist()
+
+
 def test_fits_by_group(case):
     """A fit for each group of a data frame, as pipelines have it."""
     data = simulated()
@@ -214,3 +254,14 @@ def test_fits_by_group(case):
     assert table.shape == (3, 4)
     alone = case.formula("x | z", data[data["group"] == "b"]).fit()
     assert_allclose(table.loc["b"], alone.params, rtol=1e-6)
+    fits = data.groupby("group")[data.columns.drop("group")].apply(
+        lambda part: case.formula("x | z", part).fit()
+    )
+    assert_allclose(fits["b"].predict(data.head(2)), alone.predict(data.head(2)), rtol=1e-6)
+
+
+def test_the_package_marginaleffects_is_named_where_it_is_missing(monkeypatch):
+    monkeypatch.delitem(sys.modules, "hetglm.marginaleffects", raising=False)
+    monkeypatch.setitem(sys.modules, "polars", None)
+    with pytest.raises(ImportError, match=r"pip install 'marginaleffects>=0\.6' 'polars<2'"):
+        importlib.import_module("hetglm.marginaleffects")

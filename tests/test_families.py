@@ -353,6 +353,21 @@ def test_lower_orders(name):
 
 
 @every
+@pytest.mark.parametrize("order", [0, 1, 2])
+def test_terms_are_the_callers_own(name, order):
+    """The chain rule overwrites them."""
+    at, family = points(name), FAMILIES[name]
+    rows = family.prepare(at.y, at.trials)
+    args = [at.mu, at.nu, at.phi]
+    terms = [t for t in vars(family.evaluate(rows, *args, order)).values() if t is not None]
+    assert len(terms) == (1, 3, 6)[order]
+    assert all(t.flags.writeable for t in terms)
+    others = [a for a in [*args, *vars(rows).values()] if isinstance(a, np.ndarray)]
+    pairs = [(a, b) for i, a in enumerate(terms) for b in [*terms[i + 1 :], *others]]
+    assert not any(np.shares_memory(a, b) for a, b in pairs)
+
+
+@every
 def test_shapes(name):
     family, at = FAMILIES[name], points(name)
     got = evaluated(name)

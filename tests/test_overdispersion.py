@@ -9,6 +9,8 @@ from scipy import stats
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
+from hetglm import overdispersion
+from hetglm.exceptions import BootstrapFailureWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::hetglm.exceptions.BoundaryWarning")
 
@@ -51,11 +53,51 @@ def test_cells_have_binomial_weights_and_other_formulas_the_bootstrap(seeds):
     assert test.pvalue == pytest.approx(tail)
     assert np.isnan(test.score)
     other = hmf.betabinomial("y + I(n - y) ~ variety * root | n", seeds).fit()
-    test = other.test_overdispersion("model", nrep=19, rng=1)
-    assert test.method == "parametric bootstrap, 19 draws"
-    again = other.test_overdispersion("model", nrep=19, rng=1)
+    test = other.test_overdispersion("model", nrep=9, rng=1)
+    assert test.method == "parametric bootstrap, 9 draws"
+    again = other.test_overdispersion("model", nrep=9, rng=1)
     assert (test.statistic, test.pvalue) == (again.statistic, again.pvalue)
-    assert 20 * test.pvalue == pytest.approx(round(20 * test.pvalue))
+    assert 10 * test.pvalue == pytest.approx(round(10 * test.pvalue))
+
+
+def by_numbers(seeds, **kwargs):
+    res = hmf.betabinomial("y + I(n - y) ~ 1 | n", seeds).fit()
+    return res.test_overdispersion("model", rng=1, **kwargs)
+
+
+@pytest.mark.filterwarnings("ignore:the likelihood has several maxima")
+def test_bootstrap_runs_as_others_do(seeds, tmp_path, capsys):
+    """In two processes, with a bar and from a checkpoint: the same, with its Monte-Carlo error."""
+    path = tmp_path / "kept"
+    plain = by_numbers(seeds, nrep=5)
+    assert plain == by_numbers(seeds, nrep=5, n_jobs=2, batch_size=2, progress=True)
+    assert "5/5" in capsys.readouterr().err
+    by_numbers(seeds, nrep=2, checkpoint=path)
+    begun = path.read_bytes()
+    assert plain == by_numbers(seeds, nrep=5, checkpoint=path)
+    assert path.read_bytes().startswith(begun)
+    assert plain.mc_error == pytest.approx(np.sqrt(plain.pvalue * (1 - plain.pvalue) / 5))
+    assert f"P = {plain.pvalue:.4g} +/- {plain.mc_error:.2g}" in str(plain)
+    even = seeds.assign(y=(seeds.n * 0.4).round())
+    stopped = by_numbers(even, nrep=6, sequential=2)
+    assert (stopped.pvalue, stopped.method[-25:]) == (1, ", stopped at 2 exceedances"[-25:])
+
+
+@pytest.mark.filterwarnings("ignore:the likelihood has several maxima")
+def test_failed_refits_are_told(seeds, monkeypatch):
+    original = overdispersion.refit
+
+    def sometimes(of, core):
+        if core.y.sum() % 2:
+            raise ValueError("no luck: at all")
+        return original(of, core)
+
+    monkeypatch.setattr(overdispersion, "refit", sometimes)
+    with pytest.warns(BootstrapFailureWarning, match="bootstrap refits failed"):
+        test = by_numbers(seeds, nrep=6)
+    assert 0 < test.failed < 6
+    assert test.reasons == {"ValueError: no luck": test.failed}
+    assert f"{test.failed} refits failed and do not count" in str(test)
 
 
 def test_no_overdispersion_at_all_has_p_one(seeds):
@@ -72,6 +114,22 @@ def test_frequencies_count_as_rows(seeds):
     two = hmf.betabinomial("y + I(n - y) ~ root", seeds, freq_weights=np.full(21, 2)).fit()
     two = two.test_overdispersion()
     assert (two.score, two.statistic) == pytest.approx((one.score, one.statistic), rel=1e-7)
+
+
+@pytest.mark.filterwarnings("ignore:the likelihood has several maxima")
+def test_frequencies_are_draws(seeds, monkeypatch):
+    """Each of the rows that a frequency stands for is drawn for itself."""
+    tasks = []
+    repeated = seeds.loc[seeds.index.repeat(2)].reset_index(drop=True)
+    for data, kwargs in ((repeated, {}), (seeds, {"freq_weights": np.full(21, 2)})):
+        res = hmf.betabinomial("y + I(n - y) ~ 1 | n", data, **kwargs).fit()
+        with monkeypatch.context() as patch:
+            patch.setattr(overdispersion, "exceedances", lambda task, *_: tasks.append(task))
+            with pytest.raises(AttributeError):
+                res.test_overdispersion("model", nrep=4, rng=1)
+    draws = [task(np.random.default_rng(1)) for task in tasks]
+    assert draws[0] == pytest.approx(draws[1], rel=1e-5)
+    assert draws[0] > 0
 
 
 def test_refusals(seeds):

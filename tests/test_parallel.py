@@ -381,12 +381,12 @@ def test_fingerprint_is_the_same_in_another_process():
         from hetglm import bootstrap
         from hetglm._checkpoint import fingerprint
         of = bootstrap.of_results(fitted("negative-binomial", "x | z")._results)
-        print(fingerprint(*bootstrap._identity(of)))
+        print(fingerprint(*bootstrap.identifying(of)))
     """
     code = textwrap.dedent(code.format(tests=str(Path(__file__).parent)))
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     of = bootstrap.of_results(fitted("negative-binomial", "x | z")._results)
-    assert out.stdout.strip() == fingerprint(*bootstrap._identity(of))
+    assert out.stdout.strip() == fingerprint(*bootstrap.identifying(of))
 
 
 # ---- Dask ----------------------------------------------------------------------------------------

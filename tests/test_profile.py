@@ -169,3 +169,70 @@ def test_input():
         res.conf_int(method="lr")
     with pytest.raises(ValueError, match=r"name='z': choose one of.*dispersion-z"):
         res.profile("z")
+
+
+# ---- pictures -------------------------------------------------------------------------------------
+
+
+def test_trace_has_the_interval():
+    res = fitted("gamma", "x + group | z")
+    trace = res.profile("dispersion-z")
+    for alpha in (0.05, 0.2):
+        exact = res.conf_int(alpha, method="profile").loc["dispersion-z"]
+        assert_allclose(trace.conf_int(alpha), exact, rtol=1e-5)
+    short = res.profile("x", res.params["x"] + res.bse["x"] * np.array([-0.5, 0.0, 3.0]))
+    low, high = short.conf_int()
+    assert low == -np.inf
+    assert_allclose(high, res.conf_int(method="profile").loc["x", 1], rtol=0.02)
+
+
+def lines(ax):
+    """Return what is drawn, by its label."""
+    return {line.get_label(): np.array(line.get_data()) for line in ax.lines}
+
+
+def test_picture():
+    res = fitted("gaussian", "x | z")
+    ax = res.plot_profile("dispersion-z", alpha=0.1)
+    low, high = res.conf_int(0.1, method="profile").loc["dispersion-z"]
+    drawn, cut = lines(ax), stats.chi2.isf(0.1, 1) / 2
+    interval = drawn.pop(f"90 %: {low:.4g} to {high:.4g}")
+    assert_allclose(interval, [[low, high], [-cut, -cut]], rtol=1e-6)
+    estimate = res.params["dispersion-z"]
+    assert_allclose(drawn.pop(f"estimate: {estimate:.4g}"), [[estimate], [0]])
+    x, y = drawn.pop("profile")
+    assert_allclose(np.interp(high, x, y), -cut, rtol=1e-3)
+    x, y = drawn.pop("Wald")
+    assert_allclose(-0.5 * ((x - estimate) / res.bse["dispersion-z"]) ** 2, y, rtol=0.03)
+    assert not drawn
+    assert ax.get_xlabel() == "dispersion-z"
+    assert ax.get_xlim()[0] < low < high < ax.get_xlim()[1]
+
+
+def test_picture_on_axes_of_ones_own():
+    from matplotlib.figure import Figure
+
+    ax = Figure().subplots()
+    trace = fitted("gaussian", "x | z").profile("x")
+    assert trace.plot(ax=ax) is ax
+    assert f"95 %: {trace.conf_int()[0]:.4g}" in ax.get_legend().get_texts()[1].get_text()
+
+
+def test_picture_without_a_limit():
+    y = np.array([3.0, 9, 6, 10, 4, 9, 5, 11, 7, 8, 0, 18, 6, 12, 2, 15, 9, 4, 13, 1])
+    Z = np.column_stack([np.ones(20), np.repeat([0.0, 1.0], 10)])
+    model = het.BetaBinomial(y, np.ones((20, 1)), exog_dispersion=Z, n_trials=np.full(20, 20))
+    ax = model.fit().plot_profile("dispersion-x1")
+    label = next(label for label in lines(ax) if label.startswith("95 %"))
+    assert label.endswith("to inf")
+    assert lines(ax)[label][0, 1] == pytest.approx(ax.get_xlim()[1])
+    assert len(ax.collections[0].get_paths()) == 1
+
+
+def test_picture_input():
+    res = fitted("gaussian", "x | z")
+    with pytest.raises(ValueError, match="name='z': choose one of"):
+        res.plot_profile("z")
+    for call in (res.plot_profile, res.profile("x").plot):
+        with pytest.raises(ValueError, match="alpha=2"):
+            call(*["x"] * (call == res.plot_profile), alpha=2)

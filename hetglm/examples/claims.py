@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,10 @@ from numpy.typing import NDArray
 from statsmodels.genmod.families import Tweedie
 
 from hetglm import plots
+from hetglm.examples._story import OUT, heading, run, save, say
 from hetglm.families.tweedie import CompoundPoissonGamma
 from hetglm.models import DoubleGLM
 
-WIDTH = 78
 POWER = 1.5
 POLICIES = 100_000
 AREAS = ("country", "town", "city")
@@ -41,16 +40,6 @@ EXPOSURE = (
     "(w m)^p. With the claim per year, claim/w, it is simpler: the mean has no offset and the variance "
     "is phi m^p / w, so w is the weight of the dispersion: var_weights=w."
 )
-
-
-def say(text: str) -> None:
-    """Print a paragraph, wrapped to 78 columns."""
-    print(fill(" ".join(text.split()), WIDTH), end="\n\n")
-
-
-def heading(text: str) -> None:
-    """Print a heading."""
-    print(text, "-" * len(text), sep="\n", end="\n\n")
 
 
 def linear(data: pd.DataFrame, truth: dict[str, float]) -> NDArray[Any]:
@@ -183,18 +172,17 @@ def draw_tail(axes: Any, data: pd.DataFrame, res: Any) -> None:
     axes.set(xlabel="claim (thousands)", ylabel="share of policies above")
 
 
-def picture(data: pd.DataFrame, res: Any, path: Path) -> None:
-    """Save the share of claim-free policies by exposure, and the tail of the claims, with the fit."""
+def picture(data: pd.DataFrame, res: Any) -> Any:
+    """Draw the share of claim-free policies by exposure, and the tail of the claims, with the fit."""
     figure = plots.require_matplotlib()(figsize=(9, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     draw_claim_free(left, data, res.get_distribution())
     draw_tail(right, data, res)
     figure.suptitle("Points: simulated policies; lines: the fitted Tweedie law")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    return figure
 
 
-def main(out: Path = Path("hetglm-out")) -> None:
+def main(out: Path = OUT) -> None:
     """
     Tell the story of a tariff with a dispersion, and save its picture.
 
@@ -230,12 +218,8 @@ def main(out: Path = Path("hetglm-out")) -> None:
         f"their variance is {ratio:.1f} times that of others: a tariff with one dispersion would put "
         "the probability of a large claim wrong in both groups."
     )
-    try:
-        picture(data, totals, out / "claims.png")
-        print(f"Picture: {out / 'claims.png'}")
-    except ImportError as exc:
-        print(f"No picture: {exc}")
+    save({"claims.png": lambda: picture(data, totals)}, out)
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "hetglm.examples.claims")

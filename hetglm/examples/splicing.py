@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -14,25 +13,15 @@ from statsmodels.genmod.families import Binomial
 from hetglm import plots
 from hetglm.anova import anova
 from hetglm.datasets import load_splicing
+from hetglm.examples._story import OUT, heading, run, save, say
 from hetglm.exceptions import BoundaryWarning
 from hetglm.models import BetaBinomial, DoubleGLM
 
-WIDTH = 78
 QUESTION = (
     "A biologist counts K of N transcripts in two groups of 20 genes, under three treatments, with 30 "
     "replicates each: 3,600 proportions. Do group and treatment change the variance of K/N beyond what "
     "N and the mean explain?"
 )
-
-
-def say(text: str) -> None:
-    """Print a paragraph, wrapped to 78 columns."""
-    print(fill(" ".join(text.split()), WIDTH), end="\n\n")
-
-
-def heading(text: str) -> None:
-    """Print a heading."""
-    print(text, "-" * len(text), sep="\n", end="\n\n")
 
 
 def question_of_2015(data: pd.DataFrame) -> Any:
@@ -114,8 +103,8 @@ def answer(res: Any) -> None:
     )
 
 
-def picture(data: pd.DataFrame, res: Any, path: Path) -> None:
-    """Save the variance beyond the binomial by gene, group and treatment, with the fit."""
+def picture(data: pd.DataFrame, res: Any) -> Any:
+    """Draw the variance beyond the binomial by gene, group and treatment, with the fit."""
     observed = plots.beyond_binomial(data, "K", "N", ["group", "treatment", "id"])
     cells = data.drop_duplicates(["group", "treatment"]).reset_index(drop=True)
     frame = res.get_prediction(cells, which="icc").summary_frame()
@@ -123,11 +112,10 @@ def picture(data: pd.DataFrame, res: Any, path: Path) -> None:
     figure = plots.require_matplotlib()(figsize=(8, 5), layout="constrained")
     axes = plots.plot_beyond_binomial(observed, fitted, "treatment", "group", figure.subplots())
     axes.set_title("Each point a gene; lines and bands: fit and 95 % interval, clustered by gene")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    return figure
 
 
-def main(out: Path = Path("hetglm-out")) -> None:
+def main(out: Path = OUT) -> None:
     """
     Tell the story from the question to the answer, and save its picture.
 
@@ -142,12 +130,8 @@ def main(out: Path = Path("hetglm-out")) -> None:
     model_based = mean_per_gene(data)
     res = clustered(data, model_based)
     answer(res)
-    try:
-        picture(data, res, out / "splicing.png")
-        print(f"Picture: {out / 'splicing.png'}")
-    except ImportError as exc:
-        print(f"No picture: {exc}")
+    save({"splicing.png": lambda: picture(data, res)}, out)
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "hetglm.examples.splicing")

@@ -16,7 +16,8 @@ class Terms:
     """
     Row-wise log-likelihood and its derivatives in the natural parameters.
 
-    Every array has shape (n,); derivatives that were not asked for are None.
+    Every array has shape (n,), derivatives that were not asked for are None. Each is of the caller's
+    own, who may overwrite it.
 
     Attributes
     ----------
@@ -103,13 +104,9 @@ class Family(ABC):
     def evaluate(self, rows: Any, mu: Array, nu: Array | None, phi: Array, order: int = 2) -> Terms:
         """Return the log-likelihood of each row and its derivatives up to ``order`` (0, 1 or 2)."""
 
-    def rough_score(
-        self, rows: Any, mu: Array, nu: Array | None, phi: Array
-    ) -> tuple[Array, Array]:
-        """Return the first derivatives (mu, phi) to a few digits, where that costs less."""
-        terms = self.evaluate(rows, mu, nu, phi, 1)
-        assert terms.mu is not None and terms.phi is not None
-        return terms.mu, terms.phi
+    def rough_score(self, rows: Any, mu: Array, nu: Array | None, phi: Array) -> Array | None:
+        """Return the first derivatives in mu and phi to a few digits, (2, n); None if as dear as all."""
+        return None
 
     @abstractmethod
     def expected_hessian(

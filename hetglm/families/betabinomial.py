@@ -168,11 +168,11 @@ def _blocks(size: int) -> Iterator[slice]:
         yield slice(i, i + step)
 
 
-def _workspace(size: int) -> Array:
+def _workspace(size: int, dtype: Any = float) -> Array:
     """Return the work array of `shifted_draws` for so many rows, the same memory in each call."""
     if not hasattr(_KEPT, "cells"):
         _KEPT.cells = np.empty(8 * 6 * BLOCK)
-    return _KEPT.cells[: 8 * 6 * size].reshape(8, 6, size)
+    return _KEPT.cells.view(dtype)[: 8 * 6 * size].reshape(8, 6, size)
 
 
 def _chunks(rows: list[NDArray[np.intp]]) -> Iterator[NDArray[np.intp]]:
@@ -209,13 +209,14 @@ def _evaluate_mild(
 
 
 def rough_counts(rows: Counts, mu: Array, nu: Array, sigma: Array) -> Array | None:
-    """Return the score to some five digits, shape (2, n); None where that takes more."""
-    if not np.all(_mild(mu, nu, sigma, rows.trials) & (sigma * rows.trials >= ROUGH_SPREAD)):
-        return None
-    out = np.empty((2, len(mu)))
+    """Return the score to some five digits, float32 of shape (2, n); None where that takes more."""
+    out = np.empty((2, len(mu)), dtype=np.float32)
     for part in _blocks(len(mu)):
-        args = mu[part], nu[part], sigma[part], rows.drawn[:, part]
-        rough_score(*args, _workspace(len(args[0])), out[:, part])
+        arrays = mu[part], nu[part], sigma[part], rows.drawn[:, part]
+        m, w, s, drawn = (a.astype(np.float32) for a in arrays)
+        if (s * drawn[2]).min() < ROUGH_SPREAD or not _mild(m, w, s, drawn[2]).all():
+            return None
+        rough_score(m, w, s, drawn, _workspace(len(s), np.float32), out[:, part])
     return out
 
 
@@ -370,13 +371,10 @@ class BetaBinomial(Family):
         """
         return Terms(*evaluate_counts(rows, mu, _upper(mu, nu), phi, order))
 
-    def rough_score(
-        self, rows: Counts, mu: Array, nu: Array | None, phi: Array
-    ) -> tuple[Array, Array]:
-        """Return the first derivatives (mu, sigma) to a few digits."""
+    def rough_score(self, rows: Counts, mu: Array, nu: Array | None, phi: Array) -> Array | None:
+        """Return the first derivatives in mu and sigma to a few digits; None where that takes all."""
         with np.errstate(all="ignore"):
-            rough = rough_counts(rows, mu, _upper(mu, nu), phi)
-        return super().rough_score(rows, mu, nu, phi) if rough is None else (rough[0], rough[1])
+            return rough_counts(rows, mu, _upper(mu, nu), phi)
 
     def expected_hessian(
         self, rows: Counts, mu: Array, nu: Array | None, phi: Array

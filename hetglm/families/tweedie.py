@@ -391,6 +391,12 @@ class CompoundPoissonGamma(stats.rv_continuous):
     def _sf(self, x: Array, mu: Array, phi: Array) -> Array:
         return self._mixture(gammaincc, x, mu, phi)
 
+    def partial_mean(self, x: Array, mu: Array, phi: Array) -> Array:
+        """Return the mean of Y where Y is at most x, and 0 elsewhere; arguments of shape (n,)."""
+        return self._claims(mu, phi)[2] * self._mixture(
+            lambda shape, t: shape * gammainc(shape + 1, t), x, mu, phi
+        )
+
     def _ppf(self, q: Array, mu: Array, phi: Array) -> Array:
         """Return quantiles by Newton's method in log y, kept within what is known to bracket them."""
         q, mu, phi = np.broadcast_arrays(q, mu, phi)

@@ -1,0 +1,85 @@
+"""Nested fits: whether a likelihood ratio has a meaning, and what it compares."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hetglm import _fit
+from hetglm._fit import Fit, maximum
+from hetglm._linalg import contains, gram
+from hetglm._warm import Fitted
+from hetglm.exceptions import NotNestedError
+from hetglm.terms import embedded, refit
+
+Array = NDArray[Any]
+
+
+def from_smaller(smaller: Any, larger: Any) -> Fit:
+    """Return what a fit that failed reaches from a smaller one's estimates."""
+    start = embedded(larger.model.core, smaller.model.core, smaller._fit.internal)
+    return refit(larger.model, start, larger.reml)
+
+
+def comparable(res: Any, fitted: Fit | None = None) -> float:
+    """Return the maximum, by REML freed of how the columns of the mean are scaled and coded."""
+    value = maximum(res._fit if fitted is None else fitted)
+    if not res.reml:
+        return value
+    X = res.model.core.X[:, res.model.estimable[: res.model.core.k_mean]]
+    s = 1 / np.sqrt(np.einsum("ij,ij->j", X, X))
+    log_det = np.linalg.slogdet(gram(X, None, X) * s * s[:, None])[1] - 2 * np.log(s).sum()
+    return value + 0.5 * float(log_det)
+
+
+def check_nested(smaller: Any, larger: Any) -> None:
+    """Raise a NotNestedError, with the reason, where a likelihood ratio has no meaning."""
+    a, b = smaller.model.core, larger.model.core
+    if type(smaller.model) is not type(larger.model) or a.family.name != b.family.name:
+        raise NotNestedError(
+            f"the fits are of different families ({a.family.name}, {b.family.name}); compare their AIC"
+        )
+    if smaller.reml != larger.reml:
+        raise NotNestedError(
+            "one fit is by REML and the other by maximum likelihood; fit both by the same"
+        )
+    if a.n != b.n or not np.array_equal(a.y, b.y):
+        raise NotNestedError(
+            f"the fits are on different rows ({a.n} and {b.n}), perhaps because of missing values; fit "
+            "both to the same rows"
+        )
+    for name in ("trials", "weights", "freq", "offset", "offset_dispersion"):
+        first, second = (getattr(core, name) for core in (a, b))
+        if (first is None) != (second is None) or not np.array_equal(
+            0 if first is None else first, 0 if second is None else second
+        ):
+            raise NotNestedError(f"the fits differ in their {name}")
+    links = [(type(c.link), type(c.link_dispersion)) for c in (a, b)]
+    if links[0] != links[1] or a.family.variance_formula != b.family.variance_formula:
+        raise NotNestedError(
+            "the fits differ in their links or variance functions; compare their AIC"
+        )
+    if smaller.reml and not (contains(a.X, b.X) and contains(b.X, a.X)):
+        raise NotNestedError(
+            "the fits by REML have different means, and the criterion depends on the mean's design: a "
+            "ratio compares dispersions only; to compare means, fit both by maximum likelihood"
+        )
+    if smaller.df_resid == larger.df_resid:
+        raise NotNestedError("the fits have the same number of coefficients; compare their AIC")
+    for part, X0, X1 in (("mean", a.X, b.X), ("dispersion", a.Z, b.Z)):
+        if not contains(X1, X0):
+            raise NotNestedError(f"the {part} of the smaller fit is not part of the larger one's")
+
+
+def same_mean(smaller: Fitted, larger: Fitted) -> Fitted:
+    """Return a smaller fit by REML with the mean's columns of the larger one, which it may code anew."""
+    core, k = larger.core, larger.core.k_mean
+    if np.array_equal(smaller.core.X, core.X):
+        return smaller
+    small, k0 = smaller.core.with_designs(X=core.X), smaller.core.k_mean
+    names = larger.names[:k] + smaller.names[k0:]
+    estimable = np.concatenate([larger.estimable[:k], smaller.estimable[k0:]])
+    start = embedded(small, smaller.core, smaller.fit.internal)
+    return Fitted(small, _fit.fit(small, names, estimable, start, reml=True), names, estimable)

@@ -1,0 +1,118 @@
+"""Fits as the PyPI package marginaleffects takes them: its predictions, comparisons and slopes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pandas.api.types import is_bool_dtype
+
+from hetglm import effects, prediction
+
+try:
+    import polars as pl
+    from marginaleffects.classes import ModelAbstract, ModelVault
+except ImportError as exc:
+    raise ImportError(
+        "hetglm.marginaleffects needs other packages: pip install 'marginaleffects>=0.6' 'polars<2'"
+    ) from exc
+
+Array = NDArray[Any]
+
+
+class MarginalModel(ModelAbstract):
+    """
+    A formula fit for ``marginaleffects``, which knows models by a class of its own.
+
+    ``avg_slopes(MarginalModel(res, "dispersion"))`` and the like then do for each quantity that a fit
+    predicts what they do for statsmodels' means.
+
+    Parameters
+    ----------
+    results : LocationScaleResults
+        Of a formula fit.
+    which : str
+        "mean", "linear", "dispersion", "linear-dispersion", "var", "sd" or "icc", as in ``predict``.
+
+    Raises
+    ------
+    ValueError
+        For an unknown ``which``, or without a formula.
+
+    Notes
+    -----
+    Standard errors are by the covariance of the fit; a robust one is chosen there. The package refuses
+    data with columns named as its results are, among them "group": rename them before the fit. Columns
+    with missing values that the fit does not use are left out, for it would drop their rows.
+    """
+
+    def __init__(self, results: Any, which: str = "mean") -> None:
+        res = getattr(results, "_results", results)
+        variables = effects.variables_of(res.model, which)
+        self.which, frame = which, res.model._frame
+        read = [name for name in frame.columns if frame[name].notna().all()]
+        self._levels = {
+            # truth values it knows for what they are
+            name: None if is_bool_dtype(frame[name]) else effects.levels(res.model, name)
+            for name in read
+        }
+        vault = ModelVault(
+            coef=np.array(res._fit.internal),
+            coefnames=np.array(res.model.parameter_names),
+            formula=_itself,
+            modeldata=pl.DataFrame([_column(frame[name], self._levels[name]) for name in read]),
+            package="hetglm",
+            variable_names=[str(res.model.endog_names), *variables],
+        )
+        super().__init__(res, vault)
+
+    @property
+    def df_resid(self) -> float:
+        """Degrees of freedom of intervals, infinite for the normal distribution."""
+        df = self.model._df_prediction
+        return float("inf") if df is None else float(df)
+
+    def get_vcov(self, vcov: Any = True) -> Array | None:
+        """Return the covariance of the fit, None for False."""
+        if not isinstance(vcov, bool):
+            raise ValueError(f"vcov={vcov!r}: give True or False, or fit with that cov_type")
+        return np.array(self.model._cov) if vcov else None
+
+    def get_exog(self, newdata: Any) -> pd.DataFrame:
+        """Return rows of a polars DataFrame as the formulas read them."""
+        columns = {
+            name: _values(newdata[name], self._levels[name])
+            for name in newdata.columns
+            if name in self._levels
+        }
+        return pd.DataFrame(columns)
+
+    def get_predict(self, params: Array, newdata: pd.DataFrame) -> Any:
+        """Return the prediction of each row with these coefficients."""
+        rows, _ = self.model._new_rows(self.which, newdata, None, True, {})
+        estimate = prediction.predict(rows, np.asarray(params), self.which)
+        numbers = pl.Series(range(len(estimate)), dtype=pl.Int32)
+        return pl.DataFrame({"rowid": numbers, "estimate": estimate})
+
+
+def _itself(newdata: Any) -> tuple[None, Any]:
+    """Return no response and the data: a formula that leaves the reading to ours."""
+    return None, newdata
+
+
+def _column(column: pd.Series, levels: list[Any] | None) -> Any:
+    """Return a column for polars, factors by the text of their levels."""
+    if levels is None:
+        return pl.Series(column.name, column.to_numpy())
+    names = [str(level) for level in levels]
+    return pl.Series(column.name, [str(value) for value in column], dtype=pl.Enum(names))
+
+
+def _values(column: Any, levels: list[Any] | None) -> Any:
+    """Return a column of polars with the levels as they were."""
+    if levels is None:
+        return column.to_numpy()
+    known = {str(level): level for level in levels}
+    return [known.get(str(value), value) for value in column.to_list()]

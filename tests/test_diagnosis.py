@@ -1,0 +1,298 @@
+"""The plain-language check finds each planted fault, and leaves clean fits alone."""
+
+import doctest
+import pickle
+import warnings
+from dataclasses import FrozenInstanceError
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from conftest import CASES, fitted, simulated
+from numpy.testing import assert_allclose
+
+import hetglm._results_choice
+import hetglm.api as het
+import hetglm.formula.api as hmf
+from hetglm.diagnosis import PLAIN, wald_slopes
+
+#: Central differences of the refitted information agree to so much.
+DIFFERENCES = 1e-5
+
+
+def planted(formula, model="doubleglm", change=None, n=120, fit=None, **kwargs):
+    """Return a fit to the simulated data with a fault in them."""
+    data = simulated().iloc[:n].copy()
+    data["row"] = np.arange(n)
+    if change is not None:
+        data = change(data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return getattr(hmf, model)(formula, data, **kwargs).fit(**(fit or {}))
+
+
+def never(data):
+    """Let the group c have no success, and no count."""
+    return data.assign(
+        **{name: data[name].where(data["group"] != "c", 0) for name in ("K", "count")}
+    )
+
+
+def odd(data, rows, name="odd"):
+    """Mark some rows."""
+    return data.assign(**{name: data["row"].isin(rows).astype(float)})
+
+
+def even(data):
+    """Let the counts of group b vary as little as they can."""
+    b = data["group"] == "b"
+    return data.assign(
+        count=data["count"].where(~b, 3 + data["row"] // 3 % 2),
+        K=data["K"].where(~b, data["N"] // 2),
+    )
+
+
+def all_or_nothing(data):
+    """Let the proportions of group b be 0 or 1."""
+    b = data["group"] == "b"
+    return data.assign(K=data["K"].where(~b, data["N"] * (data["row"] // 3 % 2)))
+
+
+def nearly_never(data):
+    """Let group c have one success."""
+    data = never(data)
+    first = data.index[data["group"] == "c"][0]
+    data.loc[first, ["K", "count"]] = 1
+    return data
+
+
+BINOMIAL = sm.families.Binomial()
+GAMMA = sm.families.Gamma(sm.families.links.Log())
+COUNT = "K + I(N - K) ~ "
+FAULTS = {
+    "separated beta-binomial": (
+        lambda: planted(COUNT + "x + group | z", "betabinomial", never),
+        ("separation", "group[T.c]"),
+    ),
+    "separated binomial by EQL": (
+        lambda: planted(COUNT + "group | 1", change=never, family=BINOMIAL),
+        ("separation", "group[T.c]"),
+    ),
+    "separated counts": (
+        lambda: planted("count ~ x + group | z", "negativebinomial", never),
+        ("separation", "group[T.c]"),
+    ),
+    "cell at the binomial": (
+        lambda: planted(COUNT + "x | group", "betabinomial", even),
+        ("boundary", "dispersion-group[T.b]"),
+    ),
+    "cell at the Poisson": (
+        lambda: planted("count ~ x + group | group", "negativebinomial", even),
+        ("boundary", "dispersion-group[T.b]"),
+    ),
+    "cell of all or nothing": (
+        lambda: planted(COUNT + "1 | group", "betabinomial", all_or_nothing),
+        ("boundary", "dispersion-group[T.b]"),
+    ),
+    "mean cell of one row": (
+        lambda: planted("gaussian ~ x + odd | z", change=lambda d: odd(d, [4])),
+        ("single row", "odd"),
+    ),
+    "mean cell of one row, gamma": (
+        lambda: planted("positive ~ x + C(odd) | z", change=lambda d: odd(d, [9]), family=GAMMA),
+        ("single row", "C(odd)[T.1.0]"),
+    ),
+    "dispersion cell of one row": (
+        lambda: planted("gaussian ~ x | odd", change=lambda d: odd(d, [4])),
+        ("single row", "dispersion-odd"),
+    ),
+    "dispersion cell of three rows": (
+        lambda: planted("gaussian ~ x | C(odd)", change=lambda d: odd(d, [4, 50, 7])),
+        ("few rows", "dispersion-C(odd)"),
+    ),
+    "few rows in the reference level": (
+        lambda: planted("gaussian ~ x | C(odd)", change=lambda d: odd(d, range(4, 120))),
+        ("few rows", "dispersion-C(odd)"),
+    ),
+    "dispersion cell that the mean eats": (
+        lambda: planted(
+            "gaussian ~ x + C(odd * (row // 2)) | odd", change=lambda d: odd(d, range(4, 12))
+        ),
+        ("few rows", "dispersion-odd"),
+    ),
+    "aliased in the mean": (
+        lambda: planted("gaussian ~ x + I(2 * x) + group | z"),
+        ("aliased", "I(2 * x)"),
+    ),
+    "aliased in the dispersion": (
+        lambda: planted("gaussian ~ x | z + I(1 - z)"),
+        ("aliased", "dispersion-I(1 - z)"),
+    ),
+    "Hauck-Donner, beta-binomial": (
+        lambda: planted(COUNT + "group | 1", "betabinomial", nearly_never, n=30),
+        ("Hauck-Donner", "group[T.c]"),
+    ),
+    "Hauck-Donner, counts": (
+        lambda: planted("count ~ group | 1", "negativebinomial", nearly_never),
+        ("Hauck-Donner", "group[T.c]"),
+    ),
+    "Hauck-Donner in the dispersion": (
+        lambda: _lirat("hb + C(grp) | C(grp == 2)"),
+        ("Hauck-Donner", "dispersion-C(grp == 2)[T.True]"),
+    ),
+    "near-singular mean": (
+        lambda: planted("gaussian ~ x + I(x + 1e-5 * shift) | z"),
+        ("near-singular", "I(x + 1e-5 * shift)"),
+    ),
+    "near-singular dispersion": (
+        lambda: planted("gaussian ~ x | z + I(z + 1e-5 * shift)"),
+        ("near-singular", "dispersion-I(z + 1e-5 * shift)"),
+    ),
+    "leverage on the mean": (
+        lambda: planted(
+            "gaussian ~ far | z", change=lambda d: d.assign(far=d["x"] + 200 * (d.row == 7))
+        ),
+        ("leverage", 7),
+    ),
+    "leverage on the dispersion": (
+        lambda: planted(
+            "gaussian ~ x | far", change=lambda d: d.assign(far=d["z"] + 50 * (d.row == 7))
+        ),
+        ("leverage", 7),
+    ),
+    "search cut short": (
+        lambda: planted("gaussian ~ x | z", fit={"maxiter": 1}),
+        ("convergence", None),
+    ),
+}
+
+
+def _lirat(right):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return hmf.betabinomial(f"R + I(N - R) ~ {right}", het.datasets.load_lirat()).fit()
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_planted_fault_is_found(name):
+    make, (kind, what) = FAULTS[name]
+    found = make().diagnose()
+    hits = [f for f in found if f.kind == kind]
+    assert hits, f"{kind} is not among {found.kinds}"
+    if isinstance(what, int):
+        assert any(f.rows == (what,) for f in hits)
+    elif what is not None:
+        assert any(what in f.terms for f in hits)
+    # nothing else but what comes with it
+    beside = {"separation": {"few rows"}, "boundary": {"Hauck-Donner"}}.get(kind, set())
+    assert set(found.kinds) <= {kind} | beside
+    assert all(f.evidence and f.remedy for f in found)
+
+
+CLEAN = {
+    **{name: lambda name=name: fitted(name) for name in CASES},
+    "cats": lambda: hmf.doubleglm("Hwt ~ Sex * Bwt | Sex + Bwt", het.datasets.load_cats()).fit(),
+    "welding": lambda: hmf.doubleglm(
+        "Strength ~ Drying + Material | Material + Method + Preheating", het.datasets.load_welding()
+    ).fit(reml=True),
+    "germination": lambda: hmf.betabinomial(
+        "y + I(n - y) ~ variety * root | root", het.datasets.load_germination()
+    ).fit(),
+}
+
+
+@pytest.mark.parametrize("name", CLEAN)
+def test_clean_fit_is_left_alone(name):
+    found = CLEAN[name]().diagnose()
+    assert found == []
+    assert str(found) == "Nothing found that would put this fit in doubt."
+
+
+@pytest.mark.slow
+def test_the_main_job_is_left_alone():
+    splicing = het.datasets.load_splicing()
+    assert (
+        hmf.betabinomial("K + I(N - K) ~ C(id) | group + treatment", splicing).fit().diagnose()
+        == []
+    )
+
+
+def test_findings_print():
+    found = _lirat("C(grp) + hb | C(grp)").diagnose()
+    text = str(found)
+    assert repr(found) == text
+    assert text.startswith("1. boundary (dispersion-C(grp)[T.3]): at rows 43, 44, 45, 46, 47")
+    assert "2. few rows (dispersion-C(grp)): rows 43, 44, 45, 46, 47 (counted from 0), 5" in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert str(found[0]).startswith("boundary (")
+    assert found[0].term == "dispersion-C(grp)[T.3]"
+    assert found[0].rows == (43, 44, 45, 46, 47)
+    with pytest.raises(FrozenInstanceError):
+        found[0].kind = "other"
+    assert pickle.loads(pickle.dumps(found)) == found
+
+
+@pytest.mark.parametrize("name", ["gaussian", "gamma", "beta-binomial", "nb2", "binomial"])
+def test_wald_slopes_are_derivatives(name):
+    res = fitted(name)
+    core, fit = res._core, res._fit
+    found = wald_slopes(core, fit)
+    for j, b in enumerate(fit.internal):
+        h = 1e-4
+
+        def statistic(value, j=j):
+            params = fit.internal.copy()
+            params[j] = value
+            return value / np.sqrt(np.linalg.inv(-core.expected_hessian(params))[j, j])
+
+        slope = (statistic(b + h) - statistic(b - h)) / (2 * h)
+        se = b / statistic(b)
+        assert_allclose(found[j], slope * se, rtol=DIFFERENCES, atol=DIFFERENCES)
+
+
+def test_hauck_donner_is_where_the_likelihood_ratio_is_larger():
+    res = FAULTS["Hauck-Donner, counts"][0]()
+    ratio = het.anova(res, typ=2).loc[("mean", "group"), "statistic"]
+    assert res.tvalues["group[T.c]"] ** 2 < 0.5 * ratio
+
+
+def test_separate_intercepts_are_no_hauck_donner():
+    data = simulated().iloc[:21].assign(rare=lambda d: np.where(d.index < 3, 1, 0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        res = hmf.betabinomial("rare + I(N - rare) ~ group - 1 | 1", data).fit()
+    assert np.all(wald_slopes(res._core, res._fit)[:3] < 0)
+    assert np.all(np.abs(res.tvalues[:3]) < PLAIN)
+    assert "Hauck-Donner" not in res.diagnose().kinds
+
+
+def test_frequencies_count_as_rows():
+    def mark(data):
+        return odd(data, [4, 50, 7]).assign(w=np.where(data["row"].isin([4, 50, 7]), 4, 1))
+
+    found = planted("gaussian ~ x | odd", change=mark, freq_weights="w").diagnose()
+    assert "single row" not in found.kinds
+    assert "few rows" not in found.kinds
+
+
+def test_arrays_and_removed_data():
+    data = simulated().assign(odd=lambda d: (d.index == 3).astype(float))
+    res = het.DoubleGLM(data["gaussian"], data[["x", "odd"]].assign(const=1.0), data[["z"]]).fit()
+    (finding,) = res.diagnose()
+    assert (finding.kind, finding.term, finding.rows) == ("single row", "odd", (3,))
+    res.remove_data()
+    with pytest.raises(ValueError, match="remove_data"):
+        res.diagnose()
+
+
+def test_many_rows_in_little_time():
+    n = 200_000
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame({"x": rng.normal(size=n), "g": rng.integers(4, size=n)})
+    data["y"] = rng.normal(size=n) * np.exp(0.2 * data["g"])
+    assert hmf.doubleglm("y ~ x | C(g)", data).fit().diagnose() == []
+
+
+def test_docstring_examples():
+    assert doctest.testmod(hetglm._results_choice).failed == 0
