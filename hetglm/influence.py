@@ -23,7 +23,7 @@ class LocationScaleInfluence(_BaseInfluenceMixin):
     r"""
     Leverages, standardised residuals and Cook's distances of both parts.
 
-    All of it rests on the expected information: row i has the information
+    All of it rests on the information, the expected one or the observed: row i has the information
     :math:`A_i' W_i A_i`, with :math:`A_i` the 2 x (p + q) matrix that takes the coefficients to its two
     linear predictors and :math:`W_i` the 2 x 2 information of these, and the sample has their sum J.
     The leverages are the diagonal of :math:`W_i A_i J^{-1} A_i'`; they sum to the number of
@@ -41,6 +41,13 @@ class LocationScaleInfluence(_BaseInfluenceMixin):
     Parameters
     ----------
     results : LocationScaleResults
+    rows : ndarray of int, shape (m,), optional
+        Look at a sample of very many rows only, and take the information of all to be that of the
+        sample, scaled up; n is then m everywhere.
+    observed : bool
+        Whether the information is the observed one. Leverages are then no longer between 0 and 1,
+        but d_params comes nearer to the refits without each row: its error is of second order in
+        the change.
 
     Attributes
     ----------
@@ -53,8 +60,8 @@ class LocationScaleInfluence(_BaseInfluenceMixin):
     resid_studentized_dispersion : ndarray, shape (n,)
         Dispersion residuals over sqrt(1 - h).
     d_params : ndarray, shape (n, p + q)
-        Coefficients less those without the row, by one step of Fisher scoring; exact for the mean of a
-        normal linear model of constant dispersion.
+        Coefficients less those without the row, by one step of Fisher scoring (of Newton's method with
+        the observed information); exact for the mean of a normal linear model of constant dispersion.
     dfbetas : ndarray, shape (n, p + q)
         d_params in standard errors.
     cooks_distance, cooks_distance_dispersion : tuple of two ndarrays, shape (n,)
@@ -69,15 +76,28 @@ class LocationScaleInfluence(_BaseInfluenceMixin):
     deletions. Applied Statistics 36, 181-191.
     """
 
-    def __init__(self, results: Any) -> None:
+    def __init__(self, results: Any, rows: Array | None = None, observed: bool = False) -> None:
         core: Likelihood = results._core
         if core.n == 0:
             raise ValueError("the data of the fit were removed (remove_data); fit again")
         self.results, self.endog, self.exog = results, results.model.endog, results.model.exog
+        self._rows, share = rows, 1.0
+        if rows is not None:
+            whole, core = core, core.take(rows)
+            self.endog, self.exog = self.endog[rows], self.exog[rows]
+            share = _observations(core) / _observations(whole)
         self._core, self._params = replace(core, freq=None), results._fit.internal
         kept = results._fit.solved
-        information = -core.expected_hessian(self._params)[np.ix_(kept, kept)]
-        covariance = inverse(information)
+        # one pass over the rows: of some families these are sums over many counts
+        self._expected = self._weights = self._core.expected_factors(self._params)
+        if observed:
+            found = self._core.factors(self._params)
+            assert found.eta_eta is not None and found.eta_zeta is not None
+            assert found.zeta_zeta is not None
+            self._weights = found.eta_eta, found.eta_zeta, found.zeta_zeta
+        freq = 1.0 if core.freq is None else core.freq
+        information = -core.assemble(*(freq * w for w in self._weights))[np.ix_(kept, kept)]
+        covariance = inverse(information / share)
         self._covariance = np.zeros((len(kept), len(kept)))
         self._covariance[np.ix_(kept, kept)] = np.nan if covariance is None else covariance
         self._kept = kept
@@ -97,7 +117,7 @@ class LocationScaleInfluence(_BaseInfluenceMixin):
     @cached_property
     def _leverage(self) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         """The 2 x 2 matrix W A J^-1 A' of each row."""
-        mm, mp, pp = (-w for w in self._core.expected_factors(self._params))
+        mm, mp, pp = (-w for w in self._weights)
         c_mm, c_mp, c_pp = self._spread
         return (mm * c_mm + mp * c_mp, mm * c_mp + mp * c_pp), (
             mp * c_mm + pp * c_mp,
@@ -121,19 +141,18 @@ class LocationScaleInfluence(_BaseInfluenceMixin):
 
     @cached_property
     def resid_studentized_deviance(self) -> Array:
-        """Deviance residuals over sqrt(1 - h), shape (n,); exponential dispersion families only."""
+        """Deviance residuals over sqrt(1 - h), shape (n,)."""
         return _standardised(residuals.deviance(self._core, self._params), self.hat_matrix_diag)
 
     @cached_property
     def resid_studentized_dispersion(self) -> Array:
         """Dispersion residuals over sqrt(1 - h), shape (n,)."""
-        return _standardised(
-            residuals.dispersion(self._core, self._params), self.hat_matrix_diag_dispersion
-        )
+        raw = residuals.dispersion(self._core, self._params, self._expected[2])
+        return _standardised(raw, self.hat_matrix_diag_dispersion)
 
     @cached_property
     def d_params(self) -> Array:
-        """Coefficients less those without the row, by one scoring step, shape (n, p + q)."""
+        """Coefficients less those without the row, by one step, shape (n, p + q)."""
         core, k = self._core, self._core.k_mean
         factors = core.factors(self._params, 1)
         (h, cross), (other, g) = self._leverage
@@ -181,6 +200,8 @@ class LocationScaleInfluence(_BaseInfluenceMixin):
         """
         names = self.results.model.parameter_names
         index = self.results.model.data.row_labels
+        if self._rows is not None:
+            index = self._rows if index is None else index[self._rows]
         frame = pd.DataFrame(self.dfbetas, index, [f"dfb_{name}" for name in names])
         return frame.assign(
             cooks_d=self.cooks_distance[0],
@@ -190,6 +211,10 @@ class LocationScaleInfluence(_BaseInfluenceMixin):
             standard_resid_dispersion=self.resid_studentized_dispersion,
             hat_diag_dispersion=self.hat_matrix_diag_dispersion,
         )
+
+
+def _observations(core: Likelihood) -> float:
+    return float(core.n if core.freq is None else core.freq.sum())
 
 
 def _standardised(residual: Array, leverage: Array) -> Array:

@@ -7,18 +7,29 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-#: Colours that stay apart for colour-blind readers and in grey (Okabe and Ito), with markers.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
-MARKERS = ("o", "^", "s", "D")
+from hetglm._plots_base import COLOURS, MARKERS, require_matplotlib
+from hetglm._plots_diagnostics import plot_diagnostics, plot_qdis, plot_qq
+from hetglm._plots_effects import plot_coefficients, plot_dispersion, plot_mean_variance
+
+__all__ = [
+    "COLOURS",
+    "MARKERS",
+    "beyond_binomial",
+    "plot_beyond_binomial",
+    "plot_coefficients",
+    "plot_diagnostics",
+    "plot_dispersion",
+    "plot_mean_variance",
+    "plot_profile",
+    "plot_qdis",
+    "plot_qq",
+    "plot_replicates",
+    "require_matplotlib",
+]
 
 
-def require_matplotlib() -> Any:
-    """Return matplotlib's Figure class, or raise an ImportError that says how to get it."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as exc:
-        raise ImportError("pictures need matplotlib: pip install 'hetglm[plot]'") from exc
-    return Figure
+#: Share of the height of a histogram that its bars and lines take.
+TOP = 0.66
 
 
 def beyond_binomial(data: pd.DataFrame, successes: str, trials: str, by: list[str]) -> pd.Series:
@@ -130,7 +141,7 @@ def plot_replicates(panels: list[tuple[Any, ...]], interval: str, ax: Any = None
     for place, (name, values, estimate, limits) in zip(axes, panels, strict=True):
         _histogram(place, values, estimate, limits, interval)
         place.set_title(name, fontsize="medium")
-    axes[0].legend(framealpha=0.9, edgecolor="none", fontsize="small", loc="upper left")
+    axes[0].legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(0, 0.93))
     return axes
 
 
@@ -138,9 +149,10 @@ def _histogram(ax: Any, values: Any, estimate: float, limits: Any, interval: str
     finite = values[np.isfinite(values)]
     if len(finite):
         ax.hist(finite, bins="auto", color=COLOURS[0], alpha=0.45, ec="white", lw=0.4)
-    ax.axvline(estimate, color=COLOURS[1], lw=2, label="estimate")
+    # bars and lines end below the legend and the remark
+    ax.axvline(estimate, 0, TOP, color=COLOURS[1], lw=2, label="estimate")
     for i, limit in enumerate(limits[np.isfinite(limits)]):
-        ax.axvline(limit, color=COLOURS[1], lw=1.2, ls="--", label=None if i else interval)
+        ax.axvline(limit, 0, TOP, color=COLOURS[1], lw=1.2, ls="--", label=None if i else interval)
     if len(finite) < len(values):
         text = f"{len(values) - len(finite)} of {len(values)} replicates are not finite"
         ax.annotate(
@@ -148,7 +160,8 @@ def _histogram(ax: Any, values: Any, estimate: float, limits: Any, interval: str
         )
     ax.set_xlabel("coefficient")
     ax.set_ylabel("replicates")
-    ax.margins(y=0.25)
+    if ax.patches:
+        ax.set_ylim(0, max(bar.get_height() for bar in ax.patches) / TOP)
 
 
 def plot_profile(trace: Any, limits: Any, cut: float, level: str, ax: Any = None) -> Any:

@@ -7,10 +7,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
+from hetglm import prediction
 from hetglm._likelihood import Likelihood
+from hetglm._tails import normal_scores, tails
 
 Array = NDArray[Any]
+
+#: Halvings of an interval of log odds (logit(1e-17) to logit of 1 - that), down to rounding.
+LOGIT_RANGE, HALVINGS = 40.0, 60
 
 
 def response(core: Likelihood, params: Array) -> Array:
@@ -29,29 +35,87 @@ def pearson(core: Likelihood, params: Array) -> Array:
 
 def deviance(core: Likelihood, params: Array) -> Array:
     """
-    Return sign(y - mu) sqrt(w d/phi), d the unit deviance.
+    Return sign(y - mu) sqrt(D), D twice what a mean of its own gains a row at its dispersion.
 
-    Raises
-    ------
-    NotImplementedError
-        For families that are no exponential dispersion model.
+    In an exponential dispersion model that is w d/phi, d the unit deviance. The others have no
+    deviance free of the dispersion, but a gain they have.
     """
     at = core.predictors(params)
     nu = at.mean.nu if core.family.unit_interval else None
-    d = core.family.unit_deviance(core.rows, at.mean.mu, nu)
-    return np.sign(response(core, params)) * np.sqrt(d / core.row_phi(at.phi))
+    try:
+        gain = core.family.unit_deviance(core.rows, at.mean.mu, nu) / core.row_phi(at.phi)
+    except NotImplementedError:
+        gain = 2 * (_saturated(core, core.row_phi(at.phi)) - core.terms(at, 0).loglike)
+    return np.sign(response(core, params)) * np.sqrt(np.maximum(gain, 0.0))  # of rounding
 
 
-def dispersion(core: Likelihood, params: Array) -> Array:
+def _saturated(core: Likelihood, phi: Array) -> Array:
+    """Return the log-likelihood of each count at the mean likeliest for it alone."""
+    family, n = core.family, core.n
+    y: Array = core.y
+    sure = y == 0 if core.trials is None else (y == 0) | (y == core.trials)
+    if core.trials is None:  # the score of the negative binomial is 0 at the count itself
+        value = family.evaluate(core.rows, np.where(sure, 1.0, y), None, phi, 0).loglike
+        return np.where(sure, 0.0, value)
+    # the log-likelihood is concave in mu, a sum of log(mu + j sigma) and log(nu + j sigma)
+    low, high = np.full(n, -LOGIT_RANGE), np.full(n, LOGIT_RANGE)
+    for _ in range(HALVINGS):
+        middle = 0.5 * (low + high)
+        slope = family.evaluate(core.rows, expit(middle), expit(-middle), phi, 1).mu
+        assert slope is not None
+        low, high = np.where(slope > 0, middle, low), np.where(slope > 0, high, middle)
+    value = family.evaluate(core.rows, expit(middle), expit(-middle), phi, 0).loglike
+    return np.where(sure, 0.0, value)
+
+
+def dispersion(core: Likelihood, params: Array, expected: Array | None = None) -> Array:
     """
     Return the score of each row in its dispersion's predictor, in units of its standard deviation.
 
     For the Gaussian, and for the extended quasi-likelihood, (w d/phi - 1)/sqrt(2): the Pearson
     residual of the gamma GLM that the deviances d follow. NaN where a row tells nothing of the
-    dispersion.
+    dispersion. ``expected`` is the expected second derivative of each row, where it is known.
     """
     core = replace(core, freq=None)
     score = core.factors(params, 1).zeta
     assert score is not None
+    expected = core.expected_factors(params)[2] if expected is None else expected
     with np.errstate(invalid="ignore", divide="ignore"):
-        return score / np.sqrt(-core.expected_factors(params)[2])
+        return score / np.sqrt(-expected)
+
+
+def quantile(core: Likelihood, params: Array, rng: np.random.Generator) -> Array:
+    """
+    Return the normal quantile of each response's place in its fitted distribution.
+
+    Where the response has a probability (counts, the zeros of the Tweedie) the place is drawn
+    uniformly within its jump, so that under the model the residuals are standard normal but for the
+    estimation (Dunn and Smyth 1996). The extremes are taken from the logarithm of the tail they lie
+    in: none is infinite because a probability underflows.
+
+    Raises
+    ------
+    NotImplementedError
+        For extended quasi-likelihood families, which have no distribution.
+
+    References
+    ----------
+    Dunn, P. K. and Smyth, G. K. (1996). Randomized quantile residuals. Journal of Computational and
+    Graphical Statistics 5, 236-244.
+    """
+    require_distribution(core, "quantile residuals", "kind='standardized-deviance'")
+    found = tails(prediction.distribution(core, params), core.y)
+    uniform = np.full(core.n, 0.5)
+    jumps = np.isfinite(found.at)
+    uniform[jumps] = rng.uniform(size=int(jumps.sum()))
+    return normal_scores(found, uniform)
+
+
+def require_distribution(core: Likelihood, what: str, instead: str) -> None:
+    """Raise a NotImplementedError for families that have no distribution."""
+    if not core.family.exact:
+        raise NotImplementedError(
+            f"{core.family.name} by extended quasi-likelihood is not a distribution, so it has no "
+            f"{what}: use {instead}, or a model with a likelihood (BetaBinomial for proportions, "
+            "NegativeBinomial for counts, likelihood='exact' for Tweedie)"
+        )

@@ -31,6 +31,7 @@ from hetglm._fit import Fit, RemlFit, at_fit
 from hetglm._replicates import Run
 from hetglm._results_choice import Choice
 from hetglm._results_inference import Inference
+from hetglm._results_pictures import Pictures
 from hetglm._results_predictions import Predictions
 from hetglm.influence import LocationScaleInfluence
 
@@ -38,7 +39,7 @@ Array = NDArray[Any]
 
 
 class LocationScaleResults(
-    Inference, Predictions, Choice, _LLRMixin, GenericLikelihoodModelResults
+    Inference, Predictions, Choice, Pictures, _LLRMixin, GenericLikelihoodModelResults
 ):
     """
     Results of a location-scale fit.
@@ -167,6 +168,11 @@ class LocationScaleResults(
         """Response less fitted mean, shape (n,)."""
         return self.model.endog - self.fittedvalues
 
+    @property
+    def resid_response(self) -> Array:
+        """Response less fitted mean, shape (n,), as ``resid``."""
+        return self.resid
+
     @cached_property
     def resid_pearson(self) -> Array:
         """Residuals in units of the fitted standard deviation, shape (n,)."""
@@ -174,8 +180,17 @@ class LocationScaleResults(
 
     @cached_property
     def resid_deviance(self) -> Array:
-        """Signed roots of the unit deviances over phi, shape (n,); not for the beta-binomial."""
+        """
+        Signed roots of twice what a mean of its own gains each row at its dispersion, shape (n,).
+
+        In exponential dispersion models, of the unit deviances over phi.
+        """
         return residuals.deviance(self._core, self._fit.internal)
+
+    @cached_property
+    def resid_dispersion(self) -> Array:
+        """Scores of the rows in the dispersion in units of their sd, shape (n,); see `get_resid`."""
+        return residuals.dispersion(self._core, self._fit.internal)
 
     @cached_property
     def llnull(self) -> float:
@@ -193,6 +208,7 @@ class LocationScaleResults(
         """
         for name in (
             *("fittedvalues", "fitted_dispersion", "resid", "resid_pearson", "resid_deviance"),
+            "resid_dispersion",
         ):
             self.__dict__.pop(name, None)
         super().remove_data()
@@ -203,9 +219,15 @@ class LocationScaleResults(
         """Cox-Snell pseudo R-squared, 1 - exp(2 (llnull - llf)/nobs)."""
         return float(self.pseudo_rsquared(kind="lr"))
 
-    def get_influence(self) -> LocationScaleInfluence:
+    def get_influence(self, observed: bool = False) -> LocationScaleInfluence:
         """
         Return leverages, standardised residuals and Cook's distances of both parts.
+
+        Parameters
+        ----------
+        observed : bool
+            Whether they rest on the observed information and not on the expected one: d_params and
+            dfbetas then come nearer to refits without each row.
 
         Returns
         -------
@@ -213,7 +235,7 @@ class LocationScaleResults(
             With ``hat_matrix_diag``, ``hat_matrix_diag_dispersion``, ``cooks_distance``,
             ``summary_frame()``, ``plot_influence()`` and more.
         """
-        return LocationScaleInfluence(self)
+        return LocationScaleInfluence(self, observed=observed)
 
     # -- inference ------------------------------------------------------------------------------
 
@@ -464,6 +486,8 @@ class LocationScaleResultsWrapper(LikelihoodResultsWrapper):
         "fitted_dispersion": "rows",
         "resid_pearson": "rows",
         "resid_deviance": "rows",
+        "resid_dispersion": "rows",
+        "resid_response": "rows",
     }
     _wrap_attrs = _attrs
     _methods = {"cov_params": "cov"}  # noqa: RUF012

@@ -9,12 +9,14 @@ import pytest
 import statsmodels.api as sm
 from conftest import CASES, LOG, fitted, simulated
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import stats
 from statsmodels.stats.outliers_influence import MLEInfluence
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
 from hetglm.datasets import load_welding
 from hetglm.exceptions import AliasedColumnWarning, BoundaryWarning
+from hetglm.influence import LocationScaleInfluence
 
 F = sm.families
 REFERENCE = Path(__file__).parent / "reference"
@@ -191,6 +193,50 @@ def test_a_normal_mean_changes_exactly_so(data):
         )
 
 
+#: What one step is worth at 120 rows: correlation with the true changes, of all rows and of their
+#: sizes in rank, and the root mean square that it leaves of them. The worst measured over all families
+#: and rows were 0.953, 0.88 and 0.37 by scoring, and 0.31 by Newton's method.
+CORRELATION, RANKS, LEFT, LEFT_BY_NEWTON = 0.94, 0.85, 0.4, 0.35
+
+
+def left_out(res, rows):
+    """Return the coefficients less those of refits without each row, in standard errors."""
+    n, params = res.model.core.n, np.asarray(res.params)
+    refits = [res.model.clone(rows=np.arange(n) != i).fit() for i in rows]
+    return np.array([(params - np.asarray(fit.params)) / res.bse for fit in refits])
+
+
+def test_one_step_is_near_the_refit_without_the_row(res):
+    influence, k = res.get_influence(), len(res.params_mean)
+    total = influence.cooks_distance[0] + influence.cooks_distance_dispersion[0]
+    # the most influential, and some of the others
+    rows = np.union1d(np.argsort(total)[-10:], np.arange(0, 120, 4))
+    true, step = left_out(res, rows), influence.dfbetas[rows]
+    newton = res.get_influence(observed=True).dfbetas[rows]
+    for part in (slice(0, k), slice(k, None)):
+        a, b = true[:, part], step[:, part]
+        assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > CORRELATION
+        left = [np.sqrt(np.sum((a - v[:, part]) ** 2) / np.sum(a**2)) for v in (step, newton)]
+        assert left[0] < LEFT
+        assert left[1] < min(LEFT_BY_NEWTON, 0.9 * left[0])
+        assert stats.spearmanr(np.sum(a**2, axis=1), np.sum(b**2, axis=1))[0] > RANKS
+
+
+def test_the_error_of_newtons_step_is_quadratic():
+    # the same rows among four times as many: changes a fourth, errors a sixteenth
+    data = simulated()
+    size, error = [], []
+    for times in (2, 8):
+        res = CASES["nb2"].formula(data=pd.concat([data] * times, ignore_index=True)).fit()
+        rows = np.arange(0, 120, 10)
+        true = left_out(res, rows) * np.asarray(res.bse)
+        size.append(np.abs(true).max())
+        step = res.get_influence(observed=True).d_params
+        error.append(np.abs(true - step[rows]).max())
+    assert size[0] / size[1] == pytest.approx(4, rel=0.1)
+    assert error[0] / error[1] == pytest.approx(16, rel=0.2)
+
+
 def test_cooks_distances_are_quadratic_forms(res):
     influence, k = res.get_influence(), len(res.params_mean)
     covariance = np.linalg.inv(res.model.information(np.asarray(res.params)))
@@ -226,19 +272,7 @@ def test_dispersion_residuals_are_those_of_the_deviances(name):
     assert_allclose(influence.resid_studentized_dispersion, raw / np.sqrt(1 - g), atol=1e-10)
 
 
-@pytest.mark.parametrize("name", sorted(set(CASES) - set(DOUBLE)))
-def test_others_have_no_deviance_residuals(name):
-    res = fitted(name)
-    message = f"{res.model.family_name}: .* use the Pearson residuals"
-    with pytest.raises(NotImplementedError, match=message):
-        _ = res.resid_deviance
-    with pytest.raises(NotImplementedError, match="no unit deviance"):
-        _ = res.get_influence().resid_studentized_deviance
-
-
-@pytest.mark.parametrize("name", DOUBLE)
-def test_deviance_residuals_have_the_sign_of_the_others(name):
-    res = fitted(name)
+def test_deviance_residuals_have_the_sign_of_the_others(res):
     assert_array_equal(np.sign(res.resid_deviance), np.sign(res.resid_pearson))
     assert res.resid_deviance.index.equals(res.fittedvalues.index)
 
@@ -342,6 +376,16 @@ def test_plots_of_statsmodels():
     drawn = figure.axes[0].collections[0].get_offsets()[:, 1]
     assert_allclose(drawn, influence.hat_matrix_diag)
     plt.close("all")
+
+
+@pytest.mark.parametrize("name", ["gaussian", "beta-binomial", "poisson"])
+def test_a_sample_of_the_rows(name, data):
+    big = pd.concat([data] * 4, ignore_index=True)
+    for weights in (None, "w"):
+        res = CASES[name].formula(data=big, freq_weights=weights).fit()
+        # a sample that is like the whole: the information of all is exactly so many times its own
+        part, whole = LocationScaleInfluence(res, np.arange(120, 240)), res.get_influence()
+        assert_allclose(part.summary_frame(), whole.summary_frame()[120:240], rtol=1e-8, atol=1e-12)
 
 
 def test_removed_data_are_missed(data):

@@ -335,6 +335,9 @@ class CompoundPoissonGamma(stats.rv_continuous):
         Variance power, 1 < p < 2.
     """
 
+    #: The lower end has a probability, which may underflow.
+    atom = True
+
     def __init__(self, power: float = 1.5, **kwargs: Any) -> None:
         self.power = power
         super().__init__(**{"a": 0.0, "name": "tweedie", "shapes": "mu, phi", **kwargs})

@@ -1,0 +1,351 @@
+"""Pictures of what is fitted: the dispersion over a term, variance against mean, the coefficients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hetglm import _arrays, _formula, prediction
+from hetglm._plots_base import (
+    COLOURS,
+    INK,
+    MARKERS,
+    bins,
+    drawn_rows,
+    is_wide,
+    log_axis,
+    many_axes,
+    one_axes,
+    sampled,
+    say_drawn,
+    weighted_means,
+)
+from hetglm._text import listed
+from hetglm.influence import LocationScaleInfluence
+
+Array = NDArray[Any]
+
+#: Points of a curve, bins of the mean, and curves or groups that can be told apart.
+CURVE, BINS, GROUPS = 101, 12, len(COLOURS)
+LINES = ("-", "--", "-.", ":")
+
+
+# -- the dispersion over a term ---------------------------------------------------------------------
+
+
+def plot_dispersion(res: Any, term: str, *, alpha: float = 0.05, ax: Any = None) -> Any:
+    """
+    Draw the fitted dispersion over the variables of a term, with its interval.
+
+    Parameters
+    ----------
+    res : results
+    term : str
+        Term of the dispersion with one variable or two, with or without its prefix; the first is
+        drawn along the axis, the second by colour. Without a formula, a column.
+    alpha : float
+        One minus the coverage of the pointwise intervals.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+        The other variables are held at their median, or most frequent level.
+
+    Raises
+    ------
+    ValueError
+        For an unknown term, a constant, or one of more than two variables.
+    """
+    alpha = _arrays.share(alpha, "alpha")
+    name = term.removeprefix("dispersion-")
+    known = [t for t in res.model.term_list if t.part == "dispersion" and t.factors]
+    names = [t.name.removeprefix("dispersion-") for t in known]
+    if name not in names:
+        raise ValueError(
+            f"term={term!r}: choose a term of the dispersion: {listed(names) or 'none'}"
+        )
+    if res.model.core.n == 0:
+        raise ValueError("the data of the fit were removed (remove_data); fit again")
+    if res.model._spec is None:
+        curves, x = _column_curve(res, name, alpha), name
+    else:
+        x, *hue = _variables(res.model, name)
+        curves = _formula_curves(res, x, hue, alpha)
+    ax = one_axes(ax)
+    for i, (label, frame) in enumerate(curves.items()):
+        _curve(ax, frame, i, label, len(curves))
+    ends = np.concatenate(
+        [frame[["predicted", "ci_lower"]].to_numpy().ravel() for frame in curves.values()]
+    )
+    if np.all((ends > 0) | np.isnan(ends)):
+        log_axis(ax, "y")
+    ax.set_xlabel(x)
+    core = res.model.core
+    ax.set_ylabel(f"dispersion {core.family.symbol}, {100 * (1 - alpha):g} % interval")
+    if len(curves) > 1:
+        ax.legend(frameon=False, fontsize="small")
+    if len(res.model.term_list) and len(known) > 1:
+        ax.set_title("others at their median or most frequent level", fontsize="small", color=INK)
+    return ax
+
+
+def _variables(model: Any, name: str) -> list[str]:
+    """Return the one or two variables of a term, the one for the axis first."""
+    design = model._spec.dispersion
+    factors = next(t.factors for t in design.info.terms if t.name() == name)
+    read = set().union(*(_formula._names(factor.code)[1] for factor in factors))
+    found = [column for column in model._frame.columns if column in read]
+    if not 1 <= len(found) <= 2:
+        raise ValueError(
+            f"term={name!r}: it has {len(found)} variables of the data, and a picture has room for one "
+            "or two; use get_prediction(new_data, which='dispersion')"
+        )
+    # a number on the axis, a factor by colour
+    return sorted(found, key=lambda v: _is_factor(model, v))
+
+
+def _is_factor(model: Any, name: str) -> bool:
+    column = model._frame[name]
+    number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    return not number or name in model._spec.dispersion.categories
+
+
+def _places(model: Any, name: str, most: int) -> Array:
+    """Return the levels of a factor, or values of a number: a curve's, or three quantiles."""
+    column = model._frame[name]
+    if _is_factor(model, name):
+        levels = np.asarray(sorted(column.unique()), dtype=object)
+        if len(levels) > most:
+            raise ValueError(f"{name}: {len(levels)} levels, but {most} can be told apart")
+        return levels
+    if most == GROUPS:
+        return np.quantile(column, [0.1, 0.5, 0.9])
+    return np.linspace(column.min(), column.max(), CURVE)
+
+
+def _formula_curves(res: Any, x: str, hue: list[str], alpha: float) -> dict[str, pd.DataFrame]:
+    """Return the predictions along x, for each value of the other variable."""
+    model = res.model
+    places = _places(model, x, len(model._frame))
+    levels = _places(model, hue[0], GROUPS) if hue else [None]
+    wanted = model._spec.dispersion.variables | set(model._spec.columns.values())
+    read = [name for name in model._frame.columns if name in wanted]
+    curves = {}
+    for level in levels:
+        fixed = {x: places} | ({hue[0]: [level] * len(places)} if hue else {})
+        data = _typical(model._frame[read], len(places), fixed)
+        given = {}
+        if model.offset_dispersion is not None and "offset_dispersion" not in model._spec.columns:
+            given["offset_dispersion"] = np.full(len(places), np.median(model.offset_dispersion))
+        frame = res.get_prediction(data, which="dispersion", **given).summary_frame(alpha)
+        text = f"{level:.3g}" if isinstance(level, float) else str(level)
+        curves[f"{hue[0]} = {text}" if hue else ""] = frame.assign(x=places)
+    return curves
+
+
+def _typical(frame: pd.DataFrame, n: int, fixed: dict[str, Any]) -> pd.DataFrame:
+    """Return n rows of medians and most frequent levels, but for the columns given."""
+    columns: dict[str, Any] = {}
+    for name, column in frame.items():
+        if name in fixed:
+            dtype = column.dtype if column.dtype.kind not in "iu" else float
+            columns[str(name)] = pd.Series(list(fixed[name]), dtype=dtype)
+        elif pd.api.types.is_numeric_dtype(column) and column.dtype.kind != "b":
+            # of the values there are, so that C(number) finds its level
+            middle = column.quantile(0.5, interpolation="nearest")
+            columns[str(name)] = pd.Series([middle] * n, dtype=column.dtype)
+        else:
+            columns[str(name)] = pd.Series([column.mode().iloc[0]] * n, dtype=column.dtype)
+    return pd.DataFrame(columns)
+
+
+def _column_curve(res: Any, name: str, alpha: float) -> dict[str, pd.DataFrame]:
+    """Return the predictions along a column of the design, the others at their medians."""
+    model, Z = res.model, res.model.core.Z
+    j = model._dispersion_names.index(name)
+    values = np.unique(Z[:, j])
+    places = values if len(values) <= 2 else np.linspace(values[0], values[-1], CURVE)
+    rows = np.tile(np.median(Z, axis=0), (len(places), 1))
+    rows[:, j] = places
+    given = {}
+    if model.offset_dispersion is not None:
+        given["offset_dispersion"] = np.full(len(places), np.median(model.offset_dispersion))
+    found = res.get_prediction(None, rows, which="dispersion", transform=False, **given)
+    return {"": found.summary_frame(alpha).assign(x=places)}
+
+
+def _curve(ax: Any, frame: pd.DataFrame, i: int, label: str, curves: int) -> None:
+    colour, style = COLOURS[i], {"label": label or None}
+    if len(frame) == CURVE and frame["x"].dtype.kind == "f":
+        ax.fill_between(
+            frame["x"], frame["ci_lower"], frame["ci_upper"], color=colour, alpha=0.2, lw=0
+        )
+        ax.plot(frame["x"], frame["predicted"], color=colour, lw=2, ls=LINES[i], **style)
+        return
+    place = np.arange(len(frame)) + 0.12 * (i - (curves - 1) / 2)
+    ends = frame["predicted"] - frame["ci_lower"], frame["ci_upper"] - frame["predicted"]
+    ax.errorbar(
+        place, frame["predicted"], ends, fmt=MARKERS[i], color=colour, ms=6, lw=1.5, **style
+    )
+    names = [f"{v:g}" if isinstance(v, float) else str(v) for v in frame["x"]]
+    crowded = sum(map(len, names)) > 50
+    ax.set_xticks(range(len(frame)), names, rotation=90 if crowded else 0)
+    ax.set_xlim(-0.5, len(frame) - 0.5)
+
+
+# -- variance against mean ------------------------------------------------------------------------
+
+
+def plot_mean_variance(res: Any, *, by: Any = None, ax: Any = None, rng: Any = None) -> Any:
+    """
+    Draw the variance of the response against its mean, with the fitted variance function.
+
+    Parameters
+    ----------
+    res : results
+    by : str or array_like, shape (n,), optional
+        Column of the data, or labels, of at most four groups that are drawn apart.
+    ax : matplotlib Axes, optional
+    rng : None, int or numpy.random.Generator
+        Which of many rows are drawn.
+
+    Returns
+    -------
+    matplotlib Axes
+        Large markers: means of the squared residuals, over 1 - leverage, in bins of equal numbers by
+        the fitted mean. Lines: the fitted variance in the same bins. Small dots: the fitted variance
+        of single rows, which differs at one mean where their dispersions do. For binomial-type
+        models, of the proportion.
+    """
+    generator = _arrays.generator(rng)
+    groups, n = _groups(res.model, by), res._core.n
+    looked = sampled(n, generator)
+    core, params = res._core if looked is None else res._core.take(looked), res._fit.internal
+    mean = prediction.predict(core, params, "mean")
+    variance = prediction.predict(core, params, "var")
+    if core.family.counts_successes:
+        variance = variance / core.trials**2
+    standardised = LocationScaleInfluence(res, looked).resid_studentized
+    square = np.nan_to_num(standardised**2) * variance
+    freq = np.ones(core.n) if core.freq is None else core.freq
+    ax = one_axes(ax)
+    rows = drawn_rows(core.n, generator)
+    for i, (label, member) in enumerate(groups.items()):
+        member = member if looked is None else member[looked]
+        if not member.any():
+            continue  # a rare group is not in the sample
+        dots = rows[member[rows]]
+        ax.plot(mean[dots], variance[dots], ".", color=COLOURS[i], ms=2, alpha=0.35, zorder=1)
+        codes = bins(mean[member], BINS)
+        given = (mean[member], variance[member], square[member])
+        x, fitted, observed = weighted_means(codes, freq[member], *given)
+        prefix = f"{label}: " if label else ""
+        ax.plot(x, fitted, color=COLOURS[i], lw=2, ls=LINES[i], label=prefix + "fitted")
+        ax.plot(
+            *(x, observed, MARKERS[i]),
+            **{"color": COLOURS[i], "ms": 7, "mec": "white", "label": prefix + "observed"},
+        )
+    _scales(ax, mean, core.family.unit_interval)
+    proportion = core.family.counts_successes or core.family.takes_trials
+    ax.set_xlabel("fitted mean" + (" of the proportion" if proportion else ""))
+    ax.set_ylabel("variance, by bins" + (" of the proportion" if proportion else ""))
+    ax.legend(frameon=False, fontsize="small")
+    say_drawn(ax, len(rows) if looked is None else len(looked), n)
+    return ax
+
+
+def _scales(ax: Any, mean: Array, probability: bool) -> None:
+    """Take logarithms of both axes where what is drawn allows them and needs them."""
+    drawn = np.concatenate([line.get_ydata() for line in ax.lines])
+    if is_wide(drawn, 5.0):
+        log_axis(ax, "y")
+    if is_wide(mean) and not probability:
+        log_axis(ax, "x")
+
+
+def _groups(model: Any, by: Any) -> dict[str, Array]:
+    """Return which rows are in each group."""
+    if by is None:
+        return {"": np.ones(model.core.n, dtype=bool)}
+    codes = model._row_labels(by, "by")
+    labels = model._frame[by] if isinstance(by, str) else by
+    levels = sorted(pd.unique(pd.Series(np.asarray(labels)).dropna()))
+    if len(levels) > GROUPS:
+        raise ValueError(
+            f"by: {len(levels)} groups, but {GROUPS} can be told apart; cut it into fewer"
+        )
+    name = f"{by} " if isinstance(by, str) else ""
+    found = {f"{name}{level}": codes == i for i, level in enumerate(levels)}
+    return {label: member for label, member in found.items() if member.any()}
+
+
+# -- coefficients ---------------------------------------------------------------------------------
+
+
+def plot_coefficients(
+    res: Any, *, alpha: float = 0.05, intercept: bool = False, ax: Any = None
+) -> Any:
+    """
+    Draw the coefficients of both parts with their intervals.
+
+    Parameters
+    ----------
+    res : results
+    alpha : float
+        One minus the coverage.
+    intercept : bool
+        Whether the constants are drawn too.
+    ax : sequence of two matplotlib Axes, optional
+        For the mean and the dispersion, each on the scale of its link.
+
+    Returns
+    -------
+    ndarray of matplotlib Axes, shape (2,)
+    """
+    alpha = _arrays.share(alpha, "alpha")
+    model, k = res.model, len(res.model._mean_names)
+    limits = np.asarray(res.conf_int(alpha))
+    flat = {j for term in model.term_list if not term.factors for j in term.columns}
+    parts = []
+    for names, first in ((model._mean_names, 0), (model._dispersion_names, k)):
+        parts.append(
+            [(n, first + j) for j, n in enumerate(names) if intercept or first + j not in flat]
+        )
+    tall = 0.9 + 0.3 * max(len(part) for part in parts)
+    axes = many_axes(ax, 1, 2, (8.0, float(np.clip(tall, 2.5, 20.0))), "parts")
+    link = type(model.core.link_dispersion).__name__.lower()
+    titles = ("mean", f"dispersion: {link}({model.core.family.symbol})")
+    for i, (place, part, title) in enumerate(zip(axes, parts, titles, strict=True)):
+        _forest(place, part, np.asarray(res.params, dtype=float), limits, i)
+        place.set_title(title, fontsize="medium")
+        place.set_xlabel(f"coefficient, {100 * (1 - alpha):g} % interval", fontsize="small")
+    return axes
+
+
+def _forest(ax: Any, part: list[tuple[str, int]], params: Array, limits: Array, i: int) -> None:
+    ax.axvline(0, color=INK, lw=1, ls=":")
+    where = np.array([j for _, j in part], dtype=int)
+    y = np.arange(len(part))[::-1]
+    finite = np.isfinite(params[where])
+    if not len(part):
+        ax.annotate("constant only", (0.5, 0.5), xycoords="axes fraction", ha="center")
+    ends = np.abs(limits[where] - params[where, None]).T
+    ax.errorbar(
+        params[where][finite],
+        y[finite],
+        xerr=np.nan_to_num(ends[:, finite]),
+        fmt=MARKERS[i],
+        color=COLOURS[i],
+        ms=6,
+        lw=1.5,
+    )
+    names = [
+        name if ok else f"{name} (no estimate)" for (name, _), ok in zip(part, finite, strict=True)
+    ]
+    room = 60 * ax.figure.get_figheight() / max(len(part), 1)  # points a name has of the height
+    ax.set_yticks(y, names, fontsize=float(np.clip(0.85 * room, 4.0, 8.5)))
+    ax.set_ylim(-0.6, max(len(part) - 0.4, 0.6))
