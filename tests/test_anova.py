@@ -13,7 +13,7 @@ from statsmodels.discrete.discrete_model import NegativeBinomialP
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
-from hetglm import _constant, _fit, _replicates, bootstrap, terms
+from hetglm import _fit, _replicates, bootstrap, terms
 from hetglm._fit import maximum
 from hetglm._replicates import generator
 from hetglm.exceptions import (
@@ -397,7 +397,7 @@ def test_comparisons_of_a_fit_that_failed(reml):
 def test_a_comparison_that_stays_negative_is_an_error(monkeypatch):
     res = CASES["gaussian"].formula("x | z").fit()._results
     res._fit = replace(res._fit, llf=-1e3)
-    monkeypatch.setattr(_constant, "refit", lambda *args: res._fit)
+    monkeypatch.setattr(terms, "refit", lambda *args: res._fit)
     for call in (res.compare_constant_dispersion, lambda: het.anova(res)):
         with pytest.raises(ValueError, match="ratio of the dispersion is negative"):
             call()
