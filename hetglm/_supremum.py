@@ -69,6 +69,8 @@ ALIKE = 0.05
 LEVELS = (-6.0, -2.0, 1.0)
 #: Log phi per standard deviation of a column that other starts have.
 SLOPE = 10.0
+#: Times the slopes of the best maximum, for a last start.
+STEEPER = 1.6
 
 
 def supremum(
@@ -199,6 +201,14 @@ def _at_ends(
         if base is before:
             break
     best = _better(best, base)
+    # where the dispersion is steep it may be steeper: rows far from its centre have no say then
+    for _ in range(times):
+        before, start = best, np.array(best.internal)
+        start[k:] *= STEEPER
+        found.append(_explored(likelihood, estimated, start, settings, top, best.llf))
+        best = _better(best, found[-1])
+        if best is before:
+            break
     return replace(best, second=_second(likelihood, found, best.llf))
 
 

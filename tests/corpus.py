@@ -30,7 +30,7 @@ BEYOND = {
     "a maximum inside that was not doubted": (566, 742),
     "rows held at phi = 0 that gain by leaving it": (1204, 1766, 1846),
     "ways out of phi = 0 not steered far enough": (671,),
-    "slopes not steep enough": (1230,),
+    "slopes not steep enough": (1230, 1859),
     "a row in the centre of the others": (1837,),
     "every row separated": (1148, 1339),
 }
