@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -89,7 +89,7 @@ def fit(
     if start is None:
         starts = starting_values(likelihood, estimated)
     elif likelihood.loglike(start) > -np.inf:
-        starts = [np.nan_to_num(start)]
+        starts = iter([np.nan_to_num(start)])
     else:
         raise ValueError("start_params: the log-likelihood is not finite there")
     settings = Settings(names, method, maxiter, tol, disp, options)
@@ -100,14 +100,14 @@ def fit(
             if boundary is None or of_row is None:
                 return found
             return replace(found, boundary=boundary.of_rows(of_row))
-        return search(likelihood, estimated, starts[0], settings)
+        return search(likelihood, estimated, next(starts), settings)
     return _beside_spikes(likelihood, estimated, starts, settings, _reml.search if reml else search)
 
 
 def _beside_spikes(
     likelihood: Likelihood,
     estimated: Array,
-    starts: list[Array],
+    starts: Iterator[Array],
     settings: Settings,
     seek: Callable[..., Fit],
 ) -> Fit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -33,56 +33,90 @@ ROUGHLY, ROUGH_STEPS = 0.5, 15
 MEAN_LOG_CHI2 = -1.2703628454614782
 
 
-def starting_values(likelihood: Likelihood, estimated: Array) -> list[Array]:
+def starting_values(likelihood: Likelihood, estimated: Array) -> Iterator[Array]:
     """
-    Return coefficients inside the domain, from the response alone, the likeliest first.
+    Yield coefficients inside the domain, from the response alone, the likeliest first.
 
     The mean by one weighted least-squares fit of the linked response; the dispersion from the rows'
     crude estimates: constant, or by regression of their logarithm with or without a floor. Of many
     rows every so many-th serves, where these determine every coefficient.
+
+    Raises
+    ------
+    ValueError
+        If there are none.
     """
-    starts = _glance(likelihood, estimated) if likelihood.n >= 2 * GLANCE else []
-    if starts:
-        return starts
-    k = likelihood.k_mean
-    keep_mean, keep_disp = estimated[:k], estimated[k:]
-    beta, raw = _start_mean(likelihood, keep_mean)
-    if not np.isfinite(raw).any():
+    some = _glance(likelihood, estimated)
+    if some is not None:
+        near = None
+        few = some.take(slice(None, None, FEWER))
+        # what serves for some rows may leave the domain in others, unless every predictor has a mean
+        anywhere = likelihood.family.zero_dispersion and bool(
+            np.all(reached(likelihood.link, np.array([-1.0, 1.0])))
+        )
+        if anywhere:
+            near = _near(likelihood, some, estimated, _regressed(few, estimated), anywhere)
+            if near is not None:
+                yield near
+        starts = _likeliest(few, estimated)
+        if near is None and starts:
+            near = _near(likelihood, some, estimated, starts[0], anywhere)
+            if near is not None:
+                yield near
+        starts = [s for s in starts if anywhere or likelihood.loglike(s) > -np.inf]
+        yield from starts
+        if near is not None or starts:
+            return
+    starts = _likeliest(likelihood, estimated)
+    if not starts:
         raise ValueError(NO_START)
+    yield from starts
+
+
+def _glance(likelihood: Likelihood, estimated: Array) -> Likelihood | None:
+    """Return some evenly spaced rows of many, None where they do not determine every coefficient."""
+    if likelihood.n < 2 * GLANCE:
+        return None
+    some = likelihood.take(slice(None, None, min(likelihood.n // GLANCE, SPARSEST)))
+    k = likelihood.k_mean
+    parts = (some.X[:, estimated[:k]], some.Z[:, estimated[k:]])
+    return some if all(independent_columns(A).all() for A in parts) else None
+
+
+def _near(
+    likelihood: Likelihood, some: Likelihood, estimated: Array, start: Array, anywhere: bool
+) -> Array | None:
+    """Return a point near the maximum of all rows by way of that of some, None if it has none."""
+    near = search(some, estimated, start, Settings([], tol=ROUGHLY, maxiter=ROUGH_STEPS))
+    if not near.converged:
+        return None
+    points = (_approached(likelihood, near, some.n), near.internal)
+    inside = (point for point in points if anywhere or likelihood.loglike(point) > -np.inf)
+    return next(inside, None)
+
+
+def _regressed(likelihood: Likelihood, estimated: Array) -> Array:
+    """Return the start by regressions alone, however unlikely, for families finite at phi = 0."""
+    k = likelihood.k_mean
+    beta, _ = _linked_means(likelihood, estimated[:k])
+    at = likelihood.predictors(np.concatenate([beta, np.zeros(likelihood.Z.shape[1])]))
+    *_, smooth = _dispersion_targets(likelihood, np.nan_to_num(_crude_dispersion(likelihood, at)))
+    return np.concatenate([beta, _regress(likelihood.Z, estimated[k:], smooth)])
+
+
+def _likeliest(likelihood: Likelihood, estimated: Array) -> list[Array]:
+    """Return starting values by the regressions of all these rows, the likeliest first."""
+    k = likelihood.k_mean
+    beta, raw = _start_mean(likelihood, estimated[:k])
+    if not np.isfinite(raw).any():
+        return []
     raw = np.nan_to_num(raw, nan=float(np.nanmean(raw)))
     starts = [
-        np.concatenate([beta, _regress(likelihood.Z, keep_disp, target)])
+        np.concatenate([beta, _regress(likelihood.Z, estimated[k:], target)])
         for target in _dispersion_targets(likelihood, raw)
     ]
     values = [likelihood.loglike(start) for start in starts]
-    order = [i for i in np.argsort(values)[::-1] if values[i] > -np.inf]
-    if not order:
-        raise ValueError(NO_START)
-    return [starts[i] for i in order]
-
-
-def _glance(likelihood: Likelihood, estimated: Array) -> list[Array]:
-    """
-    Return starting values from some evenly spaced rows, none if they do not serve.
-
-    The first is the maximum of these rows, which is a few standard errors from that of all.
-    """
-    some = likelihood.take(slice(None, None, min(likelihood.n // GLANCE, SPARSEST)))
-    k = likelihood.k_mean
-    for A, keep in ((some.X, estimated[:k]), (some.Z, estimated[k:])):
-        if not independent_columns(A[:, keep]).all():
-            return []
-    starts = starting_values(some.take(slice(None, None, FEWER)), estimated)
-    near = search(some, estimated, starts[0], Settings([], tol=ROUGHLY, maxiter=ROUGH_STEPS))
-    nearer = [_approached(likelihood, near, some.n), near.internal] if near.converged else []
-    if likelihood.family.zero_dispersion and np.all(
-        reached(likelihood.link, np.array([-1.0, 1.0]))
-    ):
-        return [*nearer[:1], *starts]  # every predictor has a mean
-    # what serves for some rows may leave the domain in others
-    inside = (start for start in nearer if likelihood.loglike(start) > -np.inf)
-    starts = [start for start in starts if likelihood.loglike(start) > -np.inf]
-    return [*islice(inside, 1), *starts]
+    return [starts[i] for i in np.argsort(values)[::-1] if values[i] > -np.inf]
 
 
 def _approached(likelihood: Likelihood, near: Fit, n: int) -> Array:
@@ -133,8 +167,8 @@ def _dispersion_targets(likelihood: Likelihood, raw: Array) -> list[Array]:
     return [constant, *smooth]
 
 
-def _start_mean(likelihood: Likelihood, keep: Array) -> tuple[Array, Array]:
-    """Return coefficients of the mean, and each row's own estimate of phi there."""
+def _linked_means(likelihood: Likelihood, keep: Array) -> tuple[Array, Array]:
+    """Return coefficients of the mean by regression of the linked response, and of a constant mean."""
     rows, family, link = likelihood.rows, likelihood.family, likelihood.link
     off = 0.0 if likelihood.offset is None else likelihood.offset
     mu = family.start(rows)
@@ -152,7 +186,12 @@ def _start_mean(likelihood: Likelihood, keep: Array) -> tuple[Array, Array]:
     weight = np.where(np.isfinite(weight) & (weight > 0) & usable, weight * freq, 0.0)
     target = np.where(np.isfinite(target), target, centre)
     beta = _regress(likelihood.X, keep, target, weight if weight.any() else None)
-    flat = _regress(likelihood.X, keep, centre)
+    return beta, _regress(likelihood.X, keep, centre)
+
+
+def _start_mean(likelihood: Likelihood, keep: Array) -> tuple[Array, Array]:
+    """Return coefficients of the mean, and each row's own estimate of phi there."""
+    beta, flat = _linked_means(likelihood, keep)
     value, raw = _profile(likelihood, beta)
     if value > _profile(likelihood, flat)[0]:
         return beta, raw

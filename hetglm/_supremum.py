@@ -74,7 +74,7 @@ STEEPER = 1.6
 
 
 def supremum(
-    likelihood: Likelihood, estimated: Array, starts: list[Array], settings: Settings
+    likelihood: Likelihood, estimated: Array, starts: Iterator[Array], settings: Settings
 ) -> Fit:
     """
     Return the supremum.
@@ -85,7 +85,7 @@ def supremum(
         Of a family that is finite at phi = 0, with a log link for phi.
     estimated : ndarray of bool, shape (p + q,)
         Estimable coefficients.
-    starts : list of ndarray, shape (p + q,)
+    starts : iterator of ndarray, shape (p + q,)
         Starting values, the best first.
     settings : Settings
     """
@@ -93,7 +93,7 @@ def supremum(
     if not rows.any():
         return _at_ends(likelihood, estimated, starts, settings)
     if rows.all():  # nothing is left to search for: the search finds that
-        start = _beyond(likelihood, starts[0], rows, direction, TAIL**2)
+        start = _beyond(likelihood, next(starts), rows, direction, TAIL**2)
         found = search(likelihood, estimated, start, settings)
         of_mean = np.arange(len(estimated)) < likelihood.k_mean
         return replace(
@@ -171,19 +171,19 @@ def _beyond(
 
 
 def _at_ends(
-    likelihood: Likelihood, estimated: Array, starts: list[Array], settings: Settings
+    likelihood: Likelihood, estimated: Array, starts: Iterator[Array], settings: Settings
 ) -> Fit:
     """Return the supremum of a likelihood without separated rows."""
     k = likelihood.k_mean
     sides = likelihood.family.sides(likelihood.rows)
     indifferent = likelihood.family.indifferent(likelihood.rows)
     top, _, _ = recession(likelihood.Z[:, estimated[k:]], np.abs(sides), indifferent)
-    best = _from_start(likelihood, estimated, starts[0], settings, top)
+    best = _from_start(likelihood, estimated, next(starts), settings, top)
     alone = settings.method not in OWN_METHODS or settings.maxiter < EXPLORED
     if alone or _is_plain(best, likelihood, estimated):
         return best
     found = [best]
-    others = _other_starts(likelihood, estimated, best, starts[1:], settings)
+    others = _other_starts(likelihood, estimated, best, starts, settings)
     most = max(FEWEST_STARTS, ROWS_SEARCHED // likelihood.n)
     for start in islice(others, most):
         found.append(_explored(likelihood, estimated, start, settings, top, best.llf))
@@ -269,7 +269,11 @@ def is_vague(found: Fit, likelihood: Likelihood) -> bool:
 
 
 def _other_starts(
-    likelihood: Likelihood, estimated: Array, found: Fit, starts: list[Array], settings: Settings
+    likelihood: Likelihood,
+    estimated: Array,
+    found: Fit,
+    starts: Iterator[Array],
+    settings: Settings,
 ) -> Iterator[Array]:
     """Yield other starting values: out of phi = 0, those not tried, levels, and slopes both ways."""
     k = likelihood.k_mean

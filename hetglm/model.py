@@ -713,7 +713,7 @@ class LocationScaleModel(GenericLikelihoodModel):
     @property
     def start_params(self) -> Array:
         """Starting values of all coefficients, from the response alone."""
-        return _start.starting_values(self.core, self.estimable)[0]
+        return next(_start.starting_values(self.core, self.estimable))
 
     # -- fit and predict ------------------------------------------------------------------------
 

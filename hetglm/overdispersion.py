@@ -76,7 +76,8 @@ def without_dispersion(core: Likelihood, keep_mean: Array) -> tuple[Likelihood, 
     held = replace(core, held=np.full(core.n, -np.inf))
     solved = np.concatenate([keep_mean, np.zeros(core.Z.shape[1], dtype=bool)])
     names = [""] * len(solved)
-    start = starting_values(core, np.concatenate([keep_mean, independent_columns(core.Z)]))[0]
+    kept = np.concatenate([keep_mean, independent_columns(core.Z)])
+    start = next(starting_values(core, kept))
     return held, _fit.search(held, solved, start, Settings(names))
 
 
