@@ -46,47 +46,53 @@ def starting_values(likelihood: Likelihood, estimated: Array) -> Iterator[Array]
     ValueError
         If there are none.
     """
-    some = _glance(likelihood, estimated)
-    if some is not None:
-        near = None
-        few = some.take(slice(None, None, FEWER))
-        # what serves for some rows may leave the domain in others, unless every predictor has a mean
-        anywhere = likelihood.family.zero_dispersion and bool(
-            np.all(reached(likelihood.link, np.array([-1.0, 1.0])))
-        )
-        if anywhere:
-            near = _near(likelihood, some, estimated, _regressed(few, estimated), anywhere)
-            if near is not None:
-                yield near
-        starts = _likeliest(few, estimated)
-        if near is None and starts:
-            near = _near(likelihood, some, estimated, starts[0], anywhere)
-            if near is not None:
-                yield near
-        starts = [s for s in starts if anywhere or likelihood.loglike(s) > -np.inf]
-        yield from starts
-        if near is not None or starts:
-            return
+    every, found = _stride(likelihood, estimated), False
+    for start in _from_some(likelihood, estimated, every) if every else ():
+        found = True
+        yield start
+    if found:
+        return
     starts = _likeliest(likelihood, estimated)
     if not starts:
         raise ValueError(NO_START)
     yield from starts
 
 
-def _glance(likelihood: Likelihood, estimated: Array) -> Likelihood | None:
-    """Return some evenly spaced rows of many, None where they do not determine every coefficient."""
+def _stride(likelihood: Likelihood, estimated: Array) -> int:
+    """Return which every so many-th of many rows is enough, 0 where these leave a coefficient open."""
     if likelihood.n < 2 * GLANCE:
-        return None
-    some = likelihood.take(slice(None, None, min(likelihood.n // GLANCE, SPARSEST)))
-    k = likelihood.k_mean
-    parts = (some.X[:, estimated[:k]], some.Z[:, estimated[k:]])
-    return some if all(independent_columns(A).all() for A in parts) else None
+        return 0
+    every, k = min(likelihood.n // GLANCE, SPARSEST), likelihood.k_mean
+    parts = likelihood.X[::every, estimated[:k]], likelihood.Z[::every, estimated[k:]]
+    return every if all(independent_columns(A).all() for A in parts) else 0
+
+
+def _from_some(likelihood: Likelihood, estimated: Array, every: int) -> Iterator[Array]:
+    """Yield starting values from every so many-th row: one near the maximum of all rows first."""
+    fewer = slice(None, None, every * FEWER)
+    # what serves for some rows may leave the domain in others, unless every predictor has a mean
+    anywhere = likelihood.family.zero_dispersion and bool(
+        np.all(reached(likelihood.link, np.array([-1.0, 1.0])))
+    )
+    near = None
+    if anywhere:
+        start = _regressed(likelihood.take(fewer), estimated)
+        near = _near(likelihood, estimated, every, start, anywhere)
+        if near is not None:
+            yield near
+    starts = _likeliest(likelihood.take(fewer), estimated)
+    if near is None and starts:
+        near = _near(likelihood, estimated, every, starts[0], anywhere)
+        if near is not None:
+            yield near
+    yield from (start for start in starts if anywhere or likelihood.loglike(start) > -np.inf)
 
 
 def _near(
-    likelihood: Likelihood, some: Likelihood, estimated: Array, start: Array, anywhere: bool
+    likelihood: Likelihood, estimated: Array, every: int, start: Array, anywhere: bool
 ) -> Array | None:
     """Return a point near the maximum of all rows by way of that of some, None if it has none."""
+    some = likelihood.take(slice(None, None, every))
     near = search(some, estimated, start, Settings([], tol=ROUGHLY, maxiter=ROUGH_STEPS))
     if not near.converged:
         return None
