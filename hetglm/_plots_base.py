@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+
+from hetglm import _diagnose
 
 Array = NDArray[Any]
 
@@ -34,6 +37,29 @@ def one_axes(ax: Any) -> Any:
     if ax is not None:
         return ax
     return require_matplotlib()(figsize=(6.4, 4.8), layout="constrained").subplots()
+
+
+def limit_rows(res: Any) -> Array:
+    """
+    Return which rows are fitted at the limit of a separated mean, shape (n,).
+
+    Their variance is nil but for rounding, so that residuals over it tell of nothing.
+    """
+    found = _diagnose.separated(res.model.core, res._fit, res.model.parameter_names)
+    return np.zeros(res._core.n, dtype=bool) if found is None else found[0]
+
+
+def levels(column: pd.Series, name: str) -> list[Any]:
+    """Return the distinct values of a column: categories in their order, others sorted."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        seen = set(column)
+        return [level for level in column.cat.categories if level in seen]
+    try:
+        return sorted(column.unique())
+    except TypeError as exc:
+        raise ValueError(
+            f"{name}: labels of several types have no order; make them strings"
+        ) from exc
 
 
 def many_axes(ax: Any, rows: int, columns: int, figsize: tuple[float, float], what: str) -> Any:
@@ -68,6 +94,14 @@ def say_drawn(ax: Any, drawn: int, n: int, what: str = "rows") -> None:
 def note(ax: Any, text: str) -> None:
     """Add a line to the label of the abscissa, where nothing can be in its way."""
     ax.set_xlabel(f"{ax.get_xlabel()}\n({text})")
+
+
+def shortened(name: str, most: int = 24) -> str:
+    """Return a name that fits into a legend; its ends, which tell the most, are kept."""
+    if len(name) <= most:
+        return name
+    head = (most - 2) // 2
+    return f"{name[:head]}...{name[head + 3 - most :]}"
 
 
 def bins(x: Array, most: int) -> Array:

@@ -22,12 +22,14 @@ from hetglm._plots_base import (
     bins,
     drawn_rows,
     is_wide,
+    limit_rows,
     log_axis,
     many_axes,
     note,
     one_axes,
     sampled,
     say_drawn,
+    shortened,
     weighted_means,
 )
 from hetglm.influence import LocationScaleInfluence
@@ -77,6 +79,12 @@ class Shown:
     def influence(self) -> LocationScaleInfluence:
         """Leverages and what goes with them."""
         return LocationScaleInfluence(self.res, self.rows)
+
+    @cached_property
+    def at_limit(self) -> Array:
+        """Which rows are at the limit of a separated mean, shape (m,)."""
+        found = limit_rows(self.res)
+        return found if self.rows is None else found[self.rows]
 
     @property
     def fitted(self) -> Array:
@@ -357,7 +365,8 @@ class DispersionBins:
         Mean of what the bins are of, moment estimate of the ratio and its standard error.
     by : {"fitted dispersion", "fitted mean"}
     left_out : int
-        Rows that tell nothing of the dispersion: at its boundary, or of one trial.
+        Rows that tell nothing of the dispersion: at its boundary or at the limit of a separated
+        mean, or of one trial.
     """
 
     x: Array
@@ -376,7 +385,7 @@ def dispersion_bins(one: Shown) -> DispersionBins:
     """
     at = one.core.predictors(one.res._fit.internal)
     weight, short = _components(one)
-    use = np.isfinite(weight * short) & (weight > 0)
+    use = np.isfinite(weight * short) & (weight > 0) & ~one.at_limit
     freq, weight, short = one.freq[use], weight[use], short[use]
     phi, mu = at.phi[use], at.mean.mu[use]
     constant = len(phi) == 0 or np.ptp(phi) <= 1e-10 * phi.max()
@@ -454,7 +463,7 @@ def _dispersion_terms(ax: Any, one: Shown) -> None:
     resid = one.influence.resid_studentized_dispersion
     if one.res.reml:  # what the mean took from the squares is given back, as the criterion does
         resid = _components(one)[1] / np.sqrt(2)
-    use = np.isfinite(resid)
+    use = np.isfinite(resid) & ~one.at_limit
     if not use.any():
         ax.annotate(
             "the rows tell nothing of it", (0.5, 0.6), xycoords="axes fraction", ha="center"
@@ -476,7 +485,7 @@ def _dispersion_terms(ax: Any, one: Shown) -> None:
             color=COLOURS[i],
             ms=5,
             lw=1.2,
-            label=_shortened(name),
+            label=shortened(name),
         )
     ax.set_xlabel(x_label)
     ax.set_ylabel("mean dispersion residual")
@@ -487,8 +496,3 @@ def _dispersion_terms(ax: Any, one: Shown) -> None:
     ax.set_ylim(low, high + 0.09 * (min(len(terms), TERMS) + 1) * (high - low))
     if terms:
         ax.legend(frameon=False, fontsize="x-small", loc="upper left")
-
-
-def _shortened(name: str, most: int = 24) -> str:
-    """Return a name that fits into a legend."""
-    return name if len(name) <= most else name[: most - 3] + "..."

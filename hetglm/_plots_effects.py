@@ -16,14 +16,18 @@ from hetglm._plots_base import (
     bins,
     drawn_rows,
     is_wide,
+    levels,
+    limit_rows,
     log_axis,
     many_axes,
+    note,
     one_axes,
     sampled,
     say_drawn,
+    shortened,
     weighted_means,
 )
-from hetglm._text import listed
+from hetglm._text import listed, rows_text
 from hetglm.influence import LocationScaleInfluence
 
 Array = NDArray[Any]
@@ -118,10 +122,10 @@ def _places(model: Any, name: str, most: int) -> Array:
     """Return the levels of a factor, or values of a number: a curve's, or three quantiles."""
     column = model._frame[name]
     if _is_factor(model, name):
-        levels = np.asarray(sorted(column.unique()), dtype=object)
-        if len(levels) > most:
-            raise ValueError(f"{name}: {len(levels)} levels, but {most} can be told apart")
-        return levels
+        found = levels(column, name)
+        if len(found) > most:
+            raise ValueError(f"{name}: {len(found)} levels, but {most} can be told apart")
+        return pd.Series(found, dtype=object).to_numpy()
     if most == GROUPS:
         return np.quantile(column, [0.1, 0.5, 0.9])
     return np.linspace(column.min(), column.max(), CURVE)
@@ -131,11 +135,11 @@ def _formula_curves(res: Any, x: str, hue: list[str], alpha: float) -> dict[str,
     """Return the predictions along x, for each value of the other variable."""
     model = res.model
     places = _places(model, x, len(model._frame))
-    levels = _places(model, hue[0], GROUPS) if hue else [None]
+    colours = _places(model, hue[0], GROUPS) if hue else [None]
     wanted = model._spec.dispersion.variables | set(model._spec.columns.values())
     read = [name for name in model._frame.columns if name in wanted]
     curves = {}
-    for level in levels:
+    for level in colours:
         fixed = {x: places} | ({hue[0]: [level] * len(places)} if hue else {})
         data = _typical(model._frame[read], len(places), fixed)
         given = {}
@@ -225,6 +229,8 @@ def plot_mean_variance(res: Any, *, by: Any = None, ax: Any = None, rng: Any = N
     groups, n = _groups(res.model, by), res._core.n
     looked = sampled(n, generator)
     core, params = res._core if looked is None else res._core.take(looked), res._fit.internal
+    inside = ~limit_rows(res)
+    inside = inside if looked is None else inside[looked]
     mean = prediction.predict(core, params, "mean")
     variance = prediction.predict(core, params, "var")
     if core.family.counts_successes:
@@ -234,8 +240,9 @@ def plot_mean_variance(res: Any, *, by: Any = None, ax: Any = None, rng: Any = N
     freq = np.ones(core.n) if core.freq is None else core.freq
     ax = one_axes(ax)
     rows = drawn_rows(core.n, generator)
+    handles = {}
     for i, (label, member) in enumerate(groups.items()):
-        member = member if looked is None else member[looked]
+        member = inside & (member if looked is None else member[looked])
         if not member.any():
             continue  # a rare group is not in the sample
         dots = rows[member[rows]]
@@ -243,19 +250,40 @@ def plot_mean_variance(res: Any, *, by: Any = None, ax: Any = None, rng: Any = N
         codes = bins(mean[member], BINS)
         given = (mean[member], variance[member], square[member])
         x, fitted, observed = weighted_means(codes, freq[member], *given)
-        prefix = f"{label}: " if label else ""
-        ax.plot(x, fitted, color=COLOURS[i], lw=2, ls=LINES[i], label=prefix + "fitted")
-        ax.plot(
+        (line,) = ax.plot(x, fitted, color=COLOURS[i], lw=2, ls=LINES[i], label="fitted")
+        (marks,) = ax.plot(
             *(x, observed, MARKERS[i]),
-            **{"color": COLOURS[i], "ms": 7, "mec": "white", "label": prefix + "observed"},
+            **{"color": COLOURS[i], "ms": 7, "mec": "white", "label": "observed"},
         )
-    _scales(ax, mean, core.family.unit_interval)
+        handles[label] = (line, marks)
+    if inside.any():
+        _scales(ax, mean[inside], core.family.unit_interval)
     proportion = core.family.counts_successes or core.family.takes_trials
     ax.set_xlabel("fitted mean" + (" of the proportion" if proportion else ""))
     ax.set_ylabel("variance, by bins" + (" of the proportion" if proportion else ""))
-    ax.legend(frameon=False, fontsize="small")
+    _mean_variance_legend(ax, handles, by)
+    if not inside.all():
+        note(ax, f"{int((~inside).sum()):,} rows at the limit of the mean left out")
     say_drawn(ax, len(rows) if looked is None else len(looked), n)
     return ax
+
+
+def _mean_variance_legend(ax: Any, handles: dict[str, tuple[Any, Any]], by: Any) -> None:
+    """Say what is what above the picture, where it hides nothing: a line for each group."""
+    if by is None:
+        given: Any = {one.get_label(): one for pair in handles.values() for one in pair}
+        title = None
+    else:
+        given = {shortened(name, 40): pair for name, pair in handles.items()}
+        title = (f"{by}: " if isinstance(by, str) else "") + "fitted as lines, observed as markers"
+    # characters of the small print that a line has room for
+    room = 14 * ax.get_position().width * ax.figure.get_figwidth()
+    columns = max(1, min(len(given), int(room / (max(map(len, given), default=1) + 8))))
+    ax.legend(
+        *(list(given.values()), list(given)),
+        **{"title": title, "ncols": columns, "frameon": False, "fontsize": "small"},
+        **{"title_fontsize": "small", "loc": "lower center", "bbox_to_anchor": (0.5, 1.0)},
+    )
 
 
 def _scales(ax: Any, mean: Array, probability: bool) -> None:
@@ -268,19 +296,36 @@ def _scales(ax: Any, mean: Array, probability: bool) -> None:
 
 
 def _groups(model: Any, by: Any) -> dict[str, Array]:
-    """Return which rows are in each group."""
+    """Return which rows are in each group, in the order of the levels."""
     if by is None:
         return {"": np.ones(model.core.n, dtype=bool)}
-    codes = model._row_labels(by, "by")
-    labels = model._frame[by] if isinstance(by, str) else by
-    levels = sorted(pd.unique(pd.Series(np.asarray(labels)).dropna()))
-    if len(levels) > GROUPS:
+    labels = _labels(model, by)
+    found = levels(labels, "by")
+    if len(found) > GROUPS:
         raise ValueError(
-            f"by: {len(levels)} groups, but {GROUPS} can be told apart; cut it into fewer"
+            f"by: {len(found)} groups, but {GROUPS} can be told apart; cut it into fewer"
         )
-    name = f"{by} " if isinstance(by, str) else ""
-    found = {f"{name}{level}": codes == i for i, level in enumerate(levels)}
-    return {label: member for label, member in found.items() if member.any()}
+    return {str(level): np.asarray(labels == level, dtype=bool) for level in found}
+
+
+def _labels(model: Any, by: Any) -> pd.Series:
+    """Return the group of each row of the fit; what was passed of dropped rows is left out."""
+    n = model.core.n
+    if isinstance(by, str):
+        if model._frame is None or by not in model._frame.columns:
+            raise ValueError(f"by={by!r} is not a column of the data of a formula fit")
+        labels = model._frame[by]
+    else:
+        try:
+            labels = pd.Series(by)
+        except (TypeError, ValueError) as exc:
+            raise ValueError("by: give the name of one column, or a label for each row") from exc
+        if len(labels) not in (n, model._n_passed):
+            raise ValueError(f"by: {len(labels)} labels, but there are {n} rows")
+        labels = labels if len(labels) == n else labels.iloc[model._kept]
+    if labels.isna().any():
+        raise ValueError(f"by: missing value in {rows_text(labels.isna())} (counted from 0)")
+    return labels
 
 
 # -- coefficients ---------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from scipy.special import ndtr, ndtri
 import hetglm.api as het
 import hetglm.formula.api as hmf
 from hetglm import _plots_base, _plots_diagnostics, plots, prediction, residuals
-from hetglm.exceptions import BoundaryWarning
+from hetglm.exceptions import BoundaryWarning, SeparationWarning
 
 matplotlib = pytest.importorskip("matplotlib")
 from matplotlib.figure import Figure  # noqa: E402
@@ -350,17 +350,99 @@ def test_mean_and_variance(res):
 def test_mean_and_variance_by_group():
     res = fitted("nb2")
     ax = res.plot_mean_variance(by="group")
-    assert texts(ax)[::2] == [f"group {g}: fitted" for g in "abc"]
+    assert texts(ax) == list("abc")
+    assert ax.get_legend().get_title().get_text().startswith("group: fitted as lines")
     mean = res.fittedvalues.to_numpy()
     b = (simulated()["group"] == "b").to_numpy()
     codes = _plots_base.bins(mean[b], 12)
     assert_allclose(points(ax, "^")[:, 0], [mean[b][codes == k].mean() for k in range(12)])
     halves = res.plot_mean_variance(by=np.arange(120) % 2)
-    assert texts(halves) == ["0: fitted", "0: observed", "1: fitted", "1: observed"]
+    assert texts(halves) == ["0", "1"]
+    assert texts(res.plot_mean_variance()) == ["fitted", "observed"]
     with pytest.raises(ValueError, match="13 groups, but 4"):
         res.plot_mean_variance(by="site")
     with pytest.raises(ValueError, match="not a column"):
         res.plot_mean_variance(by="y")
+
+
+def test_groups_are_those_of_the_fitted_rows():
+    data = simulated().iloc[:80].copy()
+    data.loc[data.index[5], "x"] = np.nan
+    labels = np.where(np.arange(80) == 5, "A", np.where(np.arange(80) % 8 == 0, "C", "B"))
+    res = CASES["gaussian"].formula("x | x", data).fit()
+    ax = res.plot_mean_variance(by=labels)
+    assert texts(ax) == ["B", "C"]
+    mean = res.fittedvalues.to_numpy()[labels[np.arange(80) != 5] == "C"]
+    assert_allclose(points(ax, "^")[:, 0], np.sort(mean), rtol=ROUNDING)
+
+
+def test_groups_and_levels_keep_the_order_of_a_categorical():
+    data, seen = simulated().copy(), ["c", "a", "b"]
+    data["group"] = pd.Categorical(data["group"], categories=seen)
+    res = CASES["gaussian"].formula("x | group", data).fit()
+    assert texts(res.plot_mean_variance(by="group")) == seen
+    assert texts(res.plot_mean_variance(by=data["group"])) == seen
+    ax = res.plot_dispersion("group")
+    assert [t.get_text() for t in ax.get_xticklabels()] == seen
+    expected = res.get_prediction(pd.DataFrame({"group": seen}), which="dispersion").predicted
+    assert_allclose(ax.containers[0].lines[0].get_ydata(orig=False), expected)
+
+
+@pytest.mark.parametrize(
+    ("by", "message"),
+    [
+        (["group", "x"], "by: 2 labels, but there are 120 rows"),
+        (np.zeros((120, 2)), "by: give the name of one column, or a label for each row"),
+        (["a", 1] * 60, "by: labels of several types have no order; make them strings"),
+        ([None, "b"] * 60, "by: missing value in rows 0, 2"),
+    ],
+)
+def test_groups_are_checked(by, message):
+    with pytest.raises(ValueError, match=message):
+        fitted("gaussian").plot_mean_variance(by=by)
+
+
+def test_the_legend_of_groups_is_clear_of_the_data():
+    data = simulated().copy()
+    names = np.array(["control arm (placebo)", "high dose twice daily", "low dose", "rescue"])
+    data["a_group_of_long_name"] = names[np.arange(120) % 4]
+    ax = CASES["gaussian"].formula(data=data).fit().plot_mean_variance(by="a_group_of_long_name")
+    renderer = drawn(ax)
+    box = ax.get_legend().get_window_extent(renderer)
+    assert not box.overlaps(ax.get_window_extent(renderer))
+    assert box.x0 >= 0
+    assert box.x1 <= ax.figure.bbox.x1
+    assert box.y1 <= ax.figure.bbox.y1
+
+
+@pytest.fixture(scope="module")
+def separated():
+    """A beta-binomial fit to which the third of the cells, of no successes, is separated."""
+    rng = np.random.default_rng(6)
+    data = pd.DataFrame({"g": np.repeat(list("abc"), 200), "x": rng.normal(size=600), "N": 20})
+    p = np.where(data["g"] == "a", 0.3, 0.6)
+    data["K"] = rng.binomial(20, rng.beta(3 * p, 3 * (1 - p)))
+    data.loc[data["g"] == "c", "K"] = 0
+    with pytest.warns(SeparationWarning):
+        return hmf.betabinomial("K ~ g | x", data, n_trials="N").fit()
+
+
+def test_separated_rows_tell_nothing_of_the_dispersion(separated):
+    axes = separated.plot_diagnostics(rng=0)
+    assert "200 rows tell nothing of it" in axes[3].get_xlabel()
+    plain = separated.model._frame.iloc[:400]
+    alone = hmf.betabinomial("K ~ g | x", plain, n_trials="N").fit().plot_diagnostics(rng=0)
+    for k in (3, 5):  # as without these rows
+        got, expected = (ax[k].containers[0].lines[0].get_xydata() for ax in (axes, alone))
+        # the leverages, of 1/200, know of the separated rows by their information of rounding size
+        assert_allclose(got, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_separated_rows_are_not_of_the_variance_function(separated):
+    ax = separated.plot_mean_variance()
+    assert "(200 rows at the limit of the mean left out)" in ax.get_xlabel()
+    assert ax.get_ylim()[0] > 1e-3
+    assert len(points(ax, ".")) == 400
 
 
 def test_coefficients(res):
