@@ -39,14 +39,22 @@ def one_axes(ax: Any) -> Any:
     return require_matplotlib()(figsize=(6.4, 4.8), layout="constrained").subplots()
 
 
-def limit_rows(res: Any) -> Array:
+def separation(res: Any) -> tuple[Array, list[str]]:
     """
-    Return which rows are fitted at the limit of a separated mean, shape (n,).
+    Return which rows are fitted at the limit of a separated mean, shape (n,), and its coefficients.
 
-    Their variance is nil but for rounding, so that residuals over it tell of nothing.
+    The variance of such rows is nil but for rounding, so that residuals over it tell of nothing.
     """
-    found = _diagnose.separated(res.model.core, res._fit, res.model.parameter_names)
-    return np.zeros(res._core.n, dtype=bool) if found is None else found[0]
+    core, found = res.model.core, None
+    if core.n:
+        found = _diagnose.separated(core, res._fit, res.model.parameter_names)
+    return (np.zeros(core.n, dtype=bool), []) if found is None else found
+
+
+def require_rows(res: Any) -> None:
+    """Raise a ValueError where the rows of the fit are gone."""
+    if res.model.core.n == 0:
+        raise ValueError("the data of the fit were removed (remove_data); fit again")
 
 
 def levels(column: pd.Series, name: str) -> list[Any]:

@@ -22,13 +22,14 @@ from hetglm._plots_base import (
     bins,
     drawn_rows,
     is_wide,
-    limit_rows,
     log_axis,
     many_axes,
     note,
     one_axes,
+    require_rows,
     sampled,
     say_drawn,
+    separation,
     shortened,
     weighted_means,
 )
@@ -83,7 +84,7 @@ class Shown:
     @cached_property
     def at_limit(self) -> Array:
         """Which rows are at the limit of a separated mean, shape (m,)."""
-        found = limit_rows(self.res)
+        found = separation(self.res)[0]
         return found if self.rows is None else found[self.rows]
 
     @property
@@ -95,14 +96,13 @@ class Shown:
         """Return the labels of some of the rows."""
         where = where if self.rows is None else self.rows[where]
         labels = self.res.model.data.row_labels
-        return [str(name) for name in (where if labels is None else np.asarray(labels)[where])]
+        return [str(name) for name in (where if labels is None else labels[where])]
 
 
 def shown(res: Any, rng: np.random.Generator) -> Shown:
     """Return what a picture shows of a fit; residuals of rows fitted exactly are left at 0."""
+    require_rows(res)
     core = res._core
-    if core.n == 0:
-        raise ValueError("the data of the fit were removed (remove_data); fit again")
     rows = sampled(core.n, rng)
     core = core if rows is None else core.take(rows)
     freq = np.ones(core.n) if core.freq is None else core.freq
@@ -436,7 +436,9 @@ def _leverage(ax: Any, one: Shown, largest: Array, drawn: Array) -> None:
     ax.axhline(0, color=INK, lw=1)
     ax.set_xlabel("leverage on the mean")
     ax.set_ylabel("standardised Pearson residual")
-    note(ax, "Cook's D: " + ", ".join(one.names(largest)))
+    names = [shortened(name, 30) for name in one.names(largest)]
+    # long names, as dates are, have a line each: a panel is narrow
+    note(ax, "Cook's D: " + (", " if sum(map(len, names)) < 20 else ",\n").join(names))
     say_drawn(ax, len(drawn), one.n)
 
 

@@ -17,13 +17,14 @@ from hetglm._plots_base import (
     drawn_rows,
     is_wide,
     levels,
-    limit_rows,
     log_axis,
     many_axes,
     note,
     one_axes,
+    require_rows,
     sampled,
     say_drawn,
+    separation,
     shortened,
     weighted_means,
 )
@@ -34,6 +35,12 @@ Array = NDArray[Any]
 
 #: Points of a curve, bins of the mean, and curves or groups that can be told apart.
 CURVE, BINS, GROUPS = 101, 12, len(COLOURS)
+#: Cells at the boundary of more than this many would take longer to bound than a picture may.
+LIMITS = 12
+#: So many times the estimates and limits of others, an interval would squeeze them to a line.
+MOST_RATIO = 20.0
+#: What is said of a coefficient that has no finite estimate, and no interval.
+UNTOLD = " (no estimate)"
 LINES = ("-", "--", "-.", ":")
 
 
@@ -72,8 +79,7 @@ def plot_dispersion(res: Any, term: str, *, alpha: float = 0.05, ax: Any = None)
         raise ValueError(
             f"term={term!r}: choose a term of the dispersion: {listed(names) or 'none'}"
         )
-    if res.model.core.n == 0:
-        raise ValueError("the data of the fit were removed (remove_data); fit again")
+    require_rows(res)
     if res.model._spec is None:
         curves, x = _column_curve(res, name, alpha), name
     else:
@@ -82,12 +88,8 @@ def plot_dispersion(res: Any, term: str, *, alpha: float = 0.05, ax: Any = None)
     ax = one_axes(ax)
     for i, (label, frame) in enumerate(curves.items()):
         _curve(ax, frame, i, label, len(curves))
-    ends = np.concatenate(
-        [frame[["predicted", "ci_lower"]].to_numpy().ravel() for frame in curves.values()]
-    )
-    if np.all((ends > 0) | np.isnan(ends)):
-        log_axis(ax, "y")
     ax.set_xlabel(x)
+    _dispersion_axis(ax, pd.concat(curves.values()))
     core = res.model.core
     ax.set_ylabel(f"dispersion {core.family.symbol}, {100 * (1 - alpha):g} % interval")
     if len(curves) > 1:
@@ -95,6 +97,44 @@ def plot_dispersion(res: Any, term: str, *, alpha: float = 0.05, ax: Any = None)
     if len(res.model.term_list) and len(known) > 1:
         ax.set_title("others at their median or most frequent level", fontsize="small", color=INK)
     return ax
+
+
+def _dispersion_axis(ax: Any, drawn: pd.DataFrame) -> None:
+    """Take logarithms; where the dispersion is 0 start there, and say what holds of the boundary."""
+    nil = drawn["predicted"] == 0
+    if nil.any():
+        bounded = (drawn["ci_upper"][nil] > 0).any()
+        what = "limits are of the profile likelihood" if bounded else "see boundary_limits()"
+        note(ax, f"0 at the boundary: {what}")
+        if not _from_nil(ax, drawn):
+            note(ax, "an interval ends above the picture")
+    elif not (drawn[["predicted", "ci_lower"]] <= 0).to_numpy().any():
+        log_axis(ax, "y")
+    if np.isinf(drawn["predicted"]).any():
+        note(ax, "without a marker: infinite at the boundary")
+
+
+def _from_nil(ax: Any, drawn: pd.DataFrame) -> bool:
+    """Start the axis at 0; return whether all intervals are shown, or one would hide the others."""
+    ends = drawn[["predicted", "ci_upper"]].to_numpy()
+    known = drawn["predicted"].where(drawn["predicted"] > 0, drawn["ci_upper"]).to_numpy()
+    most = MOST_RATIO * np.max(known[np.isfinite(known)], initial=0.0)
+    shown = ends[ends <= most]
+    ax.set_ylim(0, 1.08 * np.max(shown, initial=0.0) or 1.0)
+    return not np.any(ends > most)
+
+
+def _bounded(res: Any, Z: Array, frame: pd.DataFrame, alpha: float) -> pd.DataFrame:
+    """Return predictions with intervals from 0 to the profile limit for cells at the boundary."""
+    if res.boundary is None or not 0 < len(res.boundary.cells) <= LIMITS:
+        return frame
+    same = np.all(np.isclose(Z[:, None], res.boundary.cells), axis=2)
+    drawn = same.any(axis=1) & (frame["predicted"] == 0).to_numpy()
+    if not drawn.any():
+        return frame
+    upper = res.boundary_limits(alpha)["upper"].to_numpy()[same.argmax(axis=1)]
+    low, high = frame["ci_lower"].mask(drawn, 0.0), frame["ci_upper"].mask(drawn, upper)
+    return frame.assign(ci_lower=low, ci_upper=high)
 
 
 def _variables(model: Any, name: str) -> list[str]:
@@ -108,8 +148,12 @@ def _variables(model: Any, name: str) -> list[str]:
             f"term={name!r}: it has {len(found)} variables of the data, and a picture has room for one "
             "or two; use get_prediction(new_data, which='dispersion')"
         )
-    # a number on the axis, a factor by colour
-    return sorted(found, key=lambda v: _is_factor(model, v))
+    # a number on the axis, a factor by colour; of two factors the one of many levels on the axis
+    return sorted(found, key=lambda v: _is_factor(model, v) and 1 + (_colours(model, v) <= GROUPS))
+
+
+def _colours(model: Any, name: str) -> int:
+    return int(model._frame[name].nunique())
 
 
 def _is_factor(model: Any, name: str) -> bool:
@@ -146,6 +190,8 @@ def _formula_curves(res: Any, x: str, hue: list[str], alpha: float) -> dict[str,
         if model.offset_dispersion is not None and "offset_dispersion" not in model._spec.columns:
             given["offset_dispersion"] = np.full(len(places), np.median(model.offset_dispersion))
         frame = res.get_prediction(data, which="dispersion", **given).summary_frame(alpha)
+        design = model._spec.dispersion.build(data).to_numpy()
+        frame = _bounded(res, design, frame.reset_index(drop=True), alpha)
         text = f"{level:.3g}" if isinstance(level, float) else str(level)
         curves[f"{hue[0]} = {text}" if hue else ""] = frame.assign(x=places)
     return curves
@@ -179,7 +225,7 @@ def _column_curve(res: Any, name: str, alpha: float) -> dict[str, pd.DataFrame]:
     if model.offset_dispersion is not None:
         given["offset_dispersion"] = np.full(len(places), np.median(model.offset_dispersion))
     found = res.get_prediction(None, rows, which="dispersion", transform=False, **given)
-    return {"": found.summary_frame(alpha).assign(x=places)}
+    return {"": _bounded(res, rows, found.summary_frame(alpha), alpha).assign(x=places)}
 
 
 def _curve(ax: Any, frame: pd.DataFrame, i: int, label: str, curves: int) -> None:
@@ -191,10 +237,13 @@ def _curve(ax: Any, frame: pd.DataFrame, i: int, label: str, curves: int) -> Non
         ax.plot(frame["x"], frame["predicted"], color=colour, lw=2, ls=LINES[i], **style)
         return
     place = np.arange(len(frame)) + 0.12 * (i - (curves - 1) / 2)
-    ends = frame["predicted"] - frame["ci_lower"], frame["ci_upper"] - frame["predicted"]
-    ax.errorbar(
+    with np.errstate(invalid="ignore"):
+        ends = frame["predicted"] - frame["ci_lower"], frame["ci_upper"] - frame["predicted"]
+    ends = np.nan_to_num(ends, posinf=0.0)  # no limit: nothing is drawn
+    bars = ax.errorbar(
         place, frame["predicted"], ends, fmt=MARKERS[i], color=colour, ms=6, lw=1.5, **style
     )
+    bars[0].set_clip_on(False)  # half of a marker at 0 is below the axis
     names = [f"{v:g}" if isinstance(v, float) else str(v) for v in frame["x"]]
     crowded = sum(map(len, names)) > 50
     ax.set_xticks(range(len(frame)), names, rotation=90 if crowded else 0)
@@ -225,11 +274,12 @@ def plot_mean_variance(res: Any, *, by: Any = None, ax: Any = None, rng: Any = N
         of single rows, which differs at one mean where their dispersions do. For binomial-type
         models, of the proportion.
     """
+    require_rows(res)
     generator = _arrays.generator(rng)
     groups, n = _groups(res.model, by), res._core.n
     looked = sampled(n, generator)
     core, params = res._core if looked is None else res._core.take(looked), res._fit.internal
-    inside = ~limit_rows(res)
+    inside = ~separation(res)[0]
     inside = inside if looked is None else inside[looked]
     mean = prediction.predict(core, params, "mean")
     variance = prediction.predict(core, params, "var")
@@ -361,11 +411,17 @@ def plot_coefficients(
             [(n, first + j) for j, n in enumerate(names) if intercept or first + j not in flat]
         )
     tall = 0.9 + 0.3 * max(len(part) for part in parts)
-    axes = many_axes(ax, 1, 2, (8.0, float(np.clip(tall, 2.5, 20.0))), "parts")
+    names = [name for part in parts for name, _ in part]
+    # inches of the names, which stand left of either part
+    wide = 2 * (2.4 + 0.07 * (max(map(len, names), default=0) + len(UNTOLD)))
+    size = float(np.clip(wide, 8.0, 30.0)), float(np.clip(tall, 2.5, 20.0))
+    axes = many_axes(ax, 1, 2, size, "parts")
+    params = np.array(res.params, dtype=float)
+    params[np.isin(model.parameter_names, separation(res)[1])] = np.nan
     link = type(model.core.link_dispersion).__name__.lower()
     titles = ("mean", f"dispersion: {link}({model.core.family.symbol})")
     for i, (place, part, title) in enumerate(zip(axes, parts, titles, strict=True)):
-        _forest(place, part, np.asarray(res.params, dtype=float), limits, i)
+        _forest(place, part, params, limits, i)
         place.set_title(title, fontsize="medium")
         place.set_xlabel(f"coefficient, {100 * (1 - alpha):g} % interval", fontsize="small")
     return axes
@@ -388,9 +444,7 @@ def _forest(ax: Any, part: list[tuple[str, int]], params: Array, limits: Array, 
         ms=6,
         lw=1.5,
     )
-    names = [
-        name if ok else f"{name} (no estimate)" for (name, _), ok in zip(part, finite, strict=True)
-    ]
+    names = [name + ("" if ok else UNTOLD) for (name, _), ok in zip(part, finite, strict=True)]
     room = 60 * ax.figure.get_figheight() / max(len(part), 1)  # points a name has of the height
     ax.set_yticks(y, names, fontsize=float(np.clip(0.85 * room, 4.0, 8.5)))
     ax.set_ylim(-0.6, max(len(part) - 0.4, 0.6))

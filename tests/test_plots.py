@@ -13,7 +13,7 @@ from scipy.special import ndtr, ndtri
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
-from hetglm import _plots_base, _plots_diagnostics, plots, prediction, residuals
+from hetglm import _plots_base, _plots_diagnostics, _plots_effects, plots, prediction, residuals
 from hetglm.exceptions import BoundaryWarning, SeparationWarning
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -443,6 +443,82 @@ def test_separated_rows_are_not_of_the_variance_function(separated):
     assert "(200 rows at the limit of the mean left out)" in ax.get_xlabel()
     assert ax.get_ylim()[0] > 1e-3
     assert len(points(ax, ".")) == 400
+
+
+def test_separated_coefficients_have_no_interval(separated):
+    ax = separated.plot_coefficients()[0]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["g[T.b]", "g[T.c] (no estimate)"]
+    assert len(ax.containers[0].lines[0].get_xdata(orig=False)) == 1
+    assert np.abs(ax.get_xlim()).max() < 5
+
+
+def test_long_names_of_coefficients_leave_room():
+    data = simulated().copy()
+    names = np.array(["control arm (placebo)", "high dose twice daily", "low dose once daily"])
+    data["treatment_group_name"] = names[np.arange(120) % 3]
+    design = "x * treatment_group_name | x * treatment_group_name"
+    axes = CASES["gaussian"].formula(design, data).fit().plot_coefficients()
+    renderer = drawn(axes[0])
+    for ax in axes:
+        assert ax.get_window_extent(renderer).width > 0.2 * ax.figure.bbox.width
+        for artist in (ax.title, ax.xaxis.label, *ax.get_yticklabels()):
+            box = artist.get_window_extent(renderer)
+            assert box.x0 >= 0
+            assert box.x1 <= ax.figure.bbox.x1
+
+
+@pytest.fixture(scope="module")
+def at_zero():
+    """A beta-binomial fit whose level "high" is at the boundary, and one of them all."""
+    rng = np.random.default_rng(2)
+    data = pd.DataFrame({"dose": np.repeat(["low", "mid", "high"], 50), "N": 20})
+    levels = ["low", "mid", "high"]
+    data["dose"] = pd.Categorical(data["dose"], categories=levels)
+    data["K"] = rng.binomial(20, rng.beta(2, 2, size=150))
+    data.loc[data["dose"] == "high", "K"] = np.tile([9, 10, 11, 10, 10], 10)
+    with pytest.warns(BoundaryWarning):
+        return hmf.betabinomial("K ~ 1 | dose", data, n_trials="N").fit()
+
+
+def test_levels_at_the_boundary_have_their_profile_limit(at_zero):
+    ax = at_zero.plot_dispersion("dose", alpha=0.1)
+    low, high = ax.containers[0].lines[2][0].get_segments()[2][:, 1]
+    assert low == 0
+    assert_allclose(high, at_zero.boundary_limits(0.1)["upper"].iloc[0])
+    assert ax.get_ylim()[0] == 0
+    assert "(0 at the boundary: limits are of the profile likelihood)" in ax.get_xlabel()
+
+
+def test_an_interval_without_end_does_not_hide_the_others():
+    drawn_rows = pd.DataFrame({"predicted": [0.0, 0.1], "ci_lower": 0.0, "ci_upper": [0.3, 1e60]})
+    ax = Figure().subplots()
+    _plots_effects._dispersion_axis(ax, drawn_rows)
+    assert ax.get_ylim() == pytest.approx((0, 0.324))
+    assert "an interval ends above the picture" in ax.get_xlabel()
+
+
+def test_of_two_factors_the_one_of_many_levels_is_on_the_axis():
+    data = simulated().copy()
+    data["many"] = np.array(list("pqrstuv"))[np.arange(120) % 7]
+    orders = (["group", "many"], ["many", "group"])
+    for order in orders:
+        frame = data[[*order, *(c for c in data if c not in order)]]
+        ax = CASES["gaussian"].formula("x | group:many", frame).fit().plot_dispersion("group:many")
+        assert ax.get_xlabel() == "many"
+        assert texts(ax) == [f"group = {g}" for g in "abc"]
+
+
+def test_long_names_of_rows_do_not_reach_other_panels():
+    data = simulated()
+    dates = pd.date_range("2020-01-01 13:45", periods=120, freq="h")
+    patients = [f"patient-{i:05d}-visit-baseline-of-the-first-year" for i in range(120)]
+    for index in (dates, patients):
+        axes = CASES["gaussian"].formula(data=data.set_axis(index)).fit().plot_diagnostics()
+        renderer = drawn(axes[0])
+        boxes = [ax.xaxis.label.get_window_extent(renderer) for ax in axes[3:]]
+        assert not any(boxes[1].overlaps(box) for box in (boxes[0], boxes[2]))
+        assert "00.000000" not in axes[4].get_xlabel()
+        assert axes[4].get_xlabel().count("\n") == 3
 
 
 def test_coefficients(res):
