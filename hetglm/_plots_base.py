@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hetglm import _diagnose
+from hetglm._likelihood import Likelihood
 
 Array = NDArray[Any]
 
@@ -32,11 +33,47 @@ def require_matplotlib() -> Any:
     return Figure
 
 
-def one_axes(ax: Any) -> Any:
+def one_axes(ax: Any, figsize: tuple[float, float] = (6.4, 4.8)) -> Any:
     """Return the axes given, or those of a new figure."""
-    if ax is not None:
-        return ax
-    return require_matplotlib()(figsize=(6.4, 4.8), layout="constrained").subplots()
+    if ax is None:
+        return require_matplotlib()(figsize=figsize, layout="constrained").subplots()
+    _check_axes([ax], ax)
+    return ax
+
+
+def axes_of(ax: Any, count: int, what: str) -> Array:
+    """Return the axes given as a vector of so many."""
+    axes = np.atleast_1d(np.asarray(ax, dtype=object)).ravel()
+    _check_axes(axes, ax)
+    if len(axes) != count:
+        raise ValueError(f"ax: {len(axes)} axes for {count} {what}")
+    return axes
+
+
+def _check_axes(axes: Any, given: Any) -> None:
+    from matplotlib.axes import Axes
+
+    if not all(isinstance(one, Axes) for one in axes):
+        raise ValueError(f"ax: give matplotlib Axes, not {type(given).__name__}")
+
+
+def compared(res: Any, res2: Any, labels: Any) -> tuple[list[Any], list[str | None]]:
+    """Return one fit or two, and their names in a legend."""
+    if res2 is None:
+        return [res], [None]
+    if not isinstance(getattr(getattr(res2, "model", None), "core", None), Likelihood):
+        raise ValueError(f"res2: give the results of another fit of hetglm, not {res2!r:.60}")
+    two = isinstance(labels, (list, tuple)) and len(labels) == 2
+    if not two or not all(isinstance(label, str) for label in labels):
+        raise ValueError(f"labels={labels!r}: give two strings, the names of the two fits")
+    return [res, res2], list(labels)
+
+
+def flag(value: Any, name: str) -> bool:
+    """Return True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name}={value!r}: give True or False")
+    return bool(value)
 
 
 def separation(res: Any) -> tuple[Array, list[str]]:
@@ -75,10 +112,7 @@ def many_axes(ax: Any, rows: int, columns: int, figsize: tuple[float, float], wh
     if ax is None:
         figure = require_matplotlib()(figsize=figsize, layout="constrained")
         ax = figure.subplots(rows, columns)
-    axes = np.atleast_1d(np.asarray(ax, dtype=object)).ravel()
-    if len(axes) != rows * columns:
-        raise ValueError(f"ax: {len(axes)} axes for {rows * columns} {what}")
-    return axes
+    return axes_of(ax, rows * columns, what)
 
 
 def sampled(n: int, rng: np.random.Generator) -> Array | None:

@@ -20,6 +20,7 @@ from hetglm._plots_base import (
     MARKERS,
     POINTS,
     bins,
+    compared,
     drawn_rows,
     is_wide,
     log_axis,
@@ -174,11 +175,11 @@ def plot_qq(
         With the pointwise 95 % band of samples from the (first) fitted model. The residuals are the
         quantile residuals, or the standardised deviance residuals for extended quasi-likelihood.
     """
+    fits, names = compared(res, res2, labels)
     ax, generator = one_axes(ax), _arrays.generator(rng)
-    fits = _fits(res, res2)
     found = [shown(fit, generator) for fit in fits]
     for i, one in enumerate(found):
-        _qq(ax, one, i, labels[i] if len(fits) > 1 else None, band=i == 0)
+        _qq(ax, one, i, names[i], band=i == 0)
     ax.set_ylabel(_common_label(found))
     _say_order_statistics(ax, found[0])
     ax.legend(frameon=False, fontsize="small", loc="upper left")
@@ -214,9 +215,9 @@ def plot_qdis(
     matplotlib Axes
         Shares of the responses in each interval, equal under the model, with the 95 % band of each.
     """
-    ax, generator = one_axes(ax), _arrays.generator(rng)
     bins = _arrays.count(bins, "bins")
-    fits = _fits(res, res2)
+    fits, names = compared(res, res2, labels)
+    ax, generator = one_axes(ax), _arrays.generator(rng)
     found = [shown(fit, generator) for fit in fits]
     edges, total = np.linspace(0, 1, bins + 1), found[0].freq.sum()
     tail = 0.5 * (1 - LEVEL)
@@ -226,9 +227,8 @@ def plot_qdis(
     middle = 0.5 * (edges[1:] + edges[:-1])
     for i, one in enumerate(found):
         share = np.histogram(ndtr(one.resid), edges, weights=one.freq)[0] / one.freq.sum()
-        label = labels[i] if len(fits) > 1 else None
         ax.stairs(share, edges, color=COLOURS[i], lw=1.5, ls=("-", "--")[i])
-        ax.plot(middle, share, MARKERS[i], color=COLOURS[i], ms=5, label=label)
+        ax.plot(middle, share, MARKERS[i], color=COLOURS[i], ms=5, label=names[i])
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1.2 * max(ax.get_ylim()[1], high))
     ax.set_ylabel("share of the responses")
@@ -288,10 +288,6 @@ def plot_diagnostics(res: Any, *, ax: Any = None, rng: Any = None) -> Any:
 
 
 # -- the panels -------------------------------------------------------------------------------------
-
-
-def _fits(res: Any, res2: Any) -> list[Any]:
-    return [res] if res2 is None else [res, res2]
 
 
 def _common_label(found: list[Shown]) -> str:

@@ -15,6 +15,7 @@ from hetglm._plots_base import (
     MARKERS,
     bins,
     drawn_rows,
+    flag,
     is_wide,
     levels,
     log_axis,
@@ -72,7 +73,7 @@ def plot_dispersion(res: Any, term: str, *, alpha: float = 0.05, ax: Any = None)
         For an unknown term, a constant, or one of more than two variables.
     """
     alpha = _arrays.share(alpha, "alpha")
-    name = term.removeprefix("dispersion-")
+    name = term.removeprefix("dispersion-") if isinstance(term, str) else None
     known = [t for t in res.model.term_list if t.part == "dispersion" and t.factors]
     names = [t.name.removeprefix("dispersion-") for t in known]
     if name not in names:
@@ -401,7 +402,7 @@ def plot_coefficients(
     -------
     ndarray of matplotlib Axes, shape (2,)
     """
-    alpha = _arrays.share(alpha, "alpha")
+    alpha, intercept = _arrays.share(alpha, "alpha"), flag(intercept, "intercept")
     model, k = res.model, len(res.model._mean_names)
     limits = np.asarray(res.conf_int(alpha))
     flat = {j for term in model.term_list if not term.factors for j in term.columns}

@@ -64,7 +64,7 @@ class Pictures(GenericLikelihoodModelResults):
         Dunn, P. K. and Smyth, G. K. (1996). Randomized quantile residuals. Journal of Computational
         and Graphical Statistics 5, 236-244.
         """
-        if kind not in KINDS:
+        if not isinstance(kind, str) or kind not in KINDS:
             raise ValueError(f"kind={kind!r}: choose one of {', '.join(map(repr, KINDS))}")
         if self.model.core.n == 0:
             raise ValueError("the data of the fit were removed (remove_data); fit again")

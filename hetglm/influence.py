@@ -12,11 +12,23 @@ from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.outliers_influence import _BaseInfluenceMixin
 
-from hetglm import residuals
+from hetglm import _arrays, residuals
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import inverse
+from hetglm._plots_base import flag, one_axes
+from hetglm._text import listed
 
 Array = NDArray[Any]
+
+
+#: What `plot_index` draws: short names, numbers of a row, and of a row and a coefficient.
+NAMES = {"cooks": "cooks_distance", "hat": "hat_matrix_diag", "leverage": "hat_matrix_diag"}
+OF_ROWS = (
+    *("cooks_distance", "cooks_distance_dispersion"),
+    *("hat_matrix_diag", "hat_matrix_diag_dispersion"),
+    *("resid", "resid_studentized", "resid_studentized_deviance", "resid_studentized_dispersion"),
+)
+OF_COEFFICIENTS = ("dfbetas", "d_params")
 
 
 class LocationScaleInfluence(_BaseInfluenceMixin):
@@ -78,6 +90,7 @@ class LocationScaleInfluence(_BaseInfluenceMixin):
 
     def __init__(self, results: Any, rows: Array | None = None, observed: bool = False) -> None:
         core: Likelihood = results._core
+        observed = flag(observed, "observed")
         if core.n == 0:
             raise ValueError("the data of the fit were removed (remove_data); fit again")
         self.results, self.endog, self.exog = results, results.model.endog, results.model.exog
@@ -187,6 +200,110 @@ class LocationScaleInfluence(_BaseInfluenceMixin):
         inner = np.full((len(kept), len(kept)), np.nan) if inner is None else inner
         distance = np.einsum("ij,ij->i", change @ inner, change) / max(len(kept), 1)
         return distance, stats.f.sf(distance, len(kept), self.results.df_resid)
+
+    def plot_influence(
+        self,
+        external: Any = None,
+        alpha: float = 0.05,
+        criterion: str = "cooks",
+        size: float = 48,
+        plot_alpha: float = 0.75,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """
+        Draw standardised Pearson residuals against leverage on the mean, as statsmodels does.
+
+        Parameters
+        ----------
+        external : bool, optional
+            None or False: residuals of the fit without their row would need n fits.
+        alpha : float
+            Rows are named whose residual lies outside the central 1 - alpha of the normal.
+        criterion : {"cooks"}
+            What the size of the points says.
+        size : float
+            Range of these sizes.
+        plot_alpha : float
+            Opacity of the points.
+        ax : matplotlib Axes, optional
+        **kwargs
+            Of the labels of the rows.
+
+        Returns
+        -------
+        matplotlib Figure
+
+        Raises
+        ------
+        ValueError
+            For an option that asks for what these models do not have.
+        """
+        if external is not None and flag(external, "external"):
+            raise ValueError("external=True: these residuals are internal; leave it out")
+        if criterion != "cooks":
+            raise ValueError(f"criterion={criterion!r}: only 'cooks' is known of these models")
+        ax, alpha = one_axes(ax), _arrays.share(alpha, "alpha")
+        return super().plot_influence(False, alpha, criterion, size, plot_alpha, ax, **kwargs)
+
+    def plot_index(
+        self,
+        y_var: str = "cooks",
+        threshold: float | None = None,
+        title: str | None = None,
+        ax: Any = None,
+        idx: int | str | None = None,
+        **kwds: Any,
+    ) -> Any:
+        """
+        Draw a number of each row in the order of the rows, as statsmodels does.
+
+        Parameters
+        ----------
+        y_var : str
+            "cooks", "hat" or an attribute of shape (n,), "cooks_distance_dispersion" say; of the
+            columns of "dfbetas" and "d_params", that of ``idx``.
+        threshold : float, optional
+            Rows are named where the number is larger in size; by default all.
+        title : str, optional
+        ax : matplotlib Axes, optional
+        idx : int or str, optional
+            Position or name of a coefficient.
+        **kwds
+            Of the points: matplotlib's scatter.
+
+        Returns
+        -------
+        matplotlib Figure
+
+        Raises
+        ------
+        ValueError
+            For an unknown ``y_var`` or ``idx``.
+        """
+        values, label = self._of_rows(y_var, idx)
+        cut = "all" if threshold is None else threshold
+        return self._plot_index(values, label, cut, title, one_axes(ax), **kwds)
+
+    def _of_rows(self, y_var: str, idx: int | str | None) -> tuple[Array, str]:
+        """Return what is asked for of each row, shape (n,), and its name."""
+        name = NAMES.get(y_var, y_var) if isinstance(y_var, str) else None
+        if name not in (*OF_ROWS, *OF_COEFFICIENTS):
+            known = ", ".join(map(repr, (*OF_ROWS, *OF_COEFFICIENTS)))
+            raise ValueError(f"y_var={y_var!r}: choose one of {known}")
+        values = getattr(self, name)
+        if name in OF_ROWS:
+            if idx is not None:
+                raise ValueError(f"idx={idx!r}: {name} has one number for each row; leave it out")
+            return (values[0] if isinstance(values, tuple) else values), name
+        names = self.results.model.parameter_names
+        column: Any = names.index(str(idx)) if idx in names else idx
+        whole = isinstance(column, (int, np.integer)) and not isinstance(column, bool)
+        if not whole or not 0 <= column < len(names):
+            raise ValueError(
+                f"idx={idx!r}: choose a coefficient, by name or position: {listed(names)}"
+            )
+        return values[:, column], f"{name} of {names[column]}"
 
     def summary_frame(self) -> pd.DataFrame:
         """

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hetglm._plots_base import COLOURS, MARKERS, require_matplotlib
+from hetglm._plots_base import COLOURS, MARKERS, axes_of, one_axes, require_matplotlib
 from hetglm._plots_diagnostics import plot_diagnostics, plot_qdis, plot_qq
 from hetglm._plots_effects import plot_coefficients, plot_dispersion, plot_mean_variance
 
@@ -78,8 +78,7 @@ def plot_beyond_binomial(
     -------
     matplotlib Axes
     """
-    if ax is None:
-        ax = require_matplotlib()(figsize=(8, 5), layout="constrained").subplots()
+    ax = one_axes(ax, (8.0, 5.0))
     points = observed[observed > 0].rename("value").reset_index()
     places, levels = sorted(fitted[x].unique()), sorted(fitted[hue].unique())
     width = 0.8 / len(levels)
@@ -135,9 +134,7 @@ def plot_replicates(panels: list[tuple[Any, ...]], interval: str, ax: Any = None
         for spare in ax[len(panels) :]:
             spare.remove()
         ax = ax[: len(panels)]
-    axes = np.atleast_1d(np.asarray(ax, dtype=object)).ravel()
-    if len(axes) != len(panels):
-        raise ValueError(f"ax: {len(axes)} axes for {len(panels)} coefficients")
+    axes = axes_of(ax, len(panels), "coefficients")
     for place, (name, values, estimate, limits) in zip(axes, panels, strict=True):
         _histogram(place, values, estimate, limits, interval)
         place.set_title(name, fontsize="medium")
@@ -183,8 +180,7 @@ def plot_profile(trace: Any, limits: Any, cut: float, level: str, ax: Any = None
     -------
     matplotlib Axes
     """
-    if ax is None:
-        ax = require_matplotlib()(figsize=(6, 4), layout="constrained").subplots()
+    ax = one_axes(ax, (6.0, 4.0))
     coefficient = trace.of_root()
     root = np.linspace(coefficient.x[0], coefficient.x[-1], 201)
     ax.plot(coefficient(root), -0.5 * root**2, color=COLOURS[0], lw=2, label="profile")

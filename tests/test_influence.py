@@ -369,13 +369,49 @@ def test_plots_of_statsmodels():
     pytest.importorskip("matplotlib").use("Agg")
     import matplotlib.pyplot as plt
 
+    before = plt.get_fignums()
     influence = fitted("gamma").get_influence()
     figure = influence.plot_influence()
     assert len(figure.axes[0].collections[0].get_offsets()) == 120
-    figure = influence.plot_index("hat", threshold=1)
-    drawn = figure.axes[0].collections[0].get_offsets()[:, 1]
-    assert_allclose(drawn, influence.hat_matrix_diag)
-    plt.close("all")
+    for name, idx, expected in (
+        ("hat", None, influence.hat_matrix_diag),
+        ("cooks_distance_dispersion", None, influence.cooks_distance_dispersion[0]),
+        ("dfbetas", 0, influence.dfbetas[:, 0]),
+        (
+            "d_params",
+            "dispersion-z",
+            influence.d_params[:, fitted("gamma").params.index.get_loc("dispersion-z")],
+        ),
+    ):
+        figure = influence.plot_index(name, threshold=1, idx=idx)
+        points = figure.axes[0].collections[0].get_offsets()
+        assert_allclose(points, np.column_stack([np.arange(120), expected]))
+    given = plt.Figure().subplots()
+    assert influence.plot_index(ax=given) is given.figure is influence.plot_influence(ax=given)
+    assert plt.get_fignums() == before
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda i: i.plot_influence(external=True), "external=True: these residuals are internal"),
+        (lambda i: i.plot_influence(external=0), "external=0: give True or False"),
+        (lambda i: i.plot_influence(criterion="dffits"), "criterion='dffits': only 'cooks'"),
+        (lambda i: i.plot_influence(alpha=5), "alpha=5"),
+        (lambda i: i.plot_influence(ax=3), "ax: give matplotlib Axes, not int"),
+        (lambda i: i.plot_index("dffits"), "y_var='dffits': choose one of 'cooks_distance'"),
+        (lambda i: i.plot_index(["cooks"]), "y_var="),
+        (lambda i: i.plot_index("dfbetas"), "idx=None: choose a coefficient, .*: Intercept, g"),
+        (lambda i: i.plot_index("dfbetas", idx=99), "idx=99: choose a coefficient"),
+        (lambda i: i.plot_index("dfbetas", idx="w"), "idx='w': choose a coefficient"),
+        (lambda i: i.plot_index("hat", idx="x"), "idx='x': hat_matrix_diag has one number"),
+        (lambda i: i.results.get_influence(observed="a"), "observed='a': give True or False"),
+    ],
+)
+def test_options_that_nothing_serves_are_refused(call, message):
+    pytest.importorskip("matplotlib")
+    with pytest.raises(ValueError, match=message):
+        call(fitted("gamma").get_influence())
 
 
 @pytest.mark.parametrize("name", ["gaussian", "beta-binomial", "poisson"])

@@ -628,6 +628,35 @@ def test_no_global_state_and_no_pyplot():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda r: r.plot_qq(res2="a"), "res2: give the results of another fit of hetglm, not 'a'"),
+        (lambda r: r.plot_qdis(sm.OLS(r.endog, r.exog).fit()), "res2: give the results"),
+        (lambda r: r.plot_qq(r, labels=("a",)), r"labels=\('a',\): give two strings"),
+        (lambda r: r.plot_qdis(r, labels=None), "labels=None: give two strings"),
+        (lambda r: r.plot_qdis(r, labels="ab"), "labels='ab': give two strings"),
+        (lambda r: r.plot_qq(ax=Figure()), "ax: give matplotlib Axes, not Figure"),
+        (
+            lambda r: r.plot_qdis(ax=Figure().subplots(1, 2)),
+            "ax: give matplotlib Axes, not ndarray",
+        ),
+        (lambda r: r.plot_mean_variance(ax=np.ones(3)), "ax: give matplotlib Axes, not ndarray"),
+        (lambda r: r.plot_dispersion("z", ax=1), "ax: give matplotlib Axes, not int"),
+        (lambda r: r.plot_diagnostics(ax=[1] * 6), "ax: give matplotlib Axes, not list"),
+        (lambda r: r.plot_coefficients(ax=Figure()), "ax: give matplotlib Axes, not Figure"),
+        (lambda r: r.plot_profile("x", ax=Figure()), "ax: give matplotlib Axes, not Figure"),
+        (lambda r: r.plot_dispersion(None), "term=None: choose a term of the dispersion: "),
+        (lambda r: r.plot_dispersion(1), "term=1: choose a term of the dispersion: "),
+        (lambda r: r.plot_coefficients(intercept="a"), "intercept='a': give True or False"),
+        (lambda r: r.get_resid(["pearson"]), r"kind=\['pearson'\]: choose one of"),
+    ],
+)
+def test_arguments_are_checked(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(fitted("gamma"))
+
+
 def test_axes_are_counted():
     with pytest.raises(ValueError, match="4 axes for 6 pictures"):
         fitted("gamma").plot_diagnostics(ax=Figure().subplots(2, 2))
