@@ -430,6 +430,7 @@ def _leverage(ax: Any, one: Shown, largest: Array, drawn: Array) -> None:
     _cloud(ax, h[rest], r[rest])
     ax.plot(h[largest], r[largest], MARKERS[1], color=COLOURS[1], ms=6, mew=0)
     ax.axhline(0, color=INK, lw=1)
+    ax.locator_params(axis="x", nbins=5)  # of nearly equal leverages the labels are long
     ax.set_xlabel("leverage on the mean")
     ax.set_ylabel("standardised Pearson residual")
     names = [shortened(name, 30) for name in one.names(largest)]

@@ -404,6 +404,8 @@ def plot_coefficients(
     """
     alpha, intercept = _arrays.share(alpha, "alpha"), flag(intercept, "intercept")
     model, k = res.model, len(res.model._mean_names)
+    if model._spec is None:  # which columns are constant is seen in the rows
+        require_rows(res)
     limits = np.asarray(res.conf_int(alpha))
     flat = {j for term in model.term_list if not term.factors for j in term.columns}
     parts = []

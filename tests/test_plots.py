@@ -1,5 +1,6 @@
 """Pictures: what their artists hold, against the numbers they are of."""
 
+import itertools
 import sys
 from dataclasses import replace
 
@@ -670,6 +671,23 @@ def test_removed_data_are_missed(data):
             call()
     with pytest.raises(ValueError, match="data of the fit were removed"):
         res.plot_dispersion("z")
+    assert len(res.plot_coefficients()) == 2
+    X = sm.add_constant(data["x"].to_numpy())
+    arrays = het.DoubleGLM(data["gaussian"].to_numpy(), X, X).fit()
+    arrays.remove_data()
+    with pytest.raises(ValueError, match="data of the fit were removed"):
+        arrays.plot_coefficients()
+
+
+def test_ticks_of_nearly_equal_leverages_are_apart(separated):
+    ax = separated.plot_diagnostics(rng=0)[4]
+    ax.set_xlim(0.00494, 0.00506)
+    renderer = drawn(ax)
+    low, high = ax.get_xlim()
+    shown = [t for t in ax.get_xticklabels() if low <= t.get_position()[0] <= high]
+    boxes = [t.get_window_extent(renderer) for t in shown]
+    assert len(boxes) > 1
+    assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
 
 
 def test_the_legend_of_replicates_is_clear_of_their_lines():
