@@ -65,7 +65,8 @@ def plot_dispersion(res: Any, term: str, *, alpha: float = 0.05, ax: Any = None)
     Returns
     -------
     matplotlib Axes
-        The other variables are held at their median, or most frequent level.
+        The other variables are held at their median, or most frequent level. Levels at the boundary
+        are at 0, with the profile limit of `boundary_limits` above them.
 
     Raises
     ------
@@ -273,7 +274,7 @@ def plot_mean_variance(res: Any, *, by: Any = None, ax: Any = None, rng: Any = N
         Large markers: means of the squared residuals, over 1 - leverage, in bins of equal numbers by
         the fitted mean. Lines: the fitted variance in the same bins. Small dots: the fitted variance
         of single rows, which differs at one mean where their dispersions do. For binomial-type
-        models, of the proportion.
+        models, of the proportion. Rows at the limit of a separated mean are left out.
     """
     require_rows(res)
     generator = _arrays.generator(rng)
@@ -401,6 +402,7 @@ def plot_coefficients(
     Returns
     -------
     ndarray of matplotlib Axes, shape (2,)
+        Coefficients without a finite estimate, separated ones among them, are named only.
     """
     alpha, intercept = _arrays.share(alpha, "alpha"), flag(intercept, "intercept")
     model, k = res.model, len(res.model._mean_names)
