@@ -15,7 +15,7 @@ from hetglm import _arrays, prediction, terms
 from hetglm._fit import Fit
 from hetglm._likelihood import Likelihood
 from hetglm._replicates import Run, each
-from hetglm._scores import HeldOut, Metric, chosen_metrics
+from hetglm._scores import HeldOut, Metric, chosen_metrics, numbers
 from hetglm._text import warn
 from hetglm._warm import Fitted, refit
 from hetglm.exceptions import FoldFailureWarning
@@ -303,7 +303,7 @@ class Folds:
         if not predicted.any():
             return Outcome(predicted)
         held = _held_out(test.take(predicted), fit.internal, rows[predicted])
-        return Outcome(predicted, {name: f(held) for name, f in self.metrics.items()})
+        return Outcome(predicted, {n: numbers(n, f(held)) for n, f in self.metrics.items()})
 
     def _fit(self, train: Any, fitted: Fitted) -> Fit:
         if np.array_equal(train.estimable, fitted.estimable):

@@ -1,6 +1,7 @@
 """Cross-validation: folds, scores against other ways to compute them, and what cannot be predicted."""
 
 import doctest
+import functools
 import itertools
 
 import numpy as np
@@ -411,6 +412,9 @@ def test_refusals():
         },
         "metrics: 'rmse' is none of mse, mae": {"metrics": "rmse"},
         "metrics: 3 is neither": {"metrics": [3]},
+        "metrics: 4 is neither": {"metrics": 4},
+        "metrics: '<lambda>' gave None; return": {"metrics": lambda held: None},
+        "metrics: 'word' gave 'a'; return": {"metrics": {"word": lambda held: "a"}},
         "metrics: give at least one": {"metrics": []},
         "alpha=2": {"alpha": 2},
         "repeats=0": {"repeats": 0},
@@ -432,6 +436,24 @@ def test_refusals():
     gone.remove_data()
     with pytest.raises(ValueError, match="remove_data"):
         het.cross_validate(gone)
+
+
+def test_metrics_of_one_name_are_refused():
+    def mse(held):
+        return held.endog
+
+    res = fitted("gaussian")
+    partials = [functools.partial(np.subtract, 0), functools.partial(np.add, 0)]
+    for name, metrics in {
+        "partial": partials,
+        "<lambda>": [lambda held: held.endog, lambda held: held.mean],
+        "mse": ["mse", mse],
+        "mae": ["mae", "mae"],
+    }.items():
+        with pytest.raises(ValueError, match=f"metrics: two are called '{name}'; give a dict"):
+            het.cross_validate(res, metrics=metrics)
+    found = het.cross_validate(res, 3, metrics={"one": "mse", "two": mse, "three": "mse"})
+    assert found.table.index.tolist() == ["one", "two", "three"]
 
 
 def test_print_and_progress(capsys):
