@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 
-def rows_text(mask: Any) -> str:
-    """Return 'row 3' or 'rows 3, 7, 9, ... (12 in all)' for the true entries of a mask."""
+def rows_text(mask: Any, names: Any = None) -> str:
+    """Return 'row 3' or 'rows 3, 7, 9, ... (12 in all)' for the true entries of a mask, or names."""
     where = np.flatnonzero(mask)
-    head = ", ".join(str(i) for i in where[:5])
+    head = ", ".join(str(i if names is None else names[i]) for i in where[:5])
     if len(where) == 1:
         return f"row {head}"
     return f"rows {head}" + (f", ... ({len(where)} in all)" if len(where) > 5 else "")

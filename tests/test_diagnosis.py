@@ -286,6 +286,45 @@ def test_arrays_and_removed_data():
         res.diagnose()
 
 
+@pytest.mark.parametrize("index", ["default", "words", "numbers", "repeated"])
+def test_rows_are_those_of_the_data_passed(index):
+    data = simulated().copy()
+    data["odd"] = 0.0
+    data.iloc[20, data.columns.get_loc("odd")] = 1.0
+    data.iloc[20, data.columns.get_loc("gaussian")] = 60.0
+    data.iloc[:5, data.columns.get_loc("x")] = np.nan
+    n = len(data)
+    data.index = {
+        "default": np.arange(n),
+        "words": [f"r{i}" for i in range(n)],
+        "numbers": np.arange(n)[::-1],
+        "repeated": np.arange(n) // 2,
+    }[index]
+    word = {"words": "r20 (by label)", "numbers": "99 (by label)"}.get(index, "20 (counted from 0)")
+    (found,) = hmf.doubleglm("gaussian ~ x + odd | z", data).fit().diagnose()
+    assert found.rows == (20,)
+    assert f"for row {word} alone" in found.evidence
+    res = hmf.doubleglm("gaussian ~ x + z | z", data).fit()
+    beyond = res.simulate_residuals(99, rng=1, refit=False).outliers
+    assert 20 in beyond
+    assert 15 not in beyond
+    whole = hmf.doubleglm("gaussian ~ x + shift + odd | z", data).fit()
+    chosen = het.stepwise(whole, "backward", lambda fit: len(fit.params), keep="~ odd | 1").fit
+    assert chosen.model.formula == "gaussian ~ odd | 1"
+    (found,) = chosen.diagnose()
+    assert found.rows == (20,)
+    assert f"for row {word} alone" in found.evidence
+
+
+def test_rows_of_arrays_are_counted_in_the_data_passed():
+    data = simulated().assign(odd=lambda d: (d.index == 20).astype(float), one=1.0)
+    data.loc[:4, "x"] = np.nan
+    X, Z = data[["one", "x", "odd"]].to_numpy(), data[["one", "z"]].to_numpy()
+    (found,) = het.DoubleGLM(data["gaussian"].to_numpy(), X, Z, missing="drop").fit().diagnose()
+    assert found.rows == (20,)
+    assert "row 20 (counted from 0)" in found.evidence
+
+
 def test_many_rows_in_little_time():
     n = 200_000
     rng = np.random.default_rng(1)
