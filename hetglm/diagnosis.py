@@ -218,8 +218,8 @@ def separation(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "separation",
             tuple(terms),
-            f"at {facts.where(rows)} the fit is at the limit of the mean, so the estimate is not finite and "
-            "its standard error means nothing",
+            f"at {facts.where(rows)} the fit is at the limit of the mean, so the estimate is not finite "
+            "and its standard error means nothing",
             "Merge the level with another, or leave the term out; het.anova tests it by its likelihood",
             facts.positions(rows),
         )
@@ -293,8 +293,8 @@ def dispersion_cells(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 "single row" if single else "few rows",
                 (term.name,),
-                f"{facts.where(rows)}, {count:g} in all, at {label}; the mean leaves {free:.1f} of that to "
-                "tell of the dispersion there",
+                f"{facts.where(rows)}, {count:g} in all, at {label}; the mean leaves {free:.1f} of that "
+                "to tell of the dispersion there",
                 "Merge the cell with another; Wald intervals and tests of it are not to be trusted, and "
                 "REML, the score test or a bootstrap are better",
                 positions,
@@ -425,8 +425,8 @@ def leverages(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 "leverage",
                 (),
-                f"{facts.where(rows)}: leverage up to {h[rows].max():.2f} on the {part}, where the average "
-                f"is {np.mean(h):.2f}; the fit there is its own doing",
+                f"{facts.where(rows)}: leverage up to {h[rows].max():.2f} on the {part}, where the "
+                f"average is {np.mean(h):.2f}; the fit there is its own doing",
                 "Look at get_influence().summary_frame(), and fit without it to see what changes",
                 facts.positions(rows),
             )

@@ -368,6 +368,17 @@ def test_every_fold_failed(data):
         het.cross_validate(res, 2, rng=0, metrics="mse")  # three coefficients, two or three rows
 
 
+@pytest.mark.parametrize(
+    ("right", "name"), [("x + group | z", "group"), ("x | group", "dispersion-group")]
+)
+def test_groups_of_a_term_of_the_model(data, right, name):
+    res = hmf.doubleglm(f"gaussian ~ {right}", data).fit()
+    with pytest.raises(
+        ValueError, match=f"groups: no row has a score, for the other rows do not tell of {name}, "
+    ):
+        het.cross_validate(res, 3, groups="group", rng=1)
+
+
 def test_a_metric_that_is_nan_shows(data):
     res = CASES["gaussian"].formula("x").fit()
 
