@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from textwrap import fill
 from typing import Any
 
@@ -30,6 +31,8 @@ SINGULAR = 1e-8
 PLAIN = 5.0
 #: Step of the derivative of the information in a linear predictor.
 STEP = 1e-4
+#: Rows that the information and its derivatives are taken from where there are more.
+ROWS = 10_000
 WIDTH = 78
 
 
@@ -133,6 +136,18 @@ class Facts:
     def positions(self, rows: Array) -> tuple[int, ...]:
         """Return the positions of rows in the data that were passed."""
         return tuple(int(i) for i in self.kept[rows])
+
+    @cached_property
+    def sample(self) -> Likelihood:
+        """The core, or rows of it that make the same information but for a few per cent."""
+        return self.core if self.core.n <= ROWS else thinned(self.core, self._importance)
+
+    @property
+    def _importance(self) -> Array:
+        """Share of each row in the leverage of both parts, and in the number of rows."""
+        leverage = self.frequency * (self.leverage + self.leverage_dispersion)
+        leverage = np.maximum(np.nan_to_num(leverage, posinf=0.0), 0.0)
+        return leverage / (leverage.sum() or 1.0) + 1 / len(leverage)
 
     @property
     def frequency(self) -> Array:
@@ -334,7 +349,7 @@ def hauck_donner(facts: Facts) -> Iterator[Finding]:
     Hauck, W. W. and Donner, A. (1977). Wald's test as applied to hypotheses in logit analysis. JASA
     72, 851-853. Yee, T. W. (2022). On the Hauck-Donner effect in Wald tests. JASA 117, 1763-1774.
     """
-    slopes = wald_slopes(facts.core, facts.fit)
+    slopes = wald_slopes(facts.sample, facts.fit)
     for term in facts.terms:
         columns = list(term.columns)
         A = np.hstack([facts.core.X, facts.core.Z])[:, columns] if columns else np.empty((0, 0))
@@ -350,6 +365,21 @@ def hauck_donner(facts: Facts) -> Iterator[Finding]:
                     "Do not trust this z; use the likelihood ratio (het.anova(res, typ=2)) and "
                     "conf_int(method='profile')",
                 )
+
+
+def thinned(core: Likelihood, importance: Array) -> Likelihood:
+    """
+    Return rows drawn by importance, with frequencies that make their sums those of all rows.
+
+    By leverage, rows that a coefficient hangs on are all but sure to be drawn, and each direction's
+    information is kept to the same relative error. The draw is the same every time.
+    """
+    share = importance / importance.sum()
+    drawn = np.random.default_rng(0).choice(core.n, ROWS, p=share)
+    rows, times = np.unique(drawn, return_counts=True)
+    taken = core.take(rows)
+    frequency = 1.0 if taken.freq is None else taken.freq
+    return replace(taken, freq=frequency * times / (ROWS * share[rows]))
 
 
 def wald_slopes(core: Likelihood, fit: Fit) -> Array:
@@ -398,7 +428,7 @@ def _shifted(core: Likelihood, name: str, shift: Array) -> Likelihood:
 def near_singular(facts: Facts) -> Iterator[Finding]:
     """Yield the coefficients that the data hardly tell apart."""
     kept = facts.fit.solved
-    information = -facts.core.expected_hessian(facts.fit.internal)[np.ix_(kept, kept)]
+    information = -facts.sample.expected_hessian(facts.fit.internal)[np.ix_(kept, kept)]
     scale = np.sqrt(np.diag(information))
     names = [name for name, own in zip(facts.names, kept, strict=True) if own]
     if not np.all(scale > 0):
