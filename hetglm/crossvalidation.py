@@ -16,7 +16,7 @@ from hetglm._fit import Fit
 from hetglm._likelihood import Likelihood
 from hetglm._replicates import Run, each
 from hetglm._scores import HeldOut, Metric, chosen_metrics, numbers
-from hetglm._text import listed, warn
+from hetglm._text import listed, reason, warn
 from hetglm._warm import Fitted, refit
 from hetglm.exceptions import FoldFailureWarning
 
@@ -294,8 +294,7 @@ class Folds:
         try:
             fit = self._fit(train, fitted)
         except (ValueError, FloatingPointError, np.linalg.LinAlgError) as exc:
-            reason = type(exc).__name__ + ": " + str(exc).split(":")[0]
-            return Outcome(np.zeros(len(rows), dtype=bool), reason=reason)
+            return Outcome(np.zeros(len(rows), dtype=bool), reason=reason(exc))
         test = replace(model.clone(rows=rows).core, freq=None)
         if fit.boundary is not None:
             test = prediction.place_at_boundary(test, fit.boundary)

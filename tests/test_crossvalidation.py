@@ -17,6 +17,7 @@ import hetglm.crossvalidation
 import hetglm.formula.api as hmf
 from hetglm import families
 from hetglm._crps import _by_quadrature, crps
+from hetglm._text import reason, rows_text
 from hetglm.crossvalidation import _predictable
 from hetglm.exceptions import FoldFailureWarning
 from hetglm.families.betabinomial import beta_binomial
@@ -358,6 +359,34 @@ def test_failed_folds_are_told(data):
     both = [scores["mse"].isna() for scores in found.scores.values()]
     assert both[0].equals(both[1])  # paired
     assert "of 60 folds failed for 'fit'" in str(found)
+
+
+def test_reasons_of_failures_say_why(data):
+    # was 'UnboundedLikelihoodError: REML'
+    data["pair"] = (data.index < 2).astype(float)
+    res = hmf.doubleglm("gaussian ~ x + pair | pair", data).fit(reml=True)
+    with pytest.warns(FoldFailureWarning, match="REML: the mean fits some rows exactly"):
+        found = het.cross_validate(res, 60, groups=data.index, rng=1, metrics="mse")
+    (why,) = found.failed["fit"]
+    assert why.startswith(
+        "UnboundedLikelihoodError: REML: the mean fits some rows exactly, so nothing"
+    )
+    assert found.failed["fit"][why] in (1, 2)
+
+
+MASK = np.arange(9) > 2
+REASONS = {
+    "REML: nothing tells": "REML: nothing tells",
+    "no maximum was found": "no maximum was found: the value is 7.25",
+    "edge: some rows lie beyond": f"edge: {rows_text(MASK)} (counted from 0) lie beyond; move it",
+    "no maximum in some rows": f"no maximum in {rows_text(~MASK)} (counted from 0)",
+    "long " * 22 + "long ...": "long " * 40,
+}
+
+
+@pytest.mark.parametrize("short", REASONS)
+def test_reasons_are_short(short):
+    assert reason(ValueError(REASONS[short])) == f"ValueError: {short}"
 
 
 def test_every_fold_failed(data):
