@@ -453,7 +453,7 @@ def read(
 
 def named_terms(formula: str, name: str) -> dict[frozenset[str], str]:
     """
-    Return the terms of a one-sided formula but its constant: what each is made of, and its name.
+    Return the terms of a one-sided formula: what each is made of (a constant of nothing), and its name.
 
     Parameters
     ----------
@@ -474,8 +474,7 @@ def named_terms(formula: str, name: str) -> dict[frozenset[str], str]:
         raise FormulaError(f"{name}: cannot read {formula!r}: {exc}") from exc
     if described.lhs_termlist:
         raise FormulaError(f"{name}: {formula!r} has a left-hand side; write '~ a + b'")
-    made_of = {frozenset(f.name() for f in t.factors): t.name() for t in described.rhs_termlist}
-    return {factors: term for factors, term in made_of.items() if factors}
+    return {frozenset(f.name() for f in t.factors): t.name() for t in described.rhs_termlist}
 
 
 def with_terms(

@@ -32,7 +32,7 @@ PLAIN = 5.0
 #: Step of the derivative of the information in a linear predictor.
 STEP = 1e-4
 #: Rows that the information and its derivatives are taken from where there are more.
-ROWS = 10_000
+ROWS = 5_000
 WIDTH = 78
 
 
