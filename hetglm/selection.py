@@ -324,7 +324,7 @@ def _columns(res: Any, terms: str | list[str], part: str, name: str) -> dict[fro
     own = {
         t.name.removeprefix("dispersion-"): t.factors for t in res.model.term_list if t.part == part
     }
-    return {own[term] or frozenset(): term for term in terms}
+    return {own.get(term, frozenset({term})): term for term in terms}
 
 
 def _formula_terms(
