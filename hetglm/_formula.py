@@ -80,6 +80,25 @@ def _names(code: str) -> tuple[set[str], set[str]]:
     return set(functions.values()), read
 
 
+def _as_it_stands(node: ast.expr) -> str | None:
+    """Return the variable whose values a factor's levels are, or None where it is x > 0 or the like."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)):  # C(year - 2000)
+        sides = [side for side in (node.left, node.right) if not isinstance(side, ast.Constant)]
+        return _as_it_stands(sides[0]) if len(sides) == 1 else None
+    if not isinstance(node, ast.Call):
+        return None
+    given = node.args[:1] + [k.value for k in node.keywords if k.arg in ("name", "data")]
+    if isinstance(node.func, ast.Attribute):  # g.astype(str)
+        return _as_it_stands(node.func.value) if node.func.attr == "astype" else None
+    if not isinstance(node.func, ast.Name) or not given:
+        return None
+    if node.func.id == "Q" and isinstance(given[0], ast.Constant):
+        return str(given[0].value)
+    return _as_it_stands(given[0]) if node.func.id == "C" else None
+
+
 @dataclass
 class Design:
     """
@@ -115,9 +134,10 @@ class Design:
 
     @property
     def categories(self) -> set[str]:
-        """Variables that make categorical factors."""
+        """Variables whose values are the levels of a factor: g, Q('g') or C(g, ...), not I(g > 0)."""
         infos = (info for info in self.info.factor_infos.values() if info.type == "categorical")
-        return set().union(*(_names(info.factor.code)[1] for info in infos))
+        trees = (ast.parse(info.factor.code, mode="eval").body for info in infos)
+        return {name for name in map(_as_it_stands, trees) if name is not None}
 
     @property
     def variables(self) -> set[str]:
@@ -433,7 +453,7 @@ def read(
 
 def named_terms(formula: str, name: str) -> dict[frozenset[str], str]:
     """
-    Return the terms of a one-sided formula but its constant: what each is made of, and its name.
+    Return the terms of a one-sided formula: what each is made of (a constant of nothing), and its name.
 
     Parameters
     ----------
@@ -454,8 +474,7 @@ def named_terms(formula: str, name: str) -> dict[frozenset[str], str]:
         raise FormulaError(f"{name}: cannot read {formula!r}: {exc}") from exc
     if described.lhs_termlist:
         raise FormulaError(f"{name}: {formula!r} has a left-hand side; write '~ a + b'")
-    made_of = {frozenset(f.name() for f in t.factors): t.name() for t in described.rhs_termlist}
-    return {factors: term for factors, term in made_of.items() if factors}
+    return {frozenset(f.name() for f in t.factors): t.name() for t in described.rhs_termlist}
 
 
 def with_terms(

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from hetglm import _arrays
 from hetglm._checkpoint import Checkpoint
+from hetglm._text import reason
 
 Array = NDArray[Any]
 #: What came of a replicate: its vector, or why there is none.
@@ -214,7 +215,7 @@ def _outcome(task: Any, rng: np.random.Generator) -> Outcome:
     try:
         return np.asarray(task(rng), dtype=float).ravel().tolist()
     except (ValueError, FloatingPointError, np.linalg.LinAlgError) as exc:
-        return type(exc).__name__ + ": " + str(exc).split(":")[0]
+        return reason(exc)
 
 
 class _Loop:

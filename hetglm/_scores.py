@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,14 +118,14 @@ def chosen_metrics(given: Any, family: Any, alpha: float) -> dict[str, Metric]:
     Raises
     ------
     ValueError
-        For an unknown name, or none at all.
+        For an unknown name, two of one name, or none at all.
     NotImplementedError
         For one that needs a distribution where the family has none.
     """
     known: dict[str, Metric] = {**MOMENTS, **DISTRIBUTIONAL, "coverage": Coverage(alpha)}
     if given is None:
         given = NAMES if family.exact else tuple(MOMENTS)
-    if isinstance(given, str) or callable(given):
+    if isinstance(given, str) or callable(given) or not isinstance(given, Iterable):
         given = [given]
     named: Any = given.items() if isinstance(given, Mapping) else ((None, each) for each in given)
     chosen: dict[str, Metric] = {}
@@ -140,11 +140,26 @@ def chosen_metrics(given: Any, family: Any, alpha: float) -> dict[str, Metric]:
                     f"metrics: {metric!r} needs a distribution, and {family.name} by extended "
                     f"quasi-likelihood has none; use {', '.join(MOMENTS)}"
                 )
-            chosen[name or metric] = known[metric]
+            name, metric = name or metric, known[metric]
         elif callable(metric):
-            chosen[name or str(getattr(metric, "__name__", type(metric).__name__))] = metric
+            name = name or str(getattr(metric, "__name__", type(metric).__name__))
         else:
             raise ValueError(f"metrics: {metric!r} is neither a name nor a function")
+        if name in chosen:
+            raise ValueError(
+                f"metrics: two are called {name!r}; give a dict of names, such as "
+                "{'first': f, 'second': g}"
+            )
+        chosen[name] = metric
     if not chosen:
         raise ValueError("metrics: give at least one")
     return chosen
+
+
+def numbers(name: str, given: Any) -> Any:
+    """Return what a metric gave, refused where it is no number."""
+    if np.asarray(given).dtype.kind not in "biuf":
+        raise ValueError(
+            f"metrics: {name!r} gave {given!r}; return one number a row, or one number"
+        )
+    return given

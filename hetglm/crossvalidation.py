@@ -15,8 +15,8 @@ from hetglm import _arrays, prediction, terms
 from hetglm._fit import Fit
 from hetglm._likelihood import Likelihood
 from hetglm._replicates import Run, each
-from hetglm._scores import HeldOut, Metric, chosen_metrics
-from hetglm._text import warn
+from hetglm._scores import HeldOut, Metric, chosen_metrics, numbers
+from hetglm._text import listed, reason, warn
 from hetglm._warm import Fitted, refit
 from hetglm.exceptions import FoldFailureWarning
 
@@ -166,7 +166,7 @@ def cross_validate(
     Raises
     ------
     ValueError
-        If an argument is out of range, or every fold failed.
+        If an argument is out of range, every fold failed, or no row can be predicted.
     NotImplementedError
         If a metric needs a distribution and the family has none.
 
@@ -294,8 +294,7 @@ class Folds:
         try:
             fit = self._fit(train, fitted)
         except (ValueError, FloatingPointError, np.linalg.LinAlgError) as exc:
-            reason = type(exc).__name__ + ": " + str(exc).split(":")[0]
-            return Outcome(np.zeros(len(rows), dtype=bool), reason=reason)
+            return Outcome(np.zeros(len(rows), dtype=bool), reason=reason(exc))
         test = replace(model.clone(rows=rows).core, freq=None)
         if fit.boundary is not None:
             test = prediction.place_at_boundary(test, fit.boundary)
@@ -303,7 +302,7 @@ class Folds:
         if not predicted.any():
             return Outcome(predicted)
         held = _held_out(test.take(predicted), fit.internal, rows[predicted])
-        return Outcome(predicted, {name: f(held) for name, f in self.metrics.items()})
+        return Outcome(predicted, {n: numbers(n, f(held)) for n, f in self.metrics.items()})
 
     def _fit(self, train: Any, fitted: Fitted) -> Fit:
         if np.array_equal(train.estimable, fitted.estimable):
@@ -374,6 +373,8 @@ def _summarised(
     counted = np.zeros(n, dtype=int)
     for (_, rows), some in zip(folds, common, strict=True):
         counted[rows] += some
+    if not counted.any():
+        raise ValueError(_why_none(model, folds, codes is not None, failed))
     rows_of = {name: _row_scores(name, folds, outcomes, common, metrics, n) for name in models}
     index = model.data.row_labels
     left_out = int((counted == 0).sum())
@@ -391,6 +392,26 @@ def _summarised(
         left_out,
         alpha,
     )
+
+
+def _why_none(
+    model: Any, folds: list[tuple[int, Array]], grouped: bool, failed: Mapping[str, Any]
+) -> str:
+    """Return why no row has a score: the terms that only held-out rows tell of."""
+    lost = np.zeros(len(model.estimable), dtype=bool)
+    for _, rows in folds:
+        train = model.clone(rows=np.setdiff1d(np.arange(model.core.n), rows))
+        lost |= model.estimable & ~train.estimable
+    names = [term.name for term in model.term_list if lost[list(term.columns)].any()]
+    parts = ("groups", "other groups") if grouped else ("k", "more parts")
+    text = f"{parts[0]}: no row has a score"
+    if names:
+        text += (
+            f", for the other rows do not tell of {listed(names)}, and nothing predicts what is left "
+            f"out; give {parts[1]}, or take that out of the formula"
+        )
+    reasons = {name: of_name for name, of_name in failed.items() if of_name}
+    return text + (f"; folds that failed: {reasons}" if reasons else "")
 
 
 def _row_scores(

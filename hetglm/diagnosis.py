@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from textwrap import fill
 from typing import Any
 
@@ -30,6 +31,8 @@ SINGULAR = 1e-8
 PLAIN = 5.0
 #: Step of the derivative of the information in a linear predictor.
 STEP = 1e-4
+#: Rows that the information and its derivatives are taken from where there are more.
+ROWS = 5_000
 WIDTH = 78
 
 
@@ -50,7 +53,7 @@ class Finding:
     remedy : str
         What one can do.
     rows : tuple of int
-        Positions of the rows it is about.
+        Positions of the rows it is about in the data that were passed; the text has their labels.
     """
 
     kind: str
@@ -106,6 +109,10 @@ class Facts:
     terms : list of Term
     tvalues : ndarray, shape (p + q,)
     leverage, leverage_dispersion : ndarray, shape (n,)
+    kept : ndarray of int, shape (n,)
+        Positions of the rows in the data that were passed.
+    labels : pandas.Index or None
+        Labels of the rows, where they tell rows apart and are not their positions.
     """
 
     core: Likelihood
@@ -117,6 +124,30 @@ class Facts:
     tvalues: Array
     leverage: Array
     leverage_dispersion: Array
+    kept: Array
+    labels: Any
+
+    def where(self, rows: Array) -> str:
+        """Return rows in words."""
+        if self.labels is None:
+            return f"{rows_text(rows, self.kept)} (counted from 0)"
+        return f"{rows_text(rows, self.labels)} (by label)"
+
+    def positions(self, rows: Array) -> tuple[int, ...]:
+        """Return the positions of rows in the data that were passed."""
+        return tuple(int(i) for i in self.kept[rows])
+
+    @cached_property
+    def sample(self) -> Likelihood:
+        """The core, or rows of it that make the same information but for a few per cent."""
+        return self.core if self.core.n <= ROWS else thinned(self.core, self._importance)
+
+    @property
+    def _importance(self) -> Array:
+        """Share of each row in the leverage of both parts, and in the number of rows."""
+        leverage = self.frequency * (self.leverage + self.leverage_dispersion)
+        leverage = np.maximum(np.nan_to_num(leverage, posinf=0.0), 0.0)
+        return leverage / (leverage.sum() or 1.0) + 1 / len(leverage)
 
     @property
     def frequency(self) -> Array:
@@ -137,6 +168,8 @@ def diagnose(res: Any) -> Diagnosis:
         np.asarray(res.tvalues),
         influence.hat_matrix_diag,
         influence.hat_matrix_diag_dispersion,
+        model._kept,
+        _labels(model),
     )
     found = Diagnosis()
     for check in (of_the_search, separation, boundary, aliased):
@@ -150,6 +183,14 @@ def diagnose(res: Any) -> Diagnosis:
     known = {row for finding in cells for row in finding.rows}
     found += (f for f in leverages(facts) if not known & set(f.rows))
     return found
+
+
+def _labels(model: Any) -> Any:
+    """Return the labels of the rows, None where their positions say as much or more."""
+    labels = model.data.row_labels
+    if labels is None or not labels.is_unique or np.array_equal(labels, model._kept):
+        return None
+    return labels
 
 
 # What the fit says of itself -----------------------------------------------------------------------
@@ -192,10 +233,10 @@ def separation(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "separation",
             tuple(terms),
-            f"at {_where(rows)} the fit is at the limit of the mean, so the estimate is not finite and "
-            "its standard error means nothing",
+            f"at {facts.where(rows)} the fit is at the limit of the mean, so the estimate is not finite "
+            "and its standard error means nothing",
             "Merge the level with another, or leave the term out; het.anova tests it by its likelihood",
-            _positions(rows),
+            facts.positions(rows),
         )
 
 
@@ -212,10 +253,10 @@ def boundary(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 "boundary",
                 tuple(end.terms),
-                f"at {_where(rows)} {what}, and these coefficients are not finite",
+                f"at {facts.where(rows)} {what}, and these coefficients are not finite",
                 "boundary_limits() bounds the dispersion of such cells; or use a dispersion of fewer "
                 "terms",
-                _positions(rows),
+                facts.positions(rows),
             )
 
 
@@ -245,10 +286,10 @@ def single_rows(facts: Facts) -> Iterator[Finding]:
     yield Finding(
         "single row",
         names,
-        f"the mean has a coefficient for {_where(rows)} alone (leverage 1): what is fitted exactly "
+        f"the mean has a coefficient for {facts.where(rows)} alone (leverage 1): what is fitted exactly "
         "tells nothing of the dispersion",
         "Merge the cell with another, or take the term out of the mean",
-        _positions(rows),
+        facts.positions(rows),
     )
 
 
@@ -258,7 +299,7 @@ def dispersion_cells(facts: Facts) -> Iterator[Finding]:
     left = facts.frequency * (1 - np.clip(np.nan_to_num(facts.leverage), 0.0, 1.0))
     for term in reversed([t for t in facts.terms if t.part == "dispersion" and t.factors]):
         for rows, label in _cells(facts, term):
-            positions = _positions(rows)
+            positions = facts.positions(rows)
             count, free = facts.frequency[rows].sum(), left[rows].sum()
             if free >= HANDFUL or positions in seen:
                 continue
@@ -267,8 +308,8 @@ def dispersion_cells(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 "single row" if single else "few rows",
                 (term.name,),
-                f"{_where(rows)}, {count:g} in all, at {label}; the mean leaves {free:.1f} of that to "
-                "tell of the dispersion there",
+                f"{facts.where(rows)}, {count:g} in all, at {label}; the mean leaves {free:.1f} of that "
+                "to tell of the dispersion there",
                 "Merge the cell with another; Wald intervals and tests of it are not to be trusted, and "
                 "REML, the score test or a bootstrap are better",
                 positions,
@@ -308,7 +349,7 @@ def hauck_donner(facts: Facts) -> Iterator[Finding]:
     Hauck, W. W. and Donner, A. (1977). Wald's test as applied to hypotheses in logit analysis. JASA
     72, 851-853. Yee, T. W. (2022). On the Hauck-Donner effect in Wald tests. JASA 117, 1763-1774.
     """
-    slopes = wald_slopes(facts.core, facts.fit)
+    slopes = wald_slopes(facts.sample, facts.fit)
     for term in facts.terms:
         columns = list(term.columns)
         A = np.hstack([facts.core.X, facts.core.Z])[:, columns] if columns else np.empty((0, 0))
@@ -324,6 +365,21 @@ def hauck_donner(facts: Facts) -> Iterator[Finding]:
                     "Do not trust this z; use the likelihood ratio (het.anova(res, typ=2)) and "
                     "conf_int(method='profile')",
                 )
+
+
+def thinned(core: Likelihood, importance: Array) -> Likelihood:
+    """
+    Return rows drawn by importance, with frequencies that make their sums those of all rows.
+
+    By leverage, rows that a coefficient hangs on are all but sure to be drawn, and each direction's
+    information is kept to the same relative error. The draw is the same every time.
+    """
+    share = importance / importance.sum()
+    drawn = np.random.default_rng(0).choice(core.n, ROWS, p=share)
+    rows, times = np.unique(drawn, return_counts=True)
+    taken = core.take(rows)
+    frequency = 1.0 if taken.freq is None else taken.freq
+    return replace(taken, freq=frequency * times / (ROWS * share[rows]))
 
 
 def wald_slopes(core: Likelihood, fit: Fit) -> Array:
@@ -372,7 +428,7 @@ def _shifted(core: Likelihood, name: str, shift: Array) -> Likelihood:
 def near_singular(facts: Facts) -> Iterator[Finding]:
     """Yield the coefficients that the data hardly tell apart."""
     kept = facts.fit.solved
-    information = -facts.core.expected_hessian(facts.fit.internal)[np.ix_(kept, kept)]
+    information = -facts.sample.expected_hessian(facts.fit.internal)[np.ix_(kept, kept)]
     scale = np.sqrt(np.diag(information))
     names = [name for name, own in zip(facts.names, kept, strict=True) if own]
     if not np.all(scale > 0):
@@ -399,16 +455,8 @@ def leverages(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 "leverage",
                 (),
-                f"{_where(rows)}: leverage up to {h[rows].max():.2f} on the {part}, where the average "
-                f"is {np.mean(h):.2f}; the fit there is its own doing",
+                f"{facts.where(rows)}: leverage up to {h[rows].max():.2f} on the {part}, where the "
+                f"average is {np.mean(h):.2f}; the fit there is its own doing",
                 "Look at get_influence().summary_frame(), and fit without it to see what changes",
-                _positions(rows),
+                facts.positions(rows),
             )
-
-
-def _where(rows: Array) -> str:
-    return f"{rows_text(rows)} (counted from 0)"
-
-
-def _positions(rows: Array) -> tuple[int, ...]:
-    return tuple(int(i) for i in np.flatnonzero(rows))

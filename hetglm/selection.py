@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from hetglm import _diagnose, _formula
 from hetglm._fit import Fit, maximum
 from hetglm._replicates import progress_bar
 from hetglm._text import listed
-from hetglm.exceptions import MissingValueError
+from hetglm.exceptions import FormulaError, MissingValueError
 from hetglm.terms import from_smaller, refit, robust_kwds
 
 #: A term: its part, and what it is the interaction of (nothing for a constant).
@@ -288,35 +288,77 @@ def _space(res: Any, scope: Any, keep: Any) -> tuple[Space, Terms]:
 
 
 def _keys(res: Any, given: Any, name: str) -> dict[Key, str]:
-    """Return the terms of a scope with their names."""
+    """Return the terms of a scope with their names, without constants, which stay as they are."""
     found: dict[Key, str] = {}
     for part, terms in _by_part(res, given, name).items():
-        if res.model._spec is None:
-            columns = res.model.column_names["exog" if part == "mean" else "exog_dispersion"]
-            if isinstance(terms, str):
-                raise ValueError(
-                    f"{name}: without a formula give a list of columns of the {part}, of "
-                    f"{listed(columns)}"
-                )
-            strange = [str(term) for term in terms if term not in columns]
-            if strange:
-                raise ValueError(f"{name}: the {part} has no column {listed(strange)}")
-            found |= {(part, frozenset({str(term)})): str(term) for term in terms}
-            continue
-        text = terms if isinstance(terms, str) else " + ".join(["1", *terms])
-        named = _formula.named_terms(text, name)
-        found |= {(part, factors): term for factors, term in named.items()}
-    return found
+        if not isinstance(terms, str):
+            terms = _name_list(terms, part, name)
+        of_part = _columns if res.model._spec is None else _formula_terms
+        found |= {
+            (part, factors): term for factors, term in of_part(res, terms, part, name).items()
+        }
+    return {key: term for key, term in found.items() if key[1]}
+
+
+def _name_list(terms: Any, part: str, name: str) -> list[str]:
+    """Return a list of names as str, numbers of columns among them."""
+    given = list(terms) if isinstance(terms, Iterable) else [None]
+    if not all(isinstance(term, (str, int, np.integer)) for term in given):
+        raise ValueError(
+            f"{name}: {terms!r} for the {part} is neither a formula such as '~ a * b' nor a list of "
+            "names"
+        )
+    return [str(term) for term in given]
+
+
+def _columns(res: Any, terms: str | list[str], part: str, name: str) -> dict[frozenset[str], str]:
+    """Return the columns of a fit without a formula."""
+    columns = res.model.column_names["exog" if part == "mean" else "exog_dispersion"]
+    if isinstance(terms, str):
+        raise ValueError(
+            f"{name}: without a formula give a list of columns of the {part}, of {listed(columns)}"
+        )
+    strange = [term for term in terms if term not in columns]
+    if strange:
+        raise ValueError(f"{name}: the {part} has no column {listed(strange)}")
+    own = {
+        t.name.removeprefix("dispersion-"): t.factors for t in res.model.term_list if t.part == part
+    }
+    return {own.get(term, frozenset({term})): term for term in terms}
+
+
+def _formula_terms(
+    res: Any, terms: str | list[str], part: str, name: str
+) -> dict[frozenset[str], str]:
+    """Return the terms of a scope's formula, or of a list of them, of a fit by formula."""
+    if not isinstance(terms, str):
+        terms = " + ".join(["1", *(term for term in terms if term != "Intercept")])
+    named = _formula.named_terms(terms, name)
+    has_constant = any(t.part == part and not t.factors for t in res.model.term_list)
+    if has_constant and frozenset() not in named:
+        raise ValueError(
+            f"{name}: {terms!r} has no constant, and the {part} of the fit has one, which stays; write "
+            "it without '- 1', or start from a fit without the constant"
+        )
+    return named
 
 
 def _by_part(res: Any, given: Any, name: str) -> dict[str, Any]:
     """Return what a scope says of each part it speaks of."""
     example = "'~ a * b | c', or {'mean': '~ a * b'} for one part"
     if isinstance(given, str):
-        mean, dispersion = _formula.split_bar(given if "~" in given else f"~ {given}")
+        try:
+            mean, dispersion = _formula.split_bar(given if "~" in given else f"~ {given}")
+        except FormulaError as exc:
+            raise FormulaError(f"{name}={given!r}: write {example}") from exc
         if dispersion is None:
             raise ValueError(
                 f"{name}={given!r}: it has no bar, so which part is meant? Write {example}"
+            )
+        if not mean.replace("~", "", 1).strip():
+            raise FormulaError(
+                f"{name}={given!r}: nothing is left of the bar; write '~ 1 | z' for a mean of the "
+                "constant alone"
             )
         return {"mean": mean, "dispersion": dispersion}
     if not isinstance(given, Mapping) or not given or set(given) - set(PARTS):
@@ -386,7 +428,10 @@ class _Search:
 
     def _build(self, terms: Terms) -> Any:
         of_part = (self.space.of_part(terms, part) for part in PARTS)
-        return self.res.model.with_terms(*of_part, self.environment)
+        own = self.res.model
+        made = own.with_terms(*of_part, self.environment)
+        made._kept, made._n_passed = own._kept, own._n_passed  # the same rows of the same data
+        return made
 
     def _check_variables(self) -> None:
         """Raise for an unknown variable, or one with missing values, before any fit."""
@@ -436,7 +481,7 @@ class _Search:
         fit, model = candidate.fit, candidate.model
         assert fit is not None
         if callable(self.criterion):
-            value = float(self.criterion(self._results(candidate)))
+            value = _number(self.criterion(self._results(candidate)), self.name)
         else:
             penalty = 2.0 if self.criterion == "aic" else np.log(model.nobs)
             value = -2 * fit.llf + penalty * _rank(model)
@@ -453,6 +498,13 @@ class _Search:
             notes = _diagnose.diagnose(model.core, fit, model.estimable, model.parameter_names)
         made = type(res)(model, fit, notes, res.cov_type, robust_kwds(res), res.use_t)
         return model.results_class_wrapper(made)
+
+
+def _number(value: Any, name: str) -> float:
+    """Return what a criterion gave as a number."""
+    if np.ndim(value) or np.asarray(value).dtype.kind not in "biuf":
+        raise ValueError(f"criterion: {name!r} gave {value!r}; return one number")
+    return float(value)
 
 
 def _rank(model: Any) -> int:

@@ -44,7 +44,8 @@ class SimulatedResiduals:
         Place of each response among ``nsim`` simulated ones, between 0 and 1, ties broken at random:
         uniform under the model.
     rows : ndarray of int, shape (nobs,)
-        Row of the fit that each is of; a row of frequency f comes f times.
+        Position, in the data that were passed, of the row that each is of; a row of frequency f comes
+        f times.
     statistics : ndarray, shape (4,)
         Of the data, in the order of ``summary_frame()``.
     simulated : ndarray, shape (nsim - failed, 4)
@@ -71,7 +72,7 @@ class SimulatedResiduals:
 
     @property
     def outliers(self) -> Array:
-        """Rows of the fit whose response lies beyond every simulated one."""
+        """Positions, in the data that were passed, of rows beyond every simulated response."""
         beyond = (self.scaled < 1 / (self.nsim + 1)) | (self.scaled > self.nsim / (self.nsim + 1))
         return np.unique(self.rows[beyond])
 
@@ -174,4 +175,5 @@ def simulate_residuals(res: Any, nsim: int, rng: Any, again: bool, run: Run) -> 
     observed = statistics(fitted.core, fitted.fit, generator)
     done = replicate(task, nsim, generator, run, "simulated residuals", "")
     bootstrap._report(done, "simulations")
-    return SimulatedResiduals(found, rows, observed, done.values, nsim, again, done.reasons)
+    passed = res.model._kept[rows]
+    return SimulatedResiduals(found, passed, observed, done.values, nsim, again, done.reasons)

@@ -1,6 +1,7 @@
 """Cross-validation: folds, scores against other ways to compute them, and what cannot be predicted."""
 
 import doctest
+import functools
 import itertools
 
 import numpy as np
@@ -16,6 +17,7 @@ import hetglm.crossvalidation
 import hetglm.formula.api as hmf
 from hetglm import families
 from hetglm._crps import _by_quadrature, crps
+from hetglm._text import reason, rows_text
 from hetglm.crossvalidation import _predictable
 from hetglm.exceptions import FoldFailureWarning
 from hetglm.families.betabinomial import beta_binomial
@@ -359,12 +361,51 @@ def test_failed_folds_are_told(data):
     assert "of 60 folds failed for 'fit'" in str(found)
 
 
+def test_reasons_of_failures_say_why(data):
+    # was 'UnboundedLikelihoodError: REML'
+    data["pair"] = (data.index < 2).astype(float)
+    res = hmf.doubleglm("gaussian ~ x + pair | pair", data).fit(reml=True)
+    with pytest.warns(FoldFailureWarning, match="REML: the mean fits some rows exactly"):
+        found = het.cross_validate(res, 60, groups=data.index, rng=1, metrics="mse")
+    (why,) = found.failed["fit"]
+    assert why.startswith(
+        "UnboundedLikelihoodError: REML: the mean fits some rows exactly, so nothing"
+    )
+    assert found.failed["fit"][why] in (1, 2)
+
+
+MASK = np.arange(9) > 2
+REASONS = {
+    "REML: nothing tells": "REML: nothing tells",
+    "no maximum was found": "no maximum was found: the value is 7.25",
+    "edge: some rows lie beyond": f"edge: {rows_text(MASK)} (counted from 0) lie beyond; move it",
+    "no maximum in some rows": f"no maximum in {rows_text(~MASK)} (counted from 0)",
+    "long " * 22 + "long ...": "long " * 40,
+}
+
+
+@pytest.mark.parametrize("short", REASONS)
+def test_reasons_are_short(short):
+    assert reason(ValueError(REASONS[short])) == f"ValueError: {short}"
+
+
 def test_every_fold_failed(data):
     res = hmf.doubleglm("gaussian ~ x + z | 1", data.iloc[:5]).fit()
     with pytest.raises(
         ValueError, match=r"every fold failed for 'fit': \{'UnboundedLikelihoodError"
     ):
         het.cross_validate(res, 2, rng=0, metrics="mse")  # three coefficients, two or three rows
+
+
+@pytest.mark.parametrize(
+    ("right", "name"), [("x + group | z", "group"), ("x | group", "dispersion-group")]
+)
+def test_groups_of_a_term_of_the_model(data, right, name):
+    res = hmf.doubleglm(f"gaussian ~ {right}", data).fit()
+    with pytest.raises(
+        ValueError, match=f"groups: no row has a score, for the other rows do not tell of {name}, "
+    ):
+        het.cross_validate(res, 3, groups="group", rng=1)
 
 
 def test_a_metric_that_is_nan_shows(data):
@@ -411,6 +452,9 @@ def test_refusals():
         },
         "metrics: 'rmse' is none of mse, mae": {"metrics": "rmse"},
         "metrics: 3 is neither": {"metrics": [3]},
+        "metrics: 4 is neither": {"metrics": 4},
+        "metrics: '<lambda>' gave None; return": {"metrics": lambda held: None},
+        "metrics: 'word' gave 'a'; return": {"metrics": {"word": lambda held: "a"}},
         "metrics: give at least one": {"metrics": []},
         "alpha=2": {"alpha": 2},
         "repeats=0": {"repeats": 0},
@@ -432,6 +476,24 @@ def test_refusals():
     gone.remove_data()
     with pytest.raises(ValueError, match="remove_data"):
         het.cross_validate(gone)
+
+
+def test_metrics_of_one_name_are_refused():
+    def mse(held):
+        return held.endog
+
+    res = fitted("gaussian")
+    partials = [functools.partial(np.subtract, 0), functools.partial(np.add, 0)]
+    for name, metrics in {
+        "partial": partials,
+        "<lambda>": [lambda held: held.endog, lambda held: held.mean],
+        "mse": ["mse", mse],
+        "mae": ["mae", "mae"],
+    }.items():
+        with pytest.raises(ValueError, match=f"metrics: two are called '{name}'; give a dict"):
+            het.cross_validate(res, metrics=metrics)
+    found = het.cross_validate(res, 3, metrics={"one": "mse", "two": mse, "three": "mse"})
+    assert found.table.index.tolist() == ["one", "two", "three"]
 
 
 def test_print_and_progress(capsys):

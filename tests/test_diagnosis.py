@@ -11,14 +11,19 @@ import pytest
 import statsmodels.api as sm
 from conftest import CASES, fitted, simulated
 from numpy.testing import assert_allclose
+from scipy import linalg
 
 import hetglm._results_choice
 import hetglm.api as het
+import hetglm.diagnosis
 import hetglm.formula.api as hmf
-from hetglm.diagnosis import PLAIN, wald_slopes
+from hetglm._likelihood import Likelihood
+from hetglm.diagnosis import PLAIN, thinned, wald_slopes
 
 #: Central differences of the refitted information agree to so much.
 DIFFERENCES = 1e-5
+#: Standard error of a direction's information from 1500 draws is sqrt(5/1500), 0.06.
+SAMPLING = 0.2
 
 
 def planted(formula, model="doubleglm", change=None, n=120, fit=None, **kwargs):
@@ -286,12 +291,92 @@ def test_arrays_and_removed_data():
         res.diagnose()
 
 
+@pytest.mark.parametrize("index", ["default", "words", "numbers", "repeated"])
+def test_rows_are_those_of_the_data_passed(index):
+    data = simulated().copy()
+    data["odd"] = 0.0
+    data.iloc[20, data.columns.get_loc("odd")] = 1.0
+    data.iloc[20, data.columns.get_loc("gaussian")] = 60.0
+    data.iloc[:5, data.columns.get_loc("x")] = np.nan
+    n = len(data)
+    data.index = {
+        "default": np.arange(n),
+        "words": [f"r{i}" for i in range(n)],
+        "numbers": np.arange(n)[::-1],
+        "repeated": np.arange(n) // 2,
+    }[index]
+    word = {"words": "r20 (by label)", "numbers": "99 (by label)"}.get(index, "20 (counted from 0)")
+    (found,) = hmf.doubleglm("gaussian ~ x + odd | z", data).fit().diagnose()
+    assert found.rows == (20,)
+    assert f"for row {word} alone" in found.evidence
+    res = hmf.doubleglm("gaussian ~ x + z | z", data).fit()
+    beyond = res.simulate_residuals(99, rng=1, refit=False).outliers
+    assert 20 in beyond
+    assert 15 not in beyond
+    whole = hmf.doubleglm("gaussian ~ x + shift + odd | z", data).fit()
+    chosen = het.stepwise(whole, "backward", lambda fit: len(fit.params), keep="~ odd | 1").fit
+    assert chosen.model.formula == "gaussian ~ odd | 1"
+    (found,) = chosen.diagnose()
+    assert found.rows == (20,)
+    assert f"for row {word} alone" in found.evidence
+
+
+def test_rows_of_arrays_are_counted_in_the_data_passed():
+    data = simulated().assign(odd=lambda d: (d.index == 20).astype(float), one=1.0)
+    data.loc[:4, "x"] = np.nan
+    X, Z = data[["one", "x", "odd"]].to_numpy(), data[["one", "z"]].to_numpy()
+    (found,) = het.DoubleGLM(data["gaussian"].to_numpy(), X, Z, missing="drop").fit().diagnose()
+    assert found.rows == (20,)
+    assert "row 20 (counted from 0)" in found.evidence
+
+
 def test_many_rows_in_little_time():
     n = 200_000
     rng = np.random.default_rng(1)
     data = pd.DataFrame({"x": rng.normal(size=n), "g": rng.integers(4, size=n)})
     data["y"] = rng.normal(size=n) * np.exp(0.2 * data["g"])
     assert hmf.doubleglm("y ~ x | C(g)", data).fit().diagnose() == []
+
+
+def rare(n):
+    """Return a fit of counts to many rows, 40 of which are of a level with one count."""
+    rng = np.random.default_rng(4)
+    data = pd.DataFrame({"x": rng.normal(size=n), "z": rng.normal(size=n), "g": "often"})
+    alpha = np.exp(-1 + 0.3 * data["z"])
+    data["y"] = rng.poisson(np.exp(1 + 0.4 * data["x"]) * rng.gamma(1 / alpha, alpha))
+    data.loc[:39, ["g", "y"]] = "rare", 0
+    data.loc[7, "y"] = 1
+    return hmf.negativebinomial("y ~ x + g | z", data).fit()
+
+
+def test_sums_over_counts_are_of_a_sample_of_rows(monkeypatch):
+    # at 200,000 rows a minute went into the derivatives of the information
+    seen, whole = [], Likelihood.expected_factors
+
+    def counted(core, params):
+        seen.append(core.n)
+        return whole(core, params)
+
+    res = rare(30_000)
+    monkeypatch.setattr(Likelihood, "expected_factors", counted)
+    found = res.diagnose()
+    assert [f.term for f in found if f.kind == "Hauck-Donner"] == ["g[T.rare]"]
+    assert max(seen) == 30_000
+    assert sorted(seen)[-2] <= hetglm.diagnosis.ROWS
+
+
+def test_sample_of_rows_has_the_information_of_all(monkeypatch):
+    monkeypatch.setattr(hetglm.diagnosis, "ROWS", 1500)
+    res = rare(3000)
+    core, params = res._core, res._fit.internal
+    influence = res.get_influence()
+    leverage = influence.hat_matrix_diag + influence.hat_matrix_diag_dispersion
+    few = thinned(core, leverage / leverage.sum() + 1 / 3000)
+    assert few.n < 1200
+    part, all_rows = (-c.expected_hessian(params) for c in (few, core))
+    values = linalg.eigh(part, all_rows, eigvals_only=True)
+    assert_allclose(values, 1, atol=SAMPLING)
+    assert_allclose(wald_slopes(few, res._fit), wald_slopes(core, res._fit), atol=SAMPLING)
 
 
 def test_docstring_examples():

@@ -13,6 +13,7 @@ from scipy import stats
 from statsmodels.iolib.summary2 import summary_col
 
 import hetglm.api as het
+import hetglm.formula.api as hmf
 from hetglm import prediction
 
 #: Differences of predictions in the coefficients: h^2 and rounding over h.
@@ -265,3 +266,33 @@ def test_the_package_marginaleffects_is_named_where_it_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "polars", None)
     with pytest.raises(ImportError, match=r"pip install 'marginaleffects>=0\.6' 'polars<2'"):
         importlib.import_module("hetglm.marginaleffects")
+
+
+CONDITIONS = [
+    "I(x > 0)",
+    "(x > 0)",
+    "np.where(x > 0, 'up', 'down')",
+    "C(x > 0)",
+    "C(np.sign(x))",
+    "C(x // 9)",
+]
+
+
+@pytest.mark.parametrize("term", CONDITIONS)
+def test_condition_on_a_number_leaves_it_a_number(term):
+    res = hmf.doubleglm(f"gaussian ~ x | x + {term}", simulated()).fit()
+    effects = res.get_margeff("dispersion")
+    assert effects.index.tolist() == [("x", "d/dx")]  # not 119 contrasts
+    # no row is so near to 0 that the step crosses it
+    average = res.params["dispersion-x"] * np.mean(res.predict(which="dispersion"))
+    assert_allclose(effects.margeff, average, rtol=DIFFERENCES)
+
+
+SITES = ["C(site)", "C(site, Sum)", "C(Q('site'))", "C(data=site)", "z:C(site)", "site.astype(str)"]
+
+
+@pytest.mark.parametrize("term", [*SITES, "C(site - 1)", "C(1 + site)"])
+def test_number_written_as_a_factor_is_one(term):
+    res = hmf.doubleglm(f"gaussian ~ 1 | {term}", simulated()).fit()
+    names = [contrast for name, contrast in res.get_margeff("dispersion", variables="site").index]
+    assert names == [f"{level} - 0" for level in range(1, 13)]

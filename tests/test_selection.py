@@ -3,6 +3,7 @@
 import doctest
 import itertools
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -120,6 +121,34 @@ def test_columns_are_the_terms_of_arrays():
         het.stepwise(res, scope={"mean": ["x", "y"]})
 
 
+@pytest.mark.parametrize("kind", ["names", "numbers"])
+def test_constants_and_numbers_of_columns_may_be_kept(kind):
+    data = simulated()
+    X, Z = data[["x", "shift"]].assign(const=1.0), data[["z"]].assign(const=1.0)
+    keep = {"mean": ["const", "shift"], "dispersion": ["const"]}
+    if kind == "numbers":
+        X.columns, Z.columns = [0, 1, 2], [0, 1]
+        keep = {"mean": [2, 1], "dispersion": [np.int64(1)]}
+    res = CASES["gaussian"].arrays(X, Z).fit()
+    found = het.stepwise(res, "backward", lambda fit: len(fit.params), keep=keep)
+    names = {"names": ["shift", "const", "dispersion-const"], "numbers": ["1", "2", "dispersion-1"]}
+    assert list(found.fit.params.index) == names[kind]
+    scope = {"mean": [*keep["mean"], X.columns[0]]}
+    assert len(het.stepwise(res, "backward", scope=scope).tried.loc[1]) == 2
+    formula = CASES["gaussian"].formula("x + shift | z").fit()
+    kept = het.stepwise(
+        formula, "backward", lambda fit: len(fit.params), keep={"mean": ["Intercept", "shift"]}
+    )
+    assert kept.fit.model.formula == "gaussian ~ shift | 1"
+
+
+def test_scope_of_a_fit_without_constants():
+    res = hmf.doubleglm("gaussian ~ x - 1 | z - 1", simulated()).fit()
+    scope = "~ x + shift - 1 | z - 1"
+    found = het.stepwise(res, "both", lambda fit: -len(fit.params), scope).fit
+    assert list(found.params.index) == ["x", "shift", "dispersion-z"]
+
+
 def test_chosen_fit_is_a_fit_like_any_other():
     data = simulated()
     arrays = {"offset": "shift", "offset_dispersion": "shift", "freq_weights": "w"}
@@ -203,6 +232,13 @@ def test_criteria():
         het.stepwise(res, criterion=_nothing)
 
 
+def _empty(fit):
+    """Return nothing at all."""
+
+
+_empty.__name__ = "empty"
+
+
 def _nothing(fit):
     """Return no criterion."""
     return np.nan
@@ -243,9 +279,23 @@ def test_refusals(data):
         "scope={'variance': '~ z'}: write": {"scope": {"variance": "~ z"}},
         "scope: the fit has x, which the scope has not": {"scope": "~ group | z"},
         "keep: group is not in the fit": {"keep": {"mean": "~ group"}},
+        "scope: None for the mean is neither": {"scope": {"mean": None}},
+        "keep: 3.5 for the mean is neither": {"keep": {"mean": 3.5}},
+        "scope: [None] for the dispersion is neither": {"scope": {"dispersion": [None]}},
+        "scope='~ | z': nothing is left of the bar; write '~ 1 | z'": {"scope": "~ | z"},
+        "scope='| z': nothing is left": {"scope": "| z"},
+        "scope='~ x |': write '~ a": {"scope": "~ x |"},
+        "scope='~ x | z | z': write '~ a": {"scope": "~ x | z | z"},
+        "criterion: 'empty' gave None; return one number": {"criterion": _empty},
+        "criterion: '<lambda>' gave 'a'; return": {"criterion": lambda fit: "a"},
+        "criterion: '<lambda>' gave array": {"criterion": lambda fit: np.ones(1)},
+        "scope: '~ x - 1' has no constant, and the mean of the fit has one": {
+            "scope": "~ x - 1 | z"
+        },
+        "keep: '0 + z' has no constant, and the dispersion": {"keep": {"dispersion": "0 + z"}},
         "scope: 'y ~ x' has a left-hand side": {"scope": {"mean": "y ~ x"}},
     }.items():
-        with pytest.raises(ValueError, match=match.replace("{", r"\{")):
+        with pytest.raises(ValueError, match=re.escape(match)):
             het.stepwise(res, **kwargs)
     with pytest.raises(FormulaError, match="'nowhere'"):
         het.stepwise(res, scope="~ x + nowhere | z")
