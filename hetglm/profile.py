@@ -159,7 +159,7 @@ class Along:
         self.fits = {self.estimate: others}
 
     def __call__(self, value: float) -> float:
-        """Return the log-likelihood with the coefficient at a value, the maximum next to those near by."""
+        """Return the log-likelihood with the coefficient at a value, maximised from near by."""
         if value not in self.known:
             self._walk(value)
         if value not in self.known:
@@ -172,7 +172,9 @@ class Along:
 
     def largest(self, value: float) -> float:
         """Return the largest log-likelihood with the coefficient at a value, of all maxima met."""
-        if self(value) > -np.inf and self.core.family.zero_dispersion:  # others have no other starts
+        if (
+            self(value) > -np.inf and self.core.family.zero_dispersion
+        ):  # others have no other starts
             self._search(value, self.fits[value].internal, thorough=True)
         return self.known[value]
 
