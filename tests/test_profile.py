@@ -1,5 +1,7 @@
 """Profile likelihood: intervals and traces against fits at fixed values."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +14,7 @@ from statsmodels.genmod.families import links
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
-from hetglm import _fit
+from hetglm import _fit, profile
 from hetglm.exceptions import AliasedColumnWarning, BoundaryWarning, SeparationWarning
 
 #: Half of the chi-square quantile of 95 %.
@@ -179,6 +181,32 @@ def test_the_exploration_of_many_starts_is_left_to_the_limits(monkeypatch):
     res.conf_int(method="profile")
     assert made.count(100) == 2 * len(res.params)
     assert len(made) > 3 * made.count(100)
+
+
+class Branches(profile.Along):
+    """A profile of two maxima: near by leads to the smaller one unless the other was met."""
+
+    def __init__(self):
+        self.core = SimpleNamespace(family=SimpleNamespace(zero_dispersion=True))
+        self.llf, self.slight, self.estimate = 0.0, 1e-9, 0.0
+        self.known, self.fits = {0.0: 0.0}, {0.0: SimpleNamespace(internal=1.0)}
+
+    def _search(self, value, start, thorough=False):
+        steep = 0.25 if thorough else start
+        self.known[value], self.fits[value] = -steep * value**2, SimpleNamespace(internal=steep)
+
+    def _walk(self, value):
+        self._search(value, self.fits[min(self.fits, key=lambda at: abs(at - value))].internal)
+
+    def _furthest(self):
+        return np.inf
+
+
+@pytest.mark.parametrize("half", [0.3, 1.5, 9.0])
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_where_another_maximum_takes_over_the_profile_goes_on(side, half):
+    limit = Branches().limit(half, side, 2 * CUT)
+    assert_allclose(limit, 2 * side * np.sqrt(CUT), rtol=1e-6)
 
 
 def test_no_limit_where_one_group_may_be_binomial():
