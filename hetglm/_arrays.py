@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hetglm._text import require, rows_text
+from hetglm._text import listed, require, rows_text
 from hetglm.exceptions import MissingValueError
 
 Array = NDArray[Any]
@@ -220,3 +220,30 @@ def share(value: Any, name: str) -> float:
     if not isinstance(value, (float, np.floating)) or not 0 < value < 1:
         raise ValueError(f"{name}={value!r}: must be a number between 0 and 1")
     return float(value)
+
+
+def finite_values(value: Any, name: str) -> Array:
+    """Return a float array of one dimension without missing or infinite values."""
+    array = np.atleast_1d(numeric(value, name))
+    if array.ndim != 1 or not np.isfinite(array).all():
+        raise ValueError(f"{name}: give finite numbers, in one dimension")
+    return array
+
+
+def positions(cols: Any, names: list[str]) -> list[int]:
+    """Return the positions of coefficients given by position or name, or by a mask; None for all."""
+    k = len(names)
+    if cols is None:
+        return list(range(k))
+    given = [cols] if isinstance(cols, str) else np.atleast_1d(np.asarray(cols, object)).tolist()
+    if len(given) == k and all(isinstance(c, (bool, np.bool_)) for c in given):
+        return [j for j in range(k) if given[j]]
+    whole = (int, np.integer)
+    out = [names.index(c) if isinstance(c, str) and c in names else c for c in given]
+    for c in out:
+        if not isinstance(c, whole) or isinstance(c, bool) or not -k <= c < k:
+            raise ValueError(
+                f"cols: {c!r} is no coefficient; give positions from 0 to {k - 1}, or names, some of "
+                f"{listed(names)}"
+            )
+    return [range(k)[int(c)] for c in out]

@@ -343,7 +343,7 @@ class Inference(GenericLikelihoodModelResults):
         alpha : float
             One minus the coverage.
         cols : array_like, optional
-            Positions of the coefficients wanted; all by default.
+            Positions or names of the coefficients wanted; all by default.
         method : {"wald", "profile", "bootstrap"}
             Symmetric in standard errors, or where the profile log-likelihood has fallen by half the
             chi-square quantile (whatever ``cov_type``). A profile takes a dozen fits for each
@@ -364,8 +364,8 @@ class Inference(GenericLikelihoodModelResults):
         Raises
         ------
         ValueError
-            For an unknown method, an argument out of range, or where a profile rises above the fit's
-            log-likelihood.
+            For an unknown method or column, an argument out of range, or where a profile rises above
+            the fit's log-likelihood.
         NotImplementedError
             For ``kind="parametric"`` with extended quasi-likelihood families.
 
@@ -374,7 +374,7 @@ class Inference(GenericLikelihoodModelResults):
         Efron, B. (1987). Better bootstrap confidence intervals. JASA 82, 171-185.
         """
         alpha = _arrays.share(alpha, "alpha")
-        columns = list(range(len(self.params)) if cols is None else np.atleast_1d(cols))
+        columns = _arrays.positions(cols, self.model.parameter_names)
         if method not in ("wald", "profile", "bootstrap"):
             raise ValueError(f"method={method!r}: choose 'wald', 'profile' or 'bootstrap'")
         if method == "bootstrap":
@@ -435,7 +435,7 @@ class Inference(GenericLikelihoodModelResults):
             wald = self.conf_int(alpha, [j])[0]
             low, high = np.where(np.isfinite(ends), ends, wald)
             values = np.linspace(low, high, 21)
-        values = np.sort(_arrays.numeric(values, "values"))
+        values = np.sort(_arrays.finite_values(values, "values"))
         along.out_to(values[values >= along.estimate])
         along.out_to(values[values < along.estimate][::-1])
         return along.trace

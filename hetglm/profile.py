@@ -16,12 +16,20 @@ from scipy.optimize import brentq
 from hetglm import _arrays, _fit, plots
 from hetglm._fit import Fit, RemlFit, Settings, maximum, search
 from hetglm._likelihood import Likelihood
+from hetglm._linalg import solve_scaled
+from hetglm._search import FURTHEST
+from hetglm._start import starting_values
 
 Array = NDArray[Any]
 
 #: Relative precision of a limit; factor by which a step towards it grows,
 #: and half-widths beyond which there is none.
 PRECISE, GROWTH, FARTHEST = 1e-9, 1.6, 1e3
+#: Steps in a row without a fall that make a floor: near a separated estimate one may be too short.
+FLAT = 2
+#: Iterations of a search from near by, few enough to make no others beside it, steps towards a value
+#: that its neighbour's maximum is no start for, and times that another maximum may take over.
+NEAR, STRIDES, BRANCHES = 30, 12, 10
 #: A fall of the log-likelihood that is as good as any other.
 BOTTOMLESS = 1e6
 #: A profile may be this much above the maximum, per unit of log-likelihood, by rounding alone.
@@ -123,8 +131,16 @@ def fixed(core: Likelihood, j: int, value: float) -> Likelihood:
     return replace(core, **given)
 
 
+def _cold(core: Likelihood, estimable: Array) -> Array | None:
+    """Return a start from the response alone, None if it finds none."""
+    try:
+        return next(starting_values(core, estimable))
+    except ValueError:
+        return None
+
+
 class Along:
-    """The profile of one coefficient of a fit; each point is remembered and starts the next."""
+    """The profile of one coefficient of a fit; each point is remembered and starts those near by."""
 
     def __init__(self, core: Likelihood, fit: Fit, names: list[str], estimable: Array, j: int):
         self.core, self.fit, self.j = core, fit, j
@@ -137,53 +153,127 @@ class Along:
                 "profile; use method='wald', or fit by maximum likelihood"
             )
         self.llf = maximum(fit)
+        self.slight = ROUNDING * (1 + abs(self.llf))
         self.known = {self.estimate: self.llf}
-        self._start = np.delete(fit.internal, j)
+        others = replace(fit, internal=np.delete(fit.internal, j), solved=np.delete(fit.solved, j))
+        self.fits = {self.estimate: others}
 
     def __call__(self, value: float) -> float:
-        """Return the largest log-likelihood with the coefficient at a value."""
+        """Return the log-likelihood with the coefficient at a value, maximised from near by."""
         if value not in self.known:
-            core = fixed(self.core, self.j, value)
-            if core.loglike(self._start) == -np.inf:  # half the way is nearer to where it is not
+            self._walk(value)
+        if value not in self.known:
+            start = _cold(fixed(self.core, self.j, value), self.estimable)
+            if start is None:
                 self.known[value] = -np.inf
-                return -np.inf
-            found = _fit.fit(core, self.names, self.estimable, self._start, reml=self.reml)
-            llf, self._start = maximum(found), found.internal
-            if llf > self.llf + ROUNDING * (1 + abs(self.llf)):
-                raise ValueError(
-                    f"the profile of {self.name} found a log-likelihood {llf - self.llf:.3g} above the "
-                    f"fit's, at {value:.6g}: the fit is not at its maximum; refit it with start_params "
-                    "from there"
-                )
-            self.known[value] = llf
+            else:
+                self._search(value, start, thorough=True)
         return self.known[value]
 
-    def limit(self, step: float, cut: float) -> float:
+    def largest(self, value: float) -> float:
+        """Return the largest log-likelihood with the coefficient at a value, of all maxima met."""
+        if (
+            self(value) > -np.inf and self.core.family.zero_dispersion
+        ):  # others have no other starts
+            self._search(value, self.fits[value].internal, thorough=True)
+        return self.known[value]
+
+    def _walk(self, value: float) -> None:
+        """Search from the nearest point, in shorter steps where what it predicts is no start."""
+        near, share = min(self.fits, key=lambda at: abs(at - value)), 1.0
+        for _ in range(STRIDES):
+            at = value if share == 1 else near + share * (value - near)
+            start = self._predicted(near, at)
+            if start is None:
+                share *= 0.5
+                continue
+            self._search(at, start)
+            if at == value:
+                return
+            near, share = at, 1.0
+
+    def _predicted(self, near: float, value: float) -> Array | None:
+        """Return the likelier of the other coefficients near by and where their tangent leads to."""
+        fit, core = self.fits[near], fixed(self.core, self.j, value)
+        starts = [fit.internal]
+        if fit.boundary is None:
+            here = np.insert(fit.internal, self.j, near)
+            with np.errstate(all="ignore"):  # what comes of it is judged by its likelihood
+                information = -self.core.hessian(self.core.factors(here))
+                solved = np.flatnonzero(np.insert(fit.solved, self.j, False))
+                along = information[solved, self.j] * (value - near)
+                moved = solve_scaled(information[np.ix_(solved, solved)], along)
+            if moved is not None:
+                starts.append(fit.internal.copy())
+                starts[1][fit.solved] -= moved
+        values = [core.loglike(start) for start in starts]
+        best = int(np.argmax(values))
+        return starts[best] if values[best] > -np.inf else None
+
+    def _search(self, value: float, start: Array, thorough: bool = False) -> None:
+        """Remember the maximum that a start leads to; thorough, the largest that other starts find."""
+        given = (fixed(self.core, self.j, value), self.names, self.estimable, start)
+        found = None if thorough else _fit.fit(*given, reml=self.reml, maxiter=NEAR)
+        if found is None or not found.converged:
+            found = _fit.fit(*given, reml=self.reml)
+        llf = maximum(found)
+        if llf > self.llf + self.slight:
+            raise ValueError(
+                f"the profile of {self.name} found a log-likelihood {llf - self.llf:.3g} above the "
+                f"fit's, at {value:.6g}: the fit is not at its maximum; refit it with start_params "
+                "from there"
+            )
+        if llf > self.known.get(value, -np.inf):
+            self.known[value], self.fits[value] = llf, found
+
+    def limit(self, half: float, side: float, cut: float) -> float:
         """
         Return where the profile has fallen by half of ``cut`` on one side, infinity if nowhere.
 
-        ``step`` is where the Wald interval ends, from the estimate.
+        ``half`` is the half-width of the Wald interval, ``side`` -1 or 1.
         """
+        step, near = side * min(half, self._furthest()), self.estimate
+        for _ in range(BRANCHES):
+            ends = self._beyond(near, step, cut)
+            if ends is None:
+                return float(np.copysign(np.inf, side))
+            near = brentq(self._above, *ends, args=(cut,), xtol=1e-12 * abs(step), rtol=PRECISE)
+            met = self(near)
+            if self.largest(near) <= met + self.slight:
+                break
+            # another maximum is larger there: what is known of the way on was the wrong one's
+            for value in [v for v in self.known if (v - near) * side > 0]:
+                self.known.pop(value)
+                self.fits.pop(value, None)
+        return float(near)
 
-        def above(value: float) -> float:
-            drop = min(max(self.llf - self(value), 0.0), BOTTOMLESS)
-            return float(np.sqrt(2 * drop) - np.sqrt(cut))
+    def _furthest(self) -> float:
+        """Return the longest sensible first step: a Wald interval of separated data has no meaning."""
+        if not self.core.family.zero_dispersion:
+            return np.inf
+        column = np.hstack([self.core.X, self.core.Z])[:, self.j]
+        return FURTHEST / float(np.sqrt(np.mean(column**2)))
 
-        near, far, start = self.estimate, self.estimate + step, self._start
-        while above(far) < 0:
+    def _above(self, value: float, cut: float) -> float:
+        """Return how much more than the cut the profile has fallen, on the scale of the root."""
+        drop = min(max(self.llf - self(value), 0.0), BOTTOMLESS)
+        return float(np.sqrt(2 * drop) - np.sqrt(cut))
+
+    def _beyond(self, near: float, step: float, cut: float) -> tuple[float, float] | None:
+        """Return values between which the profile falls through the cut, None if it does not."""
+        far, level = near + step, 0
+        while self._above(far, cut) < 0:
             # a profile that has stopped falling has a floor; to go on would only underflow
-            floor = self(near) - self(far) <= ROUNDING * (1 + abs(self.llf))
-            if floor or abs(far - self.estimate) > FARTHEST * abs(step):
-                return float(np.copysign(np.inf, step))
+            level = level + 1 if self(near) - self(far) <= self.slight else 0
+            if level == FLAT or abs(far - self.estimate) > FARTHEST * abs(step):
+                return None
             near, far = far, self.estimate + GROWTH * (far - self.estimate)
-        self._start = start
-        return float(brentq(above, near, far, xtol=1e-12 * abs(step), rtol=PRECISE))
+        return near, far
 
     def out_to(self, values: Array) -> None:
         """Evaluate the profile at values on one side, the nearest first."""
-        self._start = np.delete(self.fit.internal, self.j)
         for value in values:
-            self(float(value))
+            self.largest(float(value))
 
     @property
     def trace(self) -> Profile:
@@ -217,7 +307,7 @@ def intervals(
     out = np.full((len(columns), 2), np.nan)
     for row, j in zip(out, columns, strict=True):
         if np.isfinite(half[j]):
-            row[0], row[1] = (along(j).limit(side * half[j], cut) for side in (-1.0, 1.0))
+            row[0], row[1] = (along(j).limit(half[j], side, cut) for side in (-1.0, 1.0))
     return out
 
 

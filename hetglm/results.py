@@ -517,7 +517,8 @@ class LocationScaleResultsWrapper(LikelihoodResultsWrapper):
         table = self._results.conf_int(alpha, cols, method, **kwargs)
         if not isinstance(self.params, pd.Series):
             return table
-        return pd.DataFrame(table, index=self.params.index[slice(None) if cols is None else cols])
+        wanted = _arrays.positions(cols, self._results.model.parameter_names)
+        return pd.DataFrame(table, index=self.params.index[wanted])
 
 
 wrap.populate_wrapper(LocationScaleResultsWrapper, LocationScaleResults)

@@ -1,13 +1,20 @@
 """Profile likelihood: intervals and traces against fits at fixed values."""
 
+from types import SimpleNamespace
+
 import numpy as np
+import pandas as pd
 import pytest
+import statsmodels.api as sm
 from conftest import CASES, fitted, simulated
 from numpy.testing import assert_allclose
+from pandas.testing import assert_frame_equal
 from scipy import stats
+from statsmodels.genmod.families import links
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
+from hetglm import _fit, profile
 from hetglm.exceptions import AliasedColumnWarning, BoundaryWarning, SeparationWarning
 
 #: Half of the chi-square quantile of 95 %.
@@ -105,6 +112,103 @@ def test_no_limit_where_the_likelihood_does_not_fall():
     assert_allclose(res.llf - held.llf, CUT, atol=LIMIT)
 
 
+@pytest.mark.parametrize("link", [links.InversePower(), links.Identity()])
+def test_the_mean_may_leave_its_domain_where_the_fit_stays(link):
+    """The other coefficients of the fit may be no start at a value, and the likelihood finite there."""
+    rng = np.random.default_rng(3)
+    x, group = rng.normal(size=120), rng.choice(list("uvw"), 120)
+    data = pd.DataFrame(
+        {"x": x, "group": group, "v": 1.0 * (group == "v"), "w": 1.0 * (group == "w")}
+    )
+    data["y"] = rng.gamma(2, np.exp(1 + 0.5 * x + 0.4 * data["v"]) / 2) + 0.01
+    gamma = sm.families.Gamma(link)
+    res = hmf.doubleglm("y ~ x + v + w", data, family=gamma).fit()
+    limits = res.conf_int(method="profile")
+    rest = {"x": "v + w", "v": "x + w", "w": "x + v"}
+    for name, others in rest.items():
+        for limit in limits.loc[name]:
+            model = hmf.doubleglm(f"y ~ {others}", data, family=gamma, offset=limit * data[name])
+            inside = [1 - np.min(limit * data[name]), 0, 0, 0]
+            held = model.fit(start_params=inside)
+            assert_allclose(res.llf - held.llf, CUT, atol=LIMIT)
+
+
+def separated(family):
+    """Return a fit without a success, or an event, in one of two groups, and its data."""
+    rng = np.random.default_rng(5)
+    data = pd.DataFrame({"x": rng.normal(size=60), "g": np.repeat(["u", "v"], 30)})
+    none = data["g"] == "u"
+    if family == "betabinomial":
+        data["K"] = np.where(none, 0, rng.binomial(20, rng.beta(2, 3, 60)))
+        data["F"] = 20 - data["K"]
+        left = "K + F"
+    else:
+        data["K"] = np.where(none, 0, rng.negative_binomial(2, 0.3, 60))
+        left = "K"
+    make = getattr(hmf, family)
+    with pytest.warns(SeparationWarning):
+        return make(f"{left} ~ g + x", data).fit(), lambda right, **kw: make(
+            f"{left} ~ {right}", data, **kw
+        )
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.001])
+@pytest.mark.parametrize("family", ["betabinomial", "negativebinomial"])
+def test_intervals_of_separated_data_reach_to_infinity(family, alpha):
+    """The Wald interval, tens of thousands wide, was the first step, into another maximum."""
+    res, model = separated(family)
+    table = res.conf_int(alpha, method="profile")
+    assert table.loc["Intercept", 0] == -np.inf
+    assert table.loc["g[T.v]", 1] == np.inf
+    assert res.params["Intercept"] < table.loc["Intercept", 1] < 0
+    assert 0 < table.loc["g[T.v]", 0] < res.params["g[T.v]"]
+    fixed = np.full(60, table.loc["Intercept", 1])
+    held = model("0 + I(1.0 * (g == 'v')) + x", offset=fixed).fit()
+    assert_allclose(res.llf - held.llf, stats.chi2.isf(alpha, 1) / 2, atol=LIMIT)
+
+
+def test_the_exploration_of_many_starts_is_left_to_the_limits(monkeypatch):
+    """It was made at every point, a few hundred times the work of a search from near by."""
+    made = []
+    fit = _fit.fit
+
+    def counted(*args, **kwargs):
+        made.append(kwargs.get("maxiter", 100))
+        return fit(*args, **kwargs)
+
+    res = fitted("beta-binomial", "x + group | z")
+    monkeypatch.setattr(_fit, "fit", counted)
+    res.conf_int(method="profile")
+    assert made.count(100) == 2 * len(res.params)
+    assert len(made) > 3 * made.count(100)
+
+
+class Branches(profile.Along):
+    """A profile of two maxima: near by leads to the smaller one unless the other was met."""
+
+    def __init__(self):
+        self.core = SimpleNamespace(family=SimpleNamespace(zero_dispersion=True))
+        self.llf, self.slight, self.estimate = 0.0, 1e-9, 0.0
+        self.known, self.fits = {0.0: 0.0}, {0.0: SimpleNamespace(internal=1.0)}
+
+    def _search(self, value, start, thorough=False):
+        steep = 0.25 if thorough else start
+        self.known[value], self.fits[value] = -steep * value**2, SimpleNamespace(internal=steep)
+
+    def _walk(self, value):
+        self._search(value, self.fits[min(self.fits, key=lambda at: abs(at - value))].internal)
+
+    def _furthest(self):
+        return np.inf
+
+
+@pytest.mark.parametrize("half", [0.3, 1.5, 9.0])
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_where_another_maximum_takes_over_the_profile_goes_on(side, half):
+    limit = Branches().limit(half, side, 2 * CUT)
+    assert_allclose(limit, 2 * side * np.sqrt(CUT), rtol=1e-6)
+
+
 def test_no_limit_where_one_group_may_be_binomial():
     """The ratio of dispersions has no upper limit; far out there was a false one, by underflow."""
     y = np.array([3.0, 9, 6, 10, 4, 9, 5, 11, 7, 8, 0, 18, 6, 12, 2, 15, 9, 4, 13, 1])
@@ -169,6 +273,27 @@ def test_input():
         res.conf_int(method="lr")
     with pytest.raises(ValueError, match=r"name='z': choose one of.*dispersion-z"):
         res.profile("z")
+    for values in ([0.1, np.nan], [np.inf], [[0.1, 0.2]]):
+        with pytest.raises(ValueError, match="values: give finite numbers"):
+            res.profile("x", values)
+
+
+@pytest.mark.parametrize("method", ["wald", "profile"])
+def test_columns_by_name(method):
+    res = fitted("gaussian", "x | z")
+    table = res.conf_int(method=method)
+    for cols in (
+        ["dispersion-z", "x"],
+        pd.Index(["dispersion-z", "x"]),
+        ["dispersion-z", 1],
+        [-1, 1],
+    ):
+        assert_frame_equal(res.conf_int(method=method, cols=cols), table.iloc[[3, 1]])
+    assert_frame_equal(res.conf_int(method=method, cols="x"), table.iloc[[1]])
+    assert_frame_equal(res.conf_int(method=method, cols=table.index == "x"), table.iloc[[1]])
+    for cols in (["z"], [99], [-5], [1.5], [True], slice(1)):
+        with pytest.raises(ValueError, match=r"cols: .* is no coefficient; give .*dispersion-z"):
+            res.conf_int(method=method, cols=cols)
 
 
 # ---- pictures -------------------------------------------------------------------------------------
