@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import eigh
 from statsmodels.base.covtype import get_robustcov_results
 
 from hetglm import _reml
 from hetglm._fit import Fit, RemlFit
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import inverse
+from hetglm._text import warn
+from hetglm.exceptions import IndefiniteCovarianceWarning
 
 Array = NDArray[Any]
 
@@ -42,6 +45,13 @@ ROBUST = {
     "hac-panel": _PANEL | {"groups"},
     "hac-groupsum": _PANEL,
 }
+#: Eigenvalues of a robust covariance in units of a definite one, relative to the largest: what is
+#: smaller is rounding (1e-13 and less of well-conditioned designs).
+ROUNDING = 1e-10
+INDEFINITE = (
+    "The covariance of these groups or lags is not positive definite: some combinations of "
+    "coefficients have a negative variance, and there is no standard error and no test of them (NaN)"
+)
 
 
 @dataclass(frozen=True)
@@ -123,6 +133,11 @@ def covariance(
             matrix, kwds, df_inference = _by_statsmodels(
                 core, scores, -fit.information, key, cov_kwds, use_t, df_resid
             )
+            if np.asarray(cov_kwds.get("groups")).ndim != 1 and _indefinite(
+                matrix, fit.information
+            ):
+                kwds["description"] = f"{kwds.get('description', '')} {INDEFINITE}.".strip()
+                warn(f"cov_type={key!r}: {INDEFINITE}", IndefiniteCovarianceWarning)
     return _of_all(fit, matrix, key, kwds, df_inference)
 
 
@@ -159,6 +174,65 @@ def _after_reml(
     if key == "oim":
         matrix = inverse(_reml.observed_information(core, fit))
     return _of_all(fit, matrix, key, {"description": REML_DESCRIPTIONS[key]})
+
+
+def spectrum(cov: Array, unit: Array) -> Array | None:
+    """Return the eigenvalues of a covariance in units of another one, None if that is singular."""
+    if not (np.isfinite(cov).all() and np.isfinite(unit).all() and np.all(np.diag(unit) > 0)):
+        return None
+    s = 1 / np.sqrt(np.diag(unit))
+    try:
+        values = eigh(cov * s * s[:, None], unit * s * s[:, None], eigvals_only=True)
+    except np.linalg.LinAlgError:
+        return None
+    return np.asarray(values)
+
+
+def is_definite(cov: Array, unit: Array, what: str) -> bool:
+    """
+    Return whether a covariance that a test inverts is positive definite; one to be skipped is.
+
+    Parameters
+    ----------
+    cov : ndarray, shape (r, r)
+        Robust covariance of what is tested.
+    unit : ndarray, shape (r, r)
+        A definite covariance of the same, by which zero is told from rounding; where it is singular
+        itself, nothing is said.
+    what : str
+        What the covariance is made of: "3 groups".
+
+    Raises
+    ------
+    ValueError
+        If the covariance is singular.
+    """
+    values = spectrum(cov, unit)
+    if values is None or not len(values):
+        return True
+    least = ROUNDING * np.abs(values).max()
+    if np.any(values < -least):
+        return False
+    if np.any(values <= least):
+        raise ValueError(
+            f"{what} cannot test {len(cov)} column{'s' * (len(cov) > 1)} jointly: their covariance is "
+            "singular; test fewer, or use another cov_type"
+        )
+    return True
+
+
+def made_of(cov_type: str, groups: Any) -> str:
+    """Return what a robust covariance sums over: '3 groups', 'cov_type='HC0''."""
+    if np.ndim(groups) != 1:
+        return f"cov_type={cov_type!r}"
+    return f"{len(np.unique(groups))} groups"
+
+
+def _indefinite(matrix: Array, information: Array) -> bool:
+    """Return whether a covariance has a negative variance beyond rounding."""
+    unit = inverse(information)
+    values = None if unit is None else spectrum(matrix, unit)
+    return values is not None and bool(values.min() < -ROUNDING * np.abs(values).max())
 
 
 def _white(scores: Array, bread: Array, freq: Array | None, df_resid: float | None) -> Array:

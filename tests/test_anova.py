@@ -224,6 +224,52 @@ def test_score_test_scales_the_covariance(case):
             scaled.score_test((z, None), cov_type=cov_type, cov_kwds={"scaling_factor": 1.5})
 
 
+def test_robust_score_test_of_repeated_rows(case):
+    """By HC0 too a row of frequency 3 is three rows."""
+    data = simulated()
+    long = data.loc[data.index.repeat(data["w"])].reset_index(drop=True)
+    fits = [
+        case.formula("x + group | z", frame, **kwargs).fit(cov_type="HC0")
+        for frame, kwargs in ((data, {"freq_weights": "w"}), (long, {}))
+    ]
+    tables = [het.anova(res, typ=2, test="score") for res in fits]
+    assert_allclose(*tables, rtol=1e-5)
+    tests = [
+        res.score_test((frame[["shift"]], frame[["shift"]]))
+        for res, frame in zip(fits, (data, long), strict=True)
+    ]
+    assert_allclose(*(np.squeeze(test[0]) for test in tests), rtol=1e-5)
+
+
+Z = simulated()[["z"]].to_numpy()
+NO_COLUMNS = {
+    "dependent": (np.hstack([Z, 2 * Z]), "column 1 .*linear combinations"),
+    "the model's": (3.3 * simulated()[["x"]].to_numpy(), "column 0 .*linear combinations"),
+    "of the dispersion": ((None, np.hstack([Z, 1 + Z])), "column 1 "),
+    "dummies": (pd.get_dummies(simulated()["group"], dtype=float), "column 2 "),
+    "missing": (np.where(np.arange(120)[:, None] == 7, np.nan, Z), "exog_extra: .*row 7"),
+    "infinite": ((None, np.where(np.arange(120)[:, None] == 7, np.inf, Z)), "row 7"),
+    "three parts": ((Z, None, Z), "exog_extra: 3 parts"),
+    "one part": ((Z,), "exog_extra: 1 parts"),
+}
+
+
+@pytest.mark.parametrize("cov_type", ["nonrobust", "eim", "HC0", "cluster"])
+@pytest.mark.parametrize("name", NO_COLUMNS)
+def test_no_score_test_of_such_columns(name, cov_type):
+    extra, message = NO_COLUMNS[name]
+    kwds = {"groups": "block"} if cov_type == "cluster" else None
+    with pytest.raises(ValueError, match=message):
+        fitted("gaussian", "x").score_test(extra, cov_type=cov_type, cov_kwds=kwds)
+
+
+def test_robust_score_tests_ignore_no_argument():
+    with pytest.raises(TypeError, match="'cluster' does not take 'hypothesis'"):
+        fitted("gaussian", "x").score_test(
+            Z, cov_type="cluster", cov_kwds={"groups": "block"}, hypothesis="separate"
+        )
+
+
 def test_score_test_input():
     res = CASES["gaussian"].formula("x").fit()
     extra = (simulated()[["z"]].to_numpy(), None)
@@ -300,6 +346,24 @@ def test_no_p_value_at_the_boundary():
     ratio = het.anova(res, typ=3)["P"]
     assert np.isnan(ratio["dispersion"]["z"])
     assert 0 < ratio["mean"]["x"] < 1
+
+
+@pytest.mark.parametrize("use_t", [False, True])
+def test_terms_at_the_boundary_are_not_tested_by_the_rest(use_t):
+    data = het.datasets.load_lirat()
+    with pytest.warns(BoundaryWarning):
+        res = hmf.betabinomial("R + I(N - R) ~ C(grp) | C(grp)", data).fit(use_t=use_t)
+    rows = res.wald_test_terms(combine_terms=["grp"]).table
+    wald = het.anova(res, typ=3, test="wald").loc[("dispersion", "C(grp)")]
+    table = rows.loc["dispersion-C(grp)"]
+    assert_allclose(table[["df_constraint", "statistic", "pvalue"]], wald)
+    assert table["df_constraint"] == 3
+    assert np.isnan(table["pvalue"])
+    assert rows.loc["grp", ["statistic", "pvalue"]].isna().all()
+    assert 0 < rows.loc["C(grp)", "pvalue"] < 1
+    # what is asked for by columns is refused as ever
+    with pytest.raises(ValueError, match="boundary"):
+        res.wald_test_terms(extra_constraints=[("all", np.eye(len(res.params)))])
 
 
 def test_dispersion_without_a_constant():
