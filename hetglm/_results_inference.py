@@ -19,7 +19,7 @@ from hetglm._covariance import MODEL_BASED, ROBUST, covariance, is_definite, mad
 from hetglm._linalg import inverse
 from hetglm._text import listed
 from hetglm.bootstrap import of_results
-from hetglm.terms import NOTHING_TO_TEST, extra_columns, robust_score
+from hetglm.terms import NOTHING_TO_TEST, SCORE_TYPES, extra_columns, robust_score
 
 Array = NDArray[Any]
 
@@ -323,7 +323,7 @@ class Inference(GenericLikelihoodModelResults):
                 "likelihood"
             )
         cov_type = self.cov_type if cov_type is None else cov_type
-        if cov_type not in ("nonrobust", "eim", "HC0", "cluster"):
+        if cov_type not in SCORE_TYPES:
             raise ValueError(
                 f"cov_type={cov_type!r}: score tests take 'nonrobust', 'eim', 'HC0' or 'cluster'"
             )

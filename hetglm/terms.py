@@ -23,6 +23,8 @@ Array = NDArray[Any]
 
 #: A likelihood ratio may be this much below zero, per unit of log-likelihood, by rounding alone.
 NEGATIVE_BY_ROUNDING = 1e-9
+#: Types of covariance that score tests take.
+SCORE_TYPES = ("nonrobust", "eim", "HC0", "cluster")
 NOTHING_TO_TEST = (
     "exog_extra: nothing to test: the columns depend on each other or on the model's own, or the rows "
     "they tell of have their dispersion at the boundary"

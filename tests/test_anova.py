@@ -399,6 +399,7 @@ def test_failed_fits_are_refitted_from_the_smaller_one(monkeypatch):
     ("kwargs", "message"),
     [
         ({"typ": 4}, "typ=4: choose 1"),
+        ({"typ": True}, "typ=True: choose 1"),
         ({"typ": "III"}, "typ='III'"),
         ({"typ": 2, "test": "F"}, "test='F': choose 'lr'"),
         ({"test": "wald"}, "give typ=1, 2 or 3"),
@@ -471,6 +472,114 @@ def test_ratios_of_robust_fits_say_that_they_are_not():
     fits = [CASES["gaussian"].formula(right).fit(cov_type="HC0") for right in ("x", "x | z")]
     assert het.anova(*fits).columns.name == "LR, model-based"
     assert het.anova(fits[1]).columns.name == "LR, model-based"
+
+
+@pytest.mark.parametrize("robust", [0, 1])
+def test_one_robust_fit_of_several_is_enough(robust):
+    fits = [
+        CASES["gaussian"].formula(right).fit(cov_type="HC0" if i == robust else "nonrobust")
+        for i, right in enumerate(("x", "x | z"))
+    ]
+    for order in (fits, fits[::-1]):
+        assert het.anova(*order).columns.name == "LR, model-based"
+
+
+def test_the_comparison_with_constant_says_that_it_is_not_robust():
+    model, said = (
+        CASES["gaussian"].formula("x | z"),
+        "model-based: a likelihood ratio is not robust",
+    )
+    robust, plain = model.fit(cov_type="HC0"), model.fit()
+    assert str(robust.compare_constant_dispersion()).endswith(f"({said})")
+    assert said not in str(plain.compare_constant_dispersion())
+    text = " ".join(robust.summary().as_text().split())
+    assert text.count(said) == 1
+
+
+@pytest.mark.parametrize("cov_type", ["HC1", "HAC"])
+def test_score_tests_of_other_covariances_name_the_fit(cov_type):
+    kwds = {"maxlags": 1} if cov_type == "HAC" else None
+    res = CASES["gaussian"].formula("x | z").fit(cov_type=cov_type, cov_kwds=kwds)
+    with pytest.raises(ValueError, match=f"for a fit with cov_type='{cov_type}'; use 'wald'"):
+        het.anova(res, typ=2, test="score")
+
+
+def double(right, family, response="positive", **kwargs):
+    """Return a double GLM's fit, of the smaller or the larger model."""
+    return hmf.doubleglm(f"{response} ~ {right}", simulated(), family=family, **kwargs).fit()
+
+
+LINKS = sm.families.links
+FAMILIES = {
+    "powers": (
+        lambda right, i: double(
+            right, sm.families.Tweedie(LINKS.Power([0.5, 0.33][i]), var_power=1.5)
+        ),
+        "differ in their links",
+    ),
+    "distributions": (
+        lambda right, i: double(
+            right,
+            sm.families.Binomial(LINKS.CDFLink([stats.t(3), stats.norm][i])),
+            "K + I(N - K)",
+        ),
+        "differ in their links",
+    ),
+    "alpha": (
+        lambda right, i: double(
+            right, sm.families.NegativeBinomial(LINKS.Log(), alpha=1 + 1e-6 * i), "count"
+        ),
+        "variance functions",
+    ),
+    "var_power": (
+        lambda right, i: double(right, sm.families.Tweedie(LINKS.Log(), var_power=1.5 + 1e-8 * i)),
+        "variance functions",
+    ),
+    "likelihood": (
+        lambda right, i: double(
+            right,
+            sm.families.Tweedie(LINKS.Log(), var_power=1.5),
+            "claims",
+            likelihood=["exact", "eql"][i],
+        ),
+        "exact likelihood and the other an extended quasi-likelihood",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_no_ratio_of_other_families(name):
+    """What links and variances do counts, not what they are called or print."""
+    fit, message = FAMILIES[name]
+    for i in (0, 1):
+        with pytest.raises(NotNestedError, match=message):
+            het.anova(fit("1", i), fit("x", 1 - i))
+        assert het.anova(fit("1", i), fit("x", i))["P"].between(0, 1).any()
+
+
+def test_links_of_two_names_that_do_the_same_are_the_same():
+    smaller, larger = (
+        double(right, sm.families.Binomial(link), "K + I(N - K)")
+        for right, link in (("1", LINKS.Probit()), ("x", LINKS.CDFLink(stats.norm)))
+    )
+    expected = 2 * (larger.llf - smaller.llf)
+    assert_allclose(het.anova(smaller, larger)["statistic"][1], expected)
+
+
+def test_no_ratio_of_other_responses():
+    family = sm.families.Gaussian()
+    fits = [double("1", family), double("x", family, "np.log(positive)")]
+    with pytest.raises(NotNestedError, match=r"different responses \(.*positive, np.log"):
+        het.anova(*fits)
+    data = simulated()
+    moved = [
+        hmf.doubleglm("positive ~ x", data.iloc[rows]).fit()
+        for rows in (slice(100), slice(20, 120))
+    ]
+    larger = hmf.doubleglm("positive ~ x | z", data.iloc[:100]).fit()
+    with pytest.raises(NotNestedError, match="values, their order or the rows"):
+        het.anova(moved[1], larger)
+    assert het.anova(moved[0], larger)["P"][1] <= 1
 
 
 def test_several_fits_with_a_null_at_the_boundary():
