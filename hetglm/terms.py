@@ -15,9 +15,9 @@ from hetglm._covariance import ROBUST, is_definite, made_of
 from hetglm._fit import Fit, RemlFit, maximum
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import independent_columns, solve_scaled
-from hetglm._text import listed, require
+from hetglm._text import listed, require, warn
 from hetglm._warm import Fitted
-from hetglm.exceptions import NotNestedError
+from hetglm.exceptions import IndefiniteCovarianceWarning, NotNestedError
 
 Array = NDArray[Any]
 
@@ -317,6 +317,11 @@ def robust_score(
     groups, unit = kwds.get("groups"), _spread_of_rows(left, freq)
     spread = unit if groups is None else _spread_of_groups(left, freq.sum(), k, kwds)
     if not is_definite(spread, unit, made_of("HC0" if groups is None else "cluster", groups)):
+        warn(
+            "score test: the covariance of the scores by these groups is not positive definite, so "
+            "there is no test (NaN); group by one of them",
+            IndefiniteCovarianceWarning,
+        )
         return Outcome(len(new), np.nan, np.nan)
     total = left.sum(axis=0)
     solved = solve_scaled(spread, total)
