@@ -133,9 +133,8 @@ def covariance(
             matrix, kwds, df_inference = _by_statsmodels(
                 core, scores, -fit.information, key, cov_kwds, use_t, df_resid
             )
-            if np.asarray(cov_kwds.get("groups")).ndim != 1 and _indefinite(
-                matrix, fit.information
-            ):
+            one_way = key == "cluster" and np.asarray(cov_kwds.get("groups")).ndim == 1
+            if not one_way and _indefinite(matrix, fit.information):
                 kwds["description"] = f"{kwds.get('description', '')} {INDEFINITE}.".strip()
                 warn(f"cov_type={key!r}: {INDEFINITE}", IndefiniteCovarianceWarning)
     return _of_all(fit, matrix, key, kwds, df_inference)
@@ -188,9 +187,9 @@ def spectrum(cov: Array, unit: Array) -> Array | None:
     return np.asarray(values)
 
 
-def is_definite(cov: Array, unit: Array, what: str) -> bool:
+def is_definite(cov: Array, unit: Array, cov_type: str, groups: Any = None) -> bool:
     """
-    Return whether a covariance that a test inverts is positive definite; one to be skipped is.
+    Return whether a robust covariance that a test inverts is positive definite.
 
     Parameters
     ----------
@@ -198,34 +197,29 @@ def is_definite(cov: Array, unit: Array, what: str) -> bool:
         Robust covariance of what is tested.
     unit : ndarray, shape (r, r)
         A definite covariance of the same, by which zero is told from rounding; where it is singular
-        itself, nothing is said.
-    what : str
-        What the covariance is made of: "3 groups".
+        itself, nothing is said of the other.
+    cov_type : str
+    groups : ndarray, shape (n,) or (n, 2), optional
 
     Raises
     ------
     ValueError
-        If the covariance is singular.
+        If the covariance is singular, as that of G groups is from G columns on.
     """
-    values = spectrum(cov, unit)
-    if values is None or not len(values):
-        return True
-    least = ROUNDING * np.abs(values).max()
-    if np.any(values < -least):
+    what, most = f"cov_type={cov_type!r}", np.inf
+    if cov_type == "cluster" and np.ndim(groups) == 1:
+        most = len(np.unique(groups))
+        what = f"{most} groups"
+    values, r = spectrum(cov, unit), len(cov)
+    least = 0.0 if values is None else ROUNDING * np.abs(values).max(initial=0.0)
+    if values is not None and np.any(values < -least):
         return False
-    if np.any(values <= least):
+    if r >= most or (values is not None and np.any(values <= least)):
         raise ValueError(
-            f"{what} cannot test {len(cov)} column{'s' * (len(cov) > 1)} jointly: their covariance is "
-            "singular; test fewer, or use another cov_type"
+            f"{what} cannot test {r} column{'s' * (r > 1)} jointly: their covariance is singular; test "
+            "fewer, or use another cov_type"
         )
     return True
-
-
-def made_of(cov_type: str, groups: Any) -> str:
-    """Return what a robust covariance sums over: '3 groups', 'cov_type='HC0''."""
-    if np.ndim(groups) != 1:
-        return f"cov_type={cov_type!r}"
-    return f"{len(np.unique(groups))} groups"
 
 
 def _indefinite(matrix: Array, information: Array) -> bool:

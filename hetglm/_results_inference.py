@@ -15,7 +15,7 @@ from statsmodels.base.model import GenericLikelihoodModelResults
 from statsmodels.stats.contrast import MultiCompResult, WaldTestResults, t_test_multi
 
 from hetglm import _arrays, _formula, profile
-from hetglm._covariance import MODEL_BASED, ROBUST, covariance, is_definite, made_of
+from hetglm._covariance import MODEL_BASED, ROBUST, covariance, is_definite
 from hetglm._linalg import inverse
 from hetglm._text import listed
 from hetglm.bootstrap import of_results
@@ -127,7 +127,7 @@ class Inference(GenericLikelihoodModelResults):
         R, solved = np.atleast_2d(np.asarray(coefs, dtype=float)), self._fit.solved
         unit = R[:, solved] @ known @ R[:, solved].T
         cov = R @ self._zeroed(self.cov_params_default) @ R.T
-        return is_definite(cov, unit, made_of(self.cov_type, self.cov_kwds.get("groups")))
+        return is_definite(cov, unit, self.cov_type, self.cov_kwds.get("groups"))
 
     def wald_test_terms(
         self,

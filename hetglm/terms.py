@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from hetglm import _arrays, _fit
-from hetglm._covariance import ROBUST, is_definite, made_of
+from hetglm._covariance import ROBUST, is_definite
 from hetglm._fit import Fit, RemlFit, maximum
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import independent_columns, solve_scaled
@@ -316,7 +316,7 @@ def robust_score(
     freq = np.ones(len(left)) if core.freq is None else core.freq
     groups, unit = kwds.get("groups"), _spread_of_rows(left, freq)
     spread = unit if groups is None else _spread_of_groups(left, freq.sum(), k, kwds)
-    if not is_definite(spread, unit, made_of("HC0" if groups is None else "cluster", groups)):
+    if not is_definite(spread, unit, "HC0" if groups is None else "cluster", groups):
         warn(
             "score test: the covariance of the scores by these groups is not positive definite, so "
             "there is no test (NaN); group by one of them",

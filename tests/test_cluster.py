@@ -170,6 +170,18 @@ def test_few_groups_cannot_test_many_columns(test):
     assert res.wald_test("x = 0").pvalue < 1
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_as_many_columns_as_groups_have_no_score_test(count):
+    """Its statistic would be the number of groups (less the correction), whatever the data."""
+    data = simulated().assign(some=np.arange(120) % count)
+    res = hmf.doubleglm("gaussian ~ group", data).fit()
+    kwds, extra = {"groups": "some"}, data[["x", "z", "shift"]].to_numpy()
+    with pytest.raises(ValueError, match=f"{count} groups cannot test {count} columns"):
+        res.score_test(extra[:, :count], cov_type="cluster", cov_kwds=kwds)
+    fewer = res.score_test(extra[:, : count - 1], cov_type="cluster", cov_kwds=kwds)
+    assert 0 < fewer[1] < 1
+
+
 # ---- dispersions that differ between genes ---------------------------------------------------------
 
 #: Standard deviation of log(sigma) between genes, genes of either group, rows of a gene.
