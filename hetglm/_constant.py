@@ -12,6 +12,7 @@ from scipy import stats
 
 from hetglm import _fit
 from hetglm._bootstrap_results import BootstrapRatio
+from hetglm._covariance import MODEL_BASED
 from hetglm._fit import Fit, maximum
 from hetglm._linalg import contains
 from hetglm._replicates import Run
@@ -51,6 +52,8 @@ class ConstantDispersionTest:
         Draws of a bootstrap whose refits failed; they do not count.
     reasons : dict
         Why they failed, with counts.
+    robust_fit : bool
+        Whether the fit has a robust covariance, of which the ratio knows nothing.
     """
 
     statistic: float
@@ -67,6 +70,7 @@ class ConstantDispersionTest:
     mc_error: float = np.nan
     failed: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+    robust_fit: bool = False
 
     def __str__(self) -> str:
         """Return the test in one line."""
@@ -80,6 +84,7 @@ class ConstantDispersionTest:
             + (f"P {p_text(self.pvalue)}{error}" if np.isfinite(self.pvalue) else "no P")
             + (f" ({self.method})" if self.method != "chi-square" else "")
             + (failed if self.failed else "")
+            + (" (model-based: a likelihood ratio is not robust)" if self.robust_fit else "")
         )
 
 
@@ -196,6 +201,7 @@ def compare_constant(
         bic0,
         criterion(res),
         method,
+        robust_fit=res.cov_type not in MODEL_BASED,
         **bootstrapped,
     )
 

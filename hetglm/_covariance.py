@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import eigh
 from statsmodels.base.covtype import get_robustcov_results
 
 from hetglm import _reml
 from hetglm._fit import Fit, RemlFit
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import inverse
+from hetglm._text import warn
+from hetglm.exceptions import IndefiniteCovarianceWarning
 
 Array = NDArray[Any]
 
@@ -42,6 +45,13 @@ ROBUST = {
     "hac-panel": _PANEL | {"groups"},
     "hac-groupsum": _PANEL,
 }
+#: Eigenvalues of a robust covariance in units of a definite one, relative to the largest: what is
+#: smaller is rounding (1e-13 and less of well-conditioned designs).
+ROUNDING = 1e-10
+INDEFINITE = (
+    "The covariance of these groups or lags is not positive definite: some combinations of "
+    "coefficients have a negative variance, and there is no standard error and no test of them (NaN)"
+)
 
 
 @dataclass(frozen=True)
@@ -123,6 +133,10 @@ def covariance(
             matrix, kwds, df_inference = _by_statsmodels(
                 core, scores, -fit.information, key, cov_kwds, use_t, df_resid
             )
+            one_way = key == "cluster" and np.asarray(cov_kwds.get("groups")).ndim == 1
+            if not one_way and _indefinite(matrix, fit.information):
+                kwds["description"] = f"{kwds.get('description', '')} {INDEFINITE}.".strip()
+                warn(f"cov_type={key!r}: {INDEFINITE}", IndefiniteCovarianceWarning)
     return _of_all(fit, matrix, key, kwds, df_inference)
 
 
@@ -159,6 +173,60 @@ def _after_reml(
     if key == "oim":
         matrix = inverse(_reml.observed_information(core, fit))
     return _of_all(fit, matrix, key, {"description": REML_DESCRIPTIONS[key]})
+
+
+def spectrum(cov: Array, unit: Array) -> Array | None:
+    """Return the eigenvalues of a covariance in units of another one, None if that is singular."""
+    if not (np.isfinite(cov).all() and np.isfinite(unit).all() and np.all(np.diag(unit) > 0)):
+        return None
+    s = 1 / np.sqrt(np.diag(unit))
+    try:
+        values = eigh(cov * s * s[:, None], unit * s * s[:, None], eigvals_only=True)
+    except np.linalg.LinAlgError:
+        return None
+    return np.asarray(values)
+
+
+def is_definite(cov: Array, unit: Array, cov_type: str, groups: Any = None) -> bool:
+    """
+    Return whether a robust covariance that a test inverts is positive definite.
+
+    Parameters
+    ----------
+    cov : ndarray, shape (r, r)
+        Robust covariance of what is tested.
+    unit : ndarray, shape (r, r)
+        A definite covariance of the same, by which zero is told from rounding; where it is singular
+        itself, nothing is said of the other.
+    cov_type : str
+    groups : ndarray, shape (n,) or (n, 2), optional
+
+    Raises
+    ------
+    ValueError
+        If the covariance is singular, as that of G groups is from G columns on.
+    """
+    what, most = f"cov_type={cov_type!r}", np.inf
+    if cov_type == "cluster" and np.ndim(groups) == 1:
+        most = len(np.unique(groups))
+        what = f"{most} groups"
+    values, r = spectrum(cov, unit), len(cov)
+    least = 0.0 if values is None else ROUNDING * np.abs(values).max(initial=0.0)
+    if values is not None and np.any(values < -least):
+        return False
+    if r >= most or (values is not None and np.any(values <= least)):
+        raise ValueError(
+            f"{what} cannot test {r} column{'s' * (r > 1)} jointly: their covariance is singular; test "
+            "fewer, or use another cov_type"
+        )
+    return True
+
+
+def _indefinite(matrix: Array, information: Array) -> bool:
+    """Return whether a covariance has a negative variance beyond rounding."""
+    unit = inverse(information)
+    values = None if unit is None else spectrum(matrix, unit)
+    return values is not None and bool(values.min() < -ROUNDING * np.abs(values).max())
 
 
 def _white(scores: Array, bread: Array, freq: Array | None, df_resid: float | None) -> Array:

@@ -10,11 +10,16 @@ from numpy.typing import NDArray
 from hetglm import _fit
 from hetglm._fit import Fit, maximum
 from hetglm._linalg import contains, gram
+from hetglm._links import invert
 from hetglm._warm import Fitted
 from hetglm.exceptions import NotNestedError
 from hetglm.terms import embedded
 
 Array = NDArray[Any]
+
+#: Predictors at which links are compared, and how close links are that do the same: Probit and CDFLink
+#: of the normal differ by rounding.
+GRID, SAME_LINK = np.linspace(-6, 6, 49), 1e-10
 
 
 def comparable(res: Any, fitted: Fit | None = None) -> float:
@@ -35,11 +40,26 @@ def check_nested(smaller: Any, larger: Any) -> None:
         raise NotNestedError(
             f"the fits are of different families ({a.family.name}, {b.family.name}); compare their AIC"
         )
+    if a.family.exact != b.family.exact:
+        raise NotNestedError(
+            "one fit has the exact likelihood and the other an extended quasi-likelihood, which have no "
+            "ratio; give both models the same likelihood argument"
+        )
     if smaller.reml != larger.reml:
         raise NotNestedError(
             "one fit is by REML and the other by maximum likelihood; fit both by the same"
         )
-    if a.n != b.n or not np.array_equal(a.y, b.y):
+    if not np.array_equal(a.y, b.y) and len({r.model.endog_names for r in (smaller, larger)}) > 1:
+        raise NotNestedError(
+            f"the fits have different responses ({smaller.model.endog_names}, "
+            f"{larger.model.endog_names}); fit both to the same"
+        )
+    if a.n == b.n and not np.array_equal(a.y, b.y):
+        raise NotNestedError(
+            "the responses of the fits differ: by their values, their order or the rows that are "
+            "missing; fit both to the same rows"
+        )
+    if a.n != b.n:
         raise NotNestedError(
             f"the fits are on different rows ({a.n} and {b.n}), perhaps because of missing values; fit "
             "both to the same rows"
@@ -50,8 +70,8 @@ def check_nested(smaller: Any, larger: Any) -> None:
             0 if first is None else first, 0 if second is None else second
         ):
             raise NotNestedError(f"the fits differ in their {name}")
-    links = [(type(c.link), type(c.link_dispersion)) for c in (a, b)]
-    if links[0] != links[1] or a.family.variance_formula != b.family.variance_formula:
+    same_links = _same_link(a.link, b.link) and _same_link(a.link_dispersion, b.link_dispersion)
+    if not (same_links and _same_family(a.family, b.family)):
         raise NotNestedError(
             "the fits differ in their links or variance functions; compare their AIC"
         )
@@ -65,6 +85,18 @@ def check_nested(smaller: Any, larger: Any) -> None:
     for part, X0, X1 in (("mean", a.X, b.X), ("dispersion", a.Z, b.Z)):
         if not contains(X1, X0):
             raise NotNestedError(f"the {part} of the smaller fit is not part of the larger one's")
+
+
+def _same_link(a: Any, b: Any) -> bool:
+    """Return whether two links have the same inverse, whatever their classes and parameters."""
+    first, second = (invert(link, GRID).mu for link in (a, b))
+    least = np.finfo(float).eps
+    return np.allclose(first, second, rtol=SAME_LINK, atol=least, equal_nan=True)
+
+
+def _same_family(a: Any, b: Any) -> bool:
+    """Return whether two families are of one class with the same parameters, to the last digit."""
+    return type(a) is type(b) and vars(a) == vars(b)
 
 
 def same_mean(smaller: Fitted, larger: Fitted) -> Fitted:

@@ -15,10 +15,11 @@ from statsmodels.base.model import GenericLikelihoodModelResults
 from statsmodels.stats.contrast import MultiCompResult, WaldTestResults, t_test_multi
 
 from hetglm import _arrays, _formula, profile
-from hetglm._covariance import ROBUST, covariance
+from hetglm._covariance import MODEL_BASED, ROBUST, covariance, is_definite
+from hetglm._linalg import inverse
 from hetglm._text import listed
 from hetglm.bootstrap import of_results
-from hetglm.terms import clustered_score
+from hetglm.terms import NOTHING_TO_TEST, SCORE_TYPES, extra_columns, robust_score
 
 Array = NDArray[Any]
 
@@ -100,10 +101,33 @@ class Inference(GenericLikelihoodModelResults):
         Returns
         -------
         ContrastResults
+            With NaN where a robust covariance is not positive definite.
+
+        Raises
+        ------
+        ValueError
+            As in `t_test`, and if a robust covariance is of too few groups for the restrictions.
         """
         r_matrix = self._restrictions(r_matrix)
         kwargs.setdefault("scalar", True)
-        return super(Inference, self._without_nan()).wald_test(r_matrix, *args, **kwargs)
+        # of the covariance of the fit only: another one is the caller's
+        own = not (args or {"cov_p", "invcov"} & kwargs.keys())
+        exists = not own or self._has_wald_test(r_matrix)
+        test = super(Inference, self._without_nan()).wald_test(r_matrix, *args, **kwargs)
+        if not exists:
+            for name in {"statistic", "pvalue", "fvalue", "tvalue"} & vars(test).keys():
+                setattr(test, name, getattr(test, name) * np.nan)
+        return test
+
+    def _has_wald_test(self, r_matrix: Any) -> bool:
+        """Return whether restrictions have a positive definite covariance."""
+        if self.cov_type in MODEL_BASED or (known := inverse(self._fit.information)) is None:
+            return True
+        coefs = r_matrix[0] if isinstance(r_matrix, tuple) else r_matrix
+        R, solved = np.atleast_2d(np.asarray(coefs, dtype=float)), self._fit.solved
+        unit = R[:, solved] @ known @ R[:, solved].T
+        cov = R @ self._zeroed(self.cov_params_default) @ R.T
+        return is_definite(cov, unit, self.cov_type, self.cov_kwds.get("groups"))
 
     def wald_test_terms(
         self,
@@ -129,11 +153,12 @@ class Inference(GenericLikelihoodModelResults):
         Returns
         -------
         WaldTestResults
-            With one row for each term; those of the dispersion begin with ``dispersion-``.
+            With one row for each term; those of the dispersion begin with ``dispersion-``. NaN where a
+            coefficient is at the boundary, or the covariance not positive definite.
         """
         identity = np.eye(len(self.params))
         terms = {
-            name: [j for j in columns if self._fit.estimated[j]]
+            name: [j for j in columns if self.model.estimable[j]]
             for name, columns in self.model.terms.items()
         }
         rows = [
@@ -144,19 +169,25 @@ class Inference(GenericLikelihoodModelResults):
             if not columns:
                 raise ValueError(f"combine_terms: no term has {part!r} in its name")
             rows.append((part, identity[columns]))
-        rows += list(extra_constraints or [])
-        tests = [(name, self.wald_test(matrix, scalar=scalar)) for name, matrix in rows]
-        table = pd.DataFrame(
-            {
-                "statistic": [t.statistic for _, t in tests],
-                "pvalue": [t.pvalue for _, t in tests],
-                "df_constraint": [int(t.df_num if self.use_t else t.df_denom) for _, t in tests],
-            },
-            index=[name for name, _ in tests],
-        )
-        if self.use_t:
-            table["df_denom"] = [t.df_denom for _, t in tests]
+        tests = [(name, self._term_test(matrix, scalar)) for name, matrix in rows]
+        tests += [(name, self._wald_row(m, scalar)) for name, m in extra_constraints or []]
+        columns = ["statistic", "pvalue", "df_constraint", "df_denom"][: 4 if self.use_t else 3]
+        table = pd.DataFrame([t for _, t in tests], index=[n for n, _ in tests], columns=columns)
         return WaldTestResults(None, "F" if self.use_t else "chi2", None, table=table)
+
+    def _term_test(self, matrix: Array, scalar: bool) -> tuple[Any, ...]:
+        """Return the row of a term: without a test where a coefficient is at the boundary."""
+        if np.any(matrix[:, ~self._fit.estimated]):
+            denominator = getattr(self, "df_resid_inference", self.df_resid)
+            return (np.nan, np.nan, len(matrix), denominator)[: 4 if self.use_t else 3]
+        return self._wald_row(matrix, scalar)
+
+    def _wald_row(self, matrix: Any, scalar: bool) -> tuple[Any, ...]:
+        """Return statistic, P and degrees of freedom of a Wald test."""
+        test = self.wald_test(matrix, scalar=scalar)
+        if self.use_t:
+            return test.statistic, test.pvalue, int(test.df_num), test.df_denom
+        return test.statistic, test.pvalue, int(test.df_denom)
 
     def t_test_pairwise(
         self,
@@ -281,8 +312,10 @@ class Inference(GenericLikelihoodModelResults):
         Raises
         ------
         ValueError
-            For no columns, columns that the data tell nothing of, another type of covariance, or after
-            REML.
+            For no columns, columns that are missing somewhere or depend on the model's own or on each
+            other, more columns than groups can test, another type of covariance, or after REML.
+        TypeError
+            For an argument of statsmodels' test that a robust one does not take.
         """
         if self.reml:
             raise ValueError(
@@ -290,36 +323,34 @@ class Inference(GenericLikelihoodModelResults):
                 "likelihood"
             )
         cov_type = self.cov_type if cov_type is None else cov_type
-        if cov_type not in ("nonrobust", "eim", "HC0", "cluster"):
+        if cov_type not in SCORE_TYPES:
             raise ValueError(
                 f"cov_type={cov_type!r}: score tests take 'nonrobust', 'eim', 'HC0' or 'cluster'"
             )
-        extra = exog_extra if isinstance(exog_extra, tuple) else (exog_extra, None)
-        n = self.model.core.n
-        if all(part is None for part in extra):
-            raise ValueError("exog_extra: give columns, (for the mean, for the dispersion)")
-        extra = tuple(None if e is None else _arrays.design(e, n, "exog_extra") for e in extra)
-        view = self._solved_alone()
+        view, n = self._solved_alone(), self.model.core.n
+        extra = extra_columns(exog_extra, view.model.core)
         unknown = set(cov_kwds or {}) - (ROBUST["cluster"] if cov_type == "cluster" else set())
         if unknown:
             raise ValueError(f"cov_kwds: cov_type={cov_type!r} does not take {min(unknown)!r}")
-        if cov_type != "cluster":
+        by_rows = cov_type == "HC0" and self.model.core.freq is not None  # statsmodels squares them
+        if cov_type != "cluster" and not by_rows:
             kwargs.setdefault("observed", cov_type != "eim")
             kwargs["cov_type"] = "HC0" if cov_type == "HC0" else "nonrobust"
             try:
                 return score_test(view, exog_extra=extra, **kwargs)
             except np.linalg.LinAlgError as exc:
-                raise ValueError(
-                    "exog_extra: nothing to test: the columns depend on each other or on the model's "
-                    "own, or the rows they tell of have their dispersion at the boundary"
-                ) from exc
-        kwds = self.cov_kwds if cov_kwds is None else cov_kwds
-        if kwds.get("groups") is None:
+                raise ValueError(NOTHING_TO_TEST) from exc
+        if kwargs:
+            raise TypeError(f"score_test: cov_type={cov_type!r} does not take {min(kwargs)!r}")
+        kwds = {} if by_rows else dict(self.cov_kwds if cov_kwds is None else cov_kwds)
+        if not by_rows and kwds.get("groups") is None:
             raise ValueError("cov_kwds: cov_type='cluster' needs 'groups'")
-        groups = self.model.row_kwds({"groups": kwds["groups"]})["groups"]
+        kwds |= self.model.row_kwds({"groups": kwds.get("groups")})
         mean, dispersion = (np.empty((n, 0)) if e is None else e for e in extra)
-        core, params = view.model.core, view.params
-        test = clustered_score(core, params, mean, dispersion, {**kwds, "groups": groups})
+        try:
+            test = robust_score(view.model.core, view.params, mean, dispersion, kwds)
+        except np.linalg.LinAlgError as exc:
+            raise ValueError(NOTHING_TO_TEST) from exc
         return test.statistic, test.pvalue, test.df
 
     def _solved_alone(self) -> Any:

@@ -28,6 +28,7 @@ from hetglm.bootstrap import SimulatedP, Simulation, distribution, of_results
 from hetglm.exceptions import UnboundedLikelihoodError
 from hetglm.terms import (
     NOTHING,
+    SCORE_TYPES,
     Hypothesis,
     Outcome,
     Submodels,
@@ -171,7 +172,7 @@ def anova(
     if typ is not None:
         return _by_terms(fits[0], typ, test, simulation)
     table = _one(fits[0], simulation) if len(fits) == 1 else _several(fits, simulation)
-    table.columns.name = _ratio_name(fits[0], len(fits) == 1, simulation)
+    table.columns.name = _ratio_name(fits, simulation)
     return table
 
 
@@ -180,17 +181,18 @@ def _given(**arguments: Any) -> str | None:
     return next((name for name, value in arguments.items() if value is not None), None)
 
 
-def _ratio_name(res: Any, both: bool, simulation: Simulation | None) -> str:
-    """Return what a likelihood-ratio table shows, of both parts or of one."""
+def _ratio_name(fits: list[Any], simulation: Simulation | None) -> str:
+    """Return what a likelihood-ratio table shows, of both parts of one fit or of several fits."""
+    res, both = fits[0], len(fits) == 1
     name = "LR" if res.model.core.family.exact else "EQL ratio"
     name += (" by REML" + (", mean by ML" if both else "")) if res.reml else ""
-    name += "" if res.cov_type in MODEL_BASED else ", model-based"
+    name += ", model-based" if any(each.cov_type not in MODEL_BASED for each in fits) else ""
     return name + (", P by bootstrap" if simulation else "")
 
 
 def _by_terms(res: Any, typ: int, test: str | None, simulation: Simulation | None) -> Table:
     """Return a table with a row for each term of both parts."""
-    if typ not in (1, 2, 3):
+    if isinstance(typ, bool) or typ not in (1, 2, 3):
         raise ValueError(f"typ={typ!r}: choose 1 (sequential), 2 (hierarchical) or 3 (marginal)")
     robust = res.cov_type not in MODEL_BASED
     test = ("wald" if robust else "lr") if test is None else test
@@ -203,6 +205,11 @@ def _by_terms(res: Any, typ: int, test: str | None, simulation: Simulation | Non
         )
     if test == "score" and res.reml:
         raise ValueError("test='score': not after REML; use 'lr' or 'wald', or fit by ML")
+    if test == "score" and res.cov_type not in SCORE_TYPES:
+        raise ValueError(
+            f"test='score': there is none for a fit with cov_type={res.cov_type!r}; use 'wald', or fit "
+            f"with one of {', '.join(SCORE_TYPES)}"
+        )
     submodels = Submodels(res.model, res._fit)
     mean = submodels
     if res.reml and test in ("lr", "bootstrap"):
@@ -224,7 +231,7 @@ def _by_terms(res: Any, typ: int, test: str | None, simulation: Simulation | Non
     )
     columns = ["df", "statistic", "P", *(SIMULATED if simulation else ())]
     table = Table(map(outcome, tested), index=rows, columns=columns)
-    ratio_name = _ratio_name(res, True, simulation)
+    ratio_name = _ratio_name([res], simulation)
     table.columns.name = {"wald": "Wald", "score": "Score"}.get(test, ratio_name)
     return table
 

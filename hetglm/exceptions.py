@@ -13,6 +13,7 @@ __all__ = [
     "DroppedRowsWarning",
     "FoldFailureWarning",
     "FormulaError",
+    "IndefiniteCovarianceWarning",
     "MissingValueError",
     "NotNestedError",
     "SeparationWarning",
@@ -80,6 +81,10 @@ class BootstrapFailureWarning(ModelWarning):
 
 class FoldFailureWarning(ModelWarning):
     """Some folds of a cross-validation failed, or have rows that nothing predicts."""
+
+
+class IndefiniteCovarianceWarning(ModelWarning):
+    """A robust covariance has negative variances in some directions, which have no test."""
 
 
 class NotNestedError(ValueError):

@@ -12,7 +12,6 @@ from statsmodels.iolib.summary2 import Summary as Summary2
 from statsmodels.iolib.table import SimpleTable
 
 from hetglm import anova, prediction
-from hetglm._covariance import MODEL_BASED
 from hetglm.exceptions import NotNestedError
 
 #: Width of a summary's text: a terminal of 80 columns.
@@ -141,8 +140,6 @@ def _notes(res: Any) -> list[str]:
         notes = [str(anova.compare_constant(res))]
     except (NotNestedError, ValueError) as exc:
         notes = [f"Against constant dispersion: {exc}"]
-    if res.cov_type not in MODEL_BASED:
-        notes[0] += " (model-based: a likelihood ratio is not robust)"
     notes.append(res.cov_kwds.get("description", ""))
     if not family.exact:
         what = "adjusted as REML does" if res.reml else "and so are AIC, BIC and every ratio"

@@ -10,19 +10,25 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from hetglm import _fit
-from hetglm._covariance import ROBUST
+from hetglm import _arrays, _fit
+from hetglm._covariance import ROBUST, is_definite
 from hetglm._fit import Fit, RemlFit, maximum
 from hetglm._likelihood import Likelihood
-from hetglm._linalg import solve_scaled
-from hetglm._text import listed
+from hetglm._linalg import independent_columns, solve_scaled
+from hetglm._text import listed, require, warn
 from hetglm._warm import Fitted
-from hetglm.exceptions import NotNestedError
+from hetglm.exceptions import IndefiniteCovarianceWarning, NotNestedError
 
 Array = NDArray[Any]
 
 #: A likelihood ratio may be this much below zero, per unit of log-likelihood, by rounding alone.
 NEGATIVE_BY_ROUNDING = 1e-9
+#: Types of covariance that score tests take.
+SCORE_TYPES = ("nonrobust", "eim", "HC0", "cluster")
+NOTHING_TO_TEST = (
+    "exog_extra: nothing to test: the columns depend on each other or on the model's own, or the rows "
+    "they tell of have their dispersion at the boundary"
+)
 
 
 @dataclass(frozen=True)
@@ -236,7 +242,33 @@ def score(res: Any, submodels: Submodels, hypothesis: Hypothesis) -> Outcome:
     return Outcome(df, *(float(np.squeeze(number)) for number in (test[0], test[1])))
 
 
-def clustered_score(
+def extra_columns(exog_extra: Any, core: Any) -> tuple[Array | None, Array | None]:
+    """Return columns for the mean and for the dispersion that a score test can be of."""
+    given = exog_extra if isinstance(exog_extra, tuple) else (exog_extra, None)
+    if len(given) != 2:
+        raise ValueError(
+            f"exog_extra: {len(given)} parts; give columns, or (for the mean, for the dispersion)"
+        )
+    if all(part is None for part in given):
+        raise ValueError("exog_extra: give columns, (for the mean, for the dispersion)")
+    mean, dispersion = (
+        None if part is None else _arrays.design(part, core.n, "exog_extra") for part in given
+    )
+    for own, part in ((core.X, mean), (core.Z, dispersion)):
+        if part is None:
+            continue
+        require(~np.isfinite(part).all(axis=1), "exog_extra", "missing or infinite values")
+        dependent = ~independent_columns(np.hstack([own, part]))[own.shape[1] :]
+        if dependent.any():
+            which = listed([str(j) for j in np.flatnonzero(dependent)])
+            raise ValueError(
+                f"exog_extra: nothing to test in column {which} (counted from 0): linear "
+                "combinations of the columns before and of the model's own; leave them out"
+            )
+    return mean, dispersion
+
+
+def robust_score(
     core: Likelihood,
     params: Array,
     extra_mean: Array,
@@ -244,7 +276,7 @@ def clustered_score(
     kwds: dict[str, Any],
 ) -> Outcome:
     """
-    Return the score test of further columns with the covariance of the groups' scores.
+    Return the score test of further columns with the covariance of the rows' or the groups' scores.
 
     Parameters
     ----------
@@ -257,7 +289,12 @@ def clustered_score(
     kwds : dict
         As of the Wald tests' covariance: ``groups``, integers of shape (n,) or (n, 2);
         ``use_correction``, whether to multiply by G/(G - 1) (n - 1)/(n - k); and ``scaling_factor``,
-        to multiply by as well.
+        to multiply by as well. Without groups single rows, as statsmodels' HC0.
+
+    Raises
+    ------
+    ValueError
+        If the groups are too few for so many columns.
 
     References
     ----------
@@ -276,8 +313,34 @@ def clustered_score(
     assert nuisance is not None
     # what is left of the scores after the estimation of the other coefficients
     left = rows[:, new] - rows[:, old] @ nuisance
-    n = len(left) if core.freq is None else core.freq.sum()
-    spread = np.zeros((len(new), len(new)))
+    freq = np.ones(len(left)) if core.freq is None else core.freq
+    groups, unit = kwds.get("groups"), _spread_of_rows(left, freq)
+    spread = unit if groups is None else _spread_of_groups(left, freq.sum(), k, kwds)
+    if not is_definite(spread, unit, "HC0" if groups is None else "cluster", groups):
+        warn(
+            "score test: the covariance of the scores by these groups is not positive definite, so "
+            "there is no test (NaN); group by one of them",
+            IndefiniteCovarianceWarning,
+        )
+        return Outcome(len(new), np.nan, np.nan)
+    total = left.sum(axis=0)
+    solved = solve_scaled(spread, total)
+    if solved is None:
+        raise np.linalg.LinAlgError("singular")
+    statistic = float(total @ solved)
+    return Outcome(len(new), statistic, float(stats.chi2.sf(statistic, len(new))))
+
+
+def _spread_of_rows(left: Array, freq: Array) -> Array:
+    """Return n times the covariance of scores; a row of frequency f is f rows of a score over f."""
+    n = freq.sum()
+    deviations = left / np.where(freq > 0, freq, 1)[:, None] - left.sum(axis=0) / n
+    return n / (n - 1) * (deviations * freq[:, None]).T @ deviations
+
+
+def _spread_of_groups(left: Array, n: float, k: int, kwds: dict[str, Any]) -> Array:
+    """Return the sum over groups, of two ways of grouping less that over both crossed."""
+    spread = np.zeros((left.shape[1], left.shape[1]))
     columns, correct = np.atleast_2d(kwds["groups"].T), kwds.get("use_correction", True)
     scale = 1.0 if kwds.get("scaling_factor") is None else float(kwds["scaling_factor"])
     both = [(columns[0], 1.0)]
@@ -290,7 +353,4 @@ def clustered_score(
         count = len(sums)
         factor = count / (count - 1) * (n - 1) / (n - k) if correct else 1.0
         spread += sign * scale * factor * sums.T @ sums
-    total = left.sum(axis=0)
-    statistic = float(total @ np.linalg.lstsq(spread, total, rcond=None)[0])
-    rank = int(np.linalg.matrix_rank(spread))
-    return Outcome(rank, statistic, float(stats.chi2.sf(statistic, rank)))
+    return spread

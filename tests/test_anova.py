@@ -224,6 +224,52 @@ def test_score_test_scales_the_covariance(case):
             scaled.score_test((z, None), cov_type=cov_type, cov_kwds={"scaling_factor": 1.5})
 
 
+def test_robust_score_test_of_repeated_rows(case):
+    """By HC0 too a row of frequency 3 is three rows."""
+    data = simulated()
+    long = data.loc[data.index.repeat(data["w"])].reset_index(drop=True)
+    fits = [
+        case.formula("x + group | z", frame, **kwargs).fit(cov_type="HC0")
+        for frame, kwargs in ((data, {"freq_weights": "w"}), (long, {}))
+    ]
+    tables = [het.anova(res, typ=2, test="score") for res in fits]
+    assert_allclose(*tables, rtol=1e-5)
+    tests = [
+        res.score_test((frame[["shift"]], frame[["shift"]]))
+        for res, frame in zip(fits, (data, long), strict=True)
+    ]
+    assert_allclose(*(np.squeeze(test[0]) for test in tests), rtol=1e-5)
+
+
+Z = simulated()[["z"]].to_numpy()
+NO_COLUMNS = {
+    "dependent": (np.hstack([Z, 2 * Z]), "column 1 .*linear combinations"),
+    "the model's": (3.3 * simulated()[["x"]].to_numpy(), "column 0 .*linear combinations"),
+    "of the dispersion": ((None, np.hstack([Z, 1 + Z])), "column 1 "),
+    "dummies": (pd.get_dummies(simulated()["group"], dtype=float), "column 2 "),
+    "missing": (np.where(np.arange(120)[:, None] == 7, np.nan, Z), "exog_extra: .*row 7"),
+    "infinite": ((None, np.where(np.arange(120)[:, None] == 7, np.inf, Z)), "row 7"),
+    "three parts": ((Z, None, Z), "exog_extra: 3 parts"),
+    "one part": ((Z,), "exog_extra: 1 parts"),
+}
+
+
+@pytest.mark.parametrize("cov_type", ["nonrobust", "eim", "HC0", "cluster"])
+@pytest.mark.parametrize("name", NO_COLUMNS)
+def test_no_score_test_of_such_columns(name, cov_type):
+    extra, message = NO_COLUMNS[name]
+    kwds = {"groups": "block"} if cov_type == "cluster" else None
+    with pytest.raises(ValueError, match=message):
+        fitted("gaussian", "x").score_test(extra, cov_type=cov_type, cov_kwds=kwds)
+
+
+def test_robust_score_tests_ignore_no_argument():
+    with pytest.raises(TypeError, match="'cluster' does not take 'hypothesis'"):
+        fitted("gaussian", "x").score_test(
+            Z, cov_type="cluster", cov_kwds={"groups": "block"}, hypothesis="separate"
+        )
+
+
 def test_score_test_input():
     res = CASES["gaussian"].formula("x").fit()
     extra = (simulated()[["z"]].to_numpy(), None)
@@ -302,6 +348,24 @@ def test_no_p_value_at_the_boundary():
     assert 0 < ratio["mean"]["x"] < 1
 
 
+@pytest.mark.parametrize("use_t", [False, True])
+def test_terms_at_the_boundary_are_not_tested_by_the_rest(use_t):
+    data = het.datasets.load_lirat()
+    with pytest.warns(BoundaryWarning):
+        res = hmf.betabinomial("R + I(N - R) ~ C(grp) | C(grp)", data).fit(use_t=use_t)
+    rows = res.wald_test_terms(combine_terms=["grp"]).table
+    wald = het.anova(res, typ=3, test="wald").loc[("dispersion", "C(grp)")]
+    table = rows.loc["dispersion-C(grp)"]
+    assert_allclose(table[["df_constraint", "statistic", "pvalue"]], wald)
+    assert table["df_constraint"] == 3
+    assert np.isnan(table["pvalue"])
+    assert rows.loc["grp", ["statistic", "pvalue"]].isna().all()
+    assert 0 < rows.loc["C(grp)", "pvalue"] < 1
+    # what is asked for by columns is refused as ever
+    with pytest.raises(ValueError, match="boundary"):
+        res.wald_test_terms(extra_constraints=[("all", np.eye(len(res.params)))])
+
+
 def test_dispersion_without_a_constant():
     res = CASES["gaussian"].formula("x | z - 1").fit()
     for typ in (1, 3):
@@ -335,6 +399,7 @@ def test_failed_fits_are_refitted_from_the_smaller_one(monkeypatch):
     ("kwargs", "message"),
     [
         ({"typ": 4}, "typ=4: choose 1"),
+        ({"typ": True}, "typ=True: choose 1"),
         ({"typ": "III"}, "typ='III'"),
         ({"typ": 2, "test": "F"}, "test='F': choose 'lr'"),
         ({"test": "wald"}, "give typ=1, 2 or 3"),
@@ -407,6 +472,114 @@ def test_ratios_of_robust_fits_say_that_they_are_not():
     fits = [CASES["gaussian"].formula(right).fit(cov_type="HC0") for right in ("x", "x | z")]
     assert het.anova(*fits).columns.name == "LR, model-based"
     assert het.anova(fits[1]).columns.name == "LR, model-based"
+
+
+@pytest.mark.parametrize("robust", [0, 1])
+def test_one_robust_fit_of_several_is_enough(robust):
+    fits = [
+        CASES["gaussian"].formula(right).fit(cov_type="HC0" if i == robust else "nonrobust")
+        for i, right in enumerate(("x", "x | z"))
+    ]
+    for order in (fits, fits[::-1]):
+        assert het.anova(*order).columns.name == "LR, model-based"
+
+
+def test_the_comparison_with_constant_says_that_it_is_not_robust():
+    model, said = (
+        CASES["gaussian"].formula("x | z"),
+        "model-based: a likelihood ratio is not robust",
+    )
+    robust, plain = model.fit(cov_type="HC0"), model.fit()
+    assert str(robust.compare_constant_dispersion()).endswith(f"({said})")
+    assert said not in str(plain.compare_constant_dispersion())
+    text = " ".join(robust.summary().as_text().split())
+    assert text.count(said) == 1
+
+
+@pytest.mark.parametrize("cov_type", ["HC1", "HAC"])
+def test_score_tests_of_other_covariances_name_the_fit(cov_type):
+    kwds = {"maxlags": 1} if cov_type == "HAC" else None
+    res = CASES["gaussian"].formula("x | z").fit(cov_type=cov_type, cov_kwds=kwds)
+    with pytest.raises(ValueError, match=f"for a fit with cov_type='{cov_type}'; use 'wald'"):
+        het.anova(res, typ=2, test="score")
+
+
+def double(right, family, response="positive", **kwargs):
+    """Return a double GLM's fit, of the smaller or the larger model."""
+    return hmf.doubleglm(f"{response} ~ {right}", simulated(), family=family, **kwargs).fit()
+
+
+LINKS = sm.families.links
+FAMILIES = {
+    "powers": (
+        lambda right, i: double(
+            right, sm.families.Tweedie(LINKS.Power([0.5, 0.33][i]), var_power=1.5)
+        ),
+        "differ in their links",
+    ),
+    "distributions": (
+        lambda right, i: double(
+            right,
+            sm.families.Binomial(LINKS.CDFLink([stats.t(3), stats.norm][i])),
+            "K + I(N - K)",
+        ),
+        "differ in their links",
+    ),
+    "alpha": (
+        lambda right, i: double(
+            right, sm.families.NegativeBinomial(LINKS.Log(), alpha=1 + 1e-6 * i), "count"
+        ),
+        "variance functions",
+    ),
+    "var_power": (
+        lambda right, i: double(right, sm.families.Tweedie(LINKS.Log(), var_power=1.5 + 1e-8 * i)),
+        "variance functions",
+    ),
+    "likelihood": (
+        lambda right, i: double(
+            right,
+            sm.families.Tweedie(LINKS.Log(), var_power=1.5),
+            "claims",
+            likelihood=["exact", "eql"][i],
+        ),
+        "exact likelihood and the other an extended quasi-likelihood",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_no_ratio_of_other_families(name):
+    """What links and variances do counts, not what they are called or print."""
+    fit, message = FAMILIES[name]
+    for i in (0, 1):
+        with pytest.raises(NotNestedError, match=message):
+            het.anova(fit("1", i), fit("x", 1 - i))
+        assert het.anova(fit("1", i), fit("x", i))["P"].between(0, 1).any()
+
+
+def test_links_of_two_names_that_do_the_same_are_the_same():
+    smaller, larger = (
+        double(right, sm.families.Binomial(link), "K + I(N - K)")
+        for right, link in (("1", LINKS.Probit()), ("x", LINKS.CDFLink(stats.norm)))
+    )
+    expected = 2 * (larger.llf - smaller.llf)
+    assert_allclose(het.anova(smaller, larger)["statistic"][1], expected)
+
+
+def test_no_ratio_of_other_responses():
+    family = sm.families.Gaussian()
+    fits = [double("1", family), double("x", family, "np.log(positive)")]
+    with pytest.raises(NotNestedError, match=r"different responses \(.*positive, np.log"):
+        het.anova(*fits)
+    data = simulated()
+    moved = [
+        hmf.doubleglm("positive ~ x", data.iloc[rows]).fit()
+        for rows in (slice(100), slice(20, 120))
+    ]
+    larger = hmf.doubleglm("positive ~ x | z", data.iloc[:100]).fit()
+    with pytest.raises(NotNestedError, match="values, their order or the rows"):
+        het.anova(moved[1], larger)
+    assert het.anova(moved[0], larger)["P"][1] <= 1
 
 
 def test_several_fits_with_a_null_at_the_boundary():

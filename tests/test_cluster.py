@@ -12,11 +12,16 @@ from scipy import stats
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
+from hetglm.exceptions import IndefiniteCovarianceWarning
 
 #: statsmodels' negative binomial stops at a gradient of 1e-8 or so.
 PEER = 1e-5
 SAME = 1e-8
 ONE_WAY, TWO_WAY = "block", ["block", "site"]
+#: Some of these two-way covariances are indefinite, in directions that the tests do not ask for.
+MAY_BE_INDEFINITE = pytest.mark.filterwarnings(
+    "ignore::hetglm.exceptions.IndefiniteCovarianceWarning"
+)
 
 
 def fit(cov_kwds, right="x | 1", **kwargs):
@@ -24,6 +29,7 @@ def fit(cov_kwds, right="x | 1", **kwargs):
     return model.fit(cov_type="cluster", cov_kwds=cov_kwds, **kwargs)
 
 
+@MAY_BE_INDEFINITE
 @pytest.mark.parametrize("groups", [ONE_WAY, TWO_WAY], ids=["one-way", "two-way"])
 @pytest.mark.parametrize(
     "kwds",
@@ -60,6 +66,7 @@ def test_correction_by_hand(right):
     assert_allclose(fit({"groups": ONE_WAY}, right).bse, corrected.bse, rtol=SAME)
 
 
+@MAY_BE_INDEFINITE
 def test_two_ways_are_the_sum_less_the_crossed():
     """Cameron, Gelbach and Miller (2011): each of the three with the correction of its own groups."""
     data = simulated()
@@ -72,6 +79,7 @@ def test_two_ways_are_the_sum_less_the_crossed():
         assert_allclose(two, first + second - both, rtol=SAME, atol=SAME * np.abs(two).max().max())
 
 
+@MAY_BE_INDEFINITE
 @pytest.mark.parametrize(
     ("groups", "kwds", "df"),
     [
@@ -98,6 +106,80 @@ def test_submodels_keep_the_corrections(kwds):
     smaller = fit(kwds, "x + group | z", use_t=True)
     assert_allclose(row["statistic"], smaller.tvalues["x"] ** 2, rtol=1e-5)
     assert_allclose(row["P"], smaller.pvalues["x"], rtol=1e-4)
+
+
+# ---- covariances that are indefinite, or of too few groups -------------------------------------------
+
+
+def indefinite():
+    """Return a fit whose covariance of blocks and groups has negative variances."""
+    model = hmf.doubleglm("gaussian ~ x*group | z", simulated())
+    with pytest.warns(IndefiniteCovarianceWarning, match="not positive definite"):
+        return model.fit(cov_type="cluster", cov_kwds={"groups": ["block", "group"]})
+
+
+def test_an_indefinite_covariance_is_said():
+    res = indefinite()
+    assert np.linalg.eigvalsh(res.cov_params()).min() < 0
+    assert "not positive definite" in " ".join(res.summary().as_text().split())
+
+
+def test_no_wald_test_of_a_negative_variance():
+    """Where the covariance of a term is definite it is tested; elsewhere NaN."""
+    res = indefinite()
+    table = het.anova(res, typ=3)
+    terms, cov = res.wald_test_terms().table, res.cov_params()
+    for part, name in table.index:
+        term = name if part == "mean" else f"dispersion-{name}"
+        columns = res.model.terms[term]
+        block = cov.iloc[columns, columns]
+        exists = np.linalg.eigvalsh(block).min() > 0
+        for row in (table.loc[(part, name)], terms.loc[term]):
+            assert row[["statistic", "P" if "P" in row else "pvalue"]].notna().all() == exists
+            assert not row["statistic"] < 0
+    assert table["P"].isna().any()
+    assert table["P"].notna().any()
+    columns = res.model.terms["x:group"]
+    joint = res.wald_test(np.eye(len(res.params))[columns])
+    assert np.isnan([joint.statistic, joint.pvalue]).all()
+
+
+def test_no_score_test_of_a_negative_variance():
+    """Groups that each balance exactly: what is within both is subtracted, and nothing is left."""
+    data = pd.DataFrame({"a": np.tile([0, 0, 1, 1], 10), "b": np.tile([0, 1, 0, 1], 10)})
+    data["y"] = np.repeat([0.0, 2.0], 20)
+    res = hmf.doubleglm("y ~ 1", data).fit()
+    kwds = {"groups": data[["a", "b"]].to_numpy(), "use_correction": False}
+    # scores of 1, -1, -1, 1: their sums are zero in a and in b, and not in both crossed
+    x = np.tile([1.0, -1, -1, 1], 10) * (data["y"] - 1)
+    with pytest.warns(IndefiniteCovarianceWarning, match="of the scores"):
+        test = res.score_test((x, None), cov_type="cluster", cov_kwds=kwds)
+    assert np.isnan(test[:2]).all()
+    assert test[2] == 1
+
+
+@pytest.mark.parametrize("test", ["wald", "score"])
+def test_few_groups_cannot_test_many_columns(test):
+    data = simulated().assign(three=np.arange(120) % 3)
+    model = hmf.doubleglm("gaussian ~ x + bs(z, df=5)", data)
+    res = model.fit(cov_type="cluster", cov_kwds={"groups": "three"})
+    with pytest.raises(ValueError, match="3 groups cannot test 5 columns"):
+        het.anova(res, typ=2, test=test)
+    with pytest.raises(ValueError, match="3 groups cannot test"):
+        res.wald_test(np.eye(len(res.params))[2:])
+    assert res.wald_test("x = 0").pvalue < 1
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_as_many_columns_as_groups_have_no_score_test(count):
+    """Its statistic would be the number of groups (less the correction), whatever the data."""
+    data = simulated().assign(some=np.arange(120) % count)
+    res = hmf.doubleglm("gaussian ~ group", data).fit()
+    kwds, extra = {"groups": "some"}, data[["x", "z", "shift"]].to_numpy()
+    with pytest.raises(ValueError, match=f"{count} groups cannot test {count} columns"):
+        res.score_test(extra[:, :count], cov_type="cluster", cov_kwds=kwds)
+    fewer = res.score_test(extra[:, : count - 1], cov_type="cluster", cov_kwds=kwds)
+    assert 0 < fewer[1] < 1
 
 
 # ---- dispersions that differ between genes ---------------------------------------------------------
