@@ -63,6 +63,17 @@ def check_aligned(sources: dict[str, Any]) -> None:
             )
 
 
+def check_index(value: Any, index: pd.Index | None, name: str) -> None:
+    """Raise a ValueError if a pandas argument with a value for each row has another index than these."""
+    if index is None or not isinstance(value, (pd.Series, pd.DataFrame)):
+        return
+    if len(value) == len(index) and not value.index.equals(index):
+        raise ValueError(
+            f"{name}: its index differs from that of the data; align it (reindex), or pass "
+            "to_numpy() if the rows are in the same order"
+        )
+
+
 def column_names(value: Any, k: int) -> list[str]:
     """Return the names of the columns: a pandas object's own, else as statsmodels names them."""
     if isinstance(value, pd.DataFrame):

@@ -298,6 +298,8 @@ class Inference(GenericLikelihoodModelResults):
         n = self.model.core.n
         if all(part is None for part in extra):
             raise ValueError("exog_extra: give columns, (for the mean, for the dispersion)")
+        for part in extra:
+            self.model.check_aligned(part, "exog_extra")
         extra = tuple(None if e is None else _arrays.design(e, n, "exog_extra") for e in extra)
         view = self._solved_alone()
         unknown = set(cov_kwds or {}) - (ROBUST["cluster"] if cov_type == "cluster" else set())

@@ -514,7 +514,7 @@ class LocationScaleModel(GenericLikelihoodModel):
         Raises
         ------
         ValueError
-            For an unknown column, a wrong length or a missing value.
+            For an unknown column, a wrong length, another index or a missing value.
         """
         out = dict(cov_kwds)
         if out.get("groups") is not None:
@@ -534,15 +534,34 @@ class LocationScaleModel(GenericLikelihoodModel):
         else:
             labels = np.asarray(value)
         if labels.ndim == 2 and labels.shape[1] == 2:
+            self.check_aligned(value, name)
             return np.column_stack([self._row_labels(column, name) for column in labels.T])
         if labels.ndim != 1 or len(labels) not in (self.core.n, self._n_passed):
             raise ValueError(f"{name}: shape {labels.shape}, but there are {self.core.n} rows")
+        self.check_aligned(value, name)
         labels = labels if len(labels) == self.core.n else labels[self._kept]
         if pd.isna(labels).any():
             raise ValueError(
                 f"{name}: missing value in {rows_text(pd.isna(labels))} (counted from 0)"
             )
         return pd.factorize(labels, sort=True)[0]
+
+    def check_aligned(self, value: Any, name: str) -> None:
+        """
+        Raise a ValueError if a Series or DataFrame has another index than the rows of the fit.
+
+        Parameters
+        ----------
+        value : array_like
+            On the rows of the fit or of the data passed in; what has no index is taken as it is.
+        name : str
+            Of the argument.
+        """
+        if isinstance(value, (pd.Series, pd.DataFrame)):
+            whole = len(value) == self._n_passed and len(value) != self.core.n
+            rows = value.iloc[self._kept] if whole else value
+            frame = self._frame
+            _arrays.check_index(rows, self.data.row_labels if frame is None else frame.index, name)
 
     # -- likelihood, as statsmodels calls it ----------------------------------------------------
 

@@ -503,3 +503,105 @@ def test_pandas_arguments_must_be_aligned(shuffled):
         ValueError, match=f"^{shuffled}: its index differs from that of endog.*reindex"
     ):
         het.BetaBinomial(D["K"], **given)
+
+
+SHUFFLED = D.sample(frac=1, random_state=2)
+DESIGN = sm.add_constant(D[["x"]])
+ARRAYS_FIT = het.NegativeBinomial(D["count"], DESIGN, DESIGN).fit()
+OTHER_INDEX = {
+    "exposure": (
+        lambda: hmf.negativebinomial("count ~ x", D, exposure=SHUFFLED["time"]),
+        "exposure",
+    ),
+    "freq_weights": (lambda: gaussian(freq_weights=SHUFFLED["w"]), "freq_weights"),
+    "offset of a subset": (
+        lambda: gaussian(subset=D.index < 100, offset=SHUFFLED["shift"][:100]),
+        "offset",
+    ),
+    "groups": (
+        lambda: gaussian().fit(cov_type="cluster", cov_kwds={"groups": SHUFFLED["block"]}),
+        "groups",
+    ),
+    "two groups": (
+        lambda: gaussian().fit(
+            cov_type="cluster", cov_kwds={"groups": SHUFFLED[["block", "site"]]}
+        ),
+        "groups",
+    ),
+    "groups of arrays": (
+        lambda: ARRAYS_FIT.bootstrap(2, "cluster", groups=SHUFFLED["block"]),
+        "groups",
+    ),
+    "groups before rows were left out": (
+        lambda: gaussian(data=replaced(np.nan)).fit(
+            cov_type="cluster", cov_kwds={"groups": SHUFFLED["block"]}
+        ),
+        "groups",
+    ),
+    "score test": (lambda: RES.score_test(SHUFFLED[["shift"]]), "exog_extra"),
+    "exposure of the rows of the fit": (
+        lambda: (
+            hmf.negativebinomial("count ~ x", D, exposure="time")
+            .fit()
+            .predict(exposure=SHUFFLED["time"])
+        ),
+        "exposure",
+    ),
+    "exposure of new rows": (
+        lambda: (
+            hmf.negativebinomial("count ~ x", D, exposure=D["time"].to_numpy())
+            .fit()
+            .predict(D[:9], exposure=D["time"][8::-1])
+        ),
+        "exposure",
+    ),
+    "design of new rows": (
+        lambda: ARRAYS_FIT.predict(DESIGN[:9], DESIGN[8::-1]),
+        "exog_dispersion",
+    ),
+    "interval of new rows": (
+        lambda: ARRAYS_FIT.get_prediction(DESIGN[:9], DESIGN[8::-1], "var"),
+        "exog_dispersion",
+    ),
+}
+
+
+@pytest.mark.parametrize("argument", OTHER_INDEX)
+def test_rows_in_another_order_are_refused(argument):
+    call, name = OTHER_INDEX[argument]
+    with pytest.raises(
+        ValueError, match=rf"^{name}: its index differs from that of .*to_numpy\(\)"
+    ):
+        call()
+
+
+def test_a_variable_of_the_caller_in_another_order_is_refused():
+    outside = SHUFFLED["shift"]
+    with pytest.raises(ValueError, match="^outside: its index differs"):
+        hmf.doubleglm("gaussian ~ outside", D)
+    assert len(outside) == N_ROWS
+
+
+def test_series_aligned_with_all_the_data_serve_a_fit_of_some_rows():
+    data = replaced(np.nan).set_axis(D.index + 7)
+    arrays = {"freq_weights": data["w"], "offset": data["shift"]}
+    kept = data.index % 2 == 0
+    res = gaussian(data=data, subset=kept, **arrays).fit(
+        cov_type="cluster", cov_kwds={"groups": data["block"]}
+    )
+    own = data[kept].dropna()
+    alone = gaussian(data=own, freq_weights="w", offset="shift").fit(
+        cov_type="cluster", cov_kwds={"groups": "block"}
+    )
+    assert_allclose(res.bse, alone.bse, rtol=AT_MAXIMUM)
+    a = res.bootstrap(3, "cluster", groups=data["block"], rng=1).params
+    assert_allclose(a, res.bootstrap(3, "cluster", groups=own["block"], rng=1).params)
+
+
+def test_columns_of_a_new_design_in_another_order_are_refused():
+    with pytest.raises(ValueError, match="^exog: column 'x' is where the fit has 'const'"):
+        ARRAYS_FIT.predict(DESIGN[["x", "const"]])
+    with pytest.raises(ValueError, match="^exog_dispersion: column 'x' is where"):
+        ARRAYS_FIT.predict(exog_dispersion=DESIGN[["x", "const"]], which="dispersion")
+    assert_allclose(ARRAYS_FIT.predict(DESIGN), ARRAYS_FIT.predict())
+    assert_allclose(ARRAYS_FIT.predict(DESIGN.to_numpy()), ARRAYS_FIT.predict())
