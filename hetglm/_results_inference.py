@@ -354,8 +354,9 @@ class Inference(GenericLikelihoodModelResults):
             percentiles, twice.
         **kwargs
             For "bootstrap" only: ``nrep`` (999 by default), ``kind``, ``groups``, ``rng``,
-            ``n_jobs``, ``progress``, ``checkpoint``, ``batch_size``, as in `bootstrap`, whose result
-            has the other kinds of intervals.
+            ``n_jobs``, ``progress``, ``checkpoint``, ``batch_size``, as in `bootstrap` (which draws the
+            groups of a fit with ``cov_type="cluster"``), whose result has the other kinds of
+            intervals.
 
         Returns
         -------

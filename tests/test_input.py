@@ -577,7 +577,7 @@ def test_rows_in_another_order_are_refused(argument):
 
 def test_a_variable_of_the_caller_in_another_order_is_refused():
     outside = SHUFFLED["shift"]
-    with pytest.raises(ValueError, match="^outside: its index differs"):
+    with pytest.raises(ValueError, match=r"^outside: its index differs"):
         hmf.doubleglm("gaussian ~ outside", D)
     assert len(outside) == N_ROWS
 
@@ -599,9 +599,9 @@ def test_series_aligned_with_all_the_data_serve_a_fit_of_some_rows():
 
 
 def test_columns_of_a_new_design_in_another_order_are_refused():
-    with pytest.raises(ValueError, match="^exog: column 'x' is where the fit has 'const'"):
+    with pytest.raises(ValueError, match=r"^exog: column 'x' is where the fit has 'const'"):
         ARRAYS_FIT.predict(DESIGN[["x", "const"]])
-    with pytest.raises(ValueError, match="^exog_dispersion: column 'x' is where"):
+    with pytest.raises(ValueError, match=r"^exog_dispersion: column 'x' is where"):
         ARRAYS_FIT.predict(exog_dispersion=DESIGN[["x", "const"]], which="dispersion")
     assert_allclose(ARRAYS_FIT.predict(DESIGN), ARRAYS_FIT.predict())
     assert_allclose(ARRAYS_FIT.predict(DESIGN.to_numpy()), ARRAYS_FIT.predict())
