@@ -89,6 +89,15 @@ def column_names(value: Any, k: int) -> list[str]:
     return ["const" if j == first else f"x{next(others)}" for j in range(k)]
 
 
+def check_distinct(names: list[str], name: str) -> None:
+    """Raise a ValueError that names the first column whose name another one has too."""
+    twice = next((column for column in names if names.count(column) > 1), None)
+    if twice is not None:
+        raise ValueError(
+            f"{name}: {names.count(twice)} columns have the name {twice!r}; rename them"
+        )
+
+
 def check_finite(arrays: dict[str, Array | None], sources: dict[str, Any]) -> None:
     """
     Raise a MissingValueError that names the first argument with a missing or infinite value.

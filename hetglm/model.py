@@ -179,8 +179,10 @@ class LocationScaleModel(GenericLikelihoodModel):
         self.n_trials = trials if arrays["endog"].ndim == 2 else arrays["n_trials"]
         self.exog_dispersion = arrays["exog_dispersion"]
         names = _arrays.column_names(exog, self.core.X.shape[1])
+        _arrays.check_distinct(names, "exog")
         if exog_dispersion is not None:
             scale_names = _arrays.column_names(exog_dispersion, self.core.Z.shape[1])
+            _arrays.check_distinct(scale_names, "exog_dispersion")
         else:
             scale_names = ["Intercept" if "Intercept" in names else "const"]
         response = self._observed()
@@ -514,11 +516,14 @@ class LocationScaleModel(GenericLikelihoodModel):
         Raises
         ------
         ValueError
-            For an unknown column, a wrong length, another index or a missing value.
+            For an unknown column, a wrong length, another index, a missing value or a single group.
         """
         out = dict(cov_kwds)
         if out.get("groups") is not None:
             out["groups"] = self._row_labels(out["groups"], "groups")
+            # one panel has lags within it and needs no other
+            if "maxlags" not in out and np.any(np.atleast_2d(out["groups"].T).max(axis=1) == 0):
+                raise ValueError("groups: all rows are in one group; give at least two groups")
         if out.get("time") is not None:
             out["time"] = self._row_labels(out["time"], "time")
         return out

@@ -4,6 +4,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import statsmodels.api as sm
 from conftest import CASES, fitted, simulated
@@ -605,3 +606,26 @@ def test_columns_of_a_new_design_in_another_order_are_refused():
         ARRAYS_FIT.predict(exog_dispersion=DESIGN[["x", "const"]], which="dispersion")
     assert_allclose(ARRAYS_FIT.predict(DESIGN), ARRAYS_FIT.predict())
     assert_allclose(ARRAYS_FIT.predict(DESIGN.to_numpy()), ARRAYS_FIT.predict())
+
+
+def test_columns_of_one_name_are_refused():
+    twice = pd.concat([DESIGN, D["x"] ** 2], axis=1)
+    with pytest.raises(ValueError, match=r"^exog: 2 columns have the name 'x'; rename"):
+        het.DoubleGLM(D["gaussian"], twice, DESIGN)
+    with pytest.raises(ValueError, match=r"^exog_dispersion: 2 columns have the name 'x'"):
+        het.DoubleGLM(D["gaussian"], DESIGN, twice)
+    as_text = DESIGN.set_axis([1, "1"], axis=1)
+    with pytest.raises(ValueError, match=r"^exog: 2 columns have the name '1'"):
+        het.DoubleGLM(D["gaussian"], as_text)
+
+
+@pytest.mark.parametrize("groups", [np.zeros(N_ROWS), np.column_stack([ONES, D["block"]])])
+def test_a_single_group_is_refused(groups):
+    given = {"cov_type": "cluster", "cov_kwds": {"groups": groups}}
+    for call in (
+        lambda: gaussian().fit(**given),
+        lambda: RES.score_test(D[["shift"]], **given),
+        lambda: RES.bootstrap(2, "cluster", groups=groups),
+    ):
+        with pytest.raises(ValueError, match=r"^groups: all rows are in one group"):
+            call()
