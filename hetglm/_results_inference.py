@@ -295,7 +295,7 @@ class Inference(GenericLikelihoodModelResults):
                 f"cov_type={cov_type!r}: score tests take 'nonrobust', 'eim', 'HC0' or 'cluster'"
             )
         extra = exog_extra if isinstance(exog_extra, tuple) else (exog_extra, None)
-        n = self.model.core.n
+        n = of_results(self).core.n
         if all(part is None for part in extra):
             raise ValueError("exog_extra: give columns, (for the mean, for the dispersion)")
         for part in extra:

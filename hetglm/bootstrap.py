@@ -169,6 +169,7 @@ def distribution(fitted: Fitted) -> Any:
 def simulate(core: Likelihood, params: Array, nsim: int, rng: Any) -> Array:
     """Return ``nsim`` responses drawn from the fitted distribution, shape (nsim, n)."""
     nsim = _arrays.count(nsim, "nsim")
+    prediction.need_rows(core)
     frozen = prediction.distribution(core, params)
     draws = frozen.rvs(size=(nsim, core.n), random_state=_arrays.generator(rng))
     return np.asarray(draws, dtype=float)
@@ -348,8 +349,7 @@ def exceedances(
 def of_results(res: Any) -> Fitted:
     """Return what refits need of a result."""
     model = res.model
-    if model.core.n == 0:
-        raise ValueError("remove_data() took the rows of this fit away; fit again")
+    prediction.need_rows(model.core)
     return Fitted(model.core, res._fit, model.parameter_names, model.estimable)
 
 

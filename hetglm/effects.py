@@ -156,6 +156,7 @@ def variables_of(model: Any, which: str) -> list[str]:
             "effects of variables need a formula fit: a design's columns do not say which of them move "
             "together; use predict on designs of your own"
         )
+    prediction.need_rows(model.core)
     parts = [part for part in prediction.PARTS[which] if part != "rows"]
     designs = [getattr(model._spec, part) for part in parts]
     read = set().union(*(design.variables for design in designs))

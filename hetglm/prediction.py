@@ -56,6 +56,12 @@ def check_which(which: str, family: Any) -> None:
         raise ValueError(f"which='prob': {family.name} is continuous; use get_distribution().pdf")
 
 
+def need_rows(core: Likelihood) -> None:
+    """Raise a ValueError if the rows of the fit were removed."""
+    if core.n == 0:
+        raise ValueError("remove_data() took the rows of this fit away; fit again")
+
+
 def rows_of(
     model: Any,
     core: Likelihood,

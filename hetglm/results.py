@@ -204,14 +204,16 @@ class LocationScaleResults(
         """
         Remove every array of the length of the data; predictions on new rows go on working.
 
-        Call ``summary()`` before, if it is wanted: what was computed once is kept.
+        The summary then has no quartiles and no comparison with a constant dispersion.
         """
         for name in (
             *("fittedvalues", "fitted_dispersion", "resid", "resid_pearson", "resid_deviance"),
             "resid_dispersion",
         ):
             self.__dict__.pop(name, None)
+        name = self.model.endog_names
         super().remove_data()
+        self.model.data.ynames = name
         self.model.core = self.model.core.without_rows()
 
     @cached_property

@@ -9,6 +9,7 @@ import pytest
 import statsmodels.api as sm
 from conftest import CASES, fitted, simulated
 from numpy.testing import assert_allclose
+from statsmodels.iolib.summary2 import summary_col
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
@@ -629,3 +630,37 @@ def test_a_single_group_is_refused(groups):
     ):
         with pytest.raises(ValueError, match=r"^groups: all rows are in one group"):
             call()
+
+
+@pytest.mark.parametrize("name", ["gaussian", "beta-binomial"])
+def test_the_summary_needs_no_data(name, tmp_path):
+    full, path = fitted(name), tmp_path / "res.pickle"
+    CASES[name].formula().fit().save(path, remove_data=True)
+    res = sm.load(path)
+    text, before = [str(r.summary()) for r in (res, full)]
+    block = slice(before.index("Mean: "), before.index("Standardised residuals"))
+    coefficients = before[block].rsplit("\n", 3)[0]
+    assert coefficients in text
+    assert full.model.endog_names.split(" + ")[0] in text
+    assert "remove_data() took the rows" in text
+    assert "Standardised" not in text
+    assert "dispersion-z" in str(res.summary2())
+    assert "dispersion-z" in str(summary_col([res]))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda res: res.get_margeff(),
+        lambda res: res.dispersion_ratios(),
+        lambda res: res.test_overdispersion(),
+        lambda res: res.test_overdispersion("model"),
+        lambda res: res.score_test(D[["shift"]]),
+        lambda res: res.simulate(),
+    ],
+)
+def test_what_needs_the_data_says_so(call):
+    res = CASES["beta-binomial"].formula("x | z").fit()
+    res.remove_data()
+    with pytest.raises(ValueError, match=r"^remove_data\(\) took the rows of this fit away"):
+        call(res)
