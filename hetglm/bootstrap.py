@@ -396,9 +396,11 @@ def _covariance_of(res: Any, kind: str, groups: Any) -> tuple[str, dict[str, Any
 
 def _same_groups(a: Array, b: Array) -> bool:
     """Return whether two labellings divide the rows in the same way."""
-    found = (np.unique(codes, return_index=True, return_inverse=True) for codes in (a, b))
     # each row by the first one of its group
-    return bool(np.array_equal(*(first[code] for _, first, code in found)))
+    (_, first, own), (_, other, codes) = (
+        np.unique(x, return_index=True, return_inverse=True) for x in (a, b)
+    )
+    return bool(np.array_equal(first[own], other[codes]))
 
 
 def single_rows(fitted: Fitted, groups: Any = None) -> tuple[Fitted, Any]:
