@@ -342,7 +342,9 @@ def exceedances(
     stopped = exceeded == wanted
     # of a fixed number of draws the binomial error, of a fixed number of exceedances the negative one
     p = exceeded / count if stopped else (1 + exceeded) / (1 + count)
-    error = p * ((1 - p) / exceeded) ** 0.5 if stopped else (p * (1 - p) / count) ** 0.5
+    # at the mean of p under a flat prior: no error is 0 where every draw exceeds
+    q = (1 + exceeded) / (2 + count)
+    error = q * ((1 - q) / exceeded) ** 0.5 if stopped else (q * (1 - q) / count) ** 0.5
     return BootstrapRatio(statistic, ratios, done.nrep, exceeded, p, error, stopped, done.reasons)
 
 

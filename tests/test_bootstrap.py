@@ -467,7 +467,8 @@ def test_ratio_counts_as_it_says():
     p, found = ratio(nrep=60, rng=1)[:1][0]
     assert p == found.pvalue == (1 + found.exceeded) / 61
     assert found.exceeded == (found.ratios >= found.statistic).sum()
-    assert found.mc_error == pytest.approx(np.sqrt(p * (1 - p) / 60))
+    q = (1 + found.exceeded) / 62
+    assert found.mc_error == pytest.approx(np.sqrt(q * (1 - q) / 60))
     assert (found.nrep, found.failed, found.stopped) == (60, 0, False)
 
 
@@ -506,7 +507,8 @@ def test_sequential_stop_counts_in_the_order_of_the_draws(batch_size):
     assert last < 100
     assert (found.nrep, found.exceeded, found.stopped) == (last, 5, True)
     assert p == 5 / last
-    assert found.mc_error == pytest.approx(p * np.sqrt((1 - p) / 5))
+    q = 6 / (last + 2)
+    assert found.mc_error == pytest.approx(q * np.sqrt((1 - q) / 5))
     assert_array_equal(found.ratios, full.ratios[:last])
     p, found = bootstrap.bootstrap_ratio(*pair, 200, 1, sequential=10**6)
     assert (p, found.stopped) == (full.pvalue, False)
@@ -683,3 +685,13 @@ def test_studentized_refits_have_the_groups_of_the_fit(groups):
         clustered(groups).bootstrap(2, groups="block", studentized=True)
     # the same groups under other labels
     clustered("block").bootstrap(2, groups=-(simulated()["block"] % 20), studentized=True, rng=1)
+
+
+@pytest.mark.parametrize("sequential", [None, 2])
+def test_a_p_of_one_has_an_error(sequential):
+    """Two draws of two say little: those of p = 1/2 do so every fourth time."""
+    found = bootstrap.exceedances(
+        lambda rng: np.ones(1), 0.5, 2, 1, sequential, Run(), "", "a constant"
+    )
+    assert (found.pvalue, len(found.ratios)) == (1, 2)
+    assert 0.2 < found.mc_error < 0.5
