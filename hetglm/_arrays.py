@@ -63,6 +63,17 @@ def check_aligned(sources: dict[str, Any]) -> None:
             )
 
 
+def check_index(value: Any, index: pd.Index | None, name: str) -> None:
+    """Raise a ValueError if a pandas argument with a value for each row has another index than these."""
+    if index is None or not isinstance(value, (pd.Series, pd.DataFrame)):
+        return
+    if len(value) == len(index) and not value.index.equals(index):
+        raise ValueError(
+            f"{name}: its index differs from that of the data; align it (reindex), or pass "
+            "to_numpy() if the rows are in the same order"
+        )
+
+
 def column_names(value: Any, k: int) -> list[str]:
     """Return the names of the columns: a pandas object's own, else as statsmodels names them."""
     if isinstance(value, pd.DataFrame):
@@ -76,6 +87,15 @@ def column_names(value: Any, k: int) -> list[str]:
     first = next((j for j in constant if np.ptp(array[:, j]) == 0), -1)
     others = iter(range(1, k + 1))
     return ["const" if j == first else f"x{next(others)}" for j in range(k)]
+
+
+def check_distinct(names: list[str], name: str) -> None:
+    """Raise a ValueError that names the first column whose name another one has too."""
+    twice = next((column for column in names if names.count(column) > 1), None)
+    if twice is not None:
+        raise ValueError(
+            f"{name}: {names.count(twice)} columns have the name {twice!r}; rename them"
+        )
 
 
 def check_finite(arrays: dict[str, Array | None], sources: dict[str, Any]) -> None:

@@ -215,7 +215,8 @@ class BootstrapRatio:
         (1 + exceeded)/(1 + done); exceeded/done where the sequential rule stopped. Draws whose
         refits failed are in neither count.
     mc_error : float
-        Monte-Carlo standard error of the p-value.
+        Monte-Carlo standard error of the p-value, binomial or negative binomial, at the share
+        (1 + exceeded)/(2 + done), so that it is not 0 where every draw exceeds.
     stopped : bool
         Whether the sequential rule stopped.
     reasons : dict

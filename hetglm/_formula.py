@@ -16,6 +16,7 @@ import pandas as pd
 import patsy
 import patsy.builtins
 
+from hetglm._arrays import check_index
 from hetglm.exceptions import FormulaError, MissingValueError
 
 #: The names patsy gives every formula: C, Q, bs, center, ...
@@ -594,6 +595,7 @@ def _variables(
         value = scope.get(name)
         # the caller's own array joins the rows, so that missing values and subset reach it
         if isinstance(value, (np.ndarray, pd.Series)) and np.shape(value) == (len(frame),):
+            check_index(value, frame.index, name)
             frame = frame.assign(**{name: np.asarray(scope.pop(name))})
     return frame, patsy.EvalEnvironment([scope], env.flags)
 
@@ -617,6 +619,7 @@ def _row_array(name: str, value: Any, frame: pd.DataFrame, rows: np.ndarray) -> 
     array = np.asarray(value)
     if array.ndim != 1 or len(array) not in (len(frame), len(rows)):
         raise ValueError(f"{name}: shape {array.shape}, but the data have {len(frame)} rows")
+    check_index(value, frame.index if len(array) == len(frame) else frame.index[rows], name)
     return array[rows] if len(array) == len(frame) else array
 
 

@@ -327,7 +327,10 @@ class Inference(GenericLikelihoodModelResults):
             raise ValueError(
                 f"cov_type={cov_type!r}: score tests take 'nonrobust', 'eim', 'HC0' or 'cluster'"
             )
-        view, n = self._solved_alone(), self.model.core.n
+        n = of_results(self).core.n
+        for part in exog_extra if isinstance(exog_extra, tuple) else (exog_extra,):
+            self.model.check_aligned(part, "exog_extra")
+        view = self._solved_alone()
         extra = extra_columns(exog_extra, view.model.core)
         unknown = set(cov_kwds or {}) - (ROBUST["cluster"] if cov_type == "cluster" else set())
         if unknown:
@@ -383,8 +386,9 @@ class Inference(GenericLikelihoodModelResults):
             percentiles, twice.
         **kwargs
             For "bootstrap" only: ``nrep`` (999 by default), ``kind``, ``groups``, ``rng``,
-            ``n_jobs``, ``progress``, ``checkpoint``, ``batch_size``, as in `bootstrap`, whose result
-            has the other kinds of intervals.
+            ``n_jobs``, ``progress``, ``checkpoint``, ``batch_size``, as in `bootstrap` (which draws the
+            groups of a fit with ``cov_type="cluster"``), whose result has the other kinds of
+            intervals.
 
         Returns
         -------

@@ -291,7 +291,8 @@ class Predictions(GenericLikelihoodModelResults):
         Raises
         ------
         ValueError
-            Without a formula, or for a variable that does not move ``which``.
+            Without a formula, or for a variable that does not move ``which`` or has no finite slope
+            at the end of its values (a root at 0).
 
         See Also
         --------
@@ -322,7 +323,8 @@ class Predictions(GenericLikelihoodModelResults):
         Raises
         ------
         ValueError
-            As in `get_margeff`.
+            As in `get_margeff`; of predictors and of negative means, which have no ratios; or where
+            the formula cannot take a number increased by 1.
         """
         return effects.average_effects(self, which, variables, True)
 

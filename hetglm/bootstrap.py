@@ -169,6 +169,7 @@ def distribution(fitted: Fitted) -> Any:
 def simulate(core: Likelihood, params: Array, nsim: int, rng: Any) -> Array:
     """Return ``nsim`` responses drawn from the fitted distribution, shape (nsim, n)."""
     nsim = _arrays.count(nsim, "nsim")
+    prediction.need_rows(core)
     frozen = prediction.distribution(core, params)
     draws = frozen.rvs(size=(nsim, core.n), random_state=_arrays.generator(rng))
     return np.asarray(draws, dtype=float)
@@ -178,18 +179,14 @@ def simulate(core: Likelihood, params: Array, nsim: int, rng: Any) -> Array:
 
 
 def bootstrap(
-    res: Any, nrep: int, kind: str, rng: Any, groups: Any, studentized: bool, run: Run
+    res: Any, nrep: int, kind: str | None, rng: Any, groups: Any, studentized: bool, run: Run
 ) -> BootstrapResult:
     """Return refits to resampled data; see the results' method."""
     nrep = _arrays.count(nrep, "nrep")
-    if kind not in KINDS:
-        raise ValueError(f"kind={kind!r}: choose 'pairs', 'parametric' or 'cluster'")
-    if (groups is not None) != (kind == "cluster"):
-        raise ValueError("groups: needed for kind='cluster', and only there")
-    if groups is not None and np.ndim(groups) != 1:
-        raise ValueError("groups: the cluster bootstrap draws one kind of groups, not two")
-    fitted, groups = single_rows(of_results(res), groups)
-    cov_type, cov_kwds = ("", {}) if not studentized else _covariance_of(res, kind)
+    of = of_results(res)
+    kind, groups = _resampled(res, kind, groups)
+    cov_type, cov_kwds = ("", {}) if not studentized else _covariance_of(res, kind, groups)
+    fitted, groups = single_rows(of, groups)
     task = Resampling(fitted, kind, groups, cov_type, cov_kwds, res.df_resid)
     if kind == "parametric":
         distribution(fitted)  # a family without one says so before any work
@@ -345,22 +342,51 @@ def exceedances(
     stopped = exceeded == wanted
     # of a fixed number of draws the binomial error, of a fixed number of exceedances the negative one
     p = exceeded / count if stopped else (1 + exceeded) / (1 + count)
-    error = p * ((1 - p) / exceeded) ** 0.5 if stopped else (p * (1 - p) / count) ** 0.5
+    # at the mean of p under a flat prior: no error is 0 where every draw exceeds
+    q = (1 + exceeded) / (2 + count)
+    error = q * ((1 - q) / exceeded) ** 0.5 if stopped else (q * (1 - q) / count) ** 0.5
     return BootstrapRatio(statistic, ratios, done.nrep, exceeded, p, error, stopped, done.reasons)
 
 
 def of_results(res: Any) -> Fitted:
     """Return what refits need of a result."""
     model = res.model
-    if model.core.n == 0:
-        raise ValueError("remove_data() took the rows of this fit away; fit again")
+    prediction.need_rows(model.core)
     return Fitted(model.core, res._fit, model.parameter_names, model.estimable)
 
 
-def _covariance_of(res: Any, kind: str) -> tuple[str, dict[str, Any]]:
+def _resampled(res: Any, kind: str | None, groups: Any) -> tuple[str, Any]:
+    """Return what is drawn: by default the groups of a fit with a covariance of groups, else rows."""
+    clustered = res.cov_type == "cluster"
+    if kind is None:
+        kind = "cluster" if clustered else "pairs"
+    if kind not in KINDS:
+        raise ValueError(f"kind={kind!r}: choose 'pairs', 'parametric' or 'cluster'")
+    if kind == "cluster" and groups is None and clustered:
+        groups = res.cov_kwds["groups"]
+        if np.ndim(groups) != 1:
+            raise ValueError(
+                "groups: the fit has two kinds of groups and the bootstrap draws one; pass "
+                "groups=..., the one to draw, or kind='pairs' or 'parametric'"
+            )
+    if (groups is not None) != (kind == "cluster"):
+        raise ValueError("groups: needed for kind='cluster', and only there")
+    if groups is not None and np.ndim(groups) != 1:
+        raise ValueError("groups: the cluster bootstrap draws one kind of groups, not two")
+    return kind, groups
+
+
+def _covariance_of(res: Any, kind: str, groups: Any) -> tuple[str, dict[str, Any]]:
     """Return the covariance of a fit as its refits need it, the groups left out."""
     if res.cov_type == "cluster" and kind == "cluster":
-        return "cluster", {"use_correction": res.cov_kwds["use_correction"]}
+        own = res.cov_kwds["groups"]
+        if np.ndim(own) != 1 or not _same_groups(own, groups):
+            raise ValueError(
+                "studentized=True: the standard errors of the fit have other groups than are drawn; "
+                "fit with cov_type='cluster' and these groups, of one kind"
+            )
+        settings = ("use_correction", "scaling_factor")
+        return "cluster", {name: res.cov_kwds.get(name) for name in settings}
     if res.cov_type not in OF_RESAMPLES:
         raise ValueError(
             f"studentized=True: standard errors with cov_type={res.cov_type!r} cannot be made of a "
@@ -368,6 +394,15 @@ def _covariance_of(res: Any, kind: str) -> tuple[str, dict[str, Any]]:
             "kind='cluster'"
         )
     return res.cov_type, {}
+
+
+def _same_groups(a: Array, b: Array) -> bool:
+    """Return whether two labellings divide the rows in the same way."""
+    # each row by the first one of its group
+    (_, first, own), (_, other, codes) = (
+        np.unique(x, return_index=True, return_inverse=True) for x in (a, b)
+    )
+    return bool(np.array_equal(first[own], other[codes]))
 
 
 def single_rows(fitted: Fitted, groups: Any = None) -> tuple[Fitted, Any]:

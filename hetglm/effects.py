@@ -13,28 +13,50 @@ from scipy import stats
 
 from hetglm import _arrays, prediction
 from hetglm._likelihood import Likelihood
+from hetglm.exceptions import FormulaError
 
 Array = NDArray[Any]
 
-#: Step of a derivative in standard deviations of the variable: extrapolated to h^4, 1e-12.
-STEP = 1e-3
+#: Step of a derivative in standard deviations of the variable: of order h^4, 1e-12.
+STEP = 5e-4
+#: Weights of differences, over the step, at -2, ..., 2 steps, and at 0, ..., 4 from an end of the data.
+CENTRAL = (1 / 12, -2 / 3, 0.0, 2 / 3, -1 / 12)
+INWARD = (-25 / 12, 4.0, -3.0, 4 / 3, -1 / 4)
+#: The latter of order h^2; where there is a slope they agree to a share of it.
+INWARD_ROUGH, SMOOTH = (-3 / 2, 2.0, -1 / 2, 0.0, 0.0), 0.01
+#: Predictors have either sign: ratios of them say nothing.
+SIGNED = ("linear", "linear-dispersion")
 #: What has an average effect, and parts of it that are derivatives in the predictors.
 WHICH = ("mean", "linear", "dispersion", "linear-dispersion", "var", "sd", "icc")
 
 
-class Average(NamedTuple):
-    """Average prediction over rows and its gradient in the coefficients, shape (p + q,)."""
+class Predicted(NamedTuple):
+    """Predictions of rows, their slopes in both predictors with the designs, and how rows count."""
 
-    value: float
-    gradient: Array
+    values: Array
+    slopes: list[tuple[Array | None, Array]]
+    weight: Array
+
+    def average(self, by: Any = 1.0) -> tuple[float, Array]:
+        """Return the average of weighted rows and its gradient in the coefficients, shape (p + q,)."""
+        weight = by * self.weight
+        # a part that the prediction does not read is NaN in new rows
+        parts = [np.zeros(A.shape[1]) if d is None else (weight * d) @ A for d, A in self.slopes]
+        return float(weight @ self.values), np.concatenate(parts)
 
 
 class Contrast(NamedTuple):
-    """A variable with the data it is compared on: (weight, data) of each average."""
+    """
+    A variable with the data it is compared on: (weight of each row, data) less the base each.
+
+    For derivatives also the weights of a rougher one, 0 in rows where there is none.
+    """
 
     variable: str
     label: str
-    parts: list[tuple[float, pd.DataFrame]]
+    base: pd.DataFrame
+    parts: list[tuple[Any, pd.DataFrame]]
+    rough: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -132,6 +154,11 @@ class AverageEffects:
 def average_effects(res: Any, which: str, variables: Any, ratio: bool) -> AverageEffects:
     """Return average effects of variables; see the results' methods."""
     model = res.model
+    if ratio and which in SIGNED:
+        raise ValueError(
+            f"which={which!r}: predictors can be negative, and their ratios say nothing; use "
+            "get_margeff, or choose 'mean', 'dispersion', 'icc', 'var' or 'sd'"
+        )
     chosen = _chosen(variables_of(model, which), which, variables)
     effects, errors, index = [], [], []
     for name in chosen:
@@ -156,6 +183,7 @@ def variables_of(model: Any, which: str) -> list[str]:
             "effects of variables need a formula fit: a design's columns do not say which of them move "
             "together; use predict on designs of your own"
         )
+    prediction.need_rows(model.core)
     parts = [part for part in prediction.PARTS[which] if part != "rows"]
     designs = [getattr(model._spec, part) for part in parts]
     read = set().union(*(design.variables for design in designs))
@@ -184,21 +212,27 @@ def _contrasts(model: Any, name: str, ratio: bool) -> Iterator[Contrast]:
         for level in values[1:]:
             high = data.assign(**{name: _repeated(data[name], level)})
             sign = "/" if ratio else "-"
-            yield Contrast(name, f"{level} {sign} {values[0]}", [(1.0, high), (-1.0, low)])
+            yield Contrast(name, f"{level} {sign} {values[0]}", low, [(1.0, high)])
         return
     column = data[name].astype(float)
     if ratio:
-        yield Contrast(name, "+ 1", [(1.0, data.assign(**{name: column + 1})), (-1.0, data)])
+        yield Contrast(name, "+ 1", data, [(1.0, data.assign(**{name: column + 1}))])
         return
-    h = STEP * (float(column.std()) or 1.0)
-    # Richardson: (4 D(h/2) - D(h))/3 with D the central difference
-    steps = ((h, -1 / (6 * h)), (h / 2, 4 / (3 * h)))
-    parts = [
-        (side * weight, data.assign(**{name: column + side * step}))
-        for step, weight in steps
-        for side in (1.0, -1.0)
-    ]
-    yield Contrast(name, "d/dx", parts)
+    yield _derivative(data, name, column)
+
+
+def _derivative(data: pd.DataFrame, name: str, column: pd.Series) -> Contrast:
+    """Return the contrast of a derivative, whose steps do not leave the range of the data."""
+    x, h = column.to_numpy(), STEP * (float(column.std()) or 1.0)
+    low, high = x - 2 * h < x.min(), x + 2 * h > x.max()
+    inward = 1.0 * low - 1.0 * high  # 0 of a variable that does not vary
+    inside = inward == 0
+    parts = []
+    for k in range(len(CENTRAL)):
+        moved = x + h * np.where(inside, k - 2, inward * k)
+        weight = np.where(inside, CENTRAL[k], inward * INWARD[k]) / h
+        parts.append((weight, data.assign(**{name: moved})))
+    return Contrast(name, "d/dx", data, parts, np.outer(INWARD_ROUGH, inward) / h)
 
 
 def levels(model: Any, name: str) -> list[Any] | None:
@@ -221,20 +255,55 @@ def _repeated(column: pd.Series, value: Any) -> pd.Series:
 
 def _effect(res: Any, which: str, contrast: Contrast, ratio: bool) -> tuple[float, float]:
     """Return an effect and its standard error."""
-    averages = [(weight, _average(res, which, data)) for weight, data in contrast.parts]
+    try:
+        base = _predicted(res, which, contrast.base)
+        parts = [(weight, _predicted(res, which, data)) for weight, data in contrast.parts]
+    except FormulaError as exc:
+        raise FormulaError(
+            f"{contrast.variable} ({contrast.label}): the formula cannot take the values to compare "
+            f"(out of the range of the fit, or cut anew); choose other variables=...: {exc}"
+        ) from exc
+    if ratio:
+        value, gradient = _ratio(which, parts[0][1], base)
+    else:
+        _need_slopes(contrast, [part.values - base.values for _, part in parts])
+        value, gradient = 0.0, np.zeros(len(res._cov))
+        for weight, part in parts:
+            (high, by_high), (low, by_low) = part.average(weight), base.average(weight)
+            value, gradient = value + (high - low), gradient + (by_high - by_low)
+    with np.errstate(invalid="ignore"):
+        return value, float(np.sqrt(gradient @ np.nan_to_num(res._cov) @ gradient))
+
+
+def _ratio(which: str, high: Predicted, low: Predicted) -> tuple[float, Array]:
+    """Return a ratio of averages, and the gradient of its logarithm."""
+    if np.any(high.values < 0) or np.any(low.values < 0):
+        raise ValueError(
+            f"which={which!r}: ratios are of positive predictions, and some are negative; use "
+            "get_margeff"
+        )
+    (above, by_above), (below, by_below) = high.average(), low.average()
     with np.errstate(divide="ignore", invalid="ignore"):
-        if ratio:
-            (_, high), (_, low) = averages
-            value = high.value / low.value
-            gradient = high.gradient / high.value - low.gradient / low.value
-        else:
-            value = sum(weight * average.value for weight, average in averages)
-            gradient = np.sum([weight * average.gradient for weight, average in averages], axis=0)
-        return float(value), float(np.sqrt(gradient @ np.nan_to_num(res._cov) @ gradient))
+        ratio = np.divide(above, below)
+        return float(ratio), by_above / above - by_below / np.float64(below)
 
 
-def _average(res: Any, which: str, data: pd.DataFrame) -> Average:
-    """Return the average prediction on the fit's rows with other values of a variable."""
+def _need_slopes(contrast: Contrast, moved: list[Array]) -> None:
+    """Raise a ValueError if there is no slope at an end of the data, as of a root at 0."""
+    if contrast.rough is None:
+        return
+    slopes = sum(w * v for (w, _), v in zip(contrast.parts, moved, strict=True))
+    rough = sum(w * v for w, v in zip(contrast.rough, moved, strict=True))
+    ends = contrast.rough[1] != 0
+    if np.any(np.abs(slopes - rough)[ends] > SMOOTH * np.nanmax(np.abs(slopes))):
+        raise ValueError(
+            f"{contrast.variable}: no finite slope at an end of its values; choose other variables=..., "
+            "or leave such rows out"
+        )
+
+
+def _predicted(res: Any, which: str, data: pd.DataFrame) -> Predicted:
+    """Return the predictions on the fit's rows with other values of a variable."""
     model = res.model
     given = {
         name: getattr(model, name)
@@ -245,12 +314,8 @@ def _average(res: Any, which: str, data: pd.DataFrame) -> Average:
     rows, _ = res._new_rows(which, data, None, True, given)
     params = res._fit.internal
     freq = np.ones(rows.n) if model.core.freq is None else model.core.freq
-    weight = freq / freq.sum()
-    # a part that the prediction does not read is NaN in new rows
-    slopes = zip(row_slopes(rows, params, which), (rows.X, rows.Z), strict=True)
-    gradient = [np.zeros(A.shape[1]) if by is None else (weight * by) @ A for by, A in slopes]
-    value = float(weight @ prediction.predict(rows, params, which))
-    return Average(value, np.concatenate(gradient))
+    slopes = list(zip(row_slopes(rows, params, which), (rows.X, rows.Z), strict=True))
+    return Predicted(prediction.predict(rows, params, which), slopes, freq / freq.sum())
 
 
 def row_slopes(rows: Likelihood, params: Array, which: str) -> tuple[Array | None, Array | None]:

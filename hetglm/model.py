@@ -179,8 +179,10 @@ class LocationScaleModel(GenericLikelihoodModel):
         self.n_trials = trials if arrays["endog"].ndim == 2 else arrays["n_trials"]
         self.exog_dispersion = arrays["exog_dispersion"]
         names = _arrays.column_names(exog, self.core.X.shape[1])
+        _arrays.check_distinct(names, "exog")
         if exog_dispersion is not None:
             scale_names = _arrays.column_names(exog_dispersion, self.core.Z.shape[1])
+            _arrays.check_distinct(scale_names, "exog_dispersion")
         else:
             scale_names = ["Intercept" if "Intercept" in names else "const"]
         response = self._observed()
@@ -514,11 +516,14 @@ class LocationScaleModel(GenericLikelihoodModel):
         Raises
         ------
         ValueError
-            For an unknown column, a wrong length or a missing value.
+            For an unknown column, a wrong length, another index, a missing value or a single group.
         """
         out = dict(cov_kwds)
         if out.get("groups") is not None:
             out["groups"] = self._row_labels(out["groups"], "groups")
+            # one panel has lags within it and needs no other
+            if "maxlags" not in out and np.any(np.atleast_2d(out["groups"].T).max(axis=1) == 0):
+                raise ValueError("groups: all rows are in one group; give at least two groups")
         if out.get("time") is not None:
             out["time"] = self._row_labels(out["time"], "time")
         return out
@@ -534,15 +539,34 @@ class LocationScaleModel(GenericLikelihoodModel):
         else:
             labels = np.asarray(value)
         if labels.ndim == 2 and labels.shape[1] == 2:
+            self.check_aligned(value, name)
             return np.column_stack([self._row_labels(column, name) for column in labels.T])
         if labels.ndim != 1 or len(labels) not in (self.core.n, self._n_passed):
             raise ValueError(f"{name}: shape {labels.shape}, but there are {self.core.n} rows")
+        self.check_aligned(value, name)
         labels = labels if len(labels) == self.core.n else labels[self._kept]
         if pd.isna(labels).any():
             raise ValueError(
                 f"{name}: missing value in {rows_text(pd.isna(labels))} (counted from 0)"
             )
         return pd.factorize(labels, sort=True)[0]
+
+    def check_aligned(self, value: Any, name: str) -> None:
+        """
+        Raise a ValueError if a Series or DataFrame has another index than the rows of the fit.
+
+        Parameters
+        ----------
+        value : array_like
+            On the rows of the fit or of the data passed in; what has no index is taken as it is.
+        name : str
+            Of the argument.
+        """
+        if isinstance(value, (pd.Series, pd.DataFrame)):
+            whole = len(value) == self._n_passed and len(value) != self.core.n
+            rows = value.iloc[self._kept] if whole else value
+            frame = self._frame
+            _arrays.check_index(rows, self.data.row_labels if frame is None else frame.index, name)
 
     # -- likelihood, as statsmodels calls it ----------------------------------------------------
 

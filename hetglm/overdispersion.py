@@ -115,6 +115,7 @@ def overdispersion(
     core: Likelihood = model.core
     if not core.family.zero_dispersion:
         raise ValueError(f"{core.family.name}: phi = 0 is not a model of its own; nothing to test")
+    prediction.need_rows(core)
     keep_mean = model.estimable[: core.k_mean]
     null = without_dispersion(core, keep_mean)[1]
     if against == "constant":

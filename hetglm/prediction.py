@@ -56,6 +56,12 @@ def check_which(which: str, family: Any) -> None:
         raise ValueError(f"which='prob': {family.name} is continuous; use get_distribution().pdf")
 
 
+def need_rows(core: Likelihood) -> None:
+    """Raise a ValueError if the rows of the fit were removed."""
+    if core.n == 0:
+        raise ValueError("remove_data() took the rows of this fit away; fit again")
+
+
 def rows_of(
     model: Any,
     core: Likelihood,
@@ -89,7 +95,10 @@ def rows_of(
     if set(given) - known:
         raise TypeError(f"predict: unknown argument {sorted(set(given) - known)[0]!r}")
     given = {name: value for name, value in given.items() if value is not None}
+    _arrays.check_aligned({"exog": exog, "exog_dispersion": exog_dispersion, **given})
     if exog is None and exog_dispersion is None:
+        for name, value in given.items():
+            model.check_aligned(value, name)
         return _fitted_rows(model, core, given)
     needs = PARTS[which]
     n = len(exog if exog is not None else exog_dispersion)
@@ -113,6 +122,8 @@ def _new_design(model: Any, value: Any, n: int, name: str, fitted: Array, needed
         if needed:
             raise ValueError(f"{name}: this prediction needs it on the new rows; pass {name}=...")
         return np.full((n, fitted.shape[1]), np.nan)
+    if isinstance(value, pd.DataFrame):
+        _check_columns([str(column) for column in value.columns], model.column_names[name], name)
     array = _arrays.numeric(value, name)
     if array.ndim == 1:
         array = array[:, None] if fitted.shape[1] == 1 else array[None, :]
@@ -122,6 +133,16 @@ def _new_design(model: Any, value: Any, n: int, name: str, fitted: Array, needed
             f"{n} new rows"
         )
     return array
+
+
+def _check_columns(new: list[str], fitted: list[str], name: str) -> None:
+    """Raise a ValueError if a column of the fit is at another place in the new design."""
+    for column, there in zip(new, fitted, strict=False):
+        if column != there and column in fitted:
+            raise ValueError(
+                f"{name}: column {column!r} is where the fit has {there!r}; give the columns in the "
+                f"order {fitted}, or pass to_numpy() if they are in it under other names"
+            )
 
 
 def _core_at(model: Any, X: Array, Z: Array, arrays: dict[str, Any], n: int) -> Likelihood:

@@ -204,14 +204,16 @@ class LocationScaleResults(
         """
         Remove every array of the length of the data; predictions on new rows go on working.
 
-        Call ``summary()`` before, if it is wanted: what was computed once is kept.
+        The summary then has no quartiles and no comparison with a constant dispersion.
         """
         for name in (
             *("fittedvalues", "fitted_dispersion", "resid", "resid_pearson", "resid_deviance"),
             "resid_dispersion",
         ):
             self.__dict__.pop(name, None)
+        name = self.model.endog_names
         super().remove_data()
+        self.model.data.ynames = name
         self.model.core = self.model.core.without_rows()
 
     @cached_property
@@ -242,7 +244,7 @@ class LocationScaleResults(
     def bootstrap(
         self,
         nrep: int = 100,
-        kind: str = "pairs",
+        kind: str | None = None,
         *,
         groups: Any = None,
         rng: Any = None,
@@ -259,17 +261,19 @@ class LocationScaleResults(
         ----------
         nrep : int
             Number of replicates.
-        kind : {"pairs", "parametric", "cluster"}
+        kind : {"pairs", "parametric", "cluster"}, optional
             Rows drawn with replacement; responses drawn from the fitted model; or whole groups
-            drawn with replacement.
+            drawn with replacement. By default "cluster" of a fit with ``cov_type="cluster"``, else
+            "pairs".
         groups : array_like, shape (n,), or str, optional
-            For "cluster": labels, or the name of a column.
+            For "cluster": labels, or the name of a column; by default those of the fit's
+            covariance.
         rng : None, int or numpy.random.Generator
             Source of randomness. Each replicate has a child of this seed of its own, so that the
             results do not depend on the number of jobs or batches.
         studentized : bool
             Whether to compute the standard error of each refit, by the ``cov_type`` of this fit,
-            for studentised intervals.
+            for studentised intervals; of groups these must be the groups that are drawn.
         n_jobs : int, optional
             Jobs that run at once, by joblib: -1 for all cores; None for one, or as
             ``joblib.parallel_config`` says, with ``backend="dask"`` on many machines.

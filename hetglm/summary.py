@@ -48,7 +48,8 @@ def summary(
     out.tables.append(_block(res, slice(0, k), names[:k], mean_title, alpha))
     scale_names = [n.removeprefix("dispersion-") for n in names[k:]]
     out.tables.append(_block(res, slice(k, None), scale_names, scale_title, alpha))
-    out.tables.append(_quartiles(res))
+    if model.core.n:
+        out.tables.append(_quartiles(res))
     out.add_extra_txt(_notes(res))
     return out
 
@@ -145,7 +146,7 @@ def _notes(res: Any) -> list[str]:
         what = "adjusted as REML does" if res.reml else "and so are AIC, BIC and every ratio"
         notes.append(f"The criterion is the extended quasi-likelihood (EQL), {what}.")
     notes += [f"Note: {note}" for note in res.notes]
-    if res.boundary is not None:
+    if res.boundary is not None and res.model.core.n:
         notes += _boundary_lines(res)
     return [line for note in notes if note for line in wrap(" ".join(note.split()), WIDTH)]
 

@@ -414,7 +414,7 @@ def test_conf_int_is_of_999_pairs_of_rows(monkeypatch):
     monkeypatch.setattr(bootstrap, "bootstrap", fewer)
     res = fitted("gaussian", "x | z")
     limits = res.conf_int(method="bootstrap", rng=1)
-    assert asked == [(999, "pairs")]
+    assert asked == [(999, None)]
     half = stats.norm.isf(0.025) * np.asarray(res.bse)
     assert_allclose(limits, res.conf_int(), atol=half.max())
 
@@ -467,7 +467,8 @@ def test_ratio_counts_as_it_says():
     p, found = ratio(nrep=60, rng=1)[:1][0]
     assert p == found.pvalue == (1 + found.exceeded) / 61
     assert found.exceeded == (found.ratios >= found.statistic).sum()
-    assert found.mc_error == pytest.approx(np.sqrt(p * (1 - p) / 60))
+    q = (1 + found.exceeded) / 62
+    assert found.mc_error == pytest.approx(np.sqrt(q * (1 - q) / 60))
     assert (found.nrep, found.failed, found.stopped) == (60, 0, False)
 
 
@@ -506,7 +507,8 @@ def test_sequential_stop_counts_in_the_order_of_the_draws(batch_size):
     assert last < 100
     assert (found.nrep, found.exceeded, found.stopped) == (last, 5, True)
     assert p == 5 / last
-    assert found.mc_error == pytest.approx(p * np.sqrt((1 - p) / 5))
+    q = 6 / (last + 2)
+    assert found.mc_error == pytest.approx(q * np.sqrt((1 - q) / 5))
     assert_array_equal(found.ratios, full.ratios[:last])
     p, found = bootstrap.bootstrap_ratio(*pair, 200, 1, sequential=10**6)
     assert (p, found.stopped) == (full.pvalue, False)
@@ -596,7 +598,7 @@ BAD = {
             CASES["gaussian"]
             .formula("x | z")
             .fit(cov_type="cluster", cov_kwds={"groups": "block"})
-            .bootstrap(2, studentized=True)
+            .bootstrap(2, "pairs", studentized=True)
         ),
         "cov_type='cluster' cannot be made of a resample of kind='pairs'",
     ),
@@ -636,3 +638,60 @@ def test_fit_without_its_rows_is_refused():
 def test_quasi_likelihood_has_no_parametric_comparison():
     with pytest.raises(NotImplementedError, match="not a distribution"):
         fitted("poisson", "x | z").compare_constant_dispersion(test="bootstrap", nrep=5)
+
+
+# ---- groups of the fit ---------------------------------------------------------------------------
+
+
+def clustered(groups, **cov_kwds):
+    model = CASES["gaussian"].formula("x | z")
+    return model.fit(cov_type="cluster", cov_kwds={"groups": groups, **cov_kwds})
+
+
+def test_a_clustered_fit_is_resampled_by_its_groups():
+    res, plain = clustered("block"), fitted("gaussian", "x | z")
+    groups = res.bootstrap(8, "cluster", groups="block", rng=1)
+    for given in ({}, {"kind": "cluster"}):
+        boot = res.bootstrap(8, rng=1, **given)
+        assert boot.kind == "cluster"
+        assert_array_equal(boot.params, groups.params)
+    assert_array_equal(
+        res.conf_int(method="bootstrap", nrep=8, rng=1), groups.conf_int(method="bca")
+    )
+    assert_array_equal(res.bootstrap(8, "pairs", rng=1).params, plain.bootstrap(8, rng=1).params)
+    assert plain.bootstrap(2, rng=1).kind == "pairs"
+
+
+def test_a_fit_with_two_kinds_of_groups_says_what_to_draw():
+    res = clustered(["block", "site"])
+    for call in (res.bootstrap, lambda n: res.conf_int(method="bootstrap", nrep=n)):
+        with pytest.raises(ValueError, match=r"^groups: .*two kinds.*pass groups=.*kind='pairs'"):
+            call(2)
+    assert res.bootstrap(2, groups="site", rng=1).kind == "cluster"
+
+
+def test_studentized_refits_have_the_scale_of_the_fit():
+    plain, scaled = (
+        clustered("block", **kwds).bootstrap(3, rng=1, studentized=True)
+        for kwds in ({}, {"scaling_factor": 4.0})
+    )
+    assert_allclose(scaled.params_bse, 2 * plain.params_bse)
+    assert_allclose(scaled.bse, 2 * plain.bse)
+
+
+@pytest.mark.parametrize("groups", ["site", ["block", "site"]])
+def test_studentized_refits_have_the_groups_of_the_fit(groups):
+    with pytest.raises(ValueError, match=r"^studentized=True: .*other groups"):
+        clustered(groups).bootstrap(2, groups="block", studentized=True)
+    # the same groups under other labels
+    clustered("block").bootstrap(2, groups=-(simulated()["block"] % 20), studentized=True, rng=1)
+
+
+@pytest.mark.parametrize("sequential", [None, 2])
+def test_a_p_of_one_has_an_error(sequential):
+    """Two draws of two say little: those of p = 1/2 do so every fourth time."""
+    found = bootstrap.exceedances(
+        lambda rng: np.ones(1), 0.5, 2, 1, sequential, Run(), "", "a constant"
+    )
+    assert (found.pvalue, len(found.ratios)) == (1, 2)
+    assert 0.2 < found.mc_error < 0.5

@@ -15,6 +15,7 @@ from statsmodels.iolib.summary2 import summary_col
 import hetglm.api as het
 import hetglm.formula.api as hmf
 from hetglm import prediction
+from hetglm.exceptions import FormulaError
 
 #: Differences of predictions in the coefficients: h^2 and rounding over h.
 DIFFERENCES = 1e-6
@@ -83,6 +84,10 @@ def test_effects_and_errors_by_differences(case, which):
 @pytest.mark.parametrize("which", ["mean", "var", "sd", "dispersion"])
 def test_ratios_by_predictions(case, which):
     data, res = simulated(), case.formula(RIGHT).fit()
+    if np.any(res.predict(which=which) < 0):
+        with pytest.raises(ValueError, match=r"which='mean': .*some are negative; use get_margeff"):
+            res.dispersion_ratios(which)
+        return
     table = res.dispersion_ratios(which).summary_frame()
     low, high = (res.predict(data.assign(group=g), which=which) for g in "ab")
     assert_allclose(table.loc[("group", "b / a"), "ratio"], high.mean() / low.mean(), rtol=1e-12)
@@ -296,3 +301,46 @@ def test_number_written_as_a_factor_is_one(term):
     res = hmf.doubleglm(f"gaussian ~ 1 | {term}", simulated()).fit()
     names = [contrast for name, contrast in res.get_margeff("dispersion", variables="site").index]
     assert names == [f"{level} - 0" for level in range(1, 13)]
+
+
+@pytest.mark.parametrize("which", ["linear", "linear-dispersion"])
+def test_predictors_have_no_ratios(which):
+    with pytest.raises(ValueError, match=rf"^which='{which}': .*negative.*use get_margeff"):
+        fitted("gamma").dispersion_ratios(which)
+
+
+@pytest.mark.parametrize("term", ["bs(x, df=4)", "np.sqrt(x - LEAST)"])
+def test_derivatives_stay_within_the_data(term):
+    """By the difference of predictions inside; of rows at the ends, from within."""
+    data = simulated()
+    right = term.replace("LEAST", repr(float(data["x"].min()) - 0.5))
+    res = CASES["gaussian"].formula(f"{right} | {right}").fit()
+    # the whole data a little inward, each row towards the middle
+    h, side = 1e-5, np.where(data["x"] > data["x"].median(), -1, 1)
+    for which in ("mean", "var"):
+        near, far = (
+            res.predict(data.assign(x=data["x"] + k * h * side), which=which) for k in (1, 2)
+        )
+        slope = side * (4 * near - far - 3 * res.predict(which=which)) / (2 * h)
+        assert_allclose(res.get_margeff(which).margeff, slope.mean(), rtol=1e-6)
+
+
+def test_a_variable_that_moves_nothing_has_the_effect_zero():
+    effects = CASES["gaussian"].formula("bs(x, df=4) | z").fit().get_margeff("var")
+    assert effects.index.get_level_values(0).tolist() == ["x", "z"]
+    assert (effects.margeff[0], effects.margeff_se[0]) == (0, 0)
+
+
+def test_what_cannot_be_compared_is_named():
+    data = simulated()
+    data = data.assign(root=data["x"] - data["x"].min())
+    spline = CASES["gaussian"].formula("x | bs(z, df=4)").fit()
+    message = r"^z \(\+ 1\): the formula cannot take .*out of the range.*choose other variables"
+    with pytest.raises(FormulaError, match=message):
+        spline.dispersion_ratios()
+    cut = CASES["gaussian"].formula("C(pd.cut(x, 3)) | 1").fit()
+    with pytest.raises(FormulaError, match=r"^x \(.*cut anew"):
+        cut.get_margeff()
+    root = hmf.doubleglm("gaussian ~ np.sqrt(root)", data).fit()
+    with pytest.raises(ValueError, match=r"^root: no finite slope at an end"):
+        root.get_margeff()

@@ -4,10 +4,12 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import statsmodels.api as sm
 from conftest import CASES, fitted, simulated
 from numpy.testing import assert_allclose
+from statsmodels.iolib.summary2 import summary_col
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
@@ -503,3 +505,162 @@ def test_pandas_arguments_must_be_aligned(shuffled):
         ValueError, match=f"^{shuffled}: its index differs from that of endog.*reindex"
     ):
         het.BetaBinomial(D["K"], **given)
+
+
+SHUFFLED = D.sample(frac=1, random_state=2)
+DESIGN = sm.add_constant(D[["x"]])
+ARRAYS_FIT = het.NegativeBinomial(D["count"], DESIGN, DESIGN).fit()
+OTHER_INDEX = {
+    "exposure": (
+        lambda: hmf.negativebinomial("count ~ x", D, exposure=SHUFFLED["time"]),
+        "exposure",
+    ),
+    "freq_weights": (lambda: gaussian(freq_weights=SHUFFLED["w"]), "freq_weights"),
+    "offset of a subset": (
+        lambda: gaussian(subset=D.index < 100, offset=SHUFFLED["shift"][:100]),
+        "offset",
+    ),
+    "groups": (
+        lambda: gaussian().fit(cov_type="cluster", cov_kwds={"groups": SHUFFLED["block"]}),
+        "groups",
+    ),
+    "two groups": (
+        lambda: gaussian().fit(
+            cov_type="cluster", cov_kwds={"groups": SHUFFLED[["block", "site"]]}
+        ),
+        "groups",
+    ),
+    "groups of arrays": (
+        lambda: ARRAYS_FIT.bootstrap(2, "cluster", groups=SHUFFLED["block"]),
+        "groups",
+    ),
+    "groups before rows were left out": (
+        lambda: gaussian(data=replaced(np.nan)).fit(
+            cov_type="cluster", cov_kwds={"groups": SHUFFLED["block"]}
+        ),
+        "groups",
+    ),
+    "score test": (lambda: RES.score_test(SHUFFLED[["shift"]]), "exog_extra"),
+    "exposure of the rows of the fit": (
+        lambda: (
+            hmf.negativebinomial("count ~ x", D, exposure="time")
+            .fit()
+            .predict(exposure=SHUFFLED["time"])
+        ),
+        "exposure",
+    ),
+    "exposure of new rows": (
+        lambda: (
+            hmf.negativebinomial("count ~ x", D, exposure=D["time"].to_numpy())
+            .fit()
+            .predict(D[:9], exposure=D["time"][8::-1])
+        ),
+        "exposure",
+    ),
+    "design of new rows": (
+        lambda: ARRAYS_FIT.predict(DESIGN[:9], DESIGN[8::-1]),
+        "exog_dispersion",
+    ),
+    "interval of new rows": (
+        lambda: ARRAYS_FIT.get_prediction(DESIGN[:9], DESIGN[8::-1], "var"),
+        "exog_dispersion",
+    ),
+}
+
+
+@pytest.mark.parametrize("argument", OTHER_INDEX)
+def test_rows_in_another_order_are_refused(argument):
+    call, name = OTHER_INDEX[argument]
+    with pytest.raises(
+        ValueError, match=rf"^{name}: its index differs from that of .*to_numpy\(\)"
+    ):
+        call()
+
+
+def test_a_variable_of_the_caller_in_another_order_is_refused():
+    outside = SHUFFLED["shift"]
+    with pytest.raises(ValueError, match=r"^outside: its index differs"):
+        hmf.doubleglm("gaussian ~ outside", D)
+    assert len(outside) == N_ROWS
+
+
+def test_series_aligned_with_all_the_data_serve_a_fit_of_some_rows():
+    data = replaced(np.nan).set_axis(D.index + 7)
+    arrays = {"freq_weights": data["w"], "offset": data["shift"]}
+    kept = data.index % 2 == 0
+    res = gaussian(data=data, subset=kept, **arrays).fit(
+        cov_type="cluster", cov_kwds={"groups": data["block"]}
+    )
+    own = data[kept].dropna()
+    alone = gaussian(data=own, freq_weights="w", offset="shift").fit(
+        cov_type="cluster", cov_kwds={"groups": "block"}
+    )
+    assert_allclose(res.bse, alone.bse, rtol=AT_MAXIMUM)
+    a = res.bootstrap(3, "cluster", groups=data["block"], rng=1).params
+    assert_allclose(a, res.bootstrap(3, "cluster", groups=own["block"], rng=1).params)
+
+
+def test_columns_of_a_new_design_in_another_order_are_refused():
+    with pytest.raises(ValueError, match=r"^exog: column 'x' is where the fit has 'const'"):
+        ARRAYS_FIT.predict(DESIGN[["x", "const"]])
+    with pytest.raises(ValueError, match=r"^exog_dispersion: column 'x' is where"):
+        ARRAYS_FIT.predict(exog_dispersion=DESIGN[["x", "const"]], which="dispersion")
+    assert_allclose(ARRAYS_FIT.predict(DESIGN), ARRAYS_FIT.predict())
+    assert_allclose(ARRAYS_FIT.predict(DESIGN.to_numpy()), ARRAYS_FIT.predict())
+
+
+def test_columns_of_one_name_are_refused():
+    twice = pd.concat([DESIGN, D["x"] ** 2], axis=1)
+    with pytest.raises(ValueError, match=r"^exog: 2 columns have the name 'x'; rename"):
+        het.DoubleGLM(D["gaussian"], twice, DESIGN)
+    with pytest.raises(ValueError, match=r"^exog_dispersion: 2 columns have the name 'x'"):
+        het.DoubleGLM(D["gaussian"], DESIGN, twice)
+    as_text = DESIGN.set_axis([1, "1"], axis=1)
+    with pytest.raises(ValueError, match=r"^exog: 2 columns have the name '1'"):
+        het.DoubleGLM(D["gaussian"], as_text)
+
+
+@pytest.mark.parametrize("groups", [np.zeros(N_ROWS), np.column_stack([ONES, D["block"]])])
+def test_a_single_group_is_refused(groups):
+    given = {"cov_type": "cluster", "cov_kwds": {"groups": groups}}
+    for call in (
+        lambda: gaussian().fit(**given),
+        lambda: RES.score_test(D[["shift"]], **given),
+        lambda: RES.bootstrap(2, "cluster", groups=groups),
+    ):
+        with pytest.raises(ValueError, match=r"^groups: all rows are in one group"):
+            call()
+
+
+@pytest.mark.parametrize("name", ["gaussian", "beta-binomial"])
+def test_the_summary_needs_no_data(name, tmp_path):
+    full, path = fitted(name), tmp_path / "res.pickle"
+    CASES[name].formula().fit().save(path, remove_data=True)
+    res = sm.load(path)
+    text, before = [str(r.summary()) for r in (res, full)]
+    block = slice(before.index("Mean: "), before.index("Standardised residuals"))
+    coefficients = before[block].rsplit("\n", 3)[0]
+    assert coefficients in text
+    assert full.model.endog_names.split(" + ")[0] in text
+    assert "remove_data() took the rows" in text
+    assert "Standardised" not in text
+    assert "dispersion-z" in str(res.summary2())
+    assert "dispersion-z" in str(summary_col([res]))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda res: res.get_margeff(),
+        lambda res: res.dispersion_ratios(),
+        lambda res: res.test_overdispersion(),
+        lambda res: res.test_overdispersion("model"),
+        lambda res: res.score_test(D[["shift"]]),
+        lambda res: res.simulate(),
+    ],
+)
+def test_what_needs_the_data_says_so(call):
+    res = CASES["beta-binomial"].formula("x | z").fit()
+    res.remove_data()
+    with pytest.raises(ValueError, match=r"^remove_data\(\) took the rows of this fit away"):
+        call(res)
