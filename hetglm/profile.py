@@ -90,7 +90,7 @@ class Profile:
         """Return the coefficient as a function of the signed root, where that rises."""
         finite = np.isfinite(self.root)
         root, values = self.root[finite], self.values[finite]
-        rising = np.diff(root, prepend=-np.inf) > 0
+        rising = root > np.r_[-np.inf, np.maximum.accumulate(root)[:-1]]
         return PchipInterpolator(root[rising], values[rising])
 
     def plot(self, *, alpha: float = 0.05, ax: Any = None) -> Any:

@@ -361,3 +361,12 @@ def test_picture_input():
     for call in (res.plot_profile, res.profile("x").plot):
         with pytest.raises(ValueError, match="alpha=2"):
             call(*["x"] * (call == res.plot_profile), alpha=2)
+
+
+def test_interval_of_a_root_that_falls_and_rises_again():
+    """Another maximum beside the profile: only what is above all before counts as rising."""
+    root = np.array([-3.0, -1.0, -2.0, -1.5, 0.0, 2.0, 3.0])
+    values = np.array([-6.0, -5.0, -4.0, -3.0, 0.0, 1.0, 2.0])
+    found = profile.Profile("x", 0.0, 0.0, values, -0.5 * root**2)
+    assert_allclose(found.root, root)
+    assert np.isfinite(found.conf_int(0.05)).all()
