@@ -623,8 +623,9 @@ def by_hand(smaller, larger, rng, nrep=9):
         larger, smaller = (maximum(res._fit) for res in fits)
         ratios.append(2 * (larger - smaller))
     observed = 2 * (maximum(full._fit) - maximum(null._fit))
-    p = (1 + np.sum(np.array(ratios) >= observed)) / (nrep + 1)
-    return [p, np.sqrt(p * (1 - p) / nrep), nrep, 0]
+    exceeded = np.sum(np.array(ratios) >= observed)
+    share = (1 + exceeded) / (nrep + 2)  # the mean of P under a flat prior, for its error
+    return [(1 + exceeded) / (nrep + 1), np.sqrt(share * (1 - share) / nrep), nrep, 0]
 
 
 @pytest.mark.parametrize("typ", [1, 2])
