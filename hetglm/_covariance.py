@@ -136,7 +136,8 @@ def covariance(
             one_way = key == "cluster" and np.asarray(cov_kwds.get("groups")).ndim == 1
             if not one_way and _indefinite(matrix, fit.information):
                 kwds["description"] = f"{kwds.get('description', '')} {INDEFINITE}.".strip()
-                warn(f"cov_type={key!r}: {INDEFINITE}", IndefiniteCovarianceWarning)
+                told = f"{INDEFINITE[0].lower()}{INDEFINITE[1:]}"
+                warn(f"cov_type={key!r}: {told}", IndefiniteCovarianceWarning)
     return _of_all(fit, matrix, key, kwds, df_inference)
 
 

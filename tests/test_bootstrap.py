@@ -662,6 +662,7 @@ def test_a_clustered_fit_is_resampled_by_its_groups():
     assert plain.bootstrap(2, rng=1).kind == "pairs"
 
 
+@pytest.mark.filterwarnings("ignore::hetglm.exceptions.IndefiniteCovarianceWarning")
 def test_a_fit_with_two_kinds_of_groups_says_what_to_draw():
     res = clustered(["block", "site"])
     for call in (res.bootstrap, lambda n: res.conf_int(method="bootstrap", nrep=n)):
@@ -679,6 +680,7 @@ def test_studentized_refits_have_the_scale_of_the_fit():
     assert_allclose(scaled.bse, 2 * plain.bse)
 
 
+@pytest.mark.filterwarnings("ignore::hetglm.exceptions.IndefiniteCovarianceWarning")
 @pytest.mark.parametrize("groups", ["site", ["block", "site"]])
 def test_studentized_refits_have_the_groups_of_the_fit(groups):
     with pytest.raises(ValueError, match=r"^studentized=True: .*other groups"):
