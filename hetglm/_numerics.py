@@ -190,13 +190,6 @@ def stirling2(x: ArrayLike) -> Array:
     return _remainder(np.asarray(x, dtype=float), 2)
 
 
-def trigamma(x: ArrayLike) -> Array:
-    """Return the second derivative of log-gamma for x > 0."""
-    x = np.asarray(x, dtype=float)
-    with np.errstate(all="ignore"):
-        return (1 + 0.5 / x) / x + stirling2(x)
-
-
 def _remainder(x: Array, order: int) -> Array:
     """Return the derivative of delta of this order: the series, or the recurrence up to it."""
     flat = x.ravel()

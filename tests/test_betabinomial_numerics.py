@@ -407,17 +407,14 @@ def stirling_reference(x: mp.mpf, order: int) -> mp.mpf:
     return mp.polygamma(1, x) - 1 / x - 1 / (2 * x * x)
 
 
-@pytest.mark.parametrize("order", [0, 1, 2, 3])
+@pytest.mark.parametrize("order", [0, 1, 2])
 def test_stirling(order: int) -> None:
-    """The remainder, its derivatives and trigamma keep their relative accuracy everywhere."""
-    names = ("stirling", "stirling1", "stirling2", "trigamma")
+    """The remainder and its derivatives keep their relative accuracy everywhere."""
+    names = ("stirling", "stirling1", "stirling2")
     x = np.concatenate([10 ** np.linspace(-20, 15, 150), np.linspace(0.3, 15, 150)])
     got = getattr(_numerics, names[order])(x)
     with mp.workdps(80):
-        want = [
-            float(mp.polygamma(1, v) if order == 3 else stirling_reference(v, order))
-            for v in map(mp.mpf, x.tolist())
-        ]
+        want = [float(stirling_reference(v, order)) for v in map(mp.mpf, x.tolist())]
     np.testing.assert_allclose(got, want, rtol=FUNCTION_TOL)
 
 
