@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from hetglm._linalg import independent_columns
+from hetglm._linalg import distinct_rows, independent_columns
 
 Array = NDArray[Any]
 
@@ -117,7 +117,20 @@ def recession(
         One that changes the predictor of every such row by at least 1 in size.
     """
     bound = np.ones(len(Z), bool) if indifferent is None else ~indifferent
-    rows = bound & (signs != 0)
+    signs = np.where(bound, signs, 0.0)
+    if not signs.any():
+        return signs != 0, np.zeros((Z.shape[1], 0)), np.zeros(Z.shape[1])
+    alike = distinct_rows([Z, signs, bound])
+    if alike is None:
+        return _recession(Z, signs, bound)
+    first, of_row = alike
+    rows, directions, direction = _recession(Z[first], signs[first], bound[first])
+    return rows[of_row], directions, direction
+
+
+def _recession(Z: Array, signs: Array, bound: Array) -> tuple[Array, Array, Array]:
+    """Return what `recession` returns; rows that are not ``bound`` may go anywhere."""
+    rows = signs != 0
     none = np.zeros((Z.shape[1], 0))
     while rows.any():
         directions = null_space(Z, np.flatnonzero(bound & ~rows))
@@ -152,10 +165,9 @@ def null_space(Z: Array, rows: NDArray[np.intp]) -> Array:
         return np.zeros((q, 0))
     # each dependent column, less its combination of the kept ones
     basis = np.zeros((q, int((~keep).sum())))
-    for i, j in enumerate(np.flatnonzero(~keep)):
-        basis[j, i] = 1.0
-        if keep.any():
-            basis[keep, i] = -np.linalg.lstsq(Z[:, keep], Z[:, j], rcond=None)[0]
+    basis[~keep] = np.eye(basis.shape[1])
+    if keep.any():
+        basis[keep] = -np.linalg.lstsq(Z[:, keep], Z[:, ~keep], rcond=None)[0]
     basis[np.abs(basis) < ZERO] = 0.0
     return basis / size[:, None]
 

@@ -8,14 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hetglm._linalg import gram, independent_columns
+from hetglm._linalg import distinct_rows, gram, independent_columns
 from hetglm._links import Inverse, invert, invert_dispersion
 from hetglm.families.base import Family, Terms
 
 Array = NDArray[Any]
-
-#: Rows that show whether many are alike, and the share of distinct ones among them that says no.
-GLANCE, MOSTLY = 500, 0.95
 
 
 @dataclass(frozen=True)
@@ -135,19 +132,13 @@ class Likelihood:
         of_row : ndarray of int, shape (n,), or None
             Which distinct row each row is; None where most are distinct.
         """
-        if self.n < 2 * GLANCE or self.held is not None:
+        if self.held is not None:
             return self, None
         columns = (self.y, self.offset, self.offset_dispersion, self.trials, self.weights)
-        arrays = [self.X, self.Z, *(a for a in columns if a is not None)]
-        glance = mixed_columns([a[:: self.n // GLANCE] for a in arrays])
-        if len(np.unique(glance)) > MOSTLY * len(glance):
+        alike = distinct_rows([self.X, self.Z, *(a for a in columns if a is not None)])
+        if alike is None:
             return self, None
-        mixed = mixed_columns(arrays)
-        # equal rows may not be the only ones that it takes for equal
-        _, first, of_row = np.unique(mixed, return_index=True, return_inverse=True)
-        same = all(np.array_equal(a[first][of_row], a, equal_nan=True) for a in arrays)
-        if not same or 2 * len(first) > self.n:
-            return self, None
+        first, of_row = alike
         freq = np.bincount(of_row, weights=self.freq).astype(float)
         return replace(self.take(first), freq=freq), of_row
 
@@ -287,12 +278,3 @@ class Likelihood:
         freq = 1.0 if self.freq is None else self.freq
         eta, zeta = freq * mu * at.mean.d1, freq * phi * self.row_phi(at.d_phi)
         return np.column_stack([self.X * eta[:, None], self.Z * zeta[:, None]])
-
-
-def mixed_columns(arrays: list[Array]) -> Array:
-    """Return a random combination of all columns, which tells rows apart, shape (n,)."""
-    rng = np.random.default_rng(0)
-    mixed = np.zeros(len(arrays[0]))
-    for a in arrays:
-        mixed += a @ rng.normal(size=a.shape[1]) if a.ndim == 2 else a * rng.normal()
-    return mixed

@@ -18,6 +18,8 @@ ALIAS_TOLERANCE = 1e-7
 _SAFE_PIVOT = 1e-8
 #: Rows of a long design that may show that its columns are independent.
 _GLANCE = 500
+#: Share of distinct rows among ``_GLANCE`` rows above which equal rows are not looked for.
+_MOSTLY_DISTINCT = 0.95
 
 
 def gram(A: Array, w: Array | None, B: Array) -> Array:
@@ -69,18 +71,59 @@ def _smallest_pivot(correlation: Array) -> float:
 
 
 def _orthogonalise(X: Array, candidates: Array) -> Array:
-    basis: list[Array] = []
+    """Return which candidate columns have a part outside the earlier ones, by Gram-Schmidt."""
+    basis = np.empty((X.shape[1], len(X)))
     keep = np.zeros(X.shape[1], dtype=bool)
+    found = 0
     for j in np.flatnonzero(candidates):
         rest = X[:, j]
         for _ in range(2):  # twice is enough (Kahan and Parlett)
-            for q in basis:
-                rest = rest - q * (q @ rest)
+            rest = rest - (basis[:found] @ rest) @ basis[:found]
         norm = np.linalg.norm(rest)
         if norm > ALIAS_TOLERANCE:
-            basis.append(rest / norm)
+            basis[found] = rest / norm
             keep[j] = True
+            found += 1
     return keep
+
+
+def distinct_rows(arrays: list[Array]) -> tuple[NDArray[np.intp], NDArray[np.intp]] | None:
+    """
+    Return the first of each set of equal rows and the set of each row, where these are few.
+
+    Parameters
+    ----------
+    arrays : list of ndarray, each of shape (n,) or (n, k)
+        What makes a row.
+
+    Returns
+    -------
+    first : ndarray of int, shape (m,)
+    of_row : ndarray of int, shape (n,)
+        Row i equals row ``first[of_row[i]]``. None instead of both where there are fewer than
+        ``2 * _GLANCE`` rows or more than half of them are distinct.
+    """
+    n = len(arrays[0])
+    if n < 2 * _GLANCE:
+        return None
+    some = mixed_columns([a[:: n // _GLANCE] for a in arrays])
+    if len(np.unique(some)) > _MOSTLY_DISTINCT * len(some):
+        return None
+    # equal rows may not be the only ones that mix to the same number
+    _, first, of_row = np.unique(mixed_columns(arrays), return_index=True, return_inverse=True)
+    if 2 * len(first) > n:
+        return None
+    same = all(np.array_equal(a[first][of_row], a, equal_nan=True) for a in arrays)
+    return (first, of_row) if same else None
+
+
+def mixed_columns(arrays: list[Array]) -> Array:
+    """Return a random combination of all columns, which tells rows apart, shape (n,)."""
+    rng = np.random.default_rng(0)
+    mixed = np.zeros(len(arrays[0]))
+    for a in arrays:
+        mixed += a @ rng.normal(size=a.shape[1]) if a.ndim == 2 else a * rng.normal()
+    return mixed
 
 
 def contains(X: Array, target: Array) -> bool:

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hetglm._boundary import ZERO, Boundary, null_space, recession
-from hetglm._likelihood import Likelihood, mixed_columns
-from hetglm._linalg import independent_columns, inverse
+from hetglm._likelihood import Likelihood
+from hetglm._linalg import independent_columns, inverse, mixed_columns
 from hetglm._links import near_limit, reached
 from hetglm._search import LONGEST_LOG_STEP, OWN_METHODS, Fit, ScaledObjective, Settings, search
 

@@ -254,6 +254,29 @@ def test_recession_finds_every_row_that_can_go():
     assert not _boundary.recession(Z, np.zeros(4))[0].any()
 
 
+def test_repeated_rows_go_as_their_distinct_ones(monkeypatch):
+    # rows are looked at once however often they are repeated, if all that is said of them is equal
+    seen, plain = [], _boundary.null_space
+
+    def null_space(Z, rows):
+        seen.append(len(Z))
+        return plain(Z, rows)
+
+    monkeypatch.setattr(_boundary, "null_space", null_space)
+    Z = np.array([[1.0, 0, 0], [1, 1, 0], [1, 0, 1], [1, 1, 1], [1, 1, 1]])
+    signs = np.array([0, -1.0, 0, -1, 0])
+    silent = np.array([False, False, False, False, True])
+    of_row = np.random.default_rng(1).integers(0, 5, 2000)
+    for free in (silent, np.zeros(5, bool)):
+        few, basis, way = _boundary.recession(Z, signs, free)
+        assert few.any() == free.any()  # row 4 keeps row 3, and so row 1, from falling
+        rows, directions, direction = _boundary.recession(Z[of_row], signs[of_row], free[of_row])
+        assert np.array_equal(rows, few[of_row])
+        assert_allclose(directions, basis, atol=1e-12)
+        assert_allclose(Z[~free] @ direction, Z[~free] @ way, atol=1e-9)
+    assert max(seen) == 5
+
+
 def test_rows_that_can_fall_are_those_a_linear_programme_finds():
     """As many rows as can go: maximise sum t subject to Zc + t <= 0, 0 <= t <= 1, row by row."""
     rng = np.random.default_rng(3)

@@ -11,7 +11,14 @@ from numpy.testing import assert_allclose
 import hetglm.api as het
 from hetglm import _linalg, families
 from hetglm._likelihood import Likelihood
-from hetglm._linalg import contains, gram, independent_columns, inverse, solve_scaled
+from hetglm._linalg import (
+    contains,
+    distinct_rows,
+    gram,
+    independent_columns,
+    inverse,
+    solve_scaled,
+)
 from hetglm._links import invert
 from hetglm._optimize import Local, maximize
 from hetglm._search import ScaledObjective
@@ -349,6 +356,19 @@ def test_no_inverse(bad):
 
 def test_inverse_of_nothing():
     assert inverse(np.zeros((0, 0))).shape == (0, 0)
+
+
+def test_distinct_rows_are_found_where_they_are_few():
+    rng = np.random.default_rng(2)
+    few = [rng.normal(size=(7, 3)), rng.integers(0, 2, 7).astype(float)]
+    few[1][3] = np.nan
+    of_row = rng.permutation(np.arange(3000) % 7)
+    first, found = distinct_rows([a[of_row] for a in few])
+    assert sorted(of_row[first]) == list(range(7))
+    assert np.array_equal(of_row[first][found], of_row)
+    assert distinct_rows([few[0][of_row], rng.normal(size=3000)]) is None  # each its own
+    assert distinct_rows([np.arange(3000.0) // 1.5]) is None  # most are
+    assert distinct_rows([few[0][of_row[:900]]]) is None  # not worth the search
 
 
 @pytest.mark.parametrize("cells", [1, 7, 64, 1 << 16])
