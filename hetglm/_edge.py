@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
+from statsmodels.genmod.families import links
 
-from hetglm._boundary import null_space
+from hetglm._boundary import ZERO, null_space, recession
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import independent_columns
 from hetglm._links import invert
@@ -32,6 +33,8 @@ Watch = Callable[[Array, bool], None]
 CLOSE, HELD = 1e-6, 1e-13
 #: Sets of rows that are tried for each coefficient, and a gradient's share that is rounding.
 ROUNDS, ROUNDING = 4, 1e-5
+#: What rounding may leave of a response that is fitted exactly, on the scale of the predictor.
+EXACT = 1e-10
 
 
 def settle(
@@ -189,3 +192,107 @@ def _settled(
             f"take {rows_text(held)} (counted from 0) beyond it"
         ),
     )
+
+
+def unbounded_direction(
+    likelihood: Likelihood, estimated: Array, params: Array, vanished: Array, reml: bool
+) -> tuple[Array, Array] | None:
+    r"""
+    Return the rows whose dispersion can fall for ever with gain, and how; None if there are none.
+
+    Where the mean fits rows V exactly, the log-likelihood moves by :math:`-\frac12 t \sum_i z_i'c`
+    along a direction c of the dispersion that lets no other row fall. There is such a c with gain
+    unless the sum of all :math:`z_i` is a combination of those of the other rows with weights >= 0
+    (Farkas). The criterion of REML gains back what the mean takes: the :math:`z_i'c` of as many rows
+    as X has columns, independent ones, those first that fall fastest.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+    estimated : ndarray of bool, shape (p + q,)
+    params : ndarray, shape (p + q,)
+        Where a search has come to.
+    vanished : ndarray of bool, shape (n,)
+        Rows whose dispersion has gone to zero there.
+    reml : bool
+
+    Returns
+    -------
+    rows : ndarray of bool, shape (n,)
+    direction : ndarray, shape (q,)
+    """
+    if not _fitted_exactly(likelihood, estimated, vanished):
+        return None
+    # the mean that fits these may fit others as well
+    at = likelihood.predictors(params)
+    with np.errstate(all="ignore"):
+        left = np.abs(np.asarray(likelihood.link(likelihood.y), dtype=float) - at.eta)
+    more = vanished | (left <= EXACT * np.max(np.abs(at.eta)))
+    if _fitted_exactly(likelihood, estimated, more):
+        vanished = more
+    k = likelihood.k_mean
+    Z, X = likelihood.Z[:, estimated[k:]], likelihood.X[:, estimated[:k]]
+    size = np.maximum(np.max(np.abs(Z), axis=0, initial=0.0), np.finfo(float).tiny)
+    Z = Z / size
+    freq = np.ones(likelihood.n) if likelihood.freq is None else likelihood.freq
+
+    def slope_of(order: Array) -> Array:
+        total = Z.T @ freq
+        if not reml:
+            return total
+        first = np.argsort(order, kind="stable")
+        return total - Z[first[_independent_rows(X[first])]].sum(axis=0)
+
+    direction = np.zeros(likelihood.Z.shape[1])
+    if not isinstance(likelihood.link_dispersion, links.Log):
+        # phi itself goes to zero, at finite coefficients
+        direction[estimated[k:]] = np.linalg.lstsq(Z[vanished], -np.ones(vanished.sum()))[0] / size
+        return vanished, direction
+    slope = slope_of(at.zeta)
+    others = np.unique(Z[~vanished], axis=0)
+    weights = nnls(others.T, slope)[0] if len(others) else np.zeros(0)
+    way = others.T @ weights - slope
+    moved = Z @ way
+    tiny = ROUNDING * np.max(np.abs(moved), initial=0.0)
+    gain = -float(way @ slope_of(moved))
+    if gain <= ROUNDING * float(np.linalg.norm(way) * np.linalg.norm(slope)):
+        return None
+    rows = vanished & (moved < -tiny)
+    if not rows.any():
+        return None
+    direction[estimated[k:]] = way / size
+    return rows, direction
+
+
+def _independent_rows(X: Array) -> Array:
+    """Return which rows are not linear combinations of earlier ones, shape (n,)."""
+    keep = np.zeros(len(X), dtype=bool)
+    rest, size = np.array(X, dtype=float), np.linalg.norm(X, axis=1)
+    for _ in range(X.shape[1]):
+        free = np.linalg.norm(rest, axis=1) > ZERO * size
+        if not free.any():
+            break
+        i = int(np.argmax(free))
+        keep[i] = True
+        unit = rest[i] / np.linalg.norm(rest[i])
+        rest -= np.outer(rest @ unit, unit)
+    return keep
+
+
+def _fitted_exactly(likelihood: Likelihood, estimated: Array, rows: Array) -> bool:
+    """Return whether the mean's columns can fit rows exactly, or come as near as one likes."""
+    X = likelihood.X[np.ix_(rows, np.flatnonzero(estimated[: likelihood.k_mean]))]
+    with np.errstate(all="ignore"):
+        eta = np.asarray(likelihood.link(likelihood.y[rows]), dtype=float)
+    target = eta if likelihood.offset is None else eta - likelihood.offset[rows]
+    limits = np.isinf(eta)
+    if limits.any():
+        gone = recession(X, np.where(limits, np.sign(eta), 0.0))[0]
+        if not gone[limits].all():
+            return False
+    X, target = X[~limits], target[~limits]
+    if not len(X):
+        return True
+    size = np.maximum(np.max(np.abs(X), axis=0, initial=0.0), np.finfo(float).tiny)
+    left = target - X / size @ np.linalg.lstsq(X / size, target, rcond=None)[0]
+    return bool(np.max(np.abs(left)) <= EXACT * np.max(np.abs(eta[~limits])))

@@ -25,8 +25,8 @@ Array = NDArray[Any]
 #: over the pivot being lost: QR takes over.
 ILL_CONDITIONED = 1e-7
 #: Scaled gradient of the mean, given the dispersion, that is rounding; and the largest one that is
-#: where it no longer shrinks.
-SOLVED, NEARLY_SOLVED = 1e-12, 1e-6
+#: where it no longer shrinks, unless rounding of the predictor is more: so many units of it.
+SOLVED, NEARLY_SOLVED, ROUNDINGS = 1e-12, 1e-6, 16
 #: Newton steps and halvings of a step for the mean, given the dispersion.
 MEAN_STEPS, HALVINGS = 50, 40
 #: Share of its information that a direction of the dispersion keeps when the mean is estimated,
@@ -113,8 +113,11 @@ def whitener(X: Array, weight: Array) -> Array:
         lost = np.min(np.diag(R), initial=1.0) ** 2 < ILL_CONDITIONED
     except np.linalg.LinAlgError:
         lost = True
-    if lost:  # squaring has lost the digits
-        R = np.asarray(np.linalg.qr(X * np.sqrt(weight)[:, None] * s, mode="r"))
+    if (
+        lost
+    ):  # squaring has lost the digits; heavy rows go first, or the others' would be lost as well
+        order = np.argsort(-weight)
+        R = np.asarray(np.linalg.qr((X * np.sqrt(weight)[:, None] * s)[order], mode="r"))
     return s[:, None] * solve_triangular(R, np.eye(len(s))) if len(s) else A
 
 
@@ -164,7 +167,8 @@ def mean_given(core: Likelihood, beta: Array, gamma: Array) -> tuple[Array, Fact
         gradient = core.X.T @ factors.eta
         if solver is not None:  # the last step's matrix tells as well whether there is a next one
             decrement = abs(float(gradient @ solver(gradient))) ** 0.5
-            if decrement <= SOLVED or (decrement < NEARLY_SOLVED and decrement > 0.5 * before):
+            stays = decrement > 0.5 * before
+            if decrement <= SOLVED or (stays and decrement < _least_gradient(core, beta, factors)):
                 return beta, factors
             before = decrement
         solver = _solver(core, np.concatenate([beta, gamma]), factors)
@@ -172,14 +176,28 @@ def mean_given(core: Likelihood, beta: Array, gamma: Array) -> tuple[Array, Fact
         if moved is None:
             break
         beta, factors = moved
-    return (beta, factors) if before < NEARLY_SOLVED else None
+    return (beta, factors) if before < _least_gradient(core, beta, factors) else None
+
+
+def _least_gradient(core: Likelihood, beta: Array, factors: Factors) -> float:
+    """Return the scaled gradient of the mean below which rounding of its predictor may keep it."""
+    assert factors.eta_eta is not None
+    terms = np.abs(core.X) @ np.abs(beta)
+    with np.errstate(all="ignore"):
+        noise = float(np.sqrt(np.sum(np.abs(factors.eta_eta) * terms**2)))
+    return max(NEARLY_SOLVED, ROUNDINGS * np.finfo(float).eps * noise)
 
 
 def _solver(core: Likelihood, params: Array, factors: Factors) -> Callable[[Array], Array]:
     """Return what turns a gradient of the mean into a step: Newton's, or scoring's."""
     assert factors.eta_eta is not None
+    observed = -factors.eta_eta
+    if observed.min(initial=0.0) >= 0:
+        T = whitener(core.X, observed)
+        if np.all(np.isfinite(T)):
+            return lambda v: T @ (T.T @ v)
     with np.errstate(all="ignore"):
-        information = gram(core.X, -factors.eta_eta, core.X)
+        information = gram(core.X, observed, core.X)
     if solve_scaled(information, np.zeros(core.k_mean)) is not None:
         return lambda v: np.asarray(solve_scaled(information, v))
     T = whitener(core.X, working(core, params).weight)

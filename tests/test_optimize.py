@@ -4,12 +4,15 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
 
 import numpy as np
+import pandas as pd
 import pytest
 import statsmodels.api as sm
 from numpy.testing import assert_allclose
 
 import hetglm.api as het
+import hetglm.formula.api as hmf
 from hetglm import _linalg, families
+from hetglm._edge import unbounded_direction
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import (
     contains,
@@ -23,6 +26,7 @@ from hetglm._links import invert
 from hetglm._optimize import Local, maximize
 from hetglm._search import ScaledObjective
 from hetglm._start import _corrected, starting_values
+from hetglm.exceptions import UnboundedLikelihoodError
 
 links = sm.families.links
 
@@ -787,3 +791,106 @@ def test_fits_in_threads():
         for _ in range(3):
             for one, other in zip(alone, pool.map(lambda m: m.fit().params, models), strict=True):
                 assert np.array_equal(one, other)
+
+
+# ---- far starts, extreme units, unbounded likelihoods ----------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def straight():
+    """Response, positive response and design of a line with a dispersion that moves with x."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=100)
+    y = 1 + x + np.exp(0.2 + 0.3 * x) * rng.normal(size=100)
+    return y, rng.gamma(2, np.exp(0.5 + 0.2 * x) / 2), sm.add_constant(x)
+
+
+FAR = [[1e6, -1e6, 50, -50], [3e5, -2e4, 600, 70], [4, 6e4, 1e5, -2], [2e4, 10, 1e5, -1]]
+
+
+@pytest.mark.parametrize("reml", [False, True])
+@pytest.mark.parametrize("start", FAR)
+def test_a_far_start_is_no_proof_that_the_likelihood_has_no_maximum(straight, start, reml):
+    model = het.DoubleGLM(straight[0], straight[2], straight[2])
+    far, default = model.fit(start_params=start, reml=reml), model.fit(reml=reml)
+    assert far.converged
+    assert_allclose(far.llf, default.llf, rtol=1e-10)
+    assert not far._fit.spike
+
+
+@pytest.mark.parametrize("power", [-150, -100, -31, 31, 100, 150])
+@pytest.mark.parametrize("reml", [False, True])
+@pytest.mark.parametrize(
+    "family", [F.Gaussian(), F.Gaussian(links.Log()), F.Gamma(links.Log()), F.InverseGaussian()]
+)
+def test_no_unit_of_the_response_is_too_large_or_too_small(straight, family, power, reml):
+    if isinstance(family, F.InverseGaussian):
+        family = F.InverseGaussian(links.Log())
+    linear = isinstance(family.link, links.Identity)
+    y = straight[0] if linear else straight[1]
+    unit, X = 10.0**power, straight[2]
+    plain = het.DoubleGLM(y, X, X, family=family).fit(reml=reml)
+    scaled = het.DoubleGLM(y * unit, X, X, family=family).fit(reml=reml)
+    assert scaled.converged
+    shift = len(y) * np.log(unit)
+    assert_allclose(scaled.llf + shift, plain.llf, rtol=1e-9)
+    assert_allclose(scaled.bse[2:], plain.bse[2:], rtol=1e-6)
+    assert_allclose(scaled.bse[:2] / (unit if linear else 1.0), plain.bse[:2], rtol=1e-6)
+    assert_allclose(scaled.params[3], plain.params[3], rtol=1e-5)
+    if reml:
+        back = shift - (2 * np.log(unit) if linear else 0.0)
+        assert_allclose(scaled.llf_reml + back, plain.llf_reml, rtol=1e-9)
+
+
+def test_a_start_that_is_no_number_is_named(straight):
+    y, _, X = straight
+    with pytest.raises(ValueError, match="start_params: NaN for dispersion-const"):
+        het.DoubleGLM(y, X, X).fit(start_params=[0, 0, np.nan, 0])
+
+
+@pytest.mark.parametrize("reml", [False, True])
+@pytest.mark.parametrize(
+    "family", [F.Gaussian(), F.Gamma(links.Log()), F.InverseGaussian(links.Log()), F.Poisson()]
+)
+def test_cells_that_are_fitted_exactly_are_named(family, reml, monkeypatch):
+    """Groups a and b are constant, c is not."""
+    data = pd.DataFrame({"g": np.repeat(list("abc"), 4), "y": [1] * 4 + [2] * 4 + [3, 4, 5, 7]})
+    calls = []
+    evaluate = Likelihood.factors
+    monkeypatch.setattr(Likelihood, "factors", lambda *a: calls.append(0) or evaluate(*a))
+    message = r"rows 0, .* \(8 in all\).* along dispersion-Intercept"
+    with pytest.raises(UnboundedLikelihoodError, match=message):
+        hmf.doubleglm("y ~ g | g", data, family=family).fit(reml=reml)
+    assert len(calls) < 1000  # millions by REML, of 90 s, before
+
+
+def proof_of(y, X, Z, rows, reml=False):
+    """Return what `unbounded_direction` says of a Gaussian."""
+    core = het.DoubleGLM(y, X, Z).core
+    estimated = np.ones(X.shape[1] + Z.shape[1], dtype=bool)
+    vanished = np.isin(np.arange(len(y)), rows)
+    return unbounded_direction(core, estimated, np.zeros(len(estimated)), vanished, reml)
+
+
+def test_an_unbounded_likelihood_is_proved():
+    x = np.array([0.0, 1, 2, 3, 4, 10])
+    y = np.array([0.3, 1, 2, 2.5, 5, 30])
+    one, line = np.ones((6, 1)), np.column_stack([np.ones(6), x])
+    alone = np.column_stack([np.ones(6), x == 10])
+    # a row of its own dispersion through which the mean can run
+    rows, way = proof_of(y, line, alone, rows=[5])
+    assert list(np.flatnonzero(rows)) == [5]
+    assert way[1] < 0
+    assert abs(way[0]) < 1e-9
+    # the mean cannot run through three rows off a line
+    assert proof_of(y, line, np.column_stack([one, x > 3, x > 9]), rows=[3, 4, 5]) is None
+    # on a line of dispersions the far row outweighs those that rise, but not a nearer one
+    assert proof_of(y, line, line, rows=[4, 5]) is not None
+    assert proof_of(y, line, np.column_stack([one, np.arange(6)]), rows=[4, 5]) is None
+    assert proof_of(y, line, one, rows=[4, 5]) is None
+    # by REML the mean takes what the one row gains
+    assert proof_of(y, line, alone, reml=True, rows=[5]) is None
+    pair = np.column_stack([np.ones(6), np.isin(x, [1, 2])])
+    assert proof_of(y, one, pair, reml=True, rows=[1, 2]) is None
+    y[2] = 1
+    assert proof_of(y, one, pair, reml=True, rows=[1, 2]) is not None

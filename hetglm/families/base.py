@@ -89,6 +89,8 @@ class Family(ABC):
     silent: str = ""
     #: The response is a count.
     discrete: bool = False
+    #: p where y/c of mean mu/c and dispersion phi c^(p - 2) has the same law, for every c; else None.
+    scale_power: float | None = None
     #: The response is a number of successes, with mean n mu; otherwise its mean is mu.
     counts_successes: bool = False
 

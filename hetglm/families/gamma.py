@@ -25,6 +25,7 @@ class Gamma(ExponentialDispersion):
 
     name = "Gamma"
     variance_formula = "phi mu^2"
+    scale_power = 2.0
 
     def validate(self, y: Array, trials: Array | None, name: str) -> None:
         """Raise where the response is not positive."""

@@ -16,6 +16,7 @@ class Gaussian(ExponentialDispersion):
 
     name = "Gaussian"
     variance_formula = "phi"
+    scale_power = 0.0
 
     def validate(self, y: Array, trials: Array | None, name: str) -> None:
         """Accept every finite response."""

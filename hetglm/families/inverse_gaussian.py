@@ -17,6 +17,7 @@ class InverseGaussian(ExponentialDispersion):
 
     name = "Inverse Gaussian"
     variance_formula = "phi mu^3"
+    scale_power = 3.0
 
     def validate(self, y: Array, trials: Array | None, name: str) -> None:
         """Raise where the response is not positive."""
