@@ -157,14 +157,16 @@ def null_space(Z: Array, rows: NDArray[np.intp]) -> Array:
     if len(rows) > 2 * GLANCE and independent_columns(Z[rows[:: len(rows) // GLANCE]]).all():
         return np.zeros((q, 0))
     Z = Z[rows]
+    keep = independent_columns(Z)
+    return np.zeros((q, 0)) if keep.all() else combinations(Z, keep)
+
+
+def combinations(Z: Array, keep: Array) -> Array:
+    """Return each column that is not kept, less its combination of the kept ones, shape (q, r)."""
     size = np.max(np.abs(Z), axis=0, initial=0.0)
     size = np.where(size > 0, size, 1.0)
     Z = Z / size
-    keep = independent_columns(Z)
-    if keep.all():
-        return np.zeros((q, 0))
-    # each dependent column, less its combination of the kept ones
-    basis = np.zeros((q, int((~keep).sum())))
+    basis = np.zeros((len(keep), int((~keep).sum())))
     basis[~keep] = np.eye(basis.shape[1])
     if keep.any():
         basis[keep] = -np.linalg.lstsq(Z[:, keep], Z[:, ~keep], rcond=None)[0]

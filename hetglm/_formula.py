@@ -6,7 +6,7 @@ import ast
 import pickle
 import types
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
@@ -144,6 +144,12 @@ class Design:
     def variables(self) -> set[str]:
         """Names the design reads as variables, from the data or the caller."""
         return set().union(*(_names(factor.code)[1] for factor in self.info.factor_infos))
+
+    def variables_of(self, columns: Iterable[str]) -> set[str]:
+        """Return the variables in the terms that some columns of the design belong to."""
+        wanted, names = set(columns), self.info.column_names
+        terms = [t for t, s in self.info.term_slices.items() if wanted & set(names[s])]
+        return {name for t in terms for f in t.factors for name in _names(f.code)[1]}
 
     def coding(self, name: str) -> tuple[list[Any], np.ndarray]:
         """

@@ -17,8 +17,9 @@ from statsmodels.stats.contrast import MultiCompResult, WaldTestResults, t_test_
 from hetglm import _arrays, _formula, profile
 from hetglm._covariance import MODEL_BASED, ROBUST, covariance, is_definite
 from hetglm._linalg import inverse
-from hetglm._text import listed
+from hetglm._text import listed, warn
 from hetglm.bootstrap import of_results
+from hetglm.exceptions import NotEstimableWarning
 from hetglm.terms import NOTHING_TO_TEST, SCORE_TYPES, extra_columns, robust_score
 
 Array = NDArray[Any]
@@ -42,8 +43,9 @@ class Inference(GenericLikelihoodModelResults):
         ----------
         r_matrix : array_like, optional
             Linear combinations, one a row.
-        column : array_like, optional
-            Positions of the coefficients wanted.
+        column : int, str or list of them, optional
+            Positions or names of the coefficients wanted; used on its own. A single one gives its
+            variance as a number.
         scale : float, optional
             As in statsmodels.
         cov_p : array_like, optional
@@ -57,8 +59,14 @@ class Inference(GenericLikelihoodModelResults):
             NaN in the rows and columns of aliased coefficients; combinations that give them no
             weight are not touched by that.
         """
+        if column is not None:
+            if r_matrix is not None or other is not None:
+                raise ValueError("column: give it on its own, without r_matrix and other")
+            chosen = _arrays.positions(column, self.model.parameter_names)
+            matrix = super().cov_params(None, None, scale, cov_p, None)[np.ix_(chosen, chosen)]
+            return matrix[0, 0] if np.ndim(column) == 0 else matrix
         if r_matrix is None:
-            return super().cov_params(None, column, scale, cov_p, other)
+            return super().cov_params(None, None, scale, cov_p, other)
         self._refuse_aliased(r_matrix)
         cov_p = self.cov_params_default if cov_p is None else cov_p
         return super().cov_params(r_matrix, column, scale, self._zeroed(cov_p), other)
@@ -213,7 +221,8 @@ class Inference(GenericLikelihoodModelResults):
         Returns
         -------
         MultiCompResult
-            With ``result_frame`` and ``contrasts``.
+            With ``result_frame`` and ``contrasts``. A pair that the data do not determine is NaN, with a
+            `NotEstimableWarning`, and the corrections are for the others.
 
         Raises
         ------
@@ -236,7 +245,7 @@ class Inference(GenericLikelihoodModelResults):
         contrasts = np.zeros((len(pairs), len(self.params)))
         columns = self.model.terms[term_name]
         contrasts[:, columns] = [coding[j] - coding[i] for i, j in pairs]
-        table = t_test_multi(self, contrasts, method, alpha, contrast_names=labels)
+        table = self._multiple_tests(contrasts, method, alpha, labels, term_name)
         return MultiCompResult(
             result_frame=table,
             contrasts=contrasts,
@@ -244,6 +253,36 @@ class Inference(GenericLikelihoodModelResults):
             contrast_labels=labels,
             term_encoding_matrix=coding,
         )
+
+    def _multiple_tests(
+        self, contrasts: Array, method: Any, alpha: float, labels: list[str], term: str
+    ) -> pd.DataFrame:
+        """Return the table of contrasts, NaN where they are not estimable."""
+        exist = self._estimable_contrasts(contrasts)
+        if not exist.all():
+            gone = [label for label, there in zip(labels, exist, strict=True) if not there]
+            warn(
+                f"{term}: {listed(gone)} not estimable, NaN: the data of the fit do not determine "
+                "these differences",
+                NotEstimableWarning,
+            )
+        if not exist.any():
+            raise ValueError(f"{term}: no difference of two levels is estimable")
+        names = [label for label, there in zip(labels, exist, strict=True) if there]
+        # the fit has aliased coefficients at 0, so that estimable combinations need none of them
+        used = np.where(self._fit.estimated, contrasts[exist], 0.0)
+        table = t_test_multi(self, used, method, alpha, contrast_names=names)
+        return table if exist.all() else table.reindex(labels)
+
+    def _estimable_contrasts(self, contrasts: Array) -> Array:
+        """Return which combinations of all coefficients the data determine, shape (m,)."""
+        k = len(self.model._mean_names)
+        parts = {"mean": contrasts[:, :k], "dispersion": contrasts[:, k:]}
+        at_boundary = self.model.estimable & ~self._fit.estimated
+        exist = ~np.any(contrasts[:, at_boundary] != 0, axis=1)
+        for part, space in self.model.row_spaces.items():
+            exist &= ~space.outside(parts[part]).any(axis=1)
+        return exist
 
     def _restrictions(self, r_matrix: Any) -> Any:
         """Return restrictions as an array, with column names read from strings."""

@@ -18,13 +18,20 @@ class Predictions(GenericLikelihoodModelResults):
     """What results say of rows, those of the fit and new ones."""
 
     def _new_rows(
-        self, which: str, exog: Any, exog_dispersion: Any, transform: bool, given: dict[str, Any]
+        self,
+        which: str,
+        exog: Any,
+        exog_dispersion: Any,
+        transform: bool,
+        given: dict[str, Any],
+        said: tuple[str, ...] = (),
     ) -> tuple[Any, Any]:
-        """Return the rows of a prediction and their labels."""
+        """Return the rows of a prediction and their labels; ``said`` parts give no warnings."""
         model = self.model
         if exog is None and exog_dispersion is None:
             return prediction.rows_of(model, self._core, which, **given), model.data.row_labels
         labels = getattr(exog if exog is not None else exog_dispersion, "index", None)
+        data = None
         if transform and model._spec is not None:
             if exog_dispersion is not None:
                 raise ValueError(
@@ -48,7 +55,7 @@ class Predictions(GenericLikelihoodModelResults):
         rows = prediction.rows_of(model, self._core, which, exog, exog_dispersion, **given)
         if self.boundary is not None:
             rows = prediction.place_at_boundary(rows, self.boundary)
-        return rows, labels
+        return prediction.without_untold(model, rows, which, labels, data, said), labels
 
     def predict(
         self,
@@ -90,7 +97,9 @@ class Predictions(GenericLikelihoodModelResults):
         Returns
         -------
         ndarray, Series or DataFrame
-            As the rows came in; NaN where a new row misses a value.
+            As the rows came in; NaN where a new row misses a value, or (with a
+            `NotEstimableWarning`) has a level or combination of levels that the data of the fit do
+            not determine.
         """
         rows, labels = self._new_rows(which, exog, exog_dispersion, transform, kwargs)
         values = prediction.predict(rows, self._fit.internal, which, y_values)
@@ -147,7 +156,9 @@ class Predictions(GenericLikelihoodModelResults):
         observed = None
         if which == "mean" and self.model.core.family.exact:
             try:
-                observed, _ = self._new_rows("var", exog, exog_dispersion, transform, kwargs)
+                observed, _ = self._new_rows(
+                    "var", exog, exog_dispersion, transform, kwargs, said=("mean",)
+                )
                 prediction.predict(observed, self._fit.internal, "var")
             except ValueError:
                 observed = None  # the new rows say nothing of the dispersion or of the trials

@@ -24,8 +24,6 @@ Array = NDArray[Any]
 
 #: Names of the models that are compared.
 FITTED, CONSTANT = "fit", "constant dispersion"
-#: A column of held-out rows that the training rows cannot make: this far from it, relative to its size.
-UNKNOWN = 1e-6
 
 
 # Result --------------------------------------------------------------------------------------------
@@ -298,7 +296,7 @@ class Folds:
         test = replace(model.clone(rows=rows).core, freq=None)
         if fit.boundary is not None:
             test = prediction.place_at_boundary(test, fit.boundary)
-        predicted = _predictable(train, fitted.estimable, test)
+        predicted = _predictable(train, test)
         if not predicted.any():
             return Outcome(predicted)
         held = _held_out(test.take(predicted), fit.internal, rows[predicted])
@@ -313,17 +311,12 @@ class Folds:
         return found
 
 
-def _predictable(train: Any, estimable: Array, test: Likelihood) -> Array:
-    """Return which held-out rows are within what the training rows tell of, shape (m,)."""
+def _predictable(train: Any, test: Likelihood) -> Array:
+    """Return which held-out rows the training rows determine, shape (m,)."""
     ok = np.asarray(~np.isnan(test.Z).any(axis=1))  # beside the boundary
-    k = test.k_mean
-    for part, A, B in ((slice(0, k), train.core.X, test.X), (slice(k, None), train.core.Z, test.Z)):
-        kept = train.estimable[part]
-        for j in np.flatnonzero(estimable[part] & ~kept):
-            # aliased in training: a held-out row must have the same relation of its columns
-            share = np.linalg.lstsq(A[:, kept], A[:, j], rcond=None)[0]
-            away = np.abs(B[:, j] - B[:, kept] @ share)
-            ok &= ~(away > UNKNOWN * (np.abs(B[:, j]) + np.abs(B[:, kept]) @ np.abs(share)))
+    for part, A in (("mean", test.X), ("dispersion", test.Z)):
+        if part in train.row_spaces:
+            ok &= ~train.row_spaces[part].outside(A).any(axis=1)
     return ok
 
 

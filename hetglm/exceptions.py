@@ -15,6 +15,7 @@ __all__ = [
     "FormulaError",
     "IndefiniteCovarianceWarning",
     "MissingValueError",
+    "NotEstimableWarning",
     "NotNestedError",
     "SeparationWarning",
     "SeveralMaximaWarning",
@@ -85,6 +86,10 @@ class FoldFailureWarning(ModelWarning):
 
 class IndefiniteCovarianceWarning(ModelWarning):
     """A robust covariance has negative variances in some directions, which have no test."""
+
+
+class NotEstimableWarning(ModelWarning):
+    """A prediction or contrast is NaN because the data of the fit do not determine it."""
 
 
 class NotNestedError(ValueError):

@@ -91,7 +91,9 @@ class MarginalModel(ModelAbstract):
 
     def get_predict(self, params: Array, newdata: pd.DataFrame) -> Any:
         """Return the prediction of each row with these coefficients."""
-        rows, _ = self.model._new_rows(self.which, newdata, None, True, {})
+        known = np.array_equal(params, self.model._fit.internal)  # not moved for a derivative
+        said = () if known else prediction.PARTS[self.which]
+        rows, _ = self.model._new_rows(self.which, newdata, None, True, {}, said)
         estimate = prediction.predict(rows, np.asarray(params), self.which)
         numbers = pl.Series(range(len(estimate)), dtype=pl.Int32)
         return pl.DataFrame({"rowid": numbers, "estimate": estimate})

@@ -14,7 +14,7 @@ from statsmodels.base.data import handle_data
 from statsmodels.base.model import GenericLikelihoodModel
 from statsmodels.genmod.families import links
 
-from hetglm import _arrays, _diagnose, _fit, _formula, _start, prediction
+from hetglm import _arrays, _diagnose, _estimability, _fit, _formula, _start, prediction
 from hetglm._likelihood import Likelihood
 from hetglm._links import check_link
 from hetglm._text import rows_text, warn
@@ -206,6 +206,7 @@ class LocationScaleModel(GenericLikelihoodModel):
         self._set_extra_params_names([f"dispersion-{name}" for name in scale_names])
         self.exog_names[:] = self.parameter_names
         self.estimable = self.core.estimable()
+        self.row_spaces = _estimability.row_spaces(self.core, self.estimable)
         k = int(self.estimable.sum())
         rank_mean = int(self.estimable[: self.core.k_mean].sum())
         freq = self.core.freq
@@ -872,9 +873,12 @@ class LocationScaleModel(GenericLikelihoodModel):
         Returns
         -------
         ndarray, shape (n,) or (n, len(y_values)) for ``which="prob"``
+            NaN in new rows that coefficients which are NaN (aliased) would have to tell of.
         """
         y_values = kwargs.pop("y_values", None)
         rows = prediction.rows_of(self, self.core, which, exog, exog_dispersion, **kwargs)
+        if (exog is not None or exog_dispersion is not None) and np.isnan(params).any():
+            rows = prediction.without_untold(self, rows, which)
         return prediction.predict(rows, np.asarray(params, dtype=float), which, y_values)
 
 

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from statsmodels.base._prediction_inference import PredictionResultsBase
 
-from hetglm import _arrays
+from hetglm import _arrays, _estimability
 from hetglm._boundary import Boundary
 from hetglm._likelihood import Likelihood
 from hetglm._links import invert
-from hetglm._text import require
+from hetglm._text import require, warn
+from hetglm.exceptions import NotEstimableWarning
 
 Array = NDArray[Any]
 
@@ -185,6 +186,50 @@ def place_at_boundary(rows: Likelihood, boundary: Boundary) -> Likelihood:
     held, unknown = boundary.place(rows.Z)
     Z = np.where(unknown[:, None], np.nan, rows.Z)
     return replace(rows, Z=Z, held=held)
+
+
+def without_untold(
+    model: Any,
+    rows: Likelihood,
+    which: str,
+    labels: Any = None,
+    data: pd.DataFrame | None = None,
+    said: tuple[str, ...] = (),
+) -> Likelihood:
+    """
+    Return new rows with NaN designs where the fitted rows do not determine them, and warn.
+
+    Parameters
+    ----------
+    model : LocationScaleModel
+    rows : Likelihood
+        From `rows_of`.
+    which : str
+    labels : Index, optional
+        Of the rows, for the warning.
+    data : DataFrame, optional
+        What the formula made the rows of.
+    said : tuple of str
+        Parts of the model without a warning.
+    """
+    for part, space in model.row_spaces.items():
+        if part not in PARTS[which]:
+            continue
+        of_mean = part == "mean"
+        A = rows.X if of_mean else rows.Z
+        outside = space.outside(A)
+        bad = outside.any(axis=1)
+        if not bad.any():
+            continue
+        if part not in said:
+            design = None if data is None else getattr(model._spec, part)
+            names = model._mean_names if of_mean else model._dispersion_names
+            cells = _estimability.cells(space, outside, names, design, data)
+            warn(_estimability.message(part, outside, labels, cells), NotEstimableWarning)
+        rows = rows.with_designs(**{"X" if of_mean else "Z": np.where(bad[:, None], np.nan, A)})
+        if rows.held is not None and not of_mean:
+            rows = replace(rows, held=np.where(bad, np.nan, rows.held))
+    return rows
 
 
 def _trials(rows: Likelihood, which: str) -> None:

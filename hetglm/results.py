@@ -494,8 +494,44 @@ class LocationScaleResultsWrapper(LikelihoodResultsWrapper):
         "resid_response": "rows",
     }
     _wrap_attrs = _attrs
-    _methods = {"cov_params": "cov"}  # noqa: RUF012
+    _methods: dict[str, str] = {}  # noqa: RUF012
     _wrap_methods = _methods
+
+    def cov_params(
+        self,
+        r_matrix: Any = None,
+        column: Any = None,
+        scale: Any = None,
+        cov_p: Any = None,
+        other: Any = None,
+    ) -> Any:
+        """
+        Return the covariance of the coefficients, with labels where the data had them.
+
+        Parameters
+        ----------
+        r_matrix : array_like, optional
+            As in `LocationScaleResults.cov_params`.
+        column : int, str or list of them, optional
+            As in `LocationScaleResults.cov_params`.
+        scale : float, optional
+            As in `LocationScaleResults.cov_params`.
+        cov_p : array_like, optional
+            As in `LocationScaleResults.cov_params`.
+        other : array_like, optional
+            As in `LocationScaleResults.cov_params`.
+
+        Returns
+        -------
+        DataFrame or ndarray
+            Of coefficients; of linear combinations an array; of a single column a number.
+        """
+        table = self._results.cov_params(r_matrix, column, scale, cov_p, other)
+        if r_matrix is not None or np.ndim(table) == 0 or not isinstance(self.params, pd.Series):
+            return table
+        wanted = _arrays.positions(column, self._results.model.parameter_names)
+        names = self.params.index[wanted]
+        return pd.DataFrame(table, index=names, columns=names)
 
     def conf_int(
         self, alpha: float = 0.05, cols: Any = None, method: str = "wald", **kwargs: Any

@@ -17,7 +17,7 @@ ROOT = Path(hetglm.__file__).parent
 LAYERS = (
     ("exceptions", "_text", "_numerics", "_negbin_numerics", "_linalg", "_links"),
     ("_arrays", "_formula", "datasets", "families", "_intervals", "_checkpoint", "_tails"),
-    ("_likelihood", "_optimize", "_boundary", "_replicates"),
+    ("_likelihood", "_optimize", "_boundary", "_estimability", "_replicates"),
     ("_start", "_search"),
     ("_supremum", "_edge"),
     ("_fit", "_reml"),

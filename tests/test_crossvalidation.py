@@ -330,7 +330,7 @@ def test_rows_beyond_the_boundary_are_not_predicted():
     model = CASES["beta-binomial"].formula("x | z")
     Z = model.core.Z.copy()
     Z[5] = np.nan
-    ok = _predictable(model, model.estimable, model.core.with_designs(Z=Z))
+    ok = _predictable(model, model.core.with_designs(Z=Z))
     assert np.flatnonzero(~ok).tolist() == [5]
 
 

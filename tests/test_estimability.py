@@ -1,0 +1,255 @@
+"""New rows and contrasts that the data of a fit do not determine are NaN, whatever the coding."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import CASES, simulated
+from numpy.testing import assert_allclose, assert_array_equal
+
+import hetglm.api as het
+import hetglm.formula.api as hmf
+from hetglm.exceptions import AliasedColumnWarning, NotEstimableWarning
+
+#: Another coding of the same cells: rounding of two fits of one likelihood.
+CODINGS = 1e-6
+CELL = "the {} is not estimable, NaN, in row new of the new data.*at group = 'c', h = 'v'"
+
+
+def incomplete():
+    """Return data without the cell (c, v)."""
+    data = simulated().assign(h=lambda d: np.where(d["w"] > 1, "u", "v"))
+    return data[~((data["group"] == "c") & (data["h"] == "v"))]
+
+
+NEW = pd.DataFrame(
+    {"group": ["a", "c", "b", "c"], "h": ["v", "u", "v", "v"], "x": 0.3, "K": 3, "N": 9},
+    index=["one", "two", "three", "new"],
+)
+KNOWN = [True, True, True, False]
+
+
+def fit_quietly(model):
+    """Return a fit of a model with aliased columns."""
+    with pytest.warns(AliasedColumnWarning):
+        return model.fit()
+
+
+def predictions(res, which, new=NEW, **kwargs):
+    """Return the table of predictions without the warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotEstimableWarning)
+        return res.get_prediction(new, which=which, **kwargs).summary_frame()
+
+
+WHICH = ["mean", "linear", "dispersion", "linear-dispersion", "var", "sd"]
+
+
+@pytest.mark.parametrize("which", WHICH)
+def test_a_cell_never_seen_is_nan(case, which):
+    """In the part that has the interaction; the other cells are predicted as ever."""
+    for right, part in (("x + group * h | group", "mean"), ("x | group * h", "dispersion")):
+        res = fit_quietly(case.formula(right, incomplete()))
+        reads = which in ("var", "sd") or which.endswith("dispersion") == (part == "dispersion")
+        table = predictions(res, which)
+        columns = ["predicted", "se", "ci_lower", "ci_upper"]
+        known = KNOWN if reads else [True] * 4
+        assert_array_equal(table[columns].notna().all(axis=1), known)
+        assert_array_equal(table[columns].isna().all(axis=1), ~np.array(known))
+        if reads:
+            with pytest.warns(NotEstimableWarning, match=CELL.format(part)):
+                assert_array_equal(res.predict(NEW, which=which).notna(), known)
+
+
+@pytest.mark.parametrize("name", ["gaussian", "beta-binomial", "nb2"])
+def test_the_coding_does_not_matter(name):
+    """Which rows are estimable, and their predictions, in any reference level and order of levels."""
+    codings = [
+        "group * h",
+        "C(group, Treatment('b')) * C(h, Treatment('v'))",
+        "C(group, Treatment('c')) * h",
+        "C(group, Sum) * C(h, Sum)",
+        "0 + group:h",
+        "h * group",
+    ]
+    tables = []
+    for coding in codings:
+        res = fit_quietly(CASES[name].formula(f"{coding} | {coding}", incomplete()))
+        tables.append(predictions(res, "var"))
+    for table in tables:
+        assert_array_equal(table["se"].notna(), KNOWN)
+        assert_allclose(table, tables[0], rtol=CODINGS)
+
+
+def test_every_prediction_of_a_count():
+    """Probabilities, correlation, design effect, distribution and total of unknown rows are NaN."""
+    data = incomplete()
+    res = fit_quietly(CASES["beta-binomial"].formula("group | group * h", data))
+    for which in ("icc", "design-effect", "effective-size"):
+        assert_array_equal(predictions(res, which)["predicted"].notna(), KNOWN)
+    with pytest.warns(NotEstimableWarning, match="dispersion"):
+        assert_array_equal(res.predict(NEW, which="prob", y_values=[0, 1])[1].notna(), KNOWN)
+    with pytest.warns(NotEstimableWarning, match="dispersion"):
+        assert_array_equal(np.isfinite(res.get_distribution(NEW).mean()), KNOWN)
+    with pytest.warns(NotEstimableWarning, match="dispersion"):
+        table = res.get_prediction(NEW).summary_frame()
+    assert_array_equal(table["obs_ci_upper"].notna(), KNOWN)
+    assert table["predicted"].notna().all()
+    with pytest.warns(NotEstimableWarning, match="dispersion"):
+        total = res.effective_sample_size(NEW, total=True)
+    assert np.isnan(total.predicted).all()
+
+
+def test_fitted_rows_are_estimable():
+    """Passed again they are predicted as they were, without a word."""
+    data = incomplete()
+    res = fit_quietly(CASES["gaussian"].formula("x + group * h | group * h", data))
+    for which in WHICH:
+        assert_allclose(res.predict(data, which=which), res.predict(which=which), rtol=1e-12)
+
+
+def test_a_level_that_no_row_has():
+    """With a column of its own, as an array has it."""
+    data = simulated()
+    levels = pd.Categorical(data["group"], categories=["q", "a", "b", "c"])
+    X = np.column_stack([np.ones(len(data)), pd.get_dummies(levels).to_numpy(float)])
+    res = fit_quietly(het.DoubleGLM(data["gaussian"].to_numpy(), X, X))
+    right = CASES["gaussian"].formula("group | group", data).fit()
+    new = np.array([[1.0, 0, 1, 0, 0], [1, 1, 0, 0, 0], [1, 0, 0, 1, 0], [0, 0, 1, 0, 0]])
+    for which in WHICH:
+        with pytest.warns(NotEstimableWarning, match="rows 1, 3 of the new data"):
+            values = res.predict(new, new, which=which)
+        known = right.predict(pd.DataFrame({"group": ["a", "b"]}), which=which)
+        assert_allclose(values[[0, 2]], known, rtol=1e-6)
+        assert_array_equal(np.isnan(values), [False, True, False, True])
+    with pytest.warns(NotEstimableWarning):
+        assert_array_equal(res.model.predict(res.params, new), res.predict(new, which="mean"))
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1.0, 1e9])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_scales_and_rounding_of_columns(scale, dtype):
+    """A sum of two columns, in any unit; new rows may break it by as much as those of the fit."""
+    rng = np.random.default_rng(3)
+
+    def design(m):
+        a, b = (scale * (2000 + rng.normal(size=(2, m)))).astype(dtype)
+        return np.column_stack([np.ones(m), a, b, a / dtype(3) + b]).astype(float)
+
+    X, new = design(80), design(20)
+    y = (X[:, 1] / scale - 2000) + rng.normal(size=80)
+    res = fit_quietly(het.DoubleGLM(y, X))
+    assert np.isnan(res.params[3])
+    kept = het.DoubleGLM(y, X[:, :3]).fit()
+    assert_allclose(res.predict(new), kept.predict(new[:, :3]), rtol=1e-6)
+    new[5, 3] += scale
+    with pytest.warns(NotEstimableWarning, match="x1, x2, x3"):
+        assert_array_equal(np.flatnonzero(np.isnan(res.predict(new))), [5])
+
+
+def test_new_rows_after_remove_data_and_pickling():
+    res = fit_quietly(CASES["nb2"].formula("group * h | 1", incomplete()))
+    res = pickle.loads(pickle.dumps(res))
+    res.remove_data()
+    with pytest.warns(NotEstimableWarning, match="group = 'c', h = 'v'"):
+        assert_array_equal(res.predict(NEW).notna(), KNOWN)
+
+
+def test_a_missing_value_is_not_a_cell():
+    """It is NaN as ever, without this warning."""
+    res = fit_quietly(CASES["gaussian"].formula("group * h | 1", incomplete()))
+    new = NEW.iloc[:3].assign(h=["v", None, "v"])
+    assert_array_equal(res.predict(new).isna(), [False, True, False])
+
+
+def test_rows_at_the_boundary_keep_their_zero():
+    """A cell without overdispersion has sigma 0; one never seen has none."""
+    rows = pd.DataFrame({"g": list("aaaabbbbcccc"), "h": list("uuvvuuvvuuuu")})
+    rows["K"], rows["N"] = [2, 9, 3, 8, 5, 5, 4, 6, 1, 8, 2, 7], 10
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        res = hmf.betabinomial("K + I(N - K) ~ g | g * h", rows).fit()
+        assert res.boundary is not None
+        new = pd.DataFrame({"g": list("abc"), "h": list("uuv")})
+        sigma = res.predict(new, which="dispersion")
+    assert sigma[0] > 0
+    assert sigma[1] == 0
+    assert np.isnan(sigma[2])
+
+
+# -- tests of pairs ---------------------------------------------------------------------------------
+
+
+def test_pairs_within_regions_exist():
+    """Cities nested in regions: their differences are those of cells, across regions there is none."""
+    rng = np.random.default_rng(5)
+    city = np.array(list("klmnop"))[np.arange(90) % 6]
+    data = pd.DataFrame({"city": city, "region": np.where(city < "n", "north", "south")})
+    data["y"] = rng.normal(size=90) + (city == "l")
+    res = fit_quietly(hmf.doubleglm("y ~ region + city | 1", data))
+    with pytest.warns(NotEstimableWarning, match=r"city: n-k, o-k, p-k, n-l, .*9 in all"):
+        table = res.t_test_pairwise("city", method="bonferroni").result_frame
+    means = data.groupby("city")["y"].mean()
+    for pair, row in table.iterrows():
+        high, low = pair.split("-")
+        if (high < "n") != (low < "n"):
+            assert row[["coef", "std err", "P>|z|"]].isna().all()
+            continue
+        assert_allclose(row["coef"], means[high] - means[low], rtol=1e-8)
+        assert_allclose(row["pvalue-bonferroni"], min(6 * row["P>|z|"], 1), rtol=1e-10)
+
+
+def test_pairs_beside_the_boundary():
+    """Levels of finite dispersion are compared where another level has none."""
+    rows = pd.DataFrame({"g": list("aaaabbbbcccc"), "N": 10})
+    rows["K"] = [2, 9, 3, 8, 1, 6, 7, 6, 5, 5, 5, 5]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        res = hmf.betabinomial("K + I(N - K) ~ 1 | g", rows).fit()
+    with pytest.warns(NotEstimableWarning, match="dispersion-g: c-a, c-b not estimable"):
+        table = res.t_test_pairwise("dispersion-g").result_frame
+    assert_allclose(table.loc["b-a", "coef"], res.params["dispersion-g[T.b]"])
+    assert table.loc[["c-a", "c-b"]].isna().all(axis=None)
+
+
+# -- covariance of some coefficients ---------------------------------------------------------------
+
+
+def test_cov_params_of_columns():
+    """Numbers for one coefficient, tables with names for several, arrays for combinations."""
+    res = CASES["gaussian"].formula("x + z | z").fit()
+    whole = res.cov_params()
+    assert whole.columns.tolist() == res.params.index.tolist()
+    for column in (1, "x", np.int64(1), np.array(1)):
+        assert np.ndim(res.cov_params(column=column)) == 0
+        assert res.cov_params(column=column) == whole.loc["x", "x"]
+    assert res._results.cov_params(column=1) == whole.loc["x", "x"]
+    pd.testing.assert_frame_equal(
+        res.cov_params(column=["dispersion-z", "x"]),
+        whole.loc[["dispersion-z", "x"]][["dispersion-z", "x"]],
+    )
+    pd.testing.assert_frame_equal(res.cov_params(column=[2]), whole.iloc[[2], [2]])
+    pd.testing.assert_frame_equal(
+        res.cov_params(column=np.array([0, -1])), whole.iloc[[0, -1], [0, -1]]
+    )
+    R = np.eye(5)[::-1]
+    combined = res.cov_params(R)
+    assert isinstance(combined, np.ndarray)
+    assert_allclose(combined, R @ whole.to_numpy() @ R.T)
+    assert np.ndim(res.cov_params(R[0])) == 0
+    assert res.cov_params(R[:2], other=R).shape == (2, 5)
+    pd.testing.assert_frame_equal(res.cov_params(cov_p=2 * whole.to_numpy()), 2 * whole)
+    with pytest.raises(ValueError, match="on its own"):
+        res.cov_params(R, column=1)
+    for wrong in ("w", 9, ["x", "w"]):
+        with pytest.raises(ValueError, match="cols: "):
+            res.cov_params(column=wrong)
+
+
+def test_cov_params_of_an_aliased_column():
+    res = fit_quietly(CASES["gaussian"].formula("x + I(2 * x) + z | 1"))
+    assert np.isnan(res.cov_params(column="I(2 * x)"))
+    assert res.cov_params(column="x") > 0
+    assert np.isnan(res.cov_params().loc["I(2 * x)"]).all()
