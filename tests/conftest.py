@@ -100,6 +100,7 @@ def double(response, family, exact=True, **kwargs):
 
 
 FAMILIES = sm.families
+TWEEDIE = FAMILIES.Tweedie(LOG, var_power=1.6)
 CASES = {
     "gaussian": double("gaussian", FAMILIES.Gaussian()),
     "gamma": double("positive", FAMILIES.Gamma(LOG)),
@@ -107,7 +108,7 @@ CASES = {
     "poisson": double("count", FAMILIES.Poisson(), exact=False),
     "binomial": double("K", FAMILIES.Binomial(), exact=False),
     "negative-binomial": double("count", FAMILIES.NegativeBinomial(LOG, alpha=0.1), exact=False),
-    "tweedie": double("positive", FAMILIES.Tweedie(LOG, var_power=1.6), exact=False),
+    "tweedie": double("positive", TWEEDIE, exact=False, likelihood="eql"),
     "tweedie-exact": double("claims", FAMILIES.Tweedie(LOG, var_power=1.5), likelihood="exact"),
     "beta-binomial": Case("K", het.BetaBinomial),
     "nb2": Case("count", het.NegativeBinomial),

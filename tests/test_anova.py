@@ -513,7 +513,9 @@ LINKS = sm.families.links
 FAMILIES = {
     "powers": (
         lambda right, i: double(
-            right, sm.families.Tweedie(LINKS.Power([0.5, 0.33][i]), var_power=1.5)
+            right,
+            sm.families.Tweedie(LINKS.Power([0.5, 0.33][i]), var_power=1.5),
+            likelihood="eql",
         ),
         "differ in their links",
     ),
@@ -532,7 +534,9 @@ FAMILIES = {
         "variance functions",
     ),
     "var_power": (
-        lambda right, i: double(right, sm.families.Tweedie(LINKS.Log(), var_power=1.5 + 1e-8 * i)),
+        lambda right, i: double(
+            right, sm.families.Tweedie(LINKS.Log(), var_power=1.5 + 1e-8 * i), likelihood="eql"
+        ),
         "variance functions",
     ),
     "likelihood": (

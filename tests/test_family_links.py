@@ -170,6 +170,7 @@ def problem(name, link, of_phi, n=120, seed=0):
 def model_of(name, link, of_phi, y, X, Z):
     kwargs = {"n_trials": np.full(len(y), 12.0)} if name == "binomial" else {}
     kwargs |= {"likelihood": "exact"} if name == "tweedie-exact" else {}
+    kwargs |= {"likelihood": "eql"} if name == "tweedie-1.5" else {}
     # statsmodels refuses a user's link unless it is told not to look
     family = GRID[name][0](link, check_link=False)
     return het.DoubleGLM(y, X, Z, family=family, link_dispersion=of_phi, **kwargs)
@@ -290,7 +291,10 @@ def edge_model(name, seed):
     made = {
         "poisson": (F.Poisson(L.Identity(), check_link=False), {}),
         "negative-binomial": (F.NegativeBinomial(L.Identity(), alpha=0.2, check_link=False), {}),
-        "tweedie": (F.Tweedie(L.Identity(), var_power=1.5, check_link=False), {}),
+        "tweedie": (
+            F.Tweedie(L.Identity(), var_power=1.5, check_link=False),
+            {"likelihood": "eql"},
+        ),
         "tweedie-exact": (
             F.Tweedie(L.Identity(), var_power=1.5, check_link=False),
             {"likelihood": "exact"},

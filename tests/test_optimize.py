@@ -420,7 +420,9 @@ CHAINS = {
 def chain(name, n=12):
     """Return a likelihood with everything in it, and params inside its domain."""
     family, link, link_dispersion, level, level_dispersion = CHAINS[name]
-    ours = family if isinstance(family, families.Family) else families.of_statsmodels(family)
+    ours = family
+    if not isinstance(family, families.Family):
+        ours = families.of_statsmodels(family, "eql" if name == "tweedie" else None)
     rng = np.random.default_rng(7)
     X = np.column_stack([np.ones(n), rng.uniform(-0.2, 0.2, n), rng.uniform(-0.2, 0.2, n)])
     Z = np.column_stack([np.ones(n), rng.uniform(-0.3, 0.3, n)])
@@ -615,6 +617,7 @@ def hard_problem(name, seed):
     elif name.startswith("tweedie"):
         events = rng.poisson(2 * np.sqrt(mu) / phi)
         y = np.where(events > 0, rng.gamma(np.maximum(events, 1), phi * np.sqrt(mu) / 2), 0.0)
+        given["likelihood"] = "eql"
     else:
         given["n_trials"] = rng.integers(2, 60, n).astype(float)
         rho, m = np.clip(phi / (1 + phi), 0.01, 0.8), np.clip(mu, 1e-6, 1 - 1e-6)

@@ -164,6 +164,8 @@ def build(name, link="log", data=None, **kwargs):
     arrays = {"X": X, "Z": Z, **{k: kwargs.pop(k) for k in ("X", "Z") if k in kwargs}}
     if "exact" in name:
         kwargs["likelihood"] = "exact"
+    elif name in ("tweedie", "tweedie-power"):
+        kwargs["likelihood"] = "eql"
     link_dispersion = DISPERSION_LINKS[link]
     return het.DoubleGLM(
         y, arrays["X"], arrays["Z"], family=family, link_dispersion=link_dispersion, **kwargs

@@ -275,7 +275,9 @@ def test_likelihoods_that_are_not_there(family, likelihood, message):
 
 
 def test_defaults():
-    assert type(families.of_statsmodels(F.Tweedie(var_power=1.5))) is QuasiTweedie
+    assert type(families.of_statsmodels(F.Tweedie(var_power=1.5))) is Tweedie
+    for power in (1, 2.5):
+        assert type(families.of_statsmodels(F.Tweedie(var_power=power))) is QuasiTweedie
     assert type(families.of_statsmodels(F.Tweedie(var_power=1.5), "eql")) is QuasiTweedie
     assert families.of_statsmodels(F.Gamma(), "exact").name == "Gamma"
     for power in (1.0, 2.0, 0.5):

@@ -53,8 +53,8 @@ def of_statsmodels(family: Any, likelihood: str | None = None) -> Family:
     family : statsmodels.genmod.families.Family
         An instance (not the class) of a statsmodels family.
     likelihood : {None, "eql", "exact"}
-        Extended quasi-likelihood or the exact density; by default exact for the Gaussian, Gamma and
-        inverse Gaussian, EQL for the others.
+        Extended quasi-likelihood or the exact density; by default exact for the Gaussian, Gamma,
+        inverse Gaussian and Tweedie with 1 < var_power < 2, EQL for the others.
 
     Raises
     ------
@@ -72,11 +72,13 @@ def of_statsmodels(family: Any, likelihood: str | None = None) -> Family:
     ours = make(family)
     if likelihood == "eql" and ours.exact:
         raise ValueError(f"likelihood='eql': {ours.name} has an exact likelihood; leave it out")
+    if likelihood is None and isinstance(ours, QuasiTweedie) and 1 < ours.power < 2:
+        likelihood = "exact"
     return _exact(family) if likelihood == "exact" and not ours.exact else ours
 
 
 def _exact(family: Any) -> Family:
-    """Return the family with a density, where the default is the extended quasi-likelihood."""
+    """Return the family with a density, for a family of the extended quasi-likelihood."""
     name = type(family).__name__
     if name in INSTEAD:
         raise ValueError(
