@@ -166,6 +166,7 @@ def compare_constant(
         bic, bic0 = (k_ * log_n - 2 * ll for k_, ll in ((k, full), (k_constant, constant)))
     if not nested:
         both = f"AIC {aic:.6g} (BIC {bic:.6g}) against {aic0:.6g} ({bic0:.6g}) with a constant"
+        both += "" if model.core.family.exact else ", all of the extended quasi-likelihood (EQL)"
         if res.reml:
             both = (
                 f"llf_reml {full:.6g} ({k - k_constant + 1} coefficients of the dispersion) against "

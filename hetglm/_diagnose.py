@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from hetglm._fit import Fit, RemlFit, at_fit
 from hetglm._likelihood import Likelihood
@@ -19,15 +21,20 @@ from hetglm.exceptions import (
     DomainEdgeWarning,
     SeparationWarning,
     SeveralMaximaWarning,
+    SmallCountsWarning,
     UnboundedLikelihoodWarning,
 )
 from hetglm.families.base import Family
+from hetglm.families.quasi import Quasi
 
 Array = NDArray[Any]
 
 #: Share of a mean direction's information, against its columns, below which it has no estimate.
 SEPARATED_INFORMATION = 1e-6
 SEPARATED_TAIL = 1e-4
+#: Expected size of a test at 5 % from which the extended quasi-likelihood is not to be trusted, and the
+#: normal quantile of such a test. Where the size expected is less, it is 3 to 8 % (tests/test_eql.py).
+LARGEST_SIZE, TWO_SIDED = 0.07, 1.959963984540054
 
 
 def warn_of_aliases(likelihood: Likelihood, estimable: Array, names: list[str]) -> None:
@@ -98,8 +105,101 @@ def diagnose(
             "do not settle a dispersion of so many terms: use fewer"
         )
         warn(notes[-1], SeveralMaximaWarning)
+    small = small_counts(likelihood, fitted)
+    if small is not None:
+        notes.append(f"{small.evidence}; {small.remedy}")
+        warn(notes[-1], SmallCountsWarning)
     aliased = aliased_text(likelihood, estimable, names)
     return [*notes, aliased] if aliased else notes
+
+
+@dataclass(frozen=True)
+class SmallCounts:
+    """
+    How far the extended quasi-likelihood (EQL) of a fit is from its reference distribution.
+
+    Attributes
+    ----------
+    error : ndarray, shape (n,)
+        Relative error of the expected unit deviance of each row, were the dispersion constant.
+    spread : float
+        Largest ratio of the standard deviation of a combination of dispersion coefficients to its
+        standard error.
+    bias : float
+        Length of the bias of the dispersion effects, in standard errors.
+    remedy : str
+        What to use instead.
+    """
+
+    error: Array
+    spread: float
+    bias: float
+    remedy: str
+
+    @property
+    def size(self) -> float:
+        """Expected share of rejections of a test of no dispersion effect at 5 %."""
+        above, below = (TWO_SIDED - self.bias) / self.spread, (TWO_SIDED + self.bias) / self.spread
+        return float(ndtr(-above) + ndtr(-below))
+
+    @property
+    def evidence(self) -> str:
+        """What is wrong, in words."""
+        largest = self.error.max()
+        off = f"up to about {100 * largest:.0f} %" if largest < 0.5 else "50 % or more"
+        biased = f", and its dispersion effects are off by about {self.bias:.1f} standard errors"
+        return (
+            "expected counts are small against the dispersion for the extended quasi-likelihood (EQL): "
+            f"its phi is off by {off}{biased if self.bias > 0.2 else ''}, so tests of the dispersion "
+            "and all standard errors are not to be trusted"
+        )
+
+
+def small_counts(likelihood: Likelihood, fitted: Fit) -> SmallCounts | None:
+    """
+    Return the error of the extended quasi-likelihood where it misleads, None where it does not.
+
+    The score of the dispersion is the sum of z (d/phi - 1)/2. Were d/phi a chi-square of one degree of
+    freedom its mean would be 0 and its variance the information; with the relative error b of the
+    saddlepoint d/phi is about (1 + b) times that (a Bartlett factor). b is taken at one common phi, as
+    under the hypothesis that is tested.
+    """
+    family, k = likelihood.family, likelihood.k_mean
+    kept = fitted.estimated[k:]
+    if family.exact or not isinstance(family, Quasi) or not kept.any():
+        return None
+    at = likelihood.predictors(fitted.internal)
+    freq = np.ones(likelihood.n) if likelihood.freq is None else likelihood.freq
+    error = family.saddlepoint_error(
+        at.mean.mu, at.mean.nu, _reference_phi(likelihood, at.phi, freq)
+    )
+    Z, slope = likelihood.Z[:, kept], at.d_phi / at.phi
+    information = gram(Z, freq * slope**2, Z)
+    covariance = inverse(information)
+    if covariance is None:
+        return None
+    root = np.linalg.cholesky(covariance)
+    spread = np.linalg.eigvalsh(root.T @ gram(Z, freq * (slope * (1 + error)) ** 2, Z) @ root)[-1]
+    level = np.sum(freq * slope * error) / np.sum(freq * slope**2)
+    score = root.T @ (Z.T @ (freq * slope * (error - level * slope)))
+    bias = np.sqrt(0.5 * np.sum(score**2))
+    found = SmallCounts(error, float(np.sqrt(spread)), float(bias), family.instead())
+    return found if found.size > LARGEST_SIZE else None
+
+
+def _reference_phi(likelihood: Likelihood, phi: Array, freq: Array) -> Array:
+    """
+    Return phi / w of the reference distribution of each row, at the one phi of the hypothesis.
+
+    Counts cannot vary less than in steps of 1: at phi < 1 it is their variance phi mu, not mu/phi,
+    that has to be large.
+    """
+    common = np.full(likelihood.n, np.average(phi, weights=freq))
+    phi = common if likelihood.offset_dispersion is None else phi
+    counts = likelihood.y if likelihood.weights is None else likelihood.y * likelihood.weights
+    if np.allclose(counts, np.rint(counts), rtol=1e-9, atol=1e-9):
+        phi = np.maximum(phi, 1 / phi)
+    return likelihood.row_phi(phi)
 
 
 def boundary_texts(fitted: Fit, family: Family) -> list[str]:

@@ -38,12 +38,14 @@ def check_nested(smaller: Any, larger: Any) -> None:
     a, b = smaller.model.core, larger.model.core
     if type(smaller.model) is not type(larger.model) or a.family.name != b.family.name:
         raise NotNestedError(
-            f"the fits are of different families ({a.family.name}, {b.family.name}); compare their AIC"
+            f"the fits are of different families ({a.family.name}, {b.family.name}); "
+            f"{_instead(a.family, b.family)}"
         )
     if a.family.exact != b.family.exact:
         raise NotNestedError(
             "one fit has the exact likelihood and the other an extended quasi-likelihood, which have no "
-            "ratio; give both models the same likelihood argument"
+            "ratio, and the criteria (AIC, BIC) are not comparable; give both models the same "
+            "likelihood argument"
         )
     if smaller.reml != larger.reml:
         raise NotNestedError(
@@ -73,7 +75,7 @@ def check_nested(smaller: Any, larger: Any) -> None:
     same_links = _same_link(a.link, b.link) and _same_link(a.link_dispersion, b.link_dispersion)
     if not (same_links and _same_family(a.family, b.family)):
         raise NotNestedError(
-            "the fits differ in their links or variance functions; compare their AIC"
+            f"the fits differ in their links or variance functions; {_instead(a.family, b.family)}"
         )
     if smaller.reml and not (contains(a.X, b.X) and contains(b.X, a.X)):
         raise NotNestedError(
@@ -81,10 +83,24 @@ def check_nested(smaller: Any, larger: Any) -> None:
             "ratio compares dispersions only; to compare means, fit both by maximum likelihood"
         )
     if smaller.df_resid == larger.df_resid:
-        raise NotNestedError("the fits have the same number of coefficients; compare their AIC")
+        raise NotNestedError(
+            f"the fits have the same number of coefficients; {_instead(a.family, b.family)}"
+        )
     for part, X0, X1 in (("mean", a.X, b.X), ("dispersion", a.Z, b.Z)):
         if not contains(X1, X0):
             raise NotNestedError(f"the {part} of the smaller fit is not part of the larger one's")
+
+
+def _instead(a: Any, b: Any) -> str:
+    """Return what fits are compared by that have no likelihood ratio, in words."""
+    if a.exact and b.exact:
+        return "compare their AIC"
+    if _same_family(a, b):
+        return "compare their AIC, which is that of the extended quasi-likelihood (EQL)"
+    return (
+        "the criteria (AIC, BIC) are not comparable, because an extended quasi-likelihood (EQL) is not "
+        "the likelihood of a distribution"
+    )
 
 
 def _same_link(a: Any, b: Any) -> bool:

@@ -45,7 +45,7 @@ class Finding:
     ----------
     kind : str
         "convergence", "separation", "boundary", "aliased", "single row", "few rows", "Hauck-Donner",
-        "near-singular", "leverage", "several maxima", "unbounded" or "edge".
+        "near-singular", "leverage", "several maxima", "unbounded", "edge" or "small counts".
     terms : tuple of str
         Coefficients it is about, as ``params`` names them.
     evidence : str
@@ -172,7 +172,7 @@ def diagnose(res: Any) -> Diagnosis:
         _labels(model),
     )
     found = Diagnosis()
-    for check in (of_the_search, separation, boundary, aliased):
+    for check in (of_the_search, separation, boundary, small_counts, aliased):
         found += check(facts)
     told = {name for finding in found for name in finding.terms}
     cells = [*single_rows(facts), *dispersion_cells(facts)]
@@ -258,6 +258,20 @@ def boundary(facts: Facts) -> Iterator[Finding]:
                 "terms",
                 facts.positions(rows),
             )
+
+
+def small_counts(facts: Facts) -> Iterator[Finding]:
+    """Yield that the extended quasi-likelihood misleads, with the rows of more than half its error."""
+    found = _diagnose.small_counts(facts.core, facts.fit)
+    if found is not None:
+        rows = found.error > 0.5 * found.error.max()
+        yield Finding(
+            "small counts",
+            (),
+            f"{found.evidence}; see {facts.where(rows)}",
+            found.remedy[0].upper() + found.remedy[1:],
+            facts.positions(rows),
+        )
 
 
 def aliased(facts: Facts) -> Iterator[Finding]:

@@ -19,6 +19,7 @@ __all__ = [
     "NotNestedError",
     "SeparationWarning",
     "SeveralMaximaWarning",
+    "SmallCountsWarning",
     "UnboundedLikelihoodError",
     "UnboundedLikelihoodWarning",
 ]
@@ -70,6 +71,10 @@ class DomainEdgeWarning(ModelWarning):
 
 class SeveralMaximaWarning(ModelWarning):
     """The likelihood has more than one maximum; the fit is the best that was found."""
+
+
+class SmallCountsWarning(ModelWarning):
+    """Expected counts are too small against the dispersion for the extended quasi-likelihood."""
 
 
 class DroppedRowsWarning(ModelWarning):

@@ -22,11 +22,13 @@ class DoubleGLM(LocationScaleModel):
     Double generalized linear model: a GLM for the mean and one for the dispersion.
 
     Var(y) = phi V(mu) / w, with the mean's predictor linked to mu and the dispersion's to phi. The
-    likelihood is exact for the Gaussian, inverse Gaussian and Gamma families, and the extended
-    quasi-likelihood (EQL) of Nelder and Pregibon (1987) for the Poisson, binomial and negative binomial
-    ones, which have no distribution with a free dispersion, and for the Tweedie one, whose density may
-    be asked for. ``fit(reml=True)`` makes up for the degrees of freedom that the mean takes from the
-    dispersion.
+    likelihood is exact for the Gaussian, inverse Gaussian and Gamma families and the Tweedie one with
+    1 < p < 2, and the extended quasi-likelihood (EQL) of Nelder and Pregibon (1987) for the Poisson,
+    binomial and negative binomial ones, which have no distribution with a free dispersion, and for
+    other Tweedie powers. The EQL needs expected counts that are not small against phi: a
+    `SmallCountsWarning` says where they are. phi < 1 is less variance than the family's
+    (underdispersion). ``fit(reml=True)`` makes up for the degrees of freedom that the mean takes from
+    the dispersion.
 
     Parameters
     ----------
@@ -40,9 +42,10 @@ class DoubleGLM(LocationScaleModel):
     family : statsmodels family
         Instance of one of ``sm.families``, with its link; Gaussian by default.
     likelihood : {None, "eql", "exact"}
-        ``"exact"`` for the density of ``Tweedie(var_power=p)``, 1 < p < 2: the compound Poisson-gamma
-        law by its series (Dunn and Smyth 2005). The EQL moves zeros to 1/6 and is no likelihood; the
-        two agree as phi goes to 0. By default, the exact one for the families that always have it.
+        ``"exact"``, the default where there is one, is the density; for ``Tweedie(var_power=p)`` with
+        1 < p < 2 that of the compound Poisson-gamma distribution (Dunn and Smyth 2005). ``"eql"`` asks
+        for the EQL of a Tweedie family, which moves zeros to 1/6 and is not a likelihood; the two agree
+        as phi goes to 0.
     link_dispersion : statsmodels link
         Link of phi, the logarithm by default.
     offset : array_like, shape (n,), optional

@@ -190,7 +190,8 @@ def test_planted_fault_is_found(name):
     elif what is not None:
         assert any(what in f.terms for f in hits)
     # nothing else but what comes with it
-    beside = {"separation": {"few rows"}, "boundary": {"Hauck-Donner"}}.get(kind, set())
+    beside = {"separation": {"few rows", "small counts"}, "boundary": {"Hauck-Donner"}}
+    beside = beside.get(kind, set())
     assert set(found.kinds) <= {kind} | beside
     assert all(f.evidence and f.remedy for f in found)
 
@@ -209,7 +210,11 @@ CLEAN = {
 
 @pytest.mark.parametrize("name", CLEAN)
 def test_clean_fit_is_left_alone(name):
-    found = CLEAN[name]().diagnose()
+    res = CLEAN[name]()
+    found = res.diagnose()
+    if not res.model.core.family.exact:  # these counts are too small for it, and no more is wrong
+        assert found.kinds == ["small counts"]
+        return
     assert found == []
     assert str(found) == "Nothing found that would put this fit in doubt."
 

@@ -14,7 +14,7 @@ from hetglm import plots
 from hetglm.anova import anova
 from hetglm.datasets import load_splicing
 from hetglm.examples._story import OUT, heading, run, save, say
-from hetglm.exceptions import BoundaryWarning
+from hetglm.exceptions import BoundaryWarning, SmallCountsWarning
 from hetglm.models import BetaBinomial, DoubleGLM
 
 QUESTION = (
@@ -30,7 +30,10 @@ def question_of_2015(data: pd.DataFrame) -> Any:
     model = DoubleGLM.from_formula(
         "I(K / N) ~ 1 | group + treatment", data, family=Binomial(), n_trials="N"
     )
-    res = model.fit(cov_type="eim")
+    with warnings.catch_warnings():
+        # the summary says it, and what is wrong is told below
+        warnings.simplefilter("ignore", SmallCountsWarning)
+        res = model.fit(cov_type="eim")
     print(res.summary(), end="\n\n")
     say(f"-2 log-EQL = {-2 * res.llf:.6f}, as R's dglm has it.")
     say(

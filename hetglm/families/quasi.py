@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import numpy as np
 from scipy.special import xlogy
 
@@ -15,12 +17,42 @@ BOUNDARY_SHIFT = 1 / 6
 #: A fitted tail this small is 0 in effect: keeps 0/0 out of rows fitted at their limit, where every
 #: derivative in the linear predictor is smaller still.
 SATURATED = 1e-100
+#: Second-order term of the saddlepoint's relative error b, as a multiple of b^2: that of the Poisson
+#: deviance, E[d] = 1 + 1/(6 mu) + 1/(6 mu^2) + ... (the exact sums are in tests/test_eql.py).
+SECOND_ORDER = 6.0
 
 
 class Quasi(ExponentialDispersion):
     """Family known by its variance function only; its criterion is not a likelihood."""
 
     exact = False
+
+    @abstractmethod
+    def unit_error(self, mu: Array, nu: Array | None) -> Array:
+        """
+        Return V'^2/(6 V) - V''/4: phi times this is E[d]/phi - 1 to first order.
+
+        The relative error of the saddlepoint approximation to the density with this variance function
+        (1/(6 mu) for the Poisson: twice Stirling's 1/(12 mu)).
+        """
+
+    @abstractmethod
+    def instead(self) -> str:
+        """Return what to use where the saddlepoint approximation fails."""
+
+    def saddlepoint_error(self, mu: Array, nu: Array | None, phi: Array) -> Array:
+        """
+        Return how far E[d]/phi is from 1 in each row, about; at most 1.
+
+        References
+        ----------
+        Smyth, G. K. and Verbyla, A. P. (1999). Adjusted likelihood methods for modelling dispersion
+        in generalized linear models. Environmetrics 10, 695-709.
+        """
+        with np.errstate(all="ignore"):
+            first = np.abs(self.unit_error(mu, nu)) * phi
+            error = first + SECOND_ORDER * first**2
+        return np.minimum(np.nan_to_num(error, nan=1.0, posinf=1.0), 1.0)
 
     def log_variance_at_response(self, y: Array, trials: Array | None) -> Array:
         """Return log V(y), zeros moved to 1/6."""
@@ -47,6 +79,14 @@ class QuasiPoisson(QuasiCount):
     name = "Poisson"
     variance_formula = "phi mu"
 
+    def unit_error(self, mu: Array, nu: Array | None) -> Array:
+        """Return 1/(6 mu)."""
+        return 1 / (6 * mu)
+
+    def instead(self) -> str:
+        """Return the model of counts with a likelihood."""
+        return "use negativebinomial, which has a likelihood"
+
     def unit_variance(self, mu: Array, nu: Array | None) -> tuple[Array, Array]:
         """Return mu and 1."""
         return mu, np.ones_like(mu)
@@ -71,6 +111,15 @@ class QuasiNegativeBinomial(QuasiCount):
     def __init__(self, alpha: float) -> None:
         self.alpha = float(alpha)
         self.variance_formula = f"phi (mu + {self.alpha:g} mu^2)"
+
+    def unit_error(self, mu: Array, nu: Array | None) -> Array:
+        """Return (1 + 2 alpha mu)^2/(6 V) - alpha/2."""
+        V, slope = self.unit_variance(mu, nu)
+        return slope**2 / (6 * V) - self.alpha / 2
+
+    def instead(self) -> str:
+        """Return the model that estimates alpha."""
+        return "use negativebinomial, which has a likelihood and estimates alpha"
 
     def unit_variance(self, mu: Array, nu: Array | None) -> tuple[Array, Array]:
         """Return mu + alpha mu^2 and its derivative."""
@@ -108,6 +157,18 @@ class QuasiTweedie(QuasiCount):
     def __init__(self, power: float) -> None:
         self.power = float(power)
         self.variance_formula = f"phi mu^{self.power:g}"
+
+    def unit_error(self, mu: Array, nu: Array | None) -> Array:
+        """Return p (3 - p) mu^(p-2)/12."""
+        return self.power * (3 - self.power) / 12 * mu ** (self.power - 2)
+
+    def instead(self) -> str:
+        """Return the likelihood of the power, or the nearest family with one."""
+        if 1 < self.power < 2:
+            return 'use likelihood="exact", the density of the Tweedie'
+        if self.power == 1:
+            return "use negativebinomial, which has a likelihood"
+        return "use the Gamma or the InverseGaussian family, which have a likelihood"
 
     def validate(self, y: Array, trials: Array | None, name: str) -> None:
         """Raise where the response is outside the support of the power."""
@@ -162,6 +223,15 @@ class QuasiBinomial(Quasi):
     variance_formula = "phi mu (1 - mu) / n"
     unit_interval = True
     takes_trials = True
+
+    def unit_error(self, mu: Array, nu: Array | None) -> Array:
+        """Return (1 - 2 mu)^2/(6 mu nu) + 1/2."""
+        assert nu is not None
+        return (nu - mu) ** 2 / (6 * mu * nu) + 0.5
+
+    def instead(self) -> str:
+        """Return the model of proportions with a likelihood."""
+        return "use betabinomial, which has a likelihood"
 
     def validate(self, y: Array, trials: Array | None, name: str) -> None:
         """Raise where the proportion is outside [0, 1] or no row has more than one trial."""
