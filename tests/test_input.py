@@ -370,8 +370,9 @@ def test_rows_without_trials_are_left_out_with_a_word(name):
     empty.loc[[3, 8], ["K", "N"]] = 0
     case = CASES[name]
     with pytest.warns(DroppedRowsWarning, match="rows 3, 8 .*no trials") as caught:
-        res = case.formula("x | z", empty).fit(cov_type="cluster", cov_kwds={"groups": D["block"]})
+        model = case.formula("x | z", empty)
     assert len(caught) == 1
+    res = model.fit(cov_type="cluster", cov_kwds={"groups": D["block"]})
     assert Path(caught[0].filename).name == "conftest.py"  # the caller of the formula function
     plain = case.formula("x | z", empty.drop([3, 8])).fit(
         cov_type="cluster", cov_kwds={"groups": "block"}
