@@ -15,7 +15,15 @@ ROOT = Path(hetglm.__file__).parent
 #: Each module in its layer, lowest first: it may import its own layer and those before it. A new
 #: file has to be placed here.
 LAYERS = (
-    ("exceptions", "_text", "_numerics", "_negbin_numerics", "_linalg", "_links"),
+    (
+        "exceptions",
+        "_text",
+        "_files",
+        "_numerics",
+        "_negbin_numerics",
+        "_linalg",
+        "_links",
+    ),
     ("_arrays", "_formula", "datasets", "families", "_intervals", "_checkpoint", "_tails"),
     ("_likelihood", "_optimize", "_boundary", "_estimability", "_replicates"),
     ("_start", "_search"),
@@ -51,7 +59,7 @@ LAYERS = (
     ("results",),
     ("model",),
     ("models",),
-    ("", "api", "formula", "examples", "marginaleffects", "__main__"),
+    ("", "api", "formula", "examples", "marginaleffects", "_options", "_shell", "__main__"),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

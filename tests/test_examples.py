@@ -184,7 +184,7 @@ def test_germination_draws_every_plate():
         germination.MEAN, seeds, family=germination.Binomial()
     ).fit()
     axes = germination.picture(seeds, res, plain).axes[0]
-    drawn = next(line for line in axes.lines if line.get_label() == "a plate").get_ydata()
+    drawn = next(line for line in axes.lines if line.get_label() == "plates").get_ydata()
     assert_allclose(np.sort(drawn), np.sort(seeds["y"] / seeds["n"]))
     wide, narrow = (
         np.array([np.ptp(path.vertices[:, 1]) for path in lines.get_paths()])
@@ -261,3 +261,7 @@ def test_out_from_the_shell(tmp_path):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "a" / "welding.png").is_file()
     assert done.stderr == ""
+    command[-1] = str(tmp_path / "a" / "welding.png")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "welding.png is a file; name a folder" in done.stderr

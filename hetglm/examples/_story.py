@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from textwrap import fill
 from typing import Any
 
 import pandas as pd
+
+from hetglm._files import check_folder
 
 WIDTH = 78
 #: Folder of the pictures, unless ``--out`` names another.
@@ -50,4 +53,10 @@ def run(main: Callable[[Path], None], module: str) -> None:
     parser.add_argument(
         "--out", type=Path, default=OUT, metavar="DIR", help="folder for the pictures"
     )
-    main(parser.parse_args().out)
+    out = parser.parse_args().out
+    try:
+        check_folder(out)
+        main(out)
+    except (ValueError, OSError) as exc:
+        print(f"hetglm: {' '.join(str(exc).split())}", file=sys.stderr)
+        sys.exit(2)

@@ -164,7 +164,7 @@ def picture(cats: pd.DataFrame, res: Any) -> Any:
     bands = intervals(res, grid)
     blue, orange = plots.COLOURS[:2]
     left.plot(
-        cats["Bwt"], cats["Hwt"], "o", ms=4, mec="none", color="0.35", alpha=0.6, label="a cat"
+        cats["Bwt"], cats["Hwt"], "o", ms=4, mec="none", color="0.35", alpha=0.6, label="cats"
     )
     left.plot(grid["Bwt"], bands["mu"], color=blue, lw=2, label="mean, 95 % interval")
     left.fill_between(grid["Bwt"], bands["mu_lwr"], bands["mu_upr"], color=blue, alpha=0.3, lw=0)

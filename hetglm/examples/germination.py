@@ -132,7 +132,7 @@ def picture(seeds: pd.DataFrame, res: Any, plain: Any) -> Any:
     ):
         low, high = (limits[f"{name} {end}"][order] / n for end in ("low", "high"))
         axes.vlines(x, low, high, colors=colour, lw=width, alpha=alpha, label=label)
-    axes.plot(x, seeds["y"][order] / n, "o", ms=6, color="black", label="a plate")
+    axes.plot(x, seeds["y"][order] / n, "o", ms=6, color="black", label="plates")
     axes.plot(x, res.predict(seeds)[order], "_", ms=11, mew=2, color=blue, label="mean")
     labels = cells.drop_duplicates()
     axes.set_xticks([x[cells == label].mean() for label in labels], list(labels))

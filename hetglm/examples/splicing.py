@@ -68,10 +68,10 @@ def clustered(data: pd.DataFrame, model_based: Any) -> Any:
         by_gene = BetaBinomial.from_formula("K + I(N - K) ~ C(id) | C(id) + treatment", data).fit()
     test = anova(model_based, by_gene).iloc[1]
     say(
-        "That likelihood ratio is far too sure. Genes of one group have dispersions of their own (a "
-        f"sigma per gene: LR = {test.statistic:.0f} on {test.df_diff:.0f} df against one per group), so "
-        "the model-based test counts 3,600 replicates as if 40 genes shared two dispersions. With the "
-        "covariance clustered by gene (a sandwich without small-sample factor):"
+        "That likelihood-ratio test is far too optimistic. Genes of one group have dispersions of their "
+        f"own (a sigma per gene: LR = {test.statistic:.0f} on {test.df_diff:.0f} df against one per "
+        "group), so the model-based test counts 3,600 replicates as if 40 genes shared two dispersions. "
+        "With the covariance clustered by gene (a sandwich without small-sample factor):"
     )
     res = model_based.model.fit(
         start_params=model_based.params,
@@ -100,8 +100,8 @@ def answer(res: Any) -> None:
     treatment = res.wald_test(" = ".join([*names, "0"]))
     say(
         f"Answer: group b is about {np.exp(res.params[name]):.1f} times more overdispersed than group a "
-        f"(95 % interval {low:.1f} to {high:.0f}), and treatment does nothing (P = "
-        f"{treatment.pvalue:.2f}). The interval is the clustered one, since 40 genes and not 3,600 "
+        f"(95 % interval {low:.1f} to {high:.0f}), and there is no evidence that treatment changes it "
+        f"(P = {treatment.pvalue:.2f}). The interval is the clustered one, since 40 genes and not 3,600 "
         "replicates carry the information."
     )
 

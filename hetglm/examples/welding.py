@@ -118,7 +118,7 @@ def robust_design(res: Any) -> None:
         f"Dry long (+1), take Material -1 and do not preheat (-1): {best['mean']:.1f} kg/mm with "
         f"standard deviation {best['sd']:.2f} (95 % interval {best['sd_lower']:.2f} to "
         f"{best['sd_upper']:.2f}). Preheating multiplies the standard deviation by {ratio:.1f} and "
-        "shows no effect on the mean, so leaving it out is a free gain. Material +1 varies less, but "
+        "shows no effect on the mean, so omitting it costs nothing. Material +1 varies less, but "
         "costs three units of strength."
     )
     print(res.diagnose(), end="\n\n")
@@ -141,7 +141,7 @@ def draw_spread(axes: Any, welds: pd.DataFrame, res: Any, cells: pd.DataFrame) -
         own = (welds["Material"] == cell.Material) & (welds["Preheating"] == cell.Preheating)
         colour = plots.COLOURS[cell.Preheating > 0]
         x = i + np.linspace(-0.2, 0.2, own.sum())
-        axes.plot(x, np.sort(away[own]), "o", ms=5, color="0.3", label=None if i else "a weld")
+        axes.plot(x, np.sort(away[own]), "o", ms=5, color="0.3", label=None if i else "welds")
         axes.fill_between(
             [i - 0.35, i + 0.35], cell.sd_lower, cell.sd_upper, color=colour, alpha=0.25, lw=0
         )
