@@ -90,9 +90,6 @@ def fit(
             f"{likelihood.n} rows, so every row is fitted exactly"
         )
         raise UnboundedLikelihoodError(f"{where}; take terms out of the mean", where)
-    likelihood, of_row = (
-        likelihood.distinct() if likelihood.family.zero_dispersion else (likelihood, None)
-    )
     unit = _unit(likelihood)
     if unit != 1:
         inner, units = _in_unit(likelihood, unit)
@@ -102,9 +99,9 @@ def fit(
     if start is not None:
         start = _checked(likelihood, start, names, estimated)
     settings = Settings(names, method, maxiter, tol, disp, options)
-    whole, of_row = likelihood, None
+    of_row = None
     if likelihood.family.zero_dispersion:
-        likelihood, of_row = whole.distinct()
+        likelihood, of_row = likelihood.distinct()
     seek = partial(_sought, likelihood, estimated, settings, reml)
     found = seek(start)
     if start is not None and _is_lost(found, settings):

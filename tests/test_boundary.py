@@ -445,3 +445,12 @@ def test_few_distinct_rows_give_the_same_numbers():
         again = model.clone(rows=shuffled).fit()
     assert_allclose(again.params, res.params, rtol=1e-9)
     assert model.clone(rows=np.arange(500)).core.distinct()[1] is None
+
+
+def test_the_boundary_of_a_long_design_is_that_of_its_rows():
+    # merged into their distinct ones once, the rows are mapped back to those of the data
+    data = pd.DataFrame({"K": [5] * 1500 + [2, 9] * 750, "N": 10, "g": np.repeat([0, 1], 1500)})
+    with pytest.warns(BoundaryWarning):
+        res = hmf.betabinomial("K + I(N - K) ~ g | g", data).fit()
+    assert np.array_equal(res.boundary.rows, data["g"] == 0)
+    assert np.array_equal(res.fitted_dispersion == 0, data["g"] == 0)
