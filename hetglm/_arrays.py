@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from numbers import Number
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hetglm._text import listed, require, rows_text
-from hetglm.exceptions import MissingValueError
+from hetglm._text import RowNames, listed, require, warn
+from hetglm.exceptions import AmbiguousResponseWarning, MissingValueError
 
 Array = NDArray[Any]
 
@@ -17,26 +18,118 @@ Array = NDArray[Any]
 WHOLE = 1e-7
 
 
+#: What a dtype that is not numeric is, and what to give instead.
+_INSTEAD = {
+    "M": "dates; give numbers, such as the days since the first",
+    "m": "durations; give numbers, such as .dt.total_seconds()",
+    "c": "complex numbers; give real ones",
+    "U": "text; pd.to_numeric(...) makes numbers of it, a formula levels",
+    "S": "text; pd.to_numeric(...) makes numbers of it, a formula levels",
+}
+
+
 def numeric(value: Any, name: str) -> Array:
-    """Return a float array with its columns together, or raise a ValueError that names the argument."""
+    """
+    Return a float array with its columns together; what is masked, None or NA is NaN.
+
+    Parameters
+    ----------
+    value : array_like
+        Real numbers of any type (unsigned and nullable ones, Decimal, bool).
+    name : str
+        Name of the argument, for the message.
+
+    Raises
+    ------
+    ValueError
+        If it has anything else, such as text, dates, levels or complex numbers.
+    """
+    if isinstance(value, pd.DataFrame):
+        return _frame(value, name)
+    if isinstance(value, (pd.Series, pd.Index)):
+        return _column(value, name)
+    if isinstance(value, (list, tuple)) and any(isinstance(v, np.ma.MaskedArray) for v in value):
+        value = [numeric(v, name) for v in value]
     try:
-        return np.array(value, dtype=float, order="F")
+        array = np.asarray(value)
     except (TypeError, ValueError) as exc:
         raise ValueError(f"{name}: not numeric ({exc})") from exc
+    out = _floats(array, name)
+    if isinstance(value, np.ma.MaskedArray):
+        out[np.ma.getmaskarray(value)] = np.nan
+    return out
 
 
-def row_array(value: Any, n: int, name: str) -> Array | None:
-    """Return a float array of shape (n,), or None for None; never broadcast."""
+def _frame(frame: pd.DataFrame, name: str) -> Array:
+    if all(isinstance(dtype, np.dtype) and dtype.kind in "biuf" for dtype in frame.dtypes):
+        return np.array(frame, dtype=float, order="F")
+    columns = (frame.iloc[:, j] for j in range(frame.shape[1]))
+    return np.column_stack([_column(c, f"{name}, column {c.name!r}") for c in columns])
+
+
+def _column(column: pd.Series | pd.Index, name: str) -> Array:
+    dtype = column.dtype
+    if isinstance(dtype, np.dtype):
+        return _floats(column.to_numpy(), name)
+    if pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype):
+        return np.array(column.to_numpy(dtype=float, na_value=np.nan))
+    if isinstance(dtype, pd.CategoricalDtype):
+        instead = "levels; name it in a formula, or give the columns of pd.get_dummies(...)"
+        raise ValueError(f"{name}: not numeric (dtype {dtype}): {instead}")
+    kind = "U" if pd.api.types.is_string_dtype(dtype) else dtype.kind
+    raise ValueError(f"{name}: not numeric (dtype {dtype}): {_INSTEAD.get(kind, 'give numbers')}")
+
+
+def _floats(array: Array, name: str) -> Array:
+    """Return a NumPy array as floats, of whatever real numbers it is."""
+    kind = array.dtype.kind
+    if kind in "biuf":
+        return np.array(array, dtype=float, order="F")
+    if kind != "O":
+        raise ValueError(
+            f"{name}: not numeric (dtype {array.dtype}): {_INSTEAD.get(kind, 'give numbers')}"
+        )
+    if array.ndim == 2:
+        columns = [_floats(a, f"{name}, column {j} (from 0)") for j, a in enumerate(array.T)]
+        return np.asfortranarray(np.stack(columns, axis=1)) if columns else np.empty(array.shape)
+    out = np.full(array.shape, np.nan)
+    known = ~pd.isna(array)
+    for item in array[known]:
+        if not isinstance(item, (Number, np.bool_)) or isinstance(item, (complex, np.timedelta64)):
+            raise ValueError(
+                f"{name}: not numeric (dtype object): {item!r} is of type {type(item).__name__}; give "
+                "numbers, and None or NaN where one is missing"
+            )
+    out[known] = array[known].astype(float)
+    return out
+
+
+def row_array(value: Any, n: int, name: str, scalar: bool = False) -> Array | None:
+    """Return a float array of shape (n,), or None for None; a single number only where it may be one."""
     if value is None:
         return None
+    if isinstance(value, str):
+        raise ValueError(f"{name}={value!r}: the name of a column needs a formula; give the values")
     array = numeric(value, name)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
+    if array.ndim == 0 and scalar:
+        return np.full(n, float(array))
     if array.shape != (n,):
+        one = ", or one number for all" if scalar else ""
         raise ValueError(
-            f"{name}: shape {array.shape}, but there are {n} rows; give one value a row"
+            f"{name}: shape {array.shape}, but there are {n} rows; give one value a row{one}"
         )
     return array
+
+
+def labels(value: Any) -> Array:
+    """Return the labels of rows, None where one is masked; a single column is one of labels."""
+    array = np.asarray(value)
+    if isinstance(value, np.ma.MaskedArray):
+        array = array.astype(object)
+        array[np.ma.getmaskarray(value)] = None
+    return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
 
 
 def design(value: Any, n: int, name: str, empty: bool = False) -> Array:
@@ -49,6 +142,12 @@ def design(value: Any, n: int, name: str, empty: bool = False) -> Array:
     if array.shape[1] == 0 and not empty:
         raise ValueError(f"{name}: no columns; a constant is a column of ones")
     return array
+
+
+def index_of(sources: dict[str, Any]) -> pd.Index | None:
+    """Return the index of the first pandas argument, None without one."""
+    labelled = (v.index for v in sources.values() if isinstance(v, (pd.Series, pd.DataFrame)))
+    return next(labelled, None)
 
 
 def check_aligned(sources: dict[str, Any]) -> None:
@@ -74,14 +173,13 @@ def check_index(value: Any, index: pd.Index | None, name: str) -> None:
         )
 
 
-def column_names(value: Any, k: int) -> list[str]:
+def column_names(value: Any, array: Array) -> list[str]:
     """Return the names of the columns: a pandas object's own, else as statsmodels names them."""
     if isinstance(value, pd.DataFrame):
         return [str(c) for c in value.columns]
     if isinstance(value, pd.Series):
         return ["x1" if value.name is None else str(value.name)]
-    array = np.asarray(value, dtype=float)
-    array = array if array.ndim == 2 else array.reshape(-1, k)
+    k = array.shape[1]
     # a glance rules out most columns
     constant = (j for j in range(k if len(array) else 0) if np.ptp(array[:50, j]) == 0)
     first = next((j for j in constant if np.ptp(array[:, j]) == 0), -1)
@@ -98,7 +196,7 @@ def check_distinct(names: list[str], name: str) -> None:
         )
 
 
-def check_finite(arrays: dict[str, Array | None], sources: dict[str, Any]) -> None:
+def check_finite(arrays: dict[str, Array | None], sources: dict[str, Any], names: RowNames) -> None:
     """
     Raise a MissingValueError that names the first argument with a missing or infinite value.
 
@@ -108,17 +206,19 @@ def check_finite(arrays: dict[str, Array | None], sources: dict[str, Any]) -> No
         Argument -> array.
     sources : dict
         Argument -> what was passed, for the names of columns.
+    names : RowNames
+        Of the rows.
     """
     for name, array in arrays.items():
         if array is None or np.isfinite(array).all():
             continue
         bad: Array = ~np.isfinite(array)
         if array.ndim == 2:
-            column = column_names(sources[name], array.shape[1])[int(np.argmax(bad.any(axis=0)))]
+            column = column_names(sources[name], array)[int(np.argmax(bad.any(axis=0)))]
             name, bad = f"{name}, column {column!r}", np.asarray(bad.any(axis=1))
         kind = "missing" if np.isnan(array).any() else "infinite"
         hint = "; use missing='drop' to leave such rows out" if kind == "missing" else ""
-        raise MissingValueError(f"{name}: {kind} value in {rows_text(bad)} (counted from 0){hint}")
+        raise MissingValueError(f"{name}: {kind} value in {names.text(bad)}{hint}")
 
 
 def present(arrays: dict[str, Array | None], n: int) -> Array:
@@ -149,7 +249,7 @@ def split_binomial(
     Raises
     ------
     ValueError
-        If counts and proportions cannot be told apart, or the response fits neither.
+        If the response is neither counts nor proportions.
     """
     if endog.ndim == 2 and endog.shape[1] == 2:
         if n_trials is not None:
@@ -182,7 +282,7 @@ def split_binomial(
 
 
 def _are_counts(endog: Array, n_trials: Array, name: str) -> bool:
-    """Return True for counts, False for proportions, and raise where they cannot be told apart."""
+    """Return True for counts, False for proportions; warn where 0 and 1 may be either."""
     require(endog < 0, name, "a binomial response must not be negative")
     whole = np.all(endog == np.round(endog))
     if whole and np.any(endog > 1):
@@ -194,12 +294,16 @@ def _are_counts(endog: Array, n_trials: Array, name: str) -> bool:
             "some values are fractions and these are above 1, so it is neither counts nor proportions",
         )
         return False
-    if np.all(n_trials[endog > 0] == 1):
-        return True  # all zero, or one success of one trial: the same either way
-    raise ValueError(
-        f"{name}: all values are 0 or 1 while n_trials is larger, so counts and proportions cannot be "
-        "told apart; write two columns, 'K + I(N - K) ~ ...' or endog = [successes, failures]"
-    )
+    if np.any(
+        n_trials[endog > 0] > 1
+    ):  # all zero, or one success of one trial: the same either way
+        warn(
+            f"{name}: all values are 0 or 1 while n_trials is larger; they are taken as numbers of "
+            "successes. Of proportions give proportion * n_trials, and of counts two columns, "
+            "'K + I(N - K) ~ ...' or endog = [successes, failures], without this warning",
+            AmbiguousResponseWarning,
+        )
+    return True
 
 
 def generator(rng: Any) -> np.random.Generator:

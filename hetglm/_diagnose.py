@@ -13,7 +13,7 @@ from hetglm._fit import Fit, RemlFit, at_fit
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import gram, inverse
 from hetglm._links import invert
-from hetglm._text import listed, rows_text, warn
+from hetglm._text import listed, warn
 from hetglm.exceptions import (
     AliasedColumnWarning,
     BoundaryWarning,
@@ -24,7 +24,6 @@ from hetglm.exceptions import (
     SmallCountsWarning,
     UnboundedLikelihoodWarning,
 )
-from hetglm.families.base import Family
 from hetglm.families.quasi import Quasi
 
 Array = NDArray[Any]
@@ -95,7 +94,7 @@ def diagnose(
         separated += _untold_text(fitted, estimable, names)
         notes.append(separated)
         warn(separated, SeparationWarning)
-    for boundary in boundary_texts(fitted, likelihood.family):
+    for boundary in boundary_texts(fitted, likelihood):
         notes.append(boundary)
         warn(boundary, BoundaryWarning)
     if fitted.second == fitted.second:
@@ -202,10 +201,11 @@ def _reference_phi(likelihood: Likelihood, phi: Array, freq: Array) -> Array:
     return likelihood.row_phi(phi)
 
 
-def boundary_texts(fitted: Fit, family: Family) -> list[str]:
+def boundary_texts(fitted: Fit, likelihood: Likelihood) -> list[str]:
     """Return the sentences on rows whose dispersion is zero or infinite."""
     if fitted.boundary is None:
         return []
+    family = likelihood.family
     rows, infinite, terms = fitted.boundary.rows, fitted.boundary.infinite, fitted.boundary.terms
     law = family.at_zero
     supremum = (
@@ -215,12 +215,12 @@ def boundary_texts(fitted: Fit, family: Family) -> list[str]:
     texts = []
     if rows.any():
         texts.append(
-            f"the dispersion is zero in {rows_text(rows)} (counted from 0), at the {law} boundary: "
+            f"the dispersion is zero in {likelihood.names.text(rows)}, at the {law} boundary: "
             f"these rows are no more variable than the {law}, and {supremum} the {law}"
         )
     if infinite.any():
         texts.append(
-            f"the dispersion is infinite in {rows_text(infinite)} (counted from 0): these rows are "
+            f"the dispersion is infinite in {likelihood.names.text(infinite)}: these rows are "
             f"{family.at_infinity}, and {supremum} that"
         )
     return texts
@@ -233,7 +233,7 @@ def separation_text(likelihood: Likelihood, fitted: Fit, names: list[str]) -> st
         return ""
     rows, terms = found
     return (
-        f"the response is separated: {rows_text(rows)} (counted from 0) are fitted at the limit of the "
+        f"the response is separated: {likelihood.names.text(rows)} are fitted at the limit of the "
         f"mean, so {listed(terms)} have no finite estimate; the other numbers stand"
     )
 

@@ -23,7 +23,6 @@ from hetglm._likelihood import Likelihood
 from hetglm._linalg import independent_columns
 from hetglm._links import invert
 from hetglm._search import Fit, Settings, search
-from hetglm._text import rows_text
 
 Array = NDArray[Any]
 Watch = Callable[[Array, bool], None]
@@ -189,7 +188,7 @@ def _settled(
         information=information[np.ix_(estimated, estimated)],
         edge=(
             f"the maximum lies at the edge of the domain of the mean, {limits}: the {link} link would "
-            f"take {rows_text(held)} (counted from 0) beyond it"
+            f"take {likelihood.names.text(held)} beyond it"
         ),
     )
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hetglm._boundary import combinations
 from hetglm._likelihood import Likelihood
-from hetglm._text import listed, rows_text
+from hetglm._text import RowNames, listed
 
 Array = NDArray[Any]
 
@@ -79,7 +79,7 @@ def row_spaces(core: Likelihood, estimable: Array) -> dict[str, RowSpace]:
     return {part: space for part, space in found.items() if space is not None}
 
 
-def message(part: str, outside: Array, of_rows: Any, cells: list[str]) -> str:
+def message(part: str, outside: Array, of_rows: RowNames, cells: list[str]) -> str:
     """
     Return the sentence on rows that are not estimable.
 
@@ -88,12 +88,12 @@ def message(part: str, outside: Array, of_rows: Any, cells: list[str]) -> str:
     part : {"mean", "dispersion"}
     outside : ndarray of bool, shape (m, r)
         From `RowSpace.outside`.
-    of_rows : sequence or None
-        Labels of the rows.
+    of_rows : RowNames
+        Names of the rows.
     cells : list of str
         What the fitted rows do not determine.
     """
-    rows = rows_text(outside.any(axis=1), of_rows)
+    rows = of_rows.text(outside.any(axis=1))
     return (
         f"the {part} is not estimable, NaN, in {rows} of the new data: the data of the fit do not "
         f"determine it at {'; '.join(cells)}"

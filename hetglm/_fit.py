@@ -19,7 +19,7 @@ from hetglm._reml import RemlFit
 from hetglm._search import DEFAULT_METHOD, OWN_METHODS, Fit, Settings, search
 from hetglm._start import starting_values
 from hetglm._supremum import EXPLORED, supremum
-from hetglm._text import listed, rows_text
+from hetglm._text import listed
 from hetglm.exceptions import UnboundedLikelihoodError
 
 __all__ = [
@@ -271,7 +271,7 @@ def _unbounded(
     size = np.abs(direction) * np.sqrt(np.mean(likelihood.Z[rows] ** 2, axis=0))
     moved = [n for n, s in zip(names[k:], size, strict=True) if s > 0.1 * size.max()]
     return (
-        f"the likelihood grows without bound: {rows_text(rows)} (counted from 0) can be fitted "
+        f"the likelihood grows without bound: {likelihood.names.text(rows)} can be fitted "
         f"exactly, and the dispersion there goes to zero along {listed(moved)}"
     )
 

@@ -16,7 +16,8 @@ import pandas as pd
 import patsy
 import patsy.builtins
 
-from hetglm._arrays import check_index
+from hetglm._arrays import check_index, numeric
+from hetglm._text import RowNames
 from hetglm.exceptions import FormulaError, MissingValueError
 
 #: The names patsy gives every formula: C, Q, bs, center, ...
@@ -351,6 +352,10 @@ class FormulaData:
         Positions of the kept rows in the data passed in.
     n_passed : int
         Rows of the data passed in.
+    n_missing : int
+        Rows of the subset in use that miss a value.
+    index : Index or None
+        Of all rows passed in, None where what was passed has none.
     """
 
     endog: pd.DataFrame
@@ -361,6 +366,8 @@ class FormulaData:
     frame: pd.DataFrame
     kept: np.ndarray
     n_passed: int
+    n_missing: int
+    index: pd.Index | None
 
 
 def environment(eval_env: Any) -> patsy.EvalEnvironment:
@@ -418,6 +425,8 @@ def read(
     """
     mean_text, dispersion_text = _two_parts(formula, dispersion_formula)
     frame = _as_frame(data)
+    own = isinstance(data, pd.DataFrame) or not isinstance(frame.index, pd.RangeIndex)
+    passed = frame.index if own else None
     n_passed = len(frame)
     terms = _term_lists(mean_text, dispersion_text)
     names = [_names(factor.code) for termlist in terms for t in termlist for factor in t.factors]
@@ -437,10 +446,10 @@ def read(
     infos, matrices = _build(terms, numbered[~absent], env)
     keep = matrices[1].index.to_numpy() if len(matrices[1]) else np.array([], dtype=int)
     if len(keep) < len(frame) and missing != "drop":
-        row = np.setdiff1d(np.arange(len(frame)), keep)[0]
+        absent = ~np.isin(np.arange(len(frame)), keep)
         raise MissingValueError(
-            f"row {index[row]!r} misses a value in a variable of the formula or in "
-            f"{', '.join(values) or 'an array'}; use missing='drop' to leave such rows out"
+            f"missing value in {RowNames(rows, passed).text(absent)}, in a variable of the formula "
+            f"or in {', '.join(values) or 'an array'}; use missing='drop' to leave such rows out"
         )
     if len(keep) == 0:
         raise ValueError("no rows left to fit: the data are empty or every row misses a value")
@@ -451,10 +460,19 @@ def read(
         raise FormulaError(f"drop_cols: {unknown[0]!r} is not a column of the mean's design")
     mean.left_out = tuple(drop_cols or ())
     spec = TwoPartFormula(mean_text, dispersion_text, lhs, mean, dispersion, columns)
-    arrays_kept = {key: value[keep] for key, value in values.items()}
+    arrays_kept = {key: value[keep] if value.ndim else value for key, value in values.items()}
     exog = exog[mean.columns]
     return FormulaData(
-        endog, exog, exog_dispersion, arrays_kept, spec, frame.iloc[keep], rows[keep], n_passed
+        endog,
+        exog,
+        exog_dispersion,
+        arrays_kept,
+        spec,
+        frame.iloc[keep],
+        rows[keep],
+        n_passed,
+        len(frame) - len(keep),
+        passed,
     )
 
 
@@ -621,8 +639,13 @@ def _row_array(name: str, value: Any, frame: pd.DataFrame, rows: np.ndarray) -> 
     if isinstance(value, str):
         if value not in frame.columns:
             raise FormulaError(f"{name}={value!r} is not a column of the data")
-        return frame[value].to_numpy()[rows]
-    array = np.asarray(value)
+        if frame[value].ndim == 2:
+            raise FormulaError(f"{name}={value!r}: several columns have this name; rename them")
+        return numeric(frame[value], f"{name}, column {value!r}")[rows]
+    array = numeric(value, name)
+    array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    if array.ndim == 0:  # one number for all rows, where the constructor takes that
+        return array
     if array.ndim != 1 or len(array) not in (len(frame), len(rows)):
         raise ValueError(f"{name}: shape {array.shape}, but the data have {len(frame)} rows")
     check_index(value, frame.index if len(array) == len(frame) else frame.index[rows], name)

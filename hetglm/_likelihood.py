@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hetglm._linalg import distinct_rows, gram, independent_columns
 from hetglm._links import Inverse, invert, invert_dispersion
+from hetglm._text import RowNames
 from hetglm.families.base import Family, Terms
 
 Array = NDArray[Any]
@@ -70,6 +71,8 @@ class Likelihood:
     held : ndarray, shape (n,), or None
         Linear predictor of the dispersion where it is held (minus infinity for phi = 0), NaN where
         Z and gamma make it.
+    names : RowNames
+        Names of the rows for messages.
     """
 
     family: Family
@@ -85,6 +88,7 @@ class Likelihood:
     freq: Array | None = None
     held: Array | None = None
     rows: Any = field(default=None, repr=False)
+    names: RowNames = field(default=RowNames(), repr=False)
 
     def __post_init__(self) -> None:
         """Let the family compute once what depends on the response only."""
@@ -115,11 +119,11 @@ class Likelihood:
         taken: dict[str, Any] = {
             k: None if a is None else np.array(a[index], order="F") for k, a in arrays.items()
         }
-        return replace(self, rows=None, **taken)
+        return replace(self, rows=None, names=self.names.take(index), **taken)
 
     def without_rows(self) -> Likelihood:
         """Return the likelihood with no rows: all that predictions on new rows read."""
-        return self.take(slice(0, 0))
+        return replace(self.take(slice(0, 0)), names=RowNames())
 
     def distinct(self) -> tuple[Likelihood, Array | None]:
         """

@@ -15,7 +15,7 @@ from hetglm._linalg import BLOCK_CELLS, gram, inverse, solve_scaled
 from hetglm._optimize import Local, Optimum, maximize
 from hetglm._search import LONGEST_LOG_STEP, OWN_METHODS, Fit, Settings, _by_statsmodels
 from hetglm._search import search as by_likelihood
-from hetglm._text import listed, rows_text
+from hetglm._text import listed
 from hetglm.exceptions import UnboundedLikelihoodError
 from hetglm.families.exponential import ExponentialDispersion
 
@@ -515,7 +515,7 @@ def _refuse_flat(core: Likelihood, point: Point, names: list[str]) -> None:
     terms = [name for name, size in zip(names, flat, strict=True) if size > 0.1 * flat.max()]
     weight = working(core, np.concatenate([point.beta, point.gamma])).weight
     exact = moments(core.X, point.T, weight, core.Z[:, :0])[0] > FITTED_EXACTLY
-    rows = f"the mean fits {rows_text(exact)} (counted from 0) exactly, so " if exact.any() else ""
+    rows = f"the mean fits {core.names.text(exact)} exactly, so " if exact.any() else ""
     where = f"REML: {rows}nothing tells of the dispersion along {listed(terms)}"
     raise UnboundedLikelihoodError(
         f"{where}; merge the cell with another or take the term out of the dispersion (or out of the "

@@ -30,7 +30,6 @@ class Predictions(GenericLikelihoodModelResults):
         model = self.model
         if exog is None and exog_dispersion is None:
             return prediction.rows_of(model, self._core, which, **given), model.data.row_labels
-        labels = getattr(exog if exog is not None else exog_dispersion, "index", None)
         data = None
         if transform and model._spec is not None:
             if exog_dispersion is not None:
@@ -39,7 +38,6 @@ class Predictions(GenericLikelihoodModelResults):
                     "designs with transform=False"
                 )
             data = _as_rows(exog)
-            labels = data.index
             prediction.check_which(which, model.core.family)
             parts = prediction.PARTS[which]
             exog, exog_dispersion = (
@@ -55,7 +53,8 @@ class Predictions(GenericLikelihoodModelResults):
         rows = prediction.rows_of(model, self._core, which, exog, exog_dispersion, **given)
         if self.boundary is not None:
             rows = prediction.place_at_boundary(rows, self.boundary)
-        return prediction.without_untold(model, rows, which, labels, data, said), labels
+        rows = prediction.without_untold(model, rows, which, data, said)
+        return rows, rows.names.labels
 
     def predict(
         self,

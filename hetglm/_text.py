@@ -5,28 +5,103 @@ from __future__ import annotations
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-#: What `rows_text` writes of rows that are counted from 0.
-_ROWS = re.compile(r"rows? \d+(, (\d+|\.\.\.))*( \(\d+ in all\))? \(counted from 0\)")
+#: What `RowNames.text` writes of rows.
+_ROWS = re.compile(r"rows? .*? \((counted from 0|index labels?)\)")
+#: Rows that are named one by one.
+N_NAMED = 5
 
 
-def rows_text(mask: Any, names: Any = None) -> str:
-    """Return 'row 3' or 'rows 3, 7, 9, ... (12 in all)' for the true entries of a mask, or names."""
-    where = np.flatnonzero(mask)
-    head = ", ".join(str(i if names is None else names[i]) for i in where[:5])
-    if len(where) == 1:
-        return f"row {head}"
-    return f"rows {head}" + (f", ... ({len(where)} in all)" if len(where) > 5 else "")
+@dataclass(frozen=True)
+class RowNames:
+    """
+    Names of the rows of a fit as the user knows them.
+
+    Attributes
+    ----------
+    positions : ndarray of int, shape (n,), or None
+        Positions in the data that were passed; None where the rows are these data.
+    index : pandas.Index or None
+        Labels of all rows of these data, None where they have none.
+    """
+
+    positions: Any = None
+    index: Any = None
+
+    def take(self, rows: Any) -> RowNames:
+        """Return the names of some rows: an index array or a boolean mask."""
+        return self if self.positions is None else replace(self, positions=self.positions[rows])
+
+    @property
+    def labels(self) -> Any:
+        """Labels of the rows, None where the data have none."""
+        return None if self.index is None else self.index[self.positions]
+
+    def text(self, mask: Any) -> str:
+        """
+        Return 'row 3 (counted from 0)' or 'rows a, b (index labels)' for the true entries of a mask.
+
+        By position where the data passed have no index, where labels are their positions, or where
+        they do not tell rows apart.
+        """
+        by_label = self._labelled and not np.array_equal(self.index, range(len(self.index)))
+        head, s = self._named(mask, by_label)
+        return f"row{s} {head} ({f'index label{s}' if by_label else 'counted from 0'})"
+
+    def listed(self, mask: Any) -> str:
+        """Return 'index labels 43, 188', or 'positions 43, 188 (counted from 0)' without an index."""
+        head, s = self._named(mask, self._labelled)
+        return (
+            f"index label{s} {head}" if self._labelled else f"position{s} {head} (counted from 0)"
+        )
+
+    @property
+    def _labelled(self) -> bool:
+        return self.index is not None and bool(self.index.is_unique)
+
+    def _named(self, mask: Any, by_label: bool) -> tuple[str, str]:
+        """Return the names of the first rows of a mask, and the ending of a plural."""
+        where = np.flatnonzero(mask)
+        first = where[:N_NAMED]
+        first = first if self.positions is None else self.positions[first]
+        head = ", ".join(map(str, self.index[first] if by_label else first))
+        head += f", ... ({len(where)} in all)" if len(where) > N_NAMED else ""
+        return head, "" if len(where) == 1 else "s"
+
+
+def rows_text(mask: Any) -> str:
+    """Return 'rows 3, 7, 9, ... (12 in all) (counted from 0)' for the true entries of a mask."""
+    return RowNames().text(mask)
+
+
+class RowError(ValueError):
+    """Some rows of an argument cannot be; the message has their positions, see `naming`."""
+
+    parts: tuple[Any, str, str]
+
+
+@contextmanager
+def naming(names: RowNames) -> Iterator[None]:
+    """Raise what `require` does inside as a ValueError that names the rows as the user knows them."""
+    try:
+        yield
+    except RowError as exc:
+        bad, name, what = exc.parts
+        raise ValueError(f"{name}: {what}; see {names.text(bad)}") from None
 
 
 def require(bad: Any, name: str, what: str) -> None:
     """Raise a ValueError naming the response and the rows where ``bad`` is true."""
     if np.any(bad):
-        raise ValueError(f"{name}: {what}; see {rows_text(bad)} (counted from 0)")
+        error = RowError(f"{name}: {what}; see {rows_text(bad)}")
+        error.parts = bad, name, what
+        raise error
 
 
 def listed(names: Sequence[str], most: int = 6) -> str:

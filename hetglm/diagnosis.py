@@ -15,7 +15,7 @@ from hetglm import _diagnose
 from hetglm._fit import Fit
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import contains
-from hetglm._text import listed, rows_text
+from hetglm._text import listed
 from hetglm.influence import LocationScaleInfluence
 from hetglm.terms import Term
 
@@ -109,10 +109,6 @@ class Facts:
     terms : list of Term
     tvalues : ndarray, shape (p + q,)
     leverage, leverage_dispersion : ndarray, shape (n,)
-    kept : ndarray of int, shape (n,)
-        Positions of the rows in the data that were passed.
-    labels : pandas.Index or None
-        Labels of the rows, where they tell rows apart and are not their positions.
     """
 
     core: Likelihood
@@ -124,18 +120,14 @@ class Facts:
     tvalues: Array
     leverage: Array
     leverage_dispersion: Array
-    kept: Array
-    labels: Any
 
     def where(self, rows: Array) -> str:
         """Return rows in words."""
-        if self.labels is None:
-            return f"{rows_text(rows, self.kept)} (counted from 0)"
-        return f"{rows_text(rows, self.labels)} (by label)"
+        return self.core.names.text(rows)
 
     def positions(self, rows: Array) -> tuple[int, ...]:
         """Return the positions of rows in the data that were passed."""
-        return tuple(int(i) for i in self.kept[rows])
+        return tuple(int(i) for i in self.core.names.positions[rows])
 
     @cached_property
     def sample(self) -> Likelihood:
@@ -168,8 +160,6 @@ def diagnose(res: Any) -> Diagnosis:
         np.asarray(res.tvalues),
         influence.hat_matrix_diag,
         influence.hat_matrix_diag_dispersion,
-        model._kept,
-        _labels(model),
     )
     found = Diagnosis()
     for check in (of_the_search, separation, boundary, small_counts, aliased):
@@ -183,14 +173,6 @@ def diagnose(res: Any) -> Diagnosis:
     known = {row for finding in cells for row in finding.rows}
     found += (f for f in leverages(facts) if not known & set(f.rows))
     return found
-
-
-def _labels(model: Any) -> Any:
-    """Return the labels of the rows, None where their positions say as much or more."""
-    labels = model.data.row_labels
-    if labels is None or not labels.is_unique or np.array_equal(labels, model._kept):
-        return None
-    return labels
 
 
 # What the fit says of itself -----------------------------------------------------------------------

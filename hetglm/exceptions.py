@@ -6,6 +6,7 @@ from statsmodels.tools.sm_exceptions import ConvergenceWarning, ModelWarning
 
 __all__ = [
     "AliasedColumnWarning",
+    "AmbiguousResponseWarning",
     "BootstrapFailureWarning",
     "BoundaryWarning",
     "ConvergenceWarning",
@@ -55,6 +56,10 @@ class UnboundedLikelihoodWarning(ModelWarning):
 
 class AliasedColumnWarning(ModelWarning):
     """A column is a linear combination of earlier ones and is left out of the fit."""
+
+
+class AmbiguousResponseWarning(ModelWarning):
+    """A binomial response of 0 and 1 may be counts or proportions, and is taken as counts."""
 
 
 class SeparationWarning(ModelWarning):

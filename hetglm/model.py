@@ -17,7 +17,7 @@ from statsmodels.genmod.families import links
 from hetglm import _arrays, _diagnose, _estimability, _fit, _formula, _start, prediction
 from hetglm._likelihood import Likelihood
 from hetglm._links import check_link
-from hetglm._text import rows_text, warn
+from hetglm._text import RowNames, naming, require, warn
 from hetglm.exceptions import DroppedRowsWarning, FormulaError, MissingValueError
 from hetglm.families.base import Family
 from hetglm.results import LocationScaleResults, LocationScaleResultsWrapper
@@ -34,6 +34,8 @@ ROW_ARRAYS = (
     "var_weights",
     "freq_weights",
 )
+#: Those that may be one number for all rows; a weight of all rows alike is none.
+SCALARS = ("offset", "exposure", "offset_dispersion", "n_trials")
 
 
 class LocationScaleModel(GenericLikelihoodModel):
@@ -45,6 +47,10 @@ class LocationScaleModel(GenericLikelihoodModel):
     """
 
     data: Any
+    #: Rows of the data that miss a value and were left out.
+    n_missing: int
+    #: Rows of the data that carry no weight and were left out.
+    n_weightless: int
     _data_attr: list[str]
     _formula_max_endog = 2
     _row_arrays: ClassVar[tuple[str, ...]] = ROW_ARRAYS
@@ -52,6 +58,8 @@ class LocationScaleModel(GenericLikelihoodModel):
     _has_reml: ClassVar[bool] = False
     #: Name of the row arrays a subclass refuses, with what to use instead.
     _refused: ClassVar[dict[str, str]] = {}
+    #: Names of the rows passed to the constructor, where they are not all rows of the data.
+    _passed_names: RowNames | None = None
 
     def __init__(
         self,
@@ -117,50 +125,42 @@ class LocationScaleModel(GenericLikelihoodModel):
             "exog": _arrays.design(exog, n, "exog"),
             "exog_dispersion": _arrays.design(Z, n, "exog_dispersion"),
         }
-        arrays |= {name: _arrays.row_array(value, n, name) for name, value in given.items()}
+        arrays |= {
+            name: _arrays.row_array(value, n, name, name in SCALARS)
+            for name, value in given.items()
+        }
+        names = self._passed_names or RowNames(np.arange(n), _arrays.index_of(sources | given))
         keep = _arrays.present(arrays, n)
         if missing == "raise" and not keep.all():
-            raise MissingValueError(f"missing values in {rows_text(~keep)} (counted from 0)")
+            raise MissingValueError(f"missing values in {names.text(~keep)}")
         if missing == "none":
             keep[:] = True
-        keep &= self._informative(arrays)
+        self.n_missing = int(n - keep.sum())
+        keep &= _informative(arrays, keep, names)
+        self.n_weightless = int(n - keep.sum()) - self.n_missing
         self._kept, self._n_passed = np.flatnonzero(keep), n
         if not keep.any():
             raise ValueError("no rows left to fit: every row misses a value or carries no weight")
         if not keep.all():
             arrays = {name: None if a is None else a[keep] for name, a in arrays.items()}
-        _arrays.check_finite(arrays, sources)
+        self._row_names = names.take(keep)
+        _arrays.check_finite(arrays, sources, self._row_names)
         return arrays
-
-    def _informative(self, arrays: dict[str, Array | None]) -> Array:
-        """Return which rows carry weight; warn of those with no trials or zero frequency."""
-        endog, trials, freq = (arrays[name] for name in ("endog", "n_trials", "freq_weights"))
-        assert endog is not None
-        empty: Array = np.all(endog == 0, axis=1) if endog.ndim == 2 else np.zeros(len(endog), bool)
-        if trials is not None:
-            empty |= trials == 0
-        if freq is not None:
-            empty |= freq == 0
-        if empty.any():
-            warn(
-                f"{rows_text(empty)} (counted from 0) left out: no trials or zero frequency",
-                DroppedRowsWarning,
-            )
-        return ~empty
 
     def _build(
         self, endog: Any, exog: Any, exog_dispersion: Any, arrays: Any, hasconst: bool | None
     ) -> None:
         """Hand the arrays to the likelihood and to statsmodels' data layer."""
-        for name in ("var_weights", "freq_weights", "exposure"):
-            if arrays[name] is not None and not np.all(arrays[name] > 0):
-                raise ValueError(f"{name}: {name.replace('_', ' ')} must be positive")
-        family = self._distribution_family
+        family, row_names = self._distribution_family, self.__dict__.pop("_row_names")
         endog_name = _endog_name(endog)
-        y, trials = self._response(arrays, endog_name)
-        family.validate(y, trials, endog_name)
-        if arrays["exposure"] is not None and not isinstance(self.link, links.Log):
-            raise ValueError("exposure: needs a log link; use offset, on the scale of the link")
+        with naming(row_names):
+            for name in ("var_weights", "freq_weights", "exposure"):
+                if arrays[name] is not None:
+                    require(arrays[name] <= 0, name, "must be positive")
+            y, trials = self._response(arrays, endog_name)
+            family.validate(y, trials, endog_name)
+        if arrays["exposure"] is not None:
+            self._check_exposure()
         self.core = Likelihood(
             family,
             self.link,
@@ -173,15 +173,16 @@ class LocationScaleModel(GenericLikelihoodModel):
             trials,
             self._phi_weights(trials, arrays["var_weights"]),
             arrays["freq_weights"],
+            names=row_names,
         )
         for name in ROW_ARRAYS:
             setattr(self, name, arrays[name])
         self.n_trials = trials if arrays["endog"].ndim == 2 else arrays["n_trials"]
         self.exog_dispersion = arrays["exog_dispersion"]
-        names = _arrays.column_names(exog, self.core.X.shape[1])
+        names = _arrays.column_names(exog, self.core.X)
         _arrays.check_distinct(names, "exog")
         if exog_dispersion is not None:
-            scale_names = _arrays.column_names(exog_dispersion, self.core.Z.shape[1])
+            scale_names = _arrays.column_names(exog_dispersion, self.core.Z)
             _arrays.check_distinct(scale_names, "exog_dispersion")
         else:
             scale_names = ["Intercept" if "Intercept" in names else "const"]
@@ -240,6 +241,10 @@ class LocationScaleModel(GenericLikelihoodModel):
     def _phi_weights(self, trials: Array | None, var_weights: Array | None) -> Array | None:
         """Return what divides phi in each row."""
         return var_weights
+
+    def _check_exposure(self) -> None:
+        if not isinstance(self.link, links.Log):
+            raise ValueError("exposure: needs a log link; use offset, on the scale of the link")
 
     def _observed(self) -> Array:
         """Return the response on the scale of the mean."""
@@ -307,7 +312,11 @@ class LocationScaleModel(GenericLikelihoodModel):
             drop_cols,
         )
         kwargs |= read.arrays
-        model = cls(read.endog, read.exog, read.exog_dispersion, **kwargs)
+        model = cls.__new__(cls)
+        model._passed_names = RowNames(read.kept, read.index)
+        cls.__init__(model, read.endog, read.exog, read.exog_dispersion, **kwargs)
+        del model._passed_names
+        model.n_missing += read.n_missing
         model._default_exog_dispersion = False
         model.formula = formula
         model._spec, model._frame = read.spec, read.frame.iloc[model._kept]
@@ -348,10 +357,10 @@ class LocationScaleModel(GenericLikelihoodModel):
         names, scale_names = self._mean_names, self._dispersion_names
         if exog is not None:
             core = core.with_designs(X=_arrays.design(exog, core.n, "exog", empty=True))
-            names = _arrays.column_names(exog, core.X.shape[1])
+            names = _arrays.column_names(exog, core.X)
         if exog_dispersion is not None:
             core = core.with_designs(Z=_arrays.design(exog_dispersion, core.n, "exog_dispersion"))
-            scale_names = _arrays.column_names(exog_dispersion, core.Z.shape[1])
+            scale_names = _arrays.column_names(exog_dispersion, core.Z)
             new._default_exog_dispersion = False
         if exog is not None or exog_dispersion is not None:
             new._spec = None
@@ -368,7 +377,9 @@ class LocationScaleModel(GenericLikelihoodModel):
             new.core = replace(new.core, freq=new.freq_weights)
         new.exog_dispersion = new.core.Z
         new._frame = None if self._frame is None else self._frame.iloc[index]
-        new._kept, new._n_passed = np.arange(new.core.n), new.core.n
+        if rows is not None:
+            new._kept, new._n_passed = np.arange(new.core.n), new.core.n
+            new.n_missing = new.n_weightless = 0
         hasconst = None if new.core.k_mean else False
         new.data = handle_data(new._observed(), new.core.X, "none", hasconst)
         new.data.ynames = self.data.ynames
@@ -531,26 +542,34 @@ class LocationScaleModel(GenericLikelihoodModel):
 
     def _row_labels(self, value: Any, name: str) -> NDArray[Any]:
         """Return labels of the fitted rows as integer codes, shape (n,) or (n, 2)."""
-        if isinstance(value, list) and value and all(isinstance(v, str) for v in value):
-            return np.column_stack([self._row_labels(v, name) for v in value])
+        if isinstance(value, (list, tuple)) and self._are_two(value):
+            if len(value) > 2:
+                raise ValueError(f"{name}: {len(value)} kinds; give one or two")
+            columns = [self._row_labels(v, name) for v in value]
+            return columns[0] if len(columns) == 1 else np.column_stack(columns)
         if isinstance(value, str):
             if self._frame is None or value not in self._frame.columns:
                 raise ValueError(f"{name}={value!r} is not a column of the data of a formula fit")
             labels = self._frame[value].to_numpy()
         else:
-            labels = np.asarray(value)
-        if labels.ndim == 2 and labels.shape[1] == 2:
+            labels = _arrays.labels(value)
             self.check_aligned(value, name)
+        if labels.ndim == 2 and labels.shape[1] == 2:
             return np.column_stack([self._row_labels(column, name) for column in labels.T])
         if labels.ndim != 1 or len(labels) not in (self.core.n, self._n_passed):
             raise ValueError(f"{name}: shape {labels.shape}, but there are {self.core.n} rows")
-        self.check_aligned(value, name)
         labels = labels if len(labels) == self.core.n else labels[self._kept]
         if pd.isna(labels).any():
-            raise ValueError(
-                f"{name}: missing value in {rows_text(pd.isna(labels))} (counted from 0)"
-            )
+            raise ValueError(f"{name}: missing value in {self.core.names.text(pd.isna(labels))}")
         return pd.factorize(labels, sort=True)[0]
+
+    def _are_two(self, value: Sequence[Any]) -> bool:
+        """Return whether these are columns, by name or as labels of the rows, and not labels."""
+        rows = (self.core.n, self._n_passed)
+        arrays = [v for v in value if not isinstance(v, str)]
+        if not arrays:
+            return 0 < len(value) and len(value) not in rows
+        return all(np.ndim(v) == 1 and len(v) in rows for v in arrays)
 
     def check_aligned(self, value: Any, name: str) -> None:
         """
@@ -880,6 +899,24 @@ class LocationScaleModel(GenericLikelihoodModel):
         if (exog is not None or exog_dispersion is not None) and np.isnan(params).any():
             rows = prediction.without_untold(self, rows, which)
         return prediction.predict(rows, np.asarray(params, dtype=float), which, y_values)
+
+
+def _informative(arrays: dict[str, Array | None], keep: Array, names: RowNames) -> Array:
+    """Return which rows carry weight; warn of those that are kept and have no trials or frequency."""
+    endog, trials, freq = (arrays[name] for name in ("endog", "n_trials", "freq_weights"))
+    assert endog is not None
+    trials = np.abs(endog).sum(axis=1) if endog.ndim == 2 else trials
+    none = {"n_trials": trials, "freq_weights": freq}
+    empty = {name: keep & (a == 0) for name, a in none.items() if a is not None}
+    texts = [
+        f"{rows.sum()} {'row was' if rows.sum() == 1 else 'rows were'} dropped because {name} is 0: "
+        f"{names.listed(rows)}"
+        for name, rows in empty.items()
+        if rows.any()
+    ]
+    if texts:
+        warn("; ".join(texts), DroppedRowsWarning)
+    return ~np.any([*empty.values(), ~keep], axis=0)
 
 
 def _shift(offset: Array | None, exposure: Array | None) -> Array | None:

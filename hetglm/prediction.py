@@ -16,7 +16,7 @@ from hetglm import _arrays, _estimability
 from hetglm._boundary import Boundary
 from hetglm._likelihood import Likelihood
 from hetglm._links import invert
-from hetglm._text import require, warn
+from hetglm._text import RowNames, naming, require, warn
 from hetglm.exceptions import NotEstimableWarning
 
 Array = NDArray[Any]
@@ -96,7 +96,11 @@ def rows_of(
     if set(given) - known:
         raise TypeError(f"predict: unknown argument {sorted(set(given) - known)[0]!r}")
     given = {name: value for name, value in given.items() if value is not None}
-    _arrays.check_aligned({"exog": exog, "exog_dispersion": exog_dispersion, **given})
+    _refuse(model, given)
+    exog = one_row(exog, core.X, "exog")
+    exog_dispersion = one_row(exog_dispersion, core.Z, "exog_dispersion")
+    designs = {"exog": exog, "exog_dispersion": exog_dispersion}
+    _arrays.check_aligned({**designs, **given})
     if exog is None and exog_dispersion is None:
         for name, value in given.items():
             model.check_aligned(value, name)
@@ -114,8 +118,49 @@ def rows_of(
                     f"{name}: the fit has it, so which={which!r} on new rows needs it too; pass "
                     f"{name}=..., or the columns the fit took it from"
                 )
-    arrays = {name: _arrays.row_array(value, n, name) for name, value in given.items()}
-    return _core_at(model, X, Z, arrays, n)
+    names = RowNames(np.arange(n), _arrays.index_of(designs))
+    return _core_at(model, X, Z, _row_arrays(given, names), names)
+
+
+def one_row(value: Any, fitted: Array, name: str) -> Any:
+    """Return a new design as a table, one of its rows in one dimension as a table of one row."""
+    k = fitted.shape[1]
+    if isinstance(value, pd.Series):
+        return value.to_frame().T if k != 1 else value
+    if value is None or isinstance(value, pd.DataFrame):
+        return value
+    array = _arrays.numeric(value, name)
+    if array.ndim == 0:
+        raise ValueError(f"{name}: one number; give a row of {k} numbers, or rows of them")
+    if array.ndim == 1 and len(array) == 0:
+        return np.empty((0, k))
+    return array[None, :] if array.ndim == 1 and k != 1 else array
+
+
+def _refuse(model: Any, given: dict[str, Any]) -> None:
+    """Raise a ValueError for row arrays that the model does not take at the fit either."""
+    for name in given:
+        if name in model._refused:
+            raise ValueError(
+                f"{name}: {type(model).__name__} does not take it; {model._refused[name]}"
+            )
+    if "n_trials" in given and not model.core.family.takes_trials:
+        raise ValueError(f"n_trials: {model.family_name} has no trials; they are for proportions")
+    if "exposure" in given:
+        model._check_exposure()
+
+
+def _row_arrays(given: dict[str, Any], names: RowNames) -> dict[str, Any]:
+    """Return row arrays; a single number is that of every row."""
+    n = len(names.positions)
+    arrays: dict[str, Any] = {
+        name: _arrays.row_array(value, n, name, True) for name, value in given.items()
+    }
+    with naming(names):
+        for name in ("exposure", "var_weights"):
+            require(arrays.get(name, np.ones(n)) <= 0, name, "must be positive")
+        require(arrays.get("n_trials", np.ones(n)) < 0, "n_trials", "must not be negative")
+    return arrays
 
 
 def _new_design(model: Any, value: Any, n: int, name: str, fitted: Array, needed: bool) -> Array:
@@ -126,8 +171,7 @@ def _new_design(model: Any, value: Any, n: int, name: str, fitted: Array, needed
     if isinstance(value, pd.DataFrame):
         _check_columns([str(column) for column in value.columns], model.column_names[name], name)
     array = _arrays.numeric(value, name)
-    if array.ndim == 1:
-        array = array[:, None] if fitted.shape[1] == 1 else array[None, :]
+    array = array[:, None] if array.ndim == 1 else array
     if array.shape != (n, fitted.shape[1]):
         raise ValueError(
             f"{name}: shape {array.shape}, but the fit has {fitted.shape[1]} columns and there are "
@@ -146,7 +190,7 @@ def _check_columns(new: list[str], fitted: list[str], name: str) -> None:
             )
 
 
-def _core_at(model: Any, X: Array, Z: Array, arrays: dict[str, Any], n: int) -> Likelihood:
+def _core_at(model: Any, X: Array, Z: Array, arrays: dict[str, Any], names: RowNames) -> Likelihood:
     """Return the likelihood's predictors on new rows; it has no response there."""
     core: Likelihood = model.core
     offset, exposure = arrays.get("offset"), arrays.get("exposure")
@@ -158,7 +202,7 @@ def _core_at(model: Any, X: Array, Z: Array, arrays: dict[str, Any], n: int) -> 
         core.family,
         core.link,
         core.link_dispersion,
-        np.full(n, np.nan),
+        np.full(len(X), np.nan),
         X,
         Z,
         offset,
@@ -167,6 +211,7 @@ def _core_at(model: Any, X: Array, Z: Array, arrays: dict[str, Any], n: int) -> 
         weights,
         None,
         rows=(),
+        names=names,
     )
 
 
@@ -176,8 +221,8 @@ def _fitted_rows(model: Any, core: Likelihood, given: dict[str, Any]) -> Likelih
     if not given:
         return core
     arrays = {name: getattr(model, name) for names in BROUGHT.values() for name in names}
-    arrays |= {name: _arrays.row_array(value, core.n, name) for name, value in given.items()}
-    rows = _core_at(model, core.X, core.Z, arrays, core.n)
+    arrays |= _row_arrays(given, core.names)
+    rows = _core_at(model, core.X, core.Z, arrays, core.names)
     return replace(rows, held=core.held, freq=core.freq)
 
 
@@ -192,7 +237,6 @@ def without_untold(
     model: Any,
     rows: Likelihood,
     which: str,
-    labels: Any = None,
     data: pd.DataFrame | None = None,
     said: tuple[str, ...] = (),
 ) -> Likelihood:
@@ -205,8 +249,6 @@ def without_untold(
     rows : Likelihood
         From `rows_of`.
     which : str
-    labels : Index, optional
-        Of the rows, for the warning.
     data : DataFrame, optional
         What the formula made the rows of.
     said : tuple of str
@@ -225,7 +267,7 @@ def without_untold(
             design = None if data is None else getattr(model._spec, part)
             names = model._mean_names if of_mean else model._dispersion_names
             cells = _estimability.cells(space, outside, names, design, data)
-            warn(_estimability.message(part, outside, labels, cells), NotEstimableWarning)
+            warn(_estimability.message(part, outside, rows.names, cells), NotEstimableWarning)
         rows = rows.with_designs(**{"X" if of_mean else "Z": np.where(bad[:, None], np.nan, A)})
         if rows.held is not None and not of_mean:
             rows = replace(rows, held=np.where(bad, np.nan, rows.held))
@@ -238,8 +280,6 @@ def _trials(rows: Likelihood, which: str) -> None:
             f"which={which!r} is of the count and needs its trials; pass n_trials=..., or give the new "
             "data the columns of the formula's left-hand side"
         )
-    if rows.trials is not None:
-        require(rows.trials < 0, "n_trials", "negative")
 
 
 def predict(rows: Likelihood, params: Array, which: str = "mean", y_values: Any = None) -> Array:

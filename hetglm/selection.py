@@ -429,9 +429,7 @@ class _Search:
     def _build(self, terms: Terms) -> Any:
         of_part = (self.space.of_part(terms, part) for part in PARTS)
         own = self.res.model
-        made = own.with_terms(*of_part, self.environment)
-        made._kept, made._n_passed = own._kept, own._n_passed  # the same rows of the same data
-        return made
+        return own.with_terms(*of_part, self.environment)
 
     def _check_variables(self) -> None:
         """Raise for an unknown variable, or one with missing values, before any fit."""

@@ -175,5 +175,5 @@ def simulate_residuals(res: Any, nsim: int, rng: Any, again: bool, run: Run) -> 
     observed = statistics(fitted.core, fitted.fit, generator)
     done = replicate(task, nsim, generator, run, "simulated residuals", "")
     bootstrap._report(done, "simulations")
-    passed = res.model._kept[rows]
+    passed = res.model.core.names.positions[rows]
     return SimulatedResiduals(found, passed, observed, done.values, nsim, again, done.reasons)

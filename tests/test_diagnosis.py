@@ -310,7 +310,9 @@ def test_rows_are_those_of_the_data_passed(index):
         "numbers": np.arange(n)[::-1],
         "repeated": np.arange(n) // 2,
     }[index]
-    word = {"words": "r20 (by label)", "numbers": "99 (by label)"}.get(index, "20 (counted from 0)")
+    word = {"words": "r20 (index label)", "numbers": "99 (index label)"}.get(
+        index, "20 (counted from 0)"
+    )
     (found,) = hmf.doubleglm("gaussian ~ x + odd | z", data).fit().diagnose()
     assert found.rows == (20,)
     assert f"for row {word} alone" in found.evidence

@@ -95,14 +95,6 @@ RESPONSES = {
         lambda: hmf.betabinomial("K + I(N - K) ~ x", D, n_trials="N"),
         "two columns.*leave n_trials out",
     ),
-    "ambiguous": (
-        lambda: betabinomial(ZERO_ONE, n_trials=N),
-        r"^x: .*0 or 1.*counts and proportions cannot be told apart.*K \+ I\(N - K\)",
-    ),
-    "ambiguous, quasi": (
-        lambda: het.DoubleGLM(ZERO_ONE, ONES, family=BINOMIAL, n_trials=N),
-        "^x: .*cannot be told apart",
-    ),
     "one trial": (lambda: betabinomial(ZERO_ONE, n_trials=ONES), "one trial.*unidentified"),
     "one trial, two columns": (
         lambda: betabinomial(np.column_stack([ZERO_ONE, 1 - ZERO_ONE])),
@@ -369,7 +361,9 @@ def test_rows_without_trials_are_left_out_with_a_word(name):
     empty = D.copy()
     empty.loc[[3, 8], ["K", "N"]] = 0
     case = CASES[name]
-    with pytest.warns(DroppedRowsWarning, match="rows 3, 8 .*no trials") as caught:
+    with pytest.warns(
+        DroppedRowsWarning, match="^2 rows were dropped because n_trials is 0: index labels 3, 8$"
+    ) as caught:
         model = case.formula("x | z", empty)
     assert len(caught) == 1
     res = model.fit(cov_type="cluster", cov_kwds={"groups": D["block"]})
@@ -385,7 +379,9 @@ def test_rows_without_trials_are_left_out_with_a_word(name):
 
 def test_rows_of_frequency_zero_are_left_out_with_a_word():
     weights = np.where(D.index == 5, 0, 1)
-    with pytest.warns(DroppedRowsWarning, match="row 5 .*zero frequency"):
+    with pytest.warns(
+        DroppedRowsWarning, match="^1 row was dropped because freq_weights is 0: index label 5$"
+    ):
         res = gaussian(freq_weights=weights).fit()
     assert_allclose(res.params, gaussian(data=D.drop(5)).fit().params, rtol=AT_MAXIMUM)
 
