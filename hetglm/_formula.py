@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,6 @@ import patsy
 import patsy.builtins
 
 from hetglm._arrays import check_index, numeric
-from hetglm._text import RowNames
 from hetglm.exceptions import FormulaError, MissingValueError
 
 #: The names patsy gives every formula: C, Q, bs, center, ...
@@ -446,10 +446,10 @@ def read(
     infos, matrices = _build(terms, numbered[~absent], env)
     keep = matrices[1].index.to_numpy() if len(matrices[1]) else np.array([], dtype=int)
     if len(keep) < len(frame) and missing != "drop":
-        absent = ~np.isin(np.arange(len(frame)), keep)
+        (row, *_) = index[np.setdiff1d(np.arange(len(frame)), keep)].tolist()
         raise MissingValueError(
-            f"missing value in {RowNames(rows, passed).text(absent)}, in a variable of the formula "
-            f"or in {', '.join(values) or 'an array'}; use missing='drop' to leave such rows out"
+            f"row {row!r} misses a value in a variable of the formula or in "
+            f"{', '.join(values) or 'an array'}; use missing='drop' to leave such rows out"
         )
     if len(keep) == 0:
         raise ValueError("no rows left to fit: the data are empty or every row misses a value")
@@ -500,6 +500,31 @@ def named_terms(formula: str, name: str) -> dict[frozenset[str], str]:
     if described.lhs_termlist:
         raise FormulaError(f"{name}: {formula!r} has a left-hand side; write '~ a + b'")
     return {frozenset(f.name() for f in t.factors): t.name() for t in described.rhs_termlist}
+
+
+def terms_of(given: str | Sequence[str] | None, frame: pd.DataFrame) -> list[str]:
+    """
+    Return the names of the terms that columns, or a one-sided formula, stand for.
+
+    Parameters
+    ----------
+    given : str, sequence of str or None
+        Names of columns, or ``"~ a * b"``; a constant is left out.
+    frame : DataFrame
+
+    Raises
+    ------
+    FormulaError
+        If it cannot be read.
+    """
+    found: list[str] = []
+    for text in [given] if isinstance(given, str) else given or []:
+        if text in frame.columns:
+            plain = text.isidentifier() and not iskeyword(text)
+            found.append(text if plain else f"Q({text!r})")
+        else:
+            found += (name for key, name in named_terms(text, "exog_extra").items() if key)
+    return found
 
 
 def with_terms(

@@ -96,8 +96,7 @@ class Shown:
     def names(self, where: Array) -> list[str]:
         """Return the labels of some of the rows."""
         where = where if self.rows is None else self.rows[where]
-        labels = self.res.model.data.row_labels
-        return [str(name) for name in (where if labels is None else labels[where])]
+        return [str(name) for name in self.res.model.core.names.known[where]]
 
 
 def shown(res: Any, rng: np.random.Generator) -> Shown:

@@ -29,7 +29,7 @@ from hetglm._plots_base import (
     shortened,
     weighted_means,
 )
-from hetglm._text import listed, rows_text
+from hetglm._text import listed
 from hetglm.influence import LocationScaleInfluence
 
 Array = NDArray[Any]
@@ -369,14 +369,14 @@ def _labels(model: Any, by: Any) -> pd.Series:
         labels = model._frame[by]
     else:
         try:
-            labels = pd.Series(by)
+            labels = by if isinstance(by, pd.Series) else pd.Series(_arrays.labels(by))
         except (TypeError, ValueError) as exc:
             raise ValueError("by: give the name of one column, or a label for each row") from exc
         if len(labels) not in (n, model._n_passed):
             raise ValueError(f"by: {len(labels)} labels, but there are {n} rows")
         labels = labels if len(labels) == n else labels.iloc[model._kept]
     if labels.isna().any():
-        raise ValueError(f"by: missing value in {rows_text(labels.isna())} (counted from 0)")
+        raise ValueError(f"by: missing value in {model.core.names.text(labels.isna())}")
     return labels
 
 

@@ -333,8 +333,10 @@ class Inference(GenericLikelihoodModelResults):
 
         Parameters
         ----------
-        exog_extra : array_like or tuple of two
-            Columns for the mean, or (for the mean, for the dispersion), None for neither.
+        exog_extra : array_like, str or tuple of two
+            Columns for the mean, or (for the mean, for the dispersion), None for neither; on the rows
+            of the fit or of the data passed in. After a formula fit names of columns or a formula,
+            ``(None, "~ z + C(group)")``, of which the terms that the model has stay out.
         cov_type : {"nonrobust", "eim", "HC0", "cluster"}, optional
             Covariance of the scores; that of the fit by default.
         cov_kwds : dict, optional
@@ -367,10 +369,9 @@ class Inference(GenericLikelihoodModelResults):
                 f"cov_type={cov_type!r}: score tests take 'nonrobust', 'eim', 'HC0' or 'cluster'"
             )
         n = of_results(self).core.n
-        for part in exog_extra if isinstance(exog_extra, tuple) else (exog_extra,):
-            self.model.check_aligned(part, "exog_extra")
+        further = self._further(exog_extra, _formula.environment(0))
         view = self._solved_alone()
-        extra = extra_columns(exog_extra, view.model.core)
+        extra = extra_columns(further, view.model.core)
         unknown = set(cov_kwds or {}) - (ROBUST["cluster"] if cov_type == "cluster" else set())
         if unknown:
             raise ValueError(f"cov_kwds: cov_type={cov_type!r} does not take {min(unknown)!r}")
@@ -394,6 +395,23 @@ class Inference(GenericLikelihoodModelResults):
         except np.linalg.LinAlgError as exc:
             raise ValueError(NOTHING_TO_TEST) from exc
         return test.statistic, test.pvalue, test.df
+
+    def _further(self, exog_extra: Any, env: Any) -> tuple[Any, Any]:
+        """Return the columns of a score test for either part on the rows of the fit, None for none."""
+        given = exog_extra if isinstance(exog_extra, tuple) else (exog_extra, None)
+        if len(given) != 2:
+            raise ValueError(
+                f"exog_extra: {len(given)} parts; give columns, or (for the mean, for the dispersion)"
+            )
+        if all(part is None for part in given):
+            raise ValueError("exog_extra: give columns, (for the mean, for the dispersion)")
+        named = [part if _are_names(part) else None for part in given]
+        made = (None, None) if named == [None, None] else self.model.further_columns(*named, env)
+        mean, dispersion = (
+            columns if part is None or columns is not None else self.model.rows_of_fit(part)
+            for part, columns in zip(given, made, strict=True)
+        )
+        return mean, dispersion
 
     def _solved_alone(self) -> Any:
         """Return a view on the results with the columns that were searched for, and no others."""
@@ -571,3 +589,9 @@ class Inference(GenericLikelihoodModelResults):
             model._dispersion_names,
             _arrays.share(alpha, "alpha"),
         )
+
+
+def _are_names(value: Any) -> bool:
+    """Return whether columns are given by their names or by a formula."""
+    several = isinstance(value, list) and len(value) > 0
+    return isinstance(value, str) or (several and all(isinstance(v, str) for v in value))

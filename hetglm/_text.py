@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 #: What `RowNames.text` writes of rows.
-_ROWS = re.compile(r"rows? .*? \((counted from 0|index labels?)\)")
+_ROWS = re.compile(r"\brows? (?:(?!\brows? ).)*? \((counted from 0|index labels?)\)")
 #: Rows that are named one by one.
 N_NAMED = 5
 
@@ -43,6 +43,11 @@ class RowNames:
         """Labels of the rows, None where the data have none."""
         return None if self.index is None else self.index[self.positions]
 
+    @property
+    def known(self) -> Any:
+        """Labels of the rows, their positions in the data passed where these have none."""
+        return self.positions if self.index is None else self.labels
+
     def text(self, mask: Any) -> str:
         """
         Return 'row 3 (counted from 0)' or 'rows a, b (index labels)' for the true entries of a mask.
@@ -70,7 +75,7 @@ class RowNames:
         where = np.flatnonzero(mask)
         first = where[:N_NAMED]
         first = first if self.positions is None else self.positions[first]
-        head = ", ".join(map(str, self.index[first] if by_label else first))
+        head = ", ".join(map(str, (self.index[first] if by_label else first).tolist()))
         head += f", ... ({len(where)} in all)" if len(where) > N_NAMED else ""
         return head, "" if len(where) == 1 else "s"
 

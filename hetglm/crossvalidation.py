@@ -369,7 +369,7 @@ def _summarised(
     if not counted.any():
         raise ValueError(_why_none(model, folds, codes is not None, failed))
     rows_of = {name: _row_scores(name, folds, outcomes, common, metrics, n) for name in models}
-    index = model.data.row_labels
+    index = model.core.names.known
     left_out = int((counted == 0).sum())
     complaints = _complaints(failed, unpredicted, left_out, len(folds))
     if complaints:

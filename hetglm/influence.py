@@ -316,10 +316,8 @@ class LocationScaleInfluence(_BaseInfluenceMixin):
             ``cooks_d_dispersion standard_resid_dispersion hat_diag_dispersion``.
         """
         names = self.results.model.parameter_names
-        index = self.results.model.data.row_labels
-        if self._rows is not None:
-            index = self._rows if index is None else index[self._rows]
-        frame = pd.DataFrame(self.dfbetas, index, [f"dfb_{name}" for name in names])
+        columns = [f"dfb_{name}" for name in names]
+        frame = pd.DataFrame(self.dfbetas, self._core.names.known, columns)
         return frame.assign(
             cooks_d=self.cooks_distance[0],
             standard_resid=self.resid_studentized,

@@ -208,6 +208,7 @@ class LocationScaleModel(GenericLikelihoodModel):
         self.exog_names[:] = self.parameter_names
         self.estimable = self.core.estimable()
         self.row_spaces = _estimability.row_spaces(self.core, self.estimable)
+        self._n_rows = self.core.n
         k = int(self.estimable.sum())
         rank_mean = int(self.estimable[: self.core.k_mean].sum())
         freq = self.core.freq
@@ -439,6 +440,14 @@ class LocationScaleModel(GenericLikelihoodModel):
             self._finish(*names)
         return self
 
+    @property
+    def rows_text(self) -> str:
+        """Sentence on the rows that were left out, empty without any."""
+        left_out = {"missing values": self.n_missing, "no trials or frequency": self.n_weightless}
+        texts = [f"{n} with {what}" for what, n in left_out.items() if n]
+        total = self._n_rows + self.n_missing + self.n_weightless
+        return f"{self._n_rows} of {total} rows; {' and '.join(texts)} left out" if texts else ""
+
     # -- names --------------------------------------------------------------------------------
 
     @property
@@ -509,6 +518,72 @@ class LocationScaleModel(GenericLikelihoodModel):
             trials = self._spec.trials(data)
             found |= {} if trials is None else {"n_trials": trials}
         return found
+
+    def further_columns(
+        self, mean: Any, dispersion: Any, env: Any
+    ) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
+        """
+        Return the columns that further terms would add to either part, on the rows of the fit.
+
+        Parameters
+        ----------
+        mean, dispersion : str, list of str or None
+            Name of a column of the data, or of several, or a one-sided formula.
+        env : patsy.EvalEnvironment
+            Where names are looked up that neither the data nor the formula of this model know.
+
+        Returns
+        -------
+        tuple of two DataFrames, None where nothing was asked for
+
+        Raises
+        ------
+        ValueError
+            Without a formula, for an unknown variable, or one with missing values in these rows.
+        """
+        if self._spec is None or self._frame is None:
+            raise ValueError(
+                "exog_extra: names and formulas need the data of a formula fit; give the columns"
+            )
+        designs, asked = (self._spec.mean, self._spec.dispersion), (mean, dispersion)
+        terms = [
+            [*design.terms, *_formula.terms_of(given, self._frame)]
+            for design, given in zip(designs, asked, strict=True)
+        ]
+        made = _formula.with_terms(self._spec, self._frame, terms[0], terms[1], env)
+        wide = made.exog, made.exog_dispersion
+        new = [
+            frame[[name for name in frame if name not in design.info.column_names]]
+            for design, frame in zip(designs, wide, strict=True)
+        ]
+        for given, columns in zip(asked, new, strict=True):
+            if given is not None and columns.shape[1] == 0:
+                raise ValueError(
+                    f"exog_extra={given!r}: nothing to test, the model has these terms"
+                )
+        return None if mean is None else new[0], None if dispersion is None else new[1]
+
+    def rows_of_fit(self, value: Any, name: str = "exog_extra") -> Any:
+        """
+        Return what was passed for the rows of the fit, or for all of the data, on the rows of the fit.
+
+        Parameters
+        ----------
+        value : array_like
+        name : str
+            Of the argument.
+
+        Raises
+        ------
+        ValueError
+            If it is of another length, or a Series or DataFrame with another index.
+        """
+        self.check_aligned(value, name)
+        if not isinstance(value, (pd.Series, pd.DataFrame, np.ndarray)):
+            value = _arrays.numeric(value, name)
+        if np.ndim(value) == 0 or len(value) in (self.core.n, 0) or len(value) != self._n_passed:
+            return value
+        return value.iloc[self._kept] if hasattr(value, "iloc") else value[self._kept]
 
     def row_kwds(self, cov_kwds: dict[str, Any]) -> dict[str, Any]:
         """

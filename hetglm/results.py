@@ -60,6 +60,8 @@ class LocationScaleResults(
         Whether the fit is by REML.
     nobs : float
         Number of observations, sum(freq_weights).
+    n_missing : int
+        Rows of the data that were left out because they miss a value.
     df_model, df_resid : float
         rank(X) less the constant, and nobs less the number k of estimated coefficients.
     converged : bool
@@ -125,6 +127,11 @@ class LocationScaleResults(
     def exog_dispersion(self) -> Array:
         """Design of the dispersion, shape (n, q)."""
         return self.model.exog_dispersion
+
+    @property
+    def n_missing(self) -> int:
+        """Rows of the data that were left out because they miss a value."""
+        return int(self.model.n_missing)
 
     @cached_property
     def llf(self) -> float:

@@ -40,7 +40,7 @@ def summary(
         yname=yname or _short(model.endog_names),
         title=title or f"{type(model).__name__} Regression Results",
     )
-    out.tables.append(_likelihood_rows(model.core.family, res.reml))
+    out.tables.append(_likelihood_rows(model, res.reml))
     k = len(model._mean_names)
     mean_title = f"Mean: {_link_text(model.core.link, 'mu')}"
     phi = model.core.family.symbol
@@ -87,8 +87,9 @@ def _short(name: str) -> str:
     return name if len(name) <= 18 else name.split(" + ")[0]
 
 
-def _likelihood_rows(family: Any, reml: bool) -> SimpleTable:
-    """Return the variance function and the kind of likelihood, under the top table."""
+def _likelihood_rows(model: Any, reml: bool) -> SimpleTable:
+    """Return the lines under the top table: variance function, kind of likelihood, rows left out."""
+    family = model.core.family
     kind = "exact" if family.exact else "extended quasi-likelihood (EQL)"
     rest = "" if family.exact else "; not a distribution"
     kind += ", adjusted for the mean (REML)" if reml else rest
@@ -98,6 +99,8 @@ def _likelihood_rows(family: Any, reml: bool) -> SimpleTable:
         ["Variance:   ", f"Var({response}) = {family.variance_formula}", "", ""],
         ["Likelihood: ", kind, "", ""],
     ]
+    lines = wrap(model.rows_text, WIDTH - len(rows[0][0]))
+    rows += [["" if i else "Rows:       ", line, "", ""] for i, line in enumerate(lines)]
     return SimpleTable(rows, txt_fmt=_PLAIN)
 
 
@@ -204,6 +207,6 @@ def summary2(
     out.add_title(title or f"Results: {type(model).__name__}")
     out.add_df(top, index=False, header=False, align="l")
     out.add_df(table, float_format=float_format)
-    for line in _notes(res):
+    for line in filter(None, [model.rows_text, *_notes(res)]):
         out.add_text(line)
     return out

@@ -15,7 +15,7 @@ from hetglm._covariance import ROBUST, is_definite
 from hetglm._fit import Fit, RemlFit, maximum
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import independent_columns, solve_scaled
-from hetglm._text import listed, require, warn
+from hetglm._text import listed, naming, require, warn
 from hetglm._warm import Fitted
 from hetglm.exceptions import IndefiniteCovarianceWarning, NotNestedError
 
@@ -242,22 +242,18 @@ def score(res: Any, submodels: Submodels, hypothesis: Hypothesis) -> Outcome:
     return Outcome(df, *(float(np.squeeze(number)) for number in (test[0], test[1])))
 
 
-def extra_columns(exog_extra: Any, core: Any) -> tuple[Array | None, Array | None]:
+def extra_columns(
+    exog_extra: tuple[Any, Any], core: Likelihood
+) -> tuple[Array | None, Array | None]:
     """Return columns for the mean and for the dispersion that a score test can be of."""
-    given = exog_extra if isinstance(exog_extra, tuple) else (exog_extra, None)
-    if len(given) != 2:
-        raise ValueError(
-            f"exog_extra: {len(given)} parts; give columns, or (for the mean, for the dispersion)"
-        )
-    if all(part is None for part in given):
-        raise ValueError("exog_extra: give columns, (for the mean, for the dispersion)")
     mean, dispersion = (
-        None if part is None else _arrays.design(part, core.n, "exog_extra") for part in given
+        None if part is None else _arrays.design(part, core.n, "exog_extra") for part in exog_extra
     )
     for own, part in ((core.X, mean), (core.Z, dispersion)):
         if part is None:
             continue
-        require(~np.isfinite(part).all(axis=1), "exog_extra", "missing or infinite values")
+        with naming(core.names):
+            require(~np.isfinite(part).all(axis=1), "exog_extra", "missing or infinite values")
         dependent = ~independent_columns(np.hstack([own, part]))[own.shape[1] :]
         if dependent.any():
             which = listed([str(j) for j in np.flatnonzero(dependent)])

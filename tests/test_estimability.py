@@ -15,7 +15,7 @@ from hetglm.exceptions import AliasedColumnWarning, NotEstimableWarning
 
 #: Another coding of the same cells: rounding of two fits of one likelihood.
 CODINGS = 1e-6
-CELL = r"the {} is not estimable, NaN, in row new \(index label\) of the new data.*at group = 'c', h = 'v'"
+CELL = r"the {} is not estimable, NaN, in row new .* of the new data.*at group = 'c', h = 'v'"
 
 
 def incomplete():
