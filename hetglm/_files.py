@@ -77,11 +77,14 @@ class Table:
         Rows, columns and how they were separated, for the user.
     place : str
         What the index counts: "line" or "row".
+    repeated : set of str
+        Names that more than one column has in the file; pandas gives the later ones others.
     """
 
     frame: pd.DataFrame
     description: str
     place: str
+    repeated: frozenset[str] = frozenset()
 
 
 def read_table(path: str, form: Format) -> Table:
@@ -95,11 +98,11 @@ def read_table(path: str, form: Format) -> Table:
     ImportError
         For parquet without pyarrow.
     """
-    raw = _bytes(path)
+    raw, repeated = _bytes(path), frozenset[str]()
     if raw.startswith(PARQUET):
         frame, how, place = _parquet(path), "parquet", "row"
     else:
-        frame, how, place = _parsed(path, _decoded(path, raw, form.encoding), form)
+        frame, how, place, repeated = _parsed(path, _decoded(path, raw, form.encoding), form)
     names = [str(name) for name in frame.columns]
     if frame.empty:
         raise ValueError(f"{path}: a header ({listed(names)}) but no rows")
@@ -107,7 +110,7 @@ def read_table(path: str, form: Format) -> Table:
     counted = f"{rows} row{'s' * (rows > 1)}, {columns} column{'s' * (columns > 1)}"
     if place == "line":
         counted = f"{counted}, rows named by their line"
-    return Table(frame, f"{path}: {counted} ({how})", place)
+    return Table(frame, f"{path}: {counted} ({how})", place, repeated)
 
 
 def _bytes(path: str) -> bytes:
@@ -160,14 +163,14 @@ def _decoded(path: str, raw: bytes, encoding: str | None) -> str:
             f"{cannot}: byte 0x{raw[exc.start]:02x} in line {line} is not {encoding or 'UTF-8'}; name "
             f"the file's encoding, such as --encoding {other}"
         ) from exc
-    text = text.removeprefix("\ufeff")
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         raise ValueError(f"{cannot}: it is empty")
     return text
 
 
-def _parsed(path: str, text: str, form: Format) -> tuple[pd.DataFrame, str, str]:
-    """Return what a text says, how its columns are separated, and what its index counts."""
+def _parsed(path: str, text: str, form: Format) -> tuple[pd.DataFrame, str, str, frozenset[str]]:
+    """Return the data, how columns are separated, what the index counts, and names given twice."""
     sep = _separator(text) if form.sep is None else _by_name(form.sep)
     head = _head(text, sep)
     _check_widths(path, head, sep)
@@ -194,7 +197,9 @@ def _parsed(path: str, text: str, form: Format) -> tuple[pd.DataFrame, str, str]
     exact = len(lines) == len(frame)
     frame.index = pd.Index(lines if exact else range(1, len(frame) + 1))
     how = f"separated by {SEPARATORS.get(sep, sep)}{', decimal comma' * (decimal == ',')}"
-    return frame, how, "line" if exact else "row"
+    names = [name.strip() for name in head[0]]
+    repeated = frozenset(name for name in names if names.count(name) > 1)
+    return frame, how, "line" if exact else "row", repeated
 
 
 def _by_name(sep: str) -> str:

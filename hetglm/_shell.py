@@ -48,6 +48,9 @@ MOSTLY_DATES = 0.9
 _DATE = re.compile(
     r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2}))([ T].*)?"
 )
+#: Share of different values of a text column from which on they are hardly labels.
+MOSTLY_LABELS = 0.5
+_MEASURED = re.compile(r"[-+<>=~$€£\s]*\d[\d.,' ]*\s*[^\W\d_%°]{0,4}[%°/.²³\w]*")
 _COMMA_NUMBER = re.compile(r"[-+]?\d*,\d+")
 #: Seconds after which the command line says what it is doing.
 MOMENT = 2.0
@@ -63,12 +66,25 @@ def check_columns(table: Table, args: argparse.Namespace) -> None:
         column = getattr(args, option)
         if column in columns:
             _check_numbers(table, column, 0.0, f"--{option.replace('_', '-')}")
-    # labels may be of any kind: C(x)
-    formula = re.sub(r"\bC\([^()]*\)", "", args.formula)
+    formula = _without_labels(args.formula)
     for column in columns:
-        if re.search(rf"(?<!\w){re.escape(column)}(?!\w)", formula):
+        if re.search(rf"(?<![\w.]){re.escape(column)}(?!\w|\s*\()", formula):
+            if column in table.repeated:
+                raise ValueError(f"column {column!r} is there twice; rename one of them")
             _check_dates(table.frame[column])
             _check_numbers(table, column, MOSTLY_NUMBERS)
+            _check_units(table.frame[column])
+
+
+def _without_labels(formula: str) -> str:
+    """Return a formula without what is inside ``C()``: labels may be of any kind."""
+    while found := re.search(r"\bC\(", formula):
+        depth, i = 1, found.end()
+        while depth and i < len(formula):
+            depth += {"(": 1, ")": -1}.get(formula[i], 0)
+            i += 1
+        formula = formula[: found.start()] + formula[i:]
+    return formula
 
 
 def _is_text(values: pd.Series) -> bool:
@@ -104,13 +120,29 @@ def _check_numbers(table: Table, column: str, share: float, option: str = "") ->
     if bad.str.fullmatch(_COMMA_NUMBER.pattern).any():
         advice.append("for a decimal comma write --decimal ,")
     elif numbers >= MOSTLY_NUMBERS:
-        advice.append(f'if that marks a missing value, write --na "{bad.iloc[0]}"')
+        # argparse takes "-x" for an option
+        marks = " ".join(f'--na{"=" if m[:1] == "-" else " "}"{m}"' for m in bad.unique()[:3])
+        advice.append(f"if that marks a missing value, write {marks}")
     advice.append(f"{option} takes numbers" if option else f"for labels write C({column})")
     raise ValueError(
         f"column {column!r} should be numbers but has text: {listed(kinds, 3)} in {len(bad)} of "
         f"{len(table.frame)} rows ({place} {listed(list(bad.index[:5]))}{', ...' * (len(bad) > 5)}); "
         f"{'; '.join(advice)}"
     )
+
+
+def _check_units(values: pd.Series) -> None:
+    """Raise where text looks like numbers with units, a level for nearly each row."""
+    given = values.dropna()
+    if not _is_text(given) or given.nunique() <= MOSTLY_LABELS * len(given):
+        return
+    given = given.astype(str).str.strip()
+    if given.str.fullmatch(_MEASURED.pattern).mean() > MOSTLY_NUMBERS:
+        raise ValueError(
+            f"column {values.name!r} is text with {given.nunique()} different values, such as "
+            f"{given.iloc[0]!r}: write numbers without units, signs of currency or separators of "
+            f"thousands; for labels write C({values.name})"
+        )
 
 
 # -- the model --------------------------------------------------------------------------------------
@@ -222,7 +254,8 @@ def run_fit(args: argparse.Namespace) -> None:
             print(text, end="\n\n")
 
     with working(f"Reading {args.data}", args.quiet):
-        table = read_table(args.data, Format(args.sep, args.decimal, args.encoding, args.na))
+        na = ["--" if mark == [] else mark for mark in args.na]  # argparse empties "--na=--"
+        table = read_table(args.data, Format(args.sep, args.decimal, args.encoding, na))
         check_columns(table, args)
     with working(f"Fitting {len(table.frame)} rows", args.quiet):
         kwds = None if args.groups is None else {"groups": args.groups}

@@ -315,6 +315,44 @@ def test_text_among_numbers_is_named_with_its_lines(table, tmp_path, capsys):
     assert fit(path, "y ~ g + C(w == 'n/d')", "--force") == 0
 
 
+def test_labels_inside_C_may_be_of_any_kind(table, tmp_path, capsys):
+    path = tmp_path / "data.csv"
+    table.assign(g=np.resize(["1", "2", "3b"], 40)).to_csv(path, index=False)
+    assert fit(path, "y ~ g") == 2
+    assert "'3b' in 13 of 40 rows" in capsys.readouterr().err
+    assert fit(path, 'y ~ C(g, Treatment(reference="2")) | C(g)') == 0
+    table.rename(columns={"g": "log"}).to_csv(path, index=False)
+    assert fit(path, "y ~ np.log(w)", "--force") == 0  # the function, not the column
+
+
+@pytest.mark.parametrize("kind", ["{} kg", "${}", "{} %", "<{}", "1'{}"])
+def test_numbers_with_units_are_no_labels(kind, table, tmp_path, capsys):
+    path = tmp_path / "data.csv"
+    table.assign(x=[kind.format(100 + i) for i in range(40)]).to_csv(path, index=False)
+    assert fit(path) == 2
+    said = f"column 'x' is text with 40 different values, such as {kind.format(100)!r}"
+    assert said in capsys.readouterr().err
+
+
+def test_a_column_that_is_there_twice_is_not_chosen_from(table, tmp_path, capsys):
+    path = tmp_path / "data.csv"
+    table.rename(columns={"w": "x"}).to_csv(path, index=False)
+    assert fit(path) == 2
+    assert "column 'x' is there twice; rename one of them" in capsys.readouterr().err
+    assert fit(path, "y ~ g") == 0
+
+
+def test_markers_of_missing_values(table, tmp_path, capsys):
+    path, table = tmp_path / "data.csv", table.astype({"x": object})
+    table.loc[[3, 5, 9], "x"] = ["-", "-999", "--"]
+    table.to_csv(path, index=False, lineterminator="\r")  # an old Mac's lines
+    assert fit(path) == 2
+    assert 'write --na="-" --na="--"; for' in capsys.readouterr().err
+    assert fit(path, "y ~ x | g", "--na", "-", "--na=--", "--na", "-999") == 0
+    kept = table.drop(index=[3, 5, 9]).astype({"x": float})
+    assert np.allclose(estimates(path), hmf.doubleglm("y ~ x | g", kept).fit().params, rtol=1e-8)
+
+
 def test_numbers_with_a_comma_among_points(table, tmp_path, capsys):
     path, table = tmp_path / "data.csv", table.astype({"x": object})
     table.loc[7, "x"] = "1,5"
