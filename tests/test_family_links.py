@@ -15,7 +15,7 @@ import hetglm.api as het
 from hetglm import families
 from hetglm._edge import edge_sides, settle
 from hetglm._search import Settings
-from hetglm.exceptions import DomainEdgeWarning, UnboundedLikelihoodError
+from hetglm.exceptions import DomainEdgeWarning, SmallCountsWarning, UnboundedLikelihoodError
 from hetglm.families.tweedie import CompoundPoissonGamma
 
 F, L = sm.families, sm.families.links
@@ -176,12 +176,17 @@ def model_of(name, link, of_phi, y, X, Z):
     return het.DoubleGLM(y, X, Z, family=family, link_dispersion=of_phi, **kwargs)
 
 
+def told_of(res):
+    """Return what a fit says but that counts are small, as they are here."""
+    return [note for note in res.notes if not note.startswith("expected counts are small")]
+
+
 @pytest.mark.parametrize(("name", "link", "of_phi"), COMBINATIONS)
 def test_fit_is_the_maximum(name, link, of_phi):
     y, X, Z, truth = problem(name, link, of_phi)
     res = model_of(name, link, of_phi, y, X, Z).fit()
     assert res.converged
-    assert res.notes == []
+    assert told_of(res) == []
     score, information = res.model.score(res.params), res.model.information(res.params)
     assert np.sqrt(score @ np.linalg.solve(information, score)) < ZERO
     density = GRID[name][1]
@@ -334,10 +339,10 @@ def test_a_maximum_at_the_edge_of_the_mean_is_found_and_named(name, seed, edge, 
         DomainEdgeWarning, match=rf"domain of the mean, {edge}: the .* row"
     ) as caught:
         res = model.fit()
-    assert len(caught) == 1
+    (told,) = (w for w in caught if w.category is DomainEdgeWarning)
     assert res.converged
-    assert res.notes == [str(caught[0].message)]
-    assert str(caught[0].message)[:60] in " ".join(res.summary().as_text().split())
+    assert res.notes[0] == str(told.message)
+    assert str(told.message)[:60] in " ".join(res.summary().as_text().split())
     i = int(np.argmin(abs(res.fittedvalues - edge)))
     assert f"row {i} (counted" in res.notes[0]
     assert_allclose(res.fittedvalues[i], edge, atol=1e-11)
@@ -438,8 +443,9 @@ def test_a_probability_below_zero_is_no_limit():
 def test_an_interior_maximum_is_not_called_an_edge():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert edge_model("binomial", 2).fit().notes == []
-        assert edge_model("binomial-logc", 1).fit().notes == []
+        warnings.simplefilter("ignore", SmallCountsWarning)
+        assert told_of(edge_model("binomial", 2).fit()) == []
+        assert told_of(edge_model("binomial-logc", 1).fit()) == []
 
 
 # ---- faults of peers ---------------------------------------------------------------------------
