@@ -1,4 +1,4 @@
-"""Tests of sigma = 0: one-sided, since the hypothesis lies on the boundary."""
+"""Tests of overdispersion: of sigma = 0, which lies on the boundary, and of an ordinary GLM."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
 from hetglm import _fit, prediction
 from hetglm._checkpoint import fingerprint
+from hetglm._constant import p_text
 from hetglm._fit import Settings
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import independent_columns, inverse
@@ -19,6 +21,8 @@ from hetglm._replicates import Run
 from hetglm._start import starting_values
 from hetglm._warm import Fitted, refit
 from hetglm.bootstrap import exceedances, identifying, of_results, single_rows
+from hetglm.families import BetaBinomial, NegativeBinomial
+from hetglm.families.quasi import QuasiBinomial, QuasiPoisson
 
 Array = NDArray[Any]
 
@@ -71,6 +75,113 @@ class OverdispersionTest:
         return f"No overdispersion against {self.alternative}: {text}"
 
 
+@dataclass(frozen=True)
+class GLMOverdispersionTest:
+    """
+    Score tests of an ordinary Poisson or binomial GLM (phi = 1) against more variance.
+
+    Attributes
+    ----------
+    null : str
+        The GLM that was tested.
+    table : DataFrame
+        A row for each test: the variance it is against, its ``statistic``, standard normal if the GLM
+        holds, and the one-sided ``P``.
+    dispersion : float
+        Pearson's chi-square over its degrees of freedom, about 1 if the GLM holds.
+    """
+
+    null: str
+    table: pd.DataFrame
+    dispersion: float
+
+    @property
+    def score(self) -> float:
+        """Score statistic against the negative binomial (NB2), or the beta-binomial."""
+        return float(self.table["statistic"].iloc[0])
+
+    @property
+    def score_pvalue(self) -> float:
+        """One-sided p-value of that."""
+        return float(self.table["P"].iloc[0])
+
+    statistic, pvalue = score, score_pvalue
+
+    def summary_frame(self) -> pd.DataFrame:
+        """Return the table of tests."""
+        return self.table.copy()
+
+    def __str__(self) -> str:
+        """Return what is tested, and the tests."""
+        return (
+            f"Test of no overdispersion in the {self.null} (phi = 1): score Z = {self.score:.4g}, P "
+            f"{p_text(self.score_pvalue)}, Pearson chi-square/df = {self.dispersion:.4g}\n"
+            + self.table.assign(
+                P=[p_text(p).removeprefix("= ") for p in self.table["P"]]
+            ).to_string()
+        )
+
+
+def of_glm(core: Likelihood, keep_mean: Array) -> GLMOverdispersionTest:
+    """Return the score tests at the GLM of the same mean, offset and frequencies."""
+    core = with_boundary_law(core)
+    null = without_dispersion(core, keep_mean)[1]
+    at = core.predictors(null.internal).mean
+    freq = np.ones(core.n) if core.freq is None else core.freq
+    trials = 1.0 if core.trials is None else core.trials
+    mu, r = trials * at.mu, core.y - trials * at.mu
+    score, nb2, nb1 = score_statistic(core, null, keep_mean), "mu (1 + alpha mu)", "mu (1 + alpha)"
+    if core.trials is None:
+        z = (r**2 - core.y) / mu
+        tests = {
+            ("Dean score", nb2): score,
+            ("Dean score", nb1): np.sum(freq * z) / np.sqrt(2 * np.sum(freq)),
+            ("Cameron-Trivedi", nb2): _regression(z, mu, freq),
+            ("Cameron-Trivedi", nb1): _regression(z, np.ones(core.n), freq),
+        }
+    else:
+        tests = {("Tarone score", "n mu (1 - mu) [1 + (n - 1) rho]"): score}
+    statistic = np.array(list(tests.values()), dtype=float)
+    index = pd.MultiIndex.from_tuples(list(tests), names=["test", "variance"])
+    table = pd.DataFrame({"statistic": statistic, "P": stats.norm.sf(statistic)}, index=index)
+    pearson = np.sum(freq * r**2 / (mu if core.trials is None else mu * at.nu))
+    name = "Poisson GLM" if core.trials is None else "binomial GLM"
+    return GLMOverdispersionTest(name, table, float(pearson / (freq.sum() - keep_mean.sum())))
+
+
+def with_boundary_law(core: Likelihood) -> Likelihood:
+    """Return the counts of a quasi-Poisson or quasi-binomial as negative or beta-binomial ones."""
+    plain = replace(core, weights=None, offset_dispersion=None, rows=None)
+    if isinstance(core.family, QuasiBinomial):
+        assert core.trials is not None and core.weights is not None
+        if not np.array_equal(core.weights, core.trials):
+            raise ValueError("test_overdispersion: not with var_weights beside the trials")
+        plain = replace(plain, family=BetaBinomial(), y=_whole(core.y * core.trials))
+        return replace(plain, trials=_whole(core.trials), rows=None)
+    if core.weights is not None:
+        raise ValueError(
+            "test_overdispersion: not with var_weights, under which the response is no count; give the "
+            "counts, with exposure"
+        )
+    return replace(plain, family=NegativeBinomial(), y=_whole(core.y), rows=None)
+
+
+def _whole(count: Array) -> Array:
+    """Return counts freed of rounding, or raise a ValueError."""
+    whole = np.rint(count)
+    if not np.allclose(count, whole, rtol=1e-9, atol=1e-9):
+        raise ValueError("test_overdispersion: the response must be whole numbers (counts)")
+    return whole
+
+
+def _regression(z: Array, x: Array, freq: Array) -> float:
+    """Return the t of z on x without a constant, its variance by HC3; freq counts each row."""
+    squares = np.sum(freq * x**2)
+    slope = np.sum(freq * x * z) / squares
+    e = (z - slope * x) / (1 - x**2 / squares)
+    return float(slope * squares / np.sqrt(np.sum(freq * (x * e) ** 2)))
+
+
 def without_dispersion(core: Likelihood, keep_mean: Array) -> tuple[Likelihood, _fit.Fit]:
     """Return the likelihood with every row at phi = 0, and its maximum."""
     held = replace(core, held=np.full(core.n, -np.inf))
@@ -109,14 +220,22 @@ def score_statistic(core: Likelihood, null: _fit.Fit, keep_mean: Array) -> float
 
 def overdispersion(
     res: Any, against: str, nrep: int, rng: Any, sequential: int | None, run: Run
-) -> OverdispersionTest:
-    """Return the tests of phi = 0; see the results' method."""
+) -> OverdispersionTest | GLMOverdispersionTest:
+    """Return the tests of phi = 0, or of a GLM with phi = 1; see the results' method."""
     model = res.model
     core: Likelihood = model.core
+    keep_mean = model.estimable[: core.k_mean]
+    if isinstance(core.family, (QuasiPoisson, QuasiBinomial)):
+        prediction.need_rows(core)
+        if against != "constant":
+            raise ValueError(
+                f"against={against!r}: a {core.family.name} DoubleGLM is tested against one constant "
+                "overdispersion; fit NegativeBinomial or BetaBinomial to test a dispersion formula"
+            )
+        return of_glm(core, keep_mean)
     if not core.family.zero_dispersion:
         raise ValueError(f"{core.family.name}: phi = 0 is not a model of its own; nothing to test")
     prediction.need_rows(core)
-    keep_mean = model.estimable[: core.k_mean]
     null = without_dispersion(core, keep_mean)[1]
     if against == "constant":
         constant = core.with_designs(Z=np.ones((core.n, 1)))

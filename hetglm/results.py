@@ -384,9 +384,16 @@ class LocationScaleResults(
         progress: bool | None = None,
         checkpoint: Any = None,
         batch_size: int | None = None,
-    ) -> overdispersion.OverdispersionTest:
+    ) -> overdispersion.OverdispersionTest | overdispersion.GLMOverdispersionTest:
         """
-        Test whether there is any dispersion beyond the boundary law: sigma = 0.
+        Test whether the data vary more than a Poisson or binomial GLM allows.
+
+        Of a beta-binomial or negative binomial fit, whether there is any dispersion beyond the binomial
+        or the Poisson: sigma = 0. Of a Poisson or binomial `DoubleGLM`, whether the ordinary GLM of the
+        same mean, offset and frequencies (phi = 1) holds: its score tests against the negative binomial
+        (Dean 1992, for Var = mu + alpha mu^2 and Var = mu (1 + alpha)), the regression tests of Cameron
+        and Trivedi (1990; variance by HC3) against the same, or against the beta-binomial (Tarone 1979).
+        All are one-sided.
 
         Parameters
         ----------
@@ -412,9 +419,10 @@ class LocationScaleResults(
 
         Returns
         -------
-        OverdispersionTest
+        OverdispersionTest or GLMOverdispersionTest
             ``score``, ``score_pvalue``, ``statistic``, ``pvalue``, ``alternative``, ``method``; of a
             bootstrap, ``mc_error``, ``failed`` and ``reasons`` as in `compare_constant_dispersion`.
+            Of a GLM ``score``, ``score_pvalue``, ``table`` and Pearson's ``dispersion``.
 
         Raises
         ------
@@ -424,7 +432,28 @@ class LocationScaleResults(
         References
         ----------
         Tarone, R. E. (1979). Testing the goodness of fit of the binomial distribution. Biometrika
-        66, 585-590. Self, S. G. and Liang, K.-Y. (1987). JASA 82, 605-610.
+        66, 585-590. Self, S. G. and Liang, K.-Y. (1987). JASA 82, 605-610. Dean, C. B. (1992). Testing
+        for overdispersion in Poisson and binomial regression models. JASA 87, 451-457. Cameron, A. C.
+        and Trivedi, P. K. (1990). Journal of Econometrics 46, 347-364.
+
+        Examples
+        --------
+        Counts against log mass, "not a good model: overdispersed":
+
+        >>> import statsmodels.api as sm
+        >>> import hetglm.formula.api as hmf
+        >>> mass, count = [2, 3, 5, 8, 13, 21, 34], [310, 420, 680, 820, 1420, 1500, 2900]
+        >>> data = {"count": count, "log_mass": np.log(mass)}
+        >>> res = hmf.doubleglm("count ~ log_mass", data, family=sm.families.Poisson()).fit()
+        >>> print(res.test_overdispersion())                       # doctest: +NORMALIZE_WHITESPACE
+        Test of no overdispersion in the Poisson GLM (phi = 1): score Z = 36.54, P < 1e-16,
+        Pearson chi-square/df = 22.18
+                                           statistic        P
+        test            variance
+        Dean score      mu (1 + alpha mu)  36.543487  < 1e-16
+                        mu (1 + alpha)     27.755451  < 1e-16
+        Cameron-Trivedi mu (1 + alpha mu)   1.220777    0.111
+                        mu (1 + alpha)      1.515224   0.0649
         """
         run = Run(n_jobs, progress, checkpoint, batch_size)
         _arrays.draws(nrep, rng, sequential)

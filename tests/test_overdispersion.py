@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 from scipy import stats
+from statsmodels.discrete.diagnostic import PoissonDiagnostic
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
@@ -139,6 +143,136 @@ def test_refusals(seeds):
         res.test_overdispersion("cells")
     with pytest.raises(ValueError, match="Gaussian: phi = 0 is not a model"):
         hmf.doubleglm("y ~ 1", seeds).fit().test_overdispersion()
+
+
+# ---- of an ordinary GLM --------------------------------------------------------------------------
+
+
+def counts(n=120, seed=3):
+    """Return counts that are more variable than a Poisson's, with an offset and frequencies."""
+    rng = np.random.default_rng(seed)
+    data = pd.DataFrame({"x": rng.normal(size=n), "t": rng.uniform(5, 50, n)})
+    data["y"] = rng.poisson(data.t * np.exp(0.3 * data.x) * rng.gamma(4, 0.25, n))
+    return data.assign(f=rng.integers(1, 4, n))
+
+
+@pytest.mark.filterwarnings("ignore:The Sqrt link function")
+@pytest.mark.parametrize("link", [None, sm.families.links.Sqrt()])
+def test_of_a_poisson_glm_are_those_of_statsmodels(link):
+    data, family = counts(), sm.families.Poisson(link, check_link=False)
+    given = {"offset": np.log(data.t)} if link is None else {}
+    res = hmf.doubleglm("y ~ x | x", data, family=family, **given).fit()
+    test = res.test_overdispersion()
+    glm = sm.GLM.from_formula("y ~ x", data, family=family, **given).fit(tol=1e-14)
+    expected = PoissonDiagnostic(glm).test_dispersion().summary_frame().set_index("method")
+    rows = {
+        ("Dean score", "mu (1 + alpha mu)"): "Dean B",
+        ("Dean score", "mu (1 + alpha)"): "Dean C",
+        ("Cameron-Trivedi", "mu (1 + alpha mu)"): "CT nb2 HC3",
+        ("Cameron-Trivedi", "mu (1 + alpha)"): "CT nb1 HC3",
+    }
+    assert list(test.table.index) == list(rows)
+    for row, method in rows.items():
+        assert test.table.loc[row, "statistic"] == pytest.approx(
+            expected.loc[method, "statistic"], rel=1e-8
+        )
+        assert test.table.loc[row, "P"] == pytest.approx(
+            expected.loc[method, "pvalue"] / 2, rel=1e-6
+        )
+    assert test.score == test.statistic == test.table["statistic"].iloc[0]
+    assert test.dispersion == pytest.approx(glm.pearson_chi2 / glm.df_resid, rel=1e-8)
+
+
+def test_of_a_poisson_glm_is_the_score_of_the_negative_binomial():
+    """Without a dispersion formula, after REML and with a robust covariance: one and the same test."""
+    data = counts()
+    nb = hmf.negativebinomial("y ~ x", data, exposure="t").fit().test_overdispersion()
+    for right, fit in (("x", {}), ("x | x", {"reml": True}), ("x | t", {"cov_type": "HC0"})):
+        model = hmf.doubleglm(f"y ~ {right}", data, family=sm.families.Poisson(), exposure="t")
+        test = model.fit(**fit).test_overdispersion()
+        assert test.score == pytest.approx(nb.score, rel=1e-8)
+        assert test.pvalue == test.score_pvalue == pytest.approx(nb.score_pvalue, rel=1e-6)
+
+
+def test_frequencies_are_rows_of_a_poisson_glm():
+    data, family = counts(), sm.families.Poisson()
+    rows = data.loc[data.index.repeat(data.f)]
+    one = hmf.doubleglm("y ~ x", rows, family=family, exposure="t").fit().test_overdispersion()
+    two = hmf.doubleglm("y ~ x", data, family=family, exposure="t", freq_weights="f").fit()
+    two = two.test_overdispersion()
+    assert two.table.to_numpy() == pytest.approx(one.table.to_numpy(), rel=1e-7)
+    assert two.dispersion == pytest.approx(one.dispersion, rel=1e-9)
+
+
+def test_of_a_binomial_glm_is_tarone(seeds):
+    family = sm.families.Binomial()
+    y, n = seeds.y, seeds.n
+    p = y.sum() / n.sum()
+    z = (((y - n * p) ** 2).sum() / (p * (1 - p)) - n.sum()) / np.sqrt(2 * (n * (n - 1)).sum())
+    res = hmf.doubleglm("y + I(n - y) ~ 1 | root", seeds, family=family).fit()
+    assert res.test_overdispersion().score == pytest.approx(z, rel=1e-9)
+    mean = "variety * root"
+    expected = hmf.betabinomial(f"y + I(n - y) ~ {mean}", seeds).fit().test_overdispersion()
+    share = seeds.assign(p=y / n)
+    for model in (
+        hmf.doubleglm(f"y + I(n - y) ~ {mean}", seeds, family=family),
+        hmf.doubleglm(f"y ~ {mean}", seeds, family=family, n_trials="n"),
+        hmf.doubleglm(f"p ~ {mean}", share, family=family, n_trials="n"),
+        hmf.doubleglm(f"p ~ {mean}", share, family=family, var_weights="n"),
+    ):
+        test = model.fit().test_overdispersion()
+        assert test.score == pytest.approx(expected.score, rel=1e-7)
+        glm = sm.GLM.from_formula(f"y + I(n - y) ~ {mean}", seeds, family=family).fit()
+        assert test.dispersion == pytest.approx(glm.pearson_chi2 / glm.df_resid, rel=1e-7)
+
+
+def test_of_a_glm_prints_what_is_tested_and_never_a_p_of_zero(seeds):
+    data = counts().assign(y=lambda d: d.y * 7)
+    poisson = hmf.doubleglm("y ~ x", data, family=sm.families.Poisson()).fit().test_overdispersion()
+    binomial = hmf.doubleglm("y + I(n - y) ~ 1", seeds, family=sm.families.Binomial()).fit()
+    binomial = binomial.test_overdispersion()
+    assert str(poisson).startswith(
+        "Test of no overdispersion in the Poisson GLM (phi = 1): score Z ="
+    )
+    assert "P < 1e-16" in str(poisson)
+    assert "P = 0\n" not in str(poisson)
+    assert str(binomial).startswith(
+        "Test of no overdispersion in the binomial GLM (phi = 1): score Z"
+    )
+    assert "Tarone score" in str(binomial)
+    assert poisson.summary_frame().equals(poisson.table)
+
+
+def test_less_variance_is_no_overdispersion():
+    data = pd.DataFrame({"y": np.tile([9, 10, 11], 30)})
+    test = hmf.doubleglm("y ~ 1", data, family=sm.families.Poisson()).fit().test_overdispersion()
+    assert (test.table["statistic"] < -3).all()
+    assert (test.table["P"] > 0.99).all()
+    assert test.dispersion < 0.1
+
+
+@pytest.mark.parametrize(
+    ("formula", "given", "family", "message"),
+    [
+        ("y ~ x", {"var_weights": "t"}, sm.families.Poisson(), "not with var_weights"),
+        ("I(y + 0.5) ~ x", {}, sm.families.Poisson(), "whole numbers"),
+        ("y ~ x", {"n_trials": "n", "var_weights": "f"}, sm.families.Binomial(), "not with var_w"),
+        ("y ~ x", {}, sm.families.NegativeBinomial(alpha=0.1), "not a model of its own"),
+    ],
+)
+def test_of_a_glm_refusals(formula, given, family, message):
+    data = counts().assign(n=500)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        res = hmf.doubleglm(formula, data, family=family, **given).fit()
+    with pytest.raises(ValueError, match=message):
+        res.test_overdispersion()
+
+
+def test_of_a_glm_is_against_a_constant_only():
+    res = hmf.doubleglm("y ~ x", counts(), family=sm.families.Poisson()).fit()
+    with pytest.raises(ValueError, match="fit NegativeBinomial or BetaBinomial"):
+        res.test_overdispersion("model")
 
 
 @pytest.mark.slow
