@@ -1,297 +1,25 @@
-"""Two-part formulas: the only file that touches patsy."""
+"""Two-part formulas: both designs and every row array on one set of rows."""
 
 from __future__ import annotations
 
-import ast
-import pickle
-import types
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from keyword import iskeyword
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import patsy
-import patsy.builtins
 
+from hetglm import _frames, _syntax
 from hetglm._arrays import check_index, numeric
+from hetglm._design import Design, levels_of
+from hetglm._syntax import PATSY_BUILTINS
+from hetglm._text import listed
 from hetglm.exceptions import FormulaError, MissingValueError
 
-#: The names patsy gives every formula: C, Q, bs, center, ...
-PATSY_BUILTINS = {name: getattr(patsy.builtins, name) for name in patsy.builtins.__all__}
-_OPENING, _CLOSING, _QUOTES = "([{", ")]}", "'\""
-
-
-def split_bar(formula: str) -> tuple[str, str | None]:
-    """
-    Return the mean formula and the dispersion formula of ``"y ~ x | z"``.
-
-    Only a top-level bar splits: one inside brackets or quotes belongs to its term.
-
-    Raises
-    ------
-    FormulaError
-        If there are two top-level bars, or nothing on one side of one.
-    """
-    bars = list(_top_level_bars(formula))
-    if not bars:
-        return formula, None
-    if len(bars) > 1:
-        raise FormulaError(
-            f"formula {formula!r} has {len(bars)} bars; write 'y ~ mean | dispersion'"
-        )
-    mean, dispersion = formula[: bars[0]].strip(), formula[bars[0] + 1 :].strip()
-    if "~" not in mean or not dispersion:
-        raise FormulaError(
-            f"formula {formula!r}: write 'y ~ mean | dispersion', such as 'y ~ x | 1'"
-        )
-    return mean, dispersion
-
-
-def _top_level_bars(formula: str) -> Iterator[int]:
-    depth, quote = 0, ""
-    for i, char in enumerate(formula):
-        if quote:
-            quote = "" if char == quote and formula[i - 1] != "\\" else quote
-        elif char in _QUOTES:
-            quote = char
-        elif char in _OPENING:
-            depth += 1
-        elif char in _CLOSING:
-            depth -= 1
-        elif char == "|" and depth == 0:
-            yield i
-
-
-def _names(code: str) -> tuple[set[str], set[str]]:
-    """Return the names a factor's code calls and those it reads as variables."""
-    try:
-        tree = ast.parse(code, mode="eval")
-    except SyntaxError as exc:
-        raise FormulaError(f"cannot read the term {code!r} of the formula: {exc.msg}") from exc
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    functions = {id(call.func): call.func.id for call in calls if isinstance(call.func, ast.Name)}
-    read = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and id(n) not in functions}
-    for call in calls:
-        quoted = functions.get(id(call.func)) == "Q" and call.args
-        if quoted and isinstance(call.args[0], ast.Constant):
-            read.add(str(call.args[0].value))
-    return set(functions.values()), read
-
-
-def _as_it_stands(node: ast.expr) -> str | None:
-    """Return the variable whose values a factor's levels are, or None where it is x > 0 or the like."""
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)):  # C(year - 2000)
-        sides = [side for side in (node.left, node.right) if not isinstance(side, ast.Constant)]
-        return _as_it_stands(sides[0]) if len(sides) == 1 else None
-    if not isinstance(node, ast.Call):
-        return None
-    given = node.args[:1] + [k.value for k in node.keywords if k.arg in ("name", "data")]
-    if isinstance(node.func, ast.Attribute):  # g.astype(str)
-        return _as_it_stands(node.func.value) if node.func.attr == "astype" else None
-    if not isinstance(node.func, ast.Name) or not given:
-        return None
-    if node.func.id == "Q" and isinstance(given[0], ast.Constant):
-        return str(given[0].value)
-    return _as_it_stands(given[0]) if node.func.id == "C" else None
-
-
-@dataclass
-class Design:
-    """
-    One side of a formula: builds its columns from new data, and pickles without the old data.
-
-    Attributes
-    ----------
-    info : patsy.DesignInfo
-        The design with its memorised transforms.
-    left_out : tuple of str
-        Columns of the formula that are not in the design.
-    """
-
-    info: patsy.DesignInfo
-    left_out: tuple[str, ...] = ()
-
-    @property
-    def columns(self) -> list[str]:
-        """Names of the columns."""
-        return [name for name in self.info.column_names if name not in self.left_out]
-
-    @property
-    def terms(self) -> dict[str, list[int]]:
-        """Columns of each term, by the term's name, as positions in the design."""
-        position = {name: i for i, name in enumerate(self.columns)}
-        names = {t.name(): self.info.column_names[s] for t, s in self.info.term_slices.items()}
-        return {t: [position[c] for c in cs if c in position] for t, cs in names.items()}
-
-    @property
-    def factors(self) -> dict[str, frozenset[str]]:
-        """What each term is the interaction of, by the term's name; nothing for a constant."""
-        return {t.name(): frozenset(f.name() for f in t.factors) for t in self.info.terms}
-
-    @property
-    def categories(self) -> set[str]:
-        """Variables whose values are the levels of a factor: g, Q('g') or C(g, ...), not I(g > 0)."""
-        infos = (info for info in self.info.factor_infos.values() if info.type == "categorical")
-        trees = (ast.parse(info.factor.code, mode="eval").body for info in infos)
-        return {name for name in map(_as_it_stands, trees) if name is not None}
-
-    @property
-    def variables(self) -> set[str]:
-        """Names the design reads as variables, from the data or the caller."""
-        return set().union(*(_names(factor.code)[1] for factor in self.info.factor_infos))
-
-    def variables_of(self, columns: Iterable[str]) -> set[str]:
-        """Return the variables in the terms that some columns of the design belong to."""
-        wanted, names = set(columns), self.info.column_names
-        terms = [t for t, s in self.info.term_slices.items() if wanted & set(names[s])]
-        return {name for t in terms for f in t.factors for name in _names(f.code)[1]}
-
-    def coding(self, name: str) -> tuple[list[Any], np.ndarray]:
-        """
-        Return the levels of a categorical term, and the row of the design that each has.
-
-        Raises
-        ------
-        ValueError
-            For an unknown term, or one that is not a single factor.
-        """
-        terms = {term.name(): term for term in self.info.terms}
-        if name not in terms or len(terms[name].factors) != 1:
-            raise ValueError(
-                f"{name!r} is not a term of one factor: choose from {', '.join(terms)}"
-            )
-        factor = terms[name].factors[0]
-        info = self.info.factor_infos[factor]
-        if info.type != "categorical":
-            raise ValueError(f"{name!r} is a number, not a factor with levels to compare")
-        (subterm,) = self.info.term_codings[terms[name]]
-        return list(info.categories), np.asarray(subterm.contrast_matrices[factor].matrix)
-
-    def build(self, data: pd.DataFrame) -> pd.DataFrame:
-        """
-        Return the design on new data; rows with missing values are NaN.
-
-        Raises
-        ------
-        FormulaError
-            If a variable is not in the data, or a level was not seen at the fit.
-        """
-        read_names = self.variables
-        numbered = _plain(data[[c for c in data.columns if c in read_names]])
-        numbered = numbered.reset_index(drop=True)
-        try:
-            (matrix,) = patsy.build_design_matrices(
-                [self.info], numbered, NA_action="drop", return_type="dataframe"
-            )
-        except (patsy.PatsyError, NameError, KeyError) as exc:
-            raise FormulaError(f"new data: {_words(exc)}") from exc
-        if not self.info.column_names or not self.info.factor_infos:
-            # an intercept alone has no variable from which patsy could see the rows
-            matrix = pd.DataFrame(1.0, index=numbered.index, columns=self.info.column_names)
-        return matrix[self.columns].reindex(numbered.index).set_axis(data.index)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the design without frames or patsy objects, which do not pickle."""
-        info = self.info
-        return {
-            "columns": list(info.column_names),
-            "left_out": self.left_out,
-            "factors": [_freeze_factor(f, fi) for f, fi in info.factor_infos.items()],
-            "terms": [
-                ([f.code for f in term.factors], [_freeze_subterm(s) for s in subterms])
-                for term, subterms in info.term_codings.items()
-            ],
-        }
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Rebuild the patsy design."""
-        factors = {f["code"]: _thaw_factor(f) for f in state["factors"]}
-        by_code = {code: info.factor for code, info in factors.items()}
-        codings = {
-            patsy.Term([by_code[c] for c in codes]): [_thaw_subterm(s, by_code) for s in subterms]
-            for codes, subterms in state["terms"]
-        }
-        infos = {info.factor: info for info in factors.values()}
-        self.left_out = state["left_out"]
-        self.info = patsy.DesignInfo(state["columns"], infos, OrderedDict(codings))
-
-
-def _freeze_factor(factor: Any, info: Any) -> dict[str, Any]:
-    state = info.state
-    calls, read = _names(factor.code)
-    env = {
-        n: state["eval_env"].namespace[n] for n in calls | read if n in state["eval_env"].namespace
-    }
-    return {
-        "code": factor.code,
-        "type": info.type,
-        "num_columns": info.num_columns,
-        "categories": info.categories,
-        "eval_code": state["eval_code"],
-        "transforms": {n: (type(t), dict(vars(t))) for n, t in state["transforms"].items()},
-        "env": {n: _freeze_value(n, v) for n, v in env.items() if PATSY_BUILTINS.get(n) is not v},
-    }
-
-
-def _freeze_value(name: str, value: Any) -> Any:
-    if isinstance(value, types.ModuleType):
-        return _Module(value.__name__)
-    try:
-        pickle.dumps(value)
-    except Exception as exc:
-        raise pickle.PicklingError(
-            f"the formula uses {name!r}, which cannot be pickled; define it at the top level of a module"
-        ) from exc
-    return value
-
-
-@dataclass(frozen=True)
-class _Module:
-    name: str
-
-
-def _thaw_factor(frozen: dict[str, Any]) -> Any:
-    transforms = {}
-    for name, (cls, attributes) in frozen["transforms"].items():
-        transforms[name] = object.__new__(cls)
-        transforms[name].__dict__.update(attributes)
-    env = {
-        n: import_module(v.name) if isinstance(v, _Module) else v for n, v in frozen["env"].items()
-    }
-    state = {
-        "transforms": transforms,
-        "eval_code": frozen["eval_code"],
-        "eval_env": patsy.EvalEnvironment([env, PATSY_BUILTINS]),
-    }
-    code = frozen["code"]
-    factor = patsy.EvalFactor(code, origin=patsy.Origin(code, 0, len(code)))
-    return patsy.design_info.FactorInfo(
-        factor,
-        frozen["type"],
-        state,
-        num_columns=frozen["num_columns"],
-        categories=frozen["categories"],
-    )
-
-
-def _freeze_subterm(subterm: Any) -> Any:
-    contrasts = {
-        f.code: (np.asarray(c.matrix), list(c.column_suffixes))
-        for f, c in subterm.contrast_matrices.items()
-    }
-    return [f.code for f in subterm.factors], contrasts, subterm.num_columns
-
-
-def _thaw_subterm(frozen: Any, by_code: Mapping[str, Any]) -> Any:
-    codes, contrasts, num_columns = frozen
-    matrices = {by_code[c]: patsy.ContrastMatrix(m, s) for c, (m, s) in contrasts.items()}
-    return patsy.design_info.SubtermInfo([by_code[c] for c in codes], matrices, num_columns)
+#: What pandas calls values that patsy would take for the levels of a factor.
+DATES = ("datetime64", "datetime", "date", "timedelta64", "timedelta", "period")
 
 
 @dataclass(frozen=True)
@@ -327,7 +55,7 @@ class TwoPartFormula:
         known = {
             name
             for info in part.info.factor_infos.values()
-            for name in _names(info.factor.code)[1]
+            for name in _syntax.names(info.factor.code)[1]
             if name in info.state["eval_env"].namespace
         }
         return part.variables <= set(data.columns) | known
@@ -423,27 +151,34 @@ def read(
     ------
     FormulaError, MissingValueError
     """
-    mean_text, dispersion_text = _two_parts(formula, dispersion_formula)
-    frame = _as_frame(data)
+    mean_text, dispersion_text = _syntax.two_parts(formula, dispersion_formula)
+    frame = _frames.as_frame(data)
     own = isinstance(data, pd.DataFrame) or not isinstance(frame.index, pd.RangeIndex)
     passed = frame.index if own else None
     n_passed = len(frame)
-    terms = _term_lists(mean_text, dispersion_text)
-    names = [_names(factor.code) for termlist in terms for t in termlist for factor in t.factors]
+    terms = _syntax.term_lists(mean_text, dispersion_text, list(map(str, frame.columns)))
+    everything = _factors(*terms)
+    names = [_syntax.names(factor.code) for factor in everything]
     calls, read_names = (set().union(*part) for part in zip(*names, strict=True))
+    _check_names(everything, frame, env)
     frame, env = _variables(frame, env, calls, read_names)
     rows = _rows_of(frame, subset)
     columns = {key: value for key, value in arrays.items() if isinstance(value, str)}
     values = {k: _row_array(k, v, frame, rows) for k, v in arrays.items() if v is not None}
     frame = frame.iloc[rows]
-    # only what the formula reads: a column named C must not hide patsy's C()
-    variables = _plain(frame[[c for c in frame.columns if c in read_names]])
+    variables = _frames.read_columns(frame, read_names)
     absent = np.array(variables.isna().any(axis=1), dtype=bool)
     for value in values.values():
         absent |= np.asarray(pd.isna(value))
+    if absent.all():
+        raise ValueError(_no_rows(variables))
     index = frame.index
-    numbered = variables.reset_index(drop=True)
-    infos, matrices = _build(terms, numbered[~absent], env)
+    numbered = variables.reset_index(drop=True)[~absent]
+    as_levels = levels_of(everything)
+    plain = _true_as_one(_frames.plain(numbered, _only_levels(everything)), terms)
+    _check_dates(everything, plain)
+    numbered, known = _frames.learn(plain, as_levels)
+    infos, matrices = _build(terms, numbered, env)
     keep = matrices[1].index.to_numpy() if len(matrices[1]) else np.array([], dtype=int)
     if len(keep) < len(frame) and missing != "drop":
         (row, *_) = index[np.setdiff1d(np.arange(len(frame)), keep)].tolist()
@@ -452,54 +187,28 @@ def read(
             f"{', '.join(values) or 'an array'}; use missing='drop' to leave such rows out"
         )
     if len(keep) == 0:
-        raise ValueError("no rows left to fit: the data are empty or every row misses a value")
+        raise ValueError(_no_rows(variables))
     endog, exog, exog_dispersion = (m.set_axis(index[keep]) for m in matrices)
-    lhs, mean, dispersion = (Design(info) for info in infos)
+    lhs, mean, dispersion = (_design(info, known) for info in infos)
     unknown = sorted(set(drop_cols or ()) - set(mean.columns))
     if unknown:
         raise FormulaError(f"drop_cols: {unknown[0]!r} is not a column of the mean's design")
     mean.left_out = tuple(drop_cols or ())
     spec = TwoPartFormula(mean_text, dispersion_text, lhs, mean, dispersion, columns)
     arrays_kept = {key: value[keep] if value.ndim else value for key, value in values.items()}
-    exog = exog[mean.columns]
+    exog, kept = exog[mean.columns], _with_plain(frame.iloc[keep], plain.loc[keep])
     return FormulaData(
         endog,
         exog,
         exog_dispersion,
         arrays_kept,
         spec,
-        frame.iloc[keep],
+        kept,
         rows[keep],
         n_passed,
         len(frame) - len(keep),
         passed,
     )
-
-
-def named_terms(formula: str, name: str) -> dict[frozenset[str], str]:
-    """
-    Return the terms of a one-sided formula: what each is made of (a constant of nothing), and its name.
-
-    Parameters
-    ----------
-    formula : str
-        ``"~ a * b"``.
-    name : str
-        Name of the argument, for the message.
-
-    Raises
-    ------
-    FormulaError
-        If it cannot be read or has a left-hand side.
-    """
-    text = formula.strip()
-    try:
-        described = patsy.ModelDesc.from_formula(text if "~" in text else f"~ {text}")
-    except patsy.PatsyError as exc:
-        raise FormulaError(f"{name}: cannot read {formula!r}: {exc}") from exc
-    if described.lhs_termlist:
-        raise FormulaError(f"{name}: {formula!r} has a left-hand side; write '~ a + b'")
-    return {frozenset(f.name() for f in t.factors): t.name() for t in described.rhs_termlist}
 
 
 def terms_of(given: str | Sequence[str] | None, frame: pd.DataFrame) -> list[str]:
@@ -523,7 +232,7 @@ def terms_of(given: str | Sequence[str] | None, frame: pd.DataFrame) -> list[str
             plain = text.isidentifier() and not iskeyword(text)
             found.append(text if plain else f"Q({text!r})")
         else:
-            found += (name for key, name in named_terms(text, "exog_extra").items() if key)
+            found += (name for key, name in _syntax.named_terms(text, "exog_extra").items() if key)
     return found
 
 
@@ -571,60 +280,47 @@ def _written(terms: Sequence[str]) -> str:
     return " + ".join(plain) or "1"
 
 
-def _plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the frame with pandas' nullable types as NumPy's: patsy does not know them all."""
-    plain = {}
-    for name, dtype in frame.dtypes.items():
-        if isinstance(dtype, pd.api.extensions.ExtensionDtype) and dtype.name != "category":
-            numeric = pd.api.types.is_numeric_dtype(dtype) and dtype.name != "boolean"
-            column = frame[name]
-            plain[name] = (
-                column.to_numpy(dtype=float, na_value=np.nan) if numeric else column.astype(object)
-            )
-    return frame.assign(**plain) if plain else frame
+def _factors(*parts: Any) -> list[Any]:
+    return [factor for part in parts for term in part for factor in term.factors]
 
 
-def _two_parts(formula: str, dispersion_formula: str | None) -> tuple[str, str]:
-    if not isinstance(formula, str):
-        raise FormulaError(
-            f"formula must be a str such as 'y ~ x | z', not {type(formula).__name__}"
-        )
-    mean, after_bar = split_bar(formula)
-    if after_bar is not None and dispersion_formula is not None:
-        raise FormulaError(
-            f"formula {formula!r} has a bar and exog_dispersion_formula={dispersion_formula!r} is "
-            "given too; write the dispersion part once"
-        )
-    dispersion = after_bar if after_bar is not None else dispersion_formula
-    dispersion = "1" if dispersion is None else dispersion.strip()
-    return mean, dispersion if dispersion.startswith("~") else f"~ {dispersion}"
+def _check_names(factors: Sequence[Any], frame: pd.DataFrame, env: patsy.EvalEnvironment) -> None:
+    """Raise a FormulaError for a name that neither the data nor the caller nor patsy has."""
+    columns = list(map(str, frame.columns))
+    for factor in factors:
+        called, read_names = _syntax.names(factor.code)
+        outside = {name for name in called | read_names if name in env.namespace}
+        _syntax.check_factor(factor, columns, outside | set(PATSY_BUILTINS))
 
 
-def _term_lists(mean: str, dispersion: str) -> list[Any]:
-    try:
-        first, second = patsy.ModelDesc.from_formula(mean), patsy.ModelDesc.from_formula(dispersion)
-    except patsy.PatsyError as exc:
-        raise FormulaError(f"cannot read the formula: {exc}") from exc
-    if not first.lhs_termlist:
-        raise FormulaError(f"formula {mean!r} has no response; write 'y ~ ...'")
-    if second.lhs_termlist:
-        raise FormulaError(f"dispersion formula {dispersion!r} has a left-hand side; write '~ z'")
-    if not second.rhs_termlist:
-        raise FormulaError("the dispersion formula has no terms; write '~ 1' for a constant")
-    return [first.lhs_termlist, first.rhs_termlist, second.rhs_termlist]
+def _only_levels(factors: Sequence[Any]) -> set[str]:
+    """Return the variables that are read as levels of a C(...) and nowhere else."""
+    coded = {f for f in factors if f.code.startswith("C(") and _syntax.as_it_stands(f.code)}
+    others = [_syntax.names(factor.code)[1] for factor in factors if factor not in coded]
+    return levels_of(coded) - set().union(*others)
 
 
-def _as_frame(data: Any) -> pd.DataFrame:
-    if isinstance(data, pd.DataFrame):
-        return data
-    if hasattr(data, "to_pandas"):
-        return data.to_pandas()
-    if data is None:
-        raise ValueError("data is None; give a DataFrame or a mapping of columns")
-    try:
-        return pd.DataFrame(data)
-    except Exception as exc:
-        raise ValueError(f"data: cannot make a DataFrame of {type(data).__name__}: {exc}") from exc
+def _true_as_one(frame: pd.DataFrame, terms: Sequence[Any]) -> pd.DataFrame:
+    """Return the frame with 0 and 1 for False and True in what is read by the response alone."""
+    left, right = (
+        set().union(*(_syntax.names(factor.code)[1] for factor in _factors(*parts)))
+        for parts in (terms[:1], terms[1:])
+    )
+    own = [c for c in frame.columns if c in left - right and frame[c].dtype == bool]
+    return frame.astype(dict.fromkeys(own, np.int64))
+
+
+def _with_plain(frame: pd.DataFrame, plain: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of the data with the columns of the formula as it reads them."""
+    changed = [name for name in plain.columns if plain[name].dtype != frame[name].dtype]
+    return frame.assign(**{name: plain[name].to_numpy() for name in changed})
+
+
+def _no_rows(variables: pd.DataFrame) -> str:
+    if len(variables) == 0:
+        return "no rows left to fit: the data are empty"
+    bare = [f"; column {name!r} has no value" for name in variables if variables[name].isna().all()]
+    return f"no rows left to fit: every row misses a value{''.join(bare[:1])}"
 
 
 def _variables(
@@ -645,7 +341,9 @@ def _variables(
         # the caller's own array joins the rows, so that missing values and subset reach it
         if isinstance(value, (np.ndarray, pd.Series)) and np.shape(value) == (len(frame),):
             check_index(value, frame.index, name)
-            frame = frame.assign(**{name: np.asarray(scope.pop(name))})
+            series = value if isinstance(value, pd.Series) else pd.Series(scope[name])
+            frame = frame.assign(**{name: series.set_axis(frame.index)})
+            del scope[name]
     return frame, patsy.EvalEnvironment([scope], env.flags)
 
 
@@ -663,7 +361,8 @@ def _row_array(name: str, value: Any, frame: pd.DataFrame, rows: np.ndarray) -> 
     """Return an array argument on the rows in use; a str is a column of the data."""
     if isinstance(value, str):
         if value not in frame.columns:
-            raise FormulaError(f"{name}={value!r} is not a column of the data")
+            near = _syntax.did_you_mean(value, map(str, frame.columns))
+            raise FormulaError(f"{name}={value!r} is not a column of the data{near}")
         if frame[value].ndim == 2:
             raise FormulaError(f"{name}={value!r}: several columns have this name; rename them")
         return numeric(frame[value], f"{name}, column {value!r}")[rows]
@@ -680,16 +379,16 @@ def _row_array(name: str, value: Any, frame: pd.DataFrame, rows: np.ndarray) -> 
 def _build(terms: list[Any], data: pd.DataFrame, env: Any) -> tuple[Any, list[pd.DataFrame]]:
     try:
         infos = patsy.design_matrix_builders(terms, lambda: iter([data]), env, NA_action="drop")
-        _check_response(infos[0])
+        _check_response(infos[0], data)
         matrices = patsy.build_design_matrices(
             infos, data, NA_action="drop", return_type="dataframe"
         )
-    except (patsy.PatsyError, NameError, KeyError) as exc:
-        if len(data) == 0:
-            raise ValueError(
-                "no rows left to fit: the data are empty or every row misses a value"
-            ) from exc
-        raise FormulaError(f"cannot evaluate the formula: {_words(exc)}") from exc
+    except FormulaError:
+        raise
+    except (patsy.PatsyError, NameError, KeyError, TypeError, ValueError, AttributeError) as exc:
+        hint = _frames.describe(data, list(data.columns))
+        said = _syntax.evaluation_fault(exc, hint)
+        raise FormulaError(f"cannot evaluate the formula: {said}") from exc
     rows = matrices[0].index
     # a part without variables comes back without the row labels
     return infos, [
@@ -701,32 +400,34 @@ def _ones(matrix: pd.DataFrame, rows: pd.Index) -> pd.DataFrame:
     return pd.DataFrame(np.ones((len(rows), matrix.shape[1])), index=rows, columns=matrix.columns)
 
 
-def _check_response(info: patsy.DesignInfo) -> None:
+def _check_dates(factors: Sequence[Any], data: pd.DataFrame) -> None:
+    """Raise a FormulaError for dates that patsy would take for the levels of a factor."""
+    for factor in factors:
+        name = _syntax.as_it_stands(factor.code)
+        if name not in data.columns or factor.code.startswith("C("):
+            continue
+        if pd.api.types.infer_dtype(data[name], skipna=True) in DATES:
+            said = (
+                f"column {name!r} has dates (dtype {data[name].dtype}); write a number, such as "
+                f"I(({name} - {name}.min()).dt.days), or C({name}) for a factor"
+            )
+            raise FormulaError(_syntax.pointed(said, factor.origin))
+
+
+def _check_response(info: patsy.DesignInfo, data: pd.DataFrame) -> None:
     for factor, factor_info in info.factor_infos.items():
         if factor_info.type == "categorical":
+            levels = listed([repr(level) for level in factor_info.categories])
+            read_names = sorted(_syntax.names(factor.code)[1] & set(data.columns))
+            dtypes = ", ".join(f"{name!r} has dtype {data[name].dtype}" for name in read_names)
+            how = f"1 * ({factor.name()})" if factor_info.categories == (False, True) else ""
+            what = f"write I({how})" if how else "use pd.to_numeric, or numbers for its levels"
             raise FormulaError(
-                f"response {factor.name()!r} is not numeric: {factor_info.categories}"
+                f"response {factor.name()!r} is not numeric: {levels} ({dtypes}); {what}"
             )
 
 
-def linear_constraint(text: str, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """
-    Return (coefficients, values) of linear hypotheses written as a string.
-
-    Raises
-    ------
-    FormulaError
-        If the string cannot be read or names an unknown coefficient.
-    """
-    try:
-        constraint = patsy.DesignInfo(names).linear_constraint(text)
-    except patsy.PatsyError as exc:
-        raise FormulaError(f"cannot read the hypothesis {text!r}: {_words(exc)}") from exc
-    return constraint.coefs, constraint.constants[:, 0]
-
-
-def _words(exc: Exception) -> str:
-    """Return patsy's message with the term it speaks of."""
-    origin = getattr(exc, "origin", None)
-    message = str(getattr(exc, "message", exc)).strip()
-    return f"in {origin.relevant_code()!r}: {message}" if origin is not None else message
+def _design(info: patsy.DesignInfo, known: Mapping[str, _frames.Column]) -> Design:
+    design = Design(info)
+    design.known = {name: known[name] for name in design.variables if name in known}
+    return design

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hetglm import _arrays, _formula, prediction
+from hetglm import _arrays, _syntax, prediction
 from hetglm._plots_base import (
     COLOURS,
     INK,
@@ -143,7 +143,7 @@ def _variables(model: Any, name: str) -> list[str]:
     """Return the one or two variables of a term, the one for the axis first."""
     design = model._spec.dispersion
     factors = next(t.factors for t in design.info.terms if t.name() == name)
-    read = set().union(*(_formula._names(factor.code)[1] for factor in factors))
+    read = set().union(*(_syntax.names(factor.code)[1] for factor in factors))
     found = [column for column in model._frame.columns if column in read]
     if not 1 <= len(found) <= 2:
         raise ValueError(

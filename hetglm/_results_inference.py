@@ -14,7 +14,7 @@ from statsmodels.base._parameter_inference import score_test
 from statsmodels.base.model import GenericLikelihoodModelResults
 from statsmodels.stats.contrast import MultiCompResult, WaldTestResults, t_test_multi
 
-from hetglm import _arrays, _formula, profile
+from hetglm import _arrays, _formula, _syntax, profile
 from hetglm._covariance import MODEL_BASED, ROBUST, covariance, is_definite
 from hetglm._linalg import inverse
 from hetglm._text import listed, warn
@@ -287,7 +287,7 @@ class Inference(GenericLikelihoodModelResults):
     def _restrictions(self, r_matrix: Any) -> Any:
         """Return restrictions as an array, with column names read from strings."""
         if isinstance(r_matrix, str):
-            r_matrix = _formula.linear_constraint(r_matrix, self.model.parameter_names)
+            r_matrix = _syntax.linear_constraint(r_matrix, self.model.parameter_names)
         coefs = r_matrix[0] if isinstance(r_matrix, tuple) else r_matrix
         self._refuse_aliased(coefs)
         return r_matrix

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from statsmodels.base.model import GenericLikelihoodModelResults
 
-from hetglm import bootstrap, effects, prediction
+from hetglm import _frames, bootstrap, effects, prediction
 
 Array = NDArray[Any]
 
@@ -37,7 +37,7 @@ class Predictions(GenericLikelihoodModelResults):
                     "exog_dispersion: after a formula fit one DataFrame serves both parts; or give both "
                     "designs with transform=False"
                 )
-            data = _as_rows(exog)
+            data = _frames.new_rows(exog)
             prediction.check_which(which, model.core.family)
             parts = prediction.PARTS[which]
             exog, exog_dispersion = (
@@ -395,19 +395,3 @@ class Predictions(GenericLikelihoodModelResults):
             For extended quasi-likelihood families, which have no distribution.
         """
         return bootstrap.simulate(self._core, self._fit.internal, nsim, rng)
-
-
-def _as_rows(data: Any) -> pd.DataFrame:
-    """Return new data as a DataFrame; a Series is one row."""
-    if isinstance(data, pd.DataFrame):
-        return data
-    if isinstance(data, pd.Series):
-        return data.to_frame().T.infer_objects()
-    if hasattr(data, "to_pandas"):
-        return data.to_pandas()
-    try:
-        return pd.DataFrame(data)
-    except ValueError as exc:
-        raise ValueError(
-            f"exog: after a formula fit give a DataFrame of its variables ({exc}), or transform=False"
-        ) from exc

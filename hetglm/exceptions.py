@@ -23,6 +23,7 @@ __all__ = [
     "SmallCountsWarning",
     "UnboundedLikelihoodError",
     "UnboundedLikelihoodWarning",
+    "UnseenLevelWarning",
 ]
 
 
@@ -100,6 +101,10 @@ class IndefiniteCovarianceWarning(ModelWarning):
 
 class NotEstimableWarning(ModelWarning):
     """A prediction or contrast is NaN because the data of the fit do not determine it."""
+
+
+class UnseenLevelWarning(NotEstimableWarning):
+    """New rows have a level that was declared at the fit and that no row of the fit had."""
 
 
 class NotNestedError(ValueError):

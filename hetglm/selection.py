@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hetglm import _diagnose, _formula
+from hetglm import _diagnose, _formula, _syntax
 from hetglm._fit import Fit, maximum
 from hetglm._replicates import progress_bar
 from hetglm._text import listed
@@ -333,7 +333,7 @@ def _formula_terms(
     """Return the terms of a scope's formula, or of a list of them, of a fit by formula."""
     if not isinstance(terms, str):
         terms = " + ".join(["1", *(term for term in terms if term != "Intercept")])
-    named = _formula.named_terms(terms, name)
+    named = _syntax.named_terms(terms, name)
     has_constant = any(t.part == part and not t.factors for t in res.model.term_list)
     if has_constant and frozenset() not in named:
         raise ValueError(
@@ -348,7 +348,7 @@ def _by_part(res: Any, given: Any, name: str) -> dict[str, Any]:
     example = "'~ a * b | c', or {'mean': '~ a * b'} for one part"
     if isinstance(given, str):
         try:
-            mean, dispersion = _formula.split_bar(given if "~" in given else f"~ {given}")
+            mean, dispersion = _syntax.split_bar(given if "~" in given else f"~ {given}")
         except FormulaError as exc:
             raise FormulaError(f"{name}={given!r}: write {example}") from exc
         if dispersion is None:

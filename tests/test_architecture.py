@@ -24,6 +24,7 @@ LAYERS = (
         "_linalg",
         "_links",
     ),
+    ("_frames", "_syntax", "_design", "_keywords"),
     ("_arrays", "_formula", "datasets", "families", "_intervals", "_checkpoint", "_tails"),
     ("_likelihood", "_optimize", "_boundary", "_estimability", "_replicates"),
     ("_start", "_search"),
@@ -64,7 +65,7 @@ LAYERS = (
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 #: What each module may use of patsy; all others, nothing.
-PATSY = {"_formula": None}
+PATSY = {name: None for name in ("_formula", "_syntax", "_design")}
 #: Packages that kernels are made of. Families know nothing of links, designs, weights or pandas.
 PURE = {
     "numpy",

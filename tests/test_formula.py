@@ -10,7 +10,7 @@ import statsmodels.api as sm
 from numpy.testing import assert_allclose, assert_array_equal
 
 import hetglm.formula.api as hmf
-from hetglm._formula import split_bar
+from hetglm._syntax import split_bar
 from hetglm.exceptions import FormulaError, MissingValueError
 from hetglm.models import DoubleGLM
 
@@ -367,7 +367,7 @@ def test_constant_parts_know_the_rows_of_new_data(data):
         assert_allclose(values, res.predict(which=which).iloc[0])
 
 
-@pytest.mark.parametrize("new", [np.ones((2, 2)), {"x": 1.0, "z": 2.0}])
+@pytest.mark.parametrize("new", [np.ones((2, 2)), 3.0])
 def test_new_data_without_names(data, new):
     with pytest.raises(ValueError, match=r"'x'|DataFrame of its variables"):
         fit("gaussian ~ x | z", data).predict(new)

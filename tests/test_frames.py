@@ -1,0 +1,330 @@
+"""The gate for data frames: what goes into a formula, at the fit and for new rows alike."""
+
+import datetime
+import pickle
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import hetglm.formula.api as hmf
+from hetglm.exceptions import FormulaError, UnseenLevelWarning
+
+#: Two converged fits: each stops where the gradient is below 1e-8 of its standard deviation.
+AT_MAXIMUM = 1e-6
+
+
+def fit(formula, data, **kwargs):
+    return hmf.doubleglm(formula, data, **kwargs).fit()
+
+
+def objects(column):
+    return pd.Series(list(column), index=column.index, dtype=object)
+
+
+#: Columns of the same numbers in other types.
+AS_NUMBERS = {
+    "object": objects,
+    "decimal": lambda w: objects(w.map(lambda v: Decimal(str(v)))),
+    "decimal and float": lambda w: objects(pd.Series([Decimal(int(w.iloc[0])), *w.iloc[1:]])),
+    "numpy scalars": lambda w: objects(w.map(np.int16)),
+    "Int64": lambda w: w.astype("Int64"),
+    "Float32": lambda w: w.astype("Float32"),
+    "uint8": lambda w: w.astype("uint8"),
+    "int8": lambda w: w.astype("int8"),
+    "float32": lambda w: w.astype("float32"),
+    "pyarrow": lambda w: w.astype("int64[pyarrow]"),
+}
+
+
+@pytest.mark.parametrize("kind", AS_NUMBERS)
+def test_numbers_are_numbers_in_every_type(data, kind):
+    if kind == "pyarrow":
+        pytest.importorskip("pyarrow")
+    data["w"] = data["w"].astype(int)
+    other = data.assign(w=AS_NUMBERS[kind](data["w"]))
+    expected, res = (fit("gaussian ~ w + I(w**2) | w", d) for d in (data, other))
+    assert res.params.index.equals(expected.params.index)
+    assert_allclose(res.params, expected.params, atol=AT_MAXIMUM)
+    for which in ("mean", "dispersion"):
+        right = expected.predict(data.head(4), which=which)
+        assert_array_equal(expected.predict(other.head(4), which=which), right)
+        assert_array_equal(expected.predict(other.iloc[0], which=which), right.head(1))
+        assert_allclose(res.predict(data.head(4), which=which), right, atol=AT_MAXIMUM)
+    assert_allclose(res.get_margeff().margeff, expected.get_margeff().margeff, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", AS_NUMBERS)
+def test_a_response_of_numbers_in_every_type(data, kind):
+    if kind == "pyarrow":
+        pytest.importorskip("pyarrow")
+    other = data.assign(w=AS_NUMBERS[kind](data["w"].astype(int)))
+    assert_allclose(fit("w ~ x | z", other).llf, fit("w ~ x | z", data).llf)
+
+
+@pytest.mark.parametrize("kind", [int, float, objects, "Int64", "uint8"])
+def test_whole_levels_keep_their_names(data, kind):
+    data["w"] = data["w"].astype(int)
+    other = data.assign(w=kind(data["w"]) if kind is objects else data["w"].astype(kind))
+    res = fit("gaussian ~ C(w) | 1", other)
+    suffix = ".0" if kind is float else ""
+    assert f"C(w)[T.2{suffix}]" in res.params
+    assert_allclose(res.predict(data.head(3)), res.predict().head(3))
+    other.loc[3, "w"] = None
+    if kind == "Int64":
+        assert "C(w)[T.2]" in fit("gaussian ~ C(w) | 1", other).params
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "uint32", "uint64", "UInt8", "int8"])
+def test_more_successes_than_trials_never_wrap_round(data, kind):
+    data.loc[5, "K"] = data.loc[5, "N"] + 1
+    small = data.astype({"K": kind, "N": kind})
+    with pytest.raises(ValueError, match="must not be negative; see row"):
+        hmf.betabinomial("K + I(N - K) ~ x", small)
+
+
+def test_sums_and_products_of_small_integers_do_not_overflow(data):
+    data["t"] = np.tile([90, 100, 120], 40)
+    expected = fit("gaussian ~ I(t + t) | I(t * t / 1e4)", data)
+    res = fit("gaussian ~ I(t + t) | I(t * t / 1e4)", data.astype({"t": "int8"}))
+    assert_allclose(res.params, expected.params, atol=AT_MAXIMUM)
+    new = data.head(3).astype({"t": "int8"})
+    assert_allclose(res.predict(new, which="var"), expected.predict(which="var").head(3))
+
+
+def test_unsigned_beyond_the_signed_range(data):
+    data["big"] = np.uint64(2**63) + np.arange(120, dtype=np.uint64) * np.uint64(2**50)
+    res = fit("gaussian ~ I(big / 2**63)", data)
+    assert res.model.exog[:, 1].min() == 1
+
+
+@pytest.mark.parametrize("kind", ["object", "boolean", "bool[pyarrow]"])
+def test_truth_values(data, kind):
+    if "pyarrow" in kind:
+        pytest.importorskip("pyarrow")
+    data["flag"] = data["time"] > 1
+    other = data.astype({"flag": kind})
+    res, expected = (fit("gaussian ~ flag | flag", d) for d in (other, data))
+    assert_array_equal(res.params, expected.params)
+    right = expected.predict(which="var").head(3)
+    for new in (other, data, data.assign(flag=data["flag"].astype(int))):
+        assert_array_equal(res.predict(new.head(3), which="var"), right)
+    other.loc[2, "flag"] = pd.NA if kind != "object" else None
+    assert fit("gaussian ~ flag", other).nobs == 119
+    assert np.isnan(res.predict(other.head(3)).iloc[2])
+
+
+def test_a_truth_value_as_response_and_for_a_number(data):
+    data["won"] = data["K"] > 3
+    assert_array_equal(
+        fit("won ~ x | z", data).params, fit("won ~ x | z", data.astype({"won": int})).params
+    )
+    res = fit("gaussian ~ num", data.assign(num=data["won"].astype(int)))
+    assert_array_equal(res.predict(data.assign(num=data["won"])), res.predict())
+    with pytest.raises(FormulaError, match=r"not numeric: False, True.*write I\(1 \* \(I"):
+        fit("I(K > 3) ~ x", data)
+
+
+# ---- missing values --------------------------------------------------------------------------
+
+HOLES = {
+    "string": ("group", "string", pd.NA),
+    "str": ("group", "str", np.nan),
+    "object": ("group", object, None),
+    "object NA": ("group", object, pd.NA),
+    "category": ("group", "category", np.nan),
+    "Int64": ("w", "Int64", pd.NA),
+    "Float64": ("x", "Float64", pd.NA),
+    "object number": ("x", object, None),
+    "object NaN": ("x", object, pd.NA),
+}
+
+
+@pytest.mark.parametrize("part", ["mean", "dispersion"])
+@pytest.mark.parametrize("kind", HOLES)
+def test_a_hole_is_left_out_of_the_fit_and_of_predictions(data, kind, part):
+    column, dtype, hole = HOLES[kind]
+    data["w"] = data["w"].astype(int)
+    holey = data.astype({column: dtype})
+    holey.loc[6, column] = hole
+    formula = f"gaussian ~ z + {column}" if part == "mean" else f"gaussian ~ z | {column}"
+    res = fit(formula, holey)
+    expected = fit(formula, data.drop(index=6))
+    assert res.params.index.equals(expected.params.index)
+    assert_allclose(res.params, expected.params, atol=AT_MAXIMUM)
+    predicted = res.predict(holey, which=part)
+    assert predicted.index[predicted.isna()].tolist() == [6]
+    assert_allclose(predicted.drop(index=6), res.predict(which=part))
+
+
+@pytest.mark.parametrize("empty", [None, np.nan, pd.NA])
+@pytest.mark.parametrize("column", ["x", "group"])
+def test_columns_of_nothing(data, column, empty):
+    nothing = data.assign(**{column: pd.Series([empty] * len(data), dtype=object)})
+    with pytest.raises(ValueError, match=rf"no rows left.*column '{column}' has no value"):
+        fit("gaussian ~ x + group", nothing)
+    assert fit("gaussian ~ x + group", data).predict(nothing.head(2)).isna().all()
+
+
+def test_splines_of_new_rows_with_a_hole(data):
+    res = fit("gaussian ~ bs(x, df=4) | cr(z, df=3) - 1", data)
+    new = data.head(3).assign(x=[np.nan, *data["x"][1:3]])
+    predicted = res.predict(new, which="var")
+    assert_allclose(predicted.iloc[1:], res.predict(which="var").iloc[1:3])
+
+
+def test_masked_columns_and_arrays(data):
+    x = np.ma.masked_array(data["x"], mask=np.arange(120) == 4)
+    shift = np.ma.masked_array(data["shift"], mask=np.arange(120) == 9)
+    columns = {"gaussian": data["gaussian"].to_numpy(), "x": x, "z": data["z"].to_numpy()}
+    expected = fit("gaussian ~ x | z", data.drop(index=[4, 9]), offset="shift")
+    assert_allclose(fit("gaussian ~ x | z", columns, offset=shift).params, expected.params)
+    own = x
+    assert own.mask.any()
+    other = hmf.doubleglm("gaussian ~ own | z", data, offset=shift).fit()
+    assert_allclose(other.params, expected.params)
+
+
+@pytest.mark.parametrize("text", ["gaussian ~ x | group", "gaussian ~ x | x", "gaussian ~ C(w)"])
+def test_zero_rows(data, text):
+    with pytest.raises(ValueError, match="no rows left to fit: the data are empty"):
+        fit(text, data[data["x"] > 99])
+    predicted = fit(text, data).predict(data[:0], which="var")
+    assert predicted.shape == (0,)
+
+
+# ---- levels ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("levels", [["a", "b"], ["c", "b", "a"], ["b", "x", "a", "c"]])
+@pytest.mark.parametrize("fitted", ["str", "category", "object"])
+def test_categories_of_a_subset_or_another_order(data, levels, fitted):
+    res = fit("gaussian ~ x + group | C(group)", data.astype({"group": fitted}))
+    new = data[data["group"].isin(levels)].head(5)
+    other = new.assign(group=pd.Categorical(new["group"], categories=levels))
+    for which in ("mean", "dispersion"):
+        right = res.predict(which=which)[new.index]
+        assert_allclose(res.predict(other, which=which), right)
+        assert_allclose(res.predict(new, which=which), right)
+
+
+@pytest.mark.parametrize("term", ["group", "C(group)", "C(group, Treatment('b'))", "Q('group')"])
+def test_unused_levels_are_dropped_and_have_no_prediction(data, term):
+    declared = pd.Categorical(data["group"], categories=["a", "q", "b", "c"])
+    res = fit(f"gaussian ~ x + {term} | {term}", data.assign(group=declared))
+    assert_allclose(res.params, fit(f"gaussian ~ x + {term} | {term}", data).params)
+    for again in (res, pickle.loads(pickle.dumps(res))):
+        new = data.head(3).assign(group=["a", "q", "b"])
+        for which in ("mean", "sd"):
+            with pytest.warns(
+                UnseenLevelWarning, match="no row of the fit had 'q' of 'group'.*row 1"
+            ):
+                predicted = again.predict(new, which=which)
+            right = res.predict(data.head(3).assign(group=["a", "a", "b"]), which=which)
+            assert_allclose(predicted, right.where([True, False, True]))
+    with pytest.raises(FormulaError, match=r"level 'nowhere' is not one of the fit.*'a', 'b', 'c'"):
+        res.predict(data.head(3).assign(group="nowhere"))
+
+
+def test_a_level_that_only_dropped_rows_had(data):
+    data["group"] = data["group"].astype("category")
+    data.loc[data["group"] == "c", "x"] = np.nan
+    res = fit("gaussian ~ x + group", data)
+    assert not any("T.c" in name for name in res.params.index)
+    new = data.head(3).assign(x=0.0, group=["a", "b", "c"])
+    with pytest.warns(UnseenLevelWarning, match="'c' of 'group'"):
+        assert res.predict(new).isna().tolist() == [False, False, True]
+
+
+def test_functions_of_categories_keep_the_codes(data):
+    grades = ["low", "mid", "high", "top"]
+    data["grade"] = pd.Categorical(
+        np.array(["low", "high", "top"])[np.arange(120) % 3], categories=grades, ordered=True
+    )
+    res = fit("gaussian ~ I(grade.cat.codes)", data)
+    assert set(res.model.exog[:, 1]) == {0, 2, 3}
+    new = data.iloc[1:3].assign(grade=pd.Categorical(["high", "top"]))
+    assert_allclose(res.predict(new), res.predict().iloc[1:3])
+    with pytest.raises(FormulaError, match="level 'best' is not one of the fit"):
+        res.predict(new.assign(grade="best"))
+
+
+def test_text_of_new_rows_is_named(data):
+    res = fit("gaussian ~ x | z", data)
+    for bad in ("1.0", "n/a"):
+        with pytest.raises(
+            FormulaError, match=rf"'x' is not numeric \(dtype .*'{bad}'.*to_numeric"
+        ):
+            res.predict(data.head(2).assign(x=bad))
+    with pytest.raises(FormulaError, match=r"column 'x' is not numeric.*datetime"):
+        res.predict(data.head(2).assign(x=pd.Timestamp("2020-01-01")))
+    with pytest.raises(FormulaError, match=r"column 'x' not found.*Columns: gaussian, z"):
+        res.predict(data.head(2)[["gaussian", "z"]])
+
+
+@pytest.mark.parametrize("bad", ["n/a", datetime.date(2020, 1, 1), 1j])
+def test_numbers_mixed_with_something_else(data, bad):
+    mixed = data.assign(x=objects(data["x"]))
+    mixed.at[3, "x"] = bad
+    with pytest.raises(FormulaError, match=r"column 'x' \(dtype object\) has .* among its numbers"):
+        fit("gaussian ~ x", mixed)
+    with pytest.raises(FormulaError, match=r"column 'x' \(dtype object\) has .* among its numbers"):
+        fit("gaussian ~ x", data).predict(mixed)
+    ids = data.assign(w=objects(data["w"].astype(int)).where(data["w"] > 1, "one"))
+    assert "C(w)[T.one]" in fit("gaussian ~ C(w)", ids).params
+
+
+def test_types_that_are_neither_numbers_nor_levels(data):
+    data["when"] = pd.Timestamp("2020-01-01") + pd.to_timedelta(np.arange(120) % 5, unit="D")
+    kinds = (data["when"], data["when"].dt.date, data["when"].dt.tz_localize("UTC"))
+    for when in kinds:
+        dated = data.assign(when=when)
+        with pytest.raises(FormulaError, match=r"'when' has dates.*write a number.*C\(when\)"):
+            fit("gaussian ~ when", dated)
+    for when in kinds[:2]:
+        assert fit("gaussian ~ C(when)", data.assign(when=when)).params.size == 6
+    res = fit("gaussian ~ I(when.dt.day)", data)
+    assert_allclose(res.predict(data.head(2)), res.predict().head(2))
+    with pytest.raises(FormulaError, match="complex numbers"):
+        fit("gaussian ~ x", data.assign(x=1j * data["x"]))
+
+
+# ---- shapes of data --------------------------------------------------------------------------
+
+
+def test_two_columns_of_one_name(data):
+    twice = pd.concat([data, data[["x"]]], axis=1)
+    res = fit("gaussian ~ x | z", data)
+    for formula in ("gaussian ~ x", "gaussian ~ 1 | x", "x ~ z", "gaussian ~ I(x + 1)"):
+        with pytest.raises(FormulaError, match="2 columns have the name 'x'; rename"):
+            fit(formula, twice)
+    with pytest.raises(FormulaError, match="2 columns have the name 'x'; rename"):
+        res.predict(twice)
+    with pytest.raises(FormulaError, match="offset='x': several columns have this name"):
+        fit("gaussian ~ z", twice, offset="x")
+    assert_array_equal(fit("gaussian ~ z", twice).params, fit("gaussian ~ z", data).params)
+
+
+def test_one_row_in_every_form(data):
+    res = fit("gaussian ~ x + group | z", data)
+    row = data.iloc[7]
+    right = res.predict(data.iloc[[7]], which="var").to_numpy()
+    for new in (row, row.to_dict(), [row.to_dict()], row.to_frame().T, {"x": row["x"]} | dict(row)):
+        assert_array_equal(res.predict(new, which="var"), right)
+    frame = res.get_prediction(row.to_dict()).summary_frame()
+    assert frame.shape[0] == 1
+
+
+def test_scalars_and_columns_of_one_for_row_arrays(data):
+    data["ten"] = 10
+    expected = hmf.betabinomial("count ~ x", data.assign(count=data["count"] % 9), n_trials="ten")
+    counts = data.assign(count=data["count"] % 9)
+    for trials in (10, np.int8(10), np.full((120, 1), 10), [10] * 120):
+        model = hmf.betabinomial("count ~ x", counts, n_trials=trials)
+        assert_array_equal(model.n_trials, expected.n_trials)
+    decimals = counts.assign(ten=objects(counts["ten"].map(Decimal)))
+    assert_array_equal(
+        hmf.betabinomial("count ~ x", decimals, n_trials="ten").n_trials, expected.n_trials
+    )
