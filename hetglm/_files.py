@@ -24,6 +24,8 @@ from hetglm._text import listed
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", r"\s+": "space"}
 #: Rows at the head of a file that tell its separator and decimal mark.
 PROBE_ROWS = 1000
+#: Missing values: pandas' own markers but None, which is a label too (a treatment, for one).
+MISSING = ("", "NA", "N/A", "n/a", "<NA>", "#N/A", "NaN", "nan", "-NaN", "-nan", "NULL", "null")
 #: First bytes of files that are no text, what they are, and what to do.
 SIGNATURES = {
     b"PK\x03\x04": "it is a spreadsheet or zip archive; save the sheet as CSV, or unpack it",
@@ -55,7 +57,7 @@ class Format:
     encoding : str or None
         UTF-8 by default, UTF-16 where the file has its byte order mark.
     na : sequence of str
-        Missing-value markers beside pandas' own.
+        Missing-value markers beside `MISSING`.
     """
 
     sep: str | None = None
@@ -105,7 +107,7 @@ def read_table(path: str, form: Format) -> Table:
         frame, how, place, repeated = _parsed(path, _decoded(path, raw, form.encoding), form)
     names = [str(name) for name in frame.columns]
     if frame.empty:
-        raise ValueError(f"{path}: a header ({listed(names)}) but no rows")
+        raise ValueError(f"{path}: it names the columns ({listed(names)}) but has no rows")
     rows, columns = frame.shape
     counted = f"{rows} row{'s' * (rows > 1)}, {columns} column{'s' * (columns > 1)}"
     if place == "line":
@@ -171,6 +173,8 @@ def _decoded(path: str, raw: bytes, encoding: str | None) -> str:
 
 def _parsed(path: str, text: str, form: Format) -> tuple[pd.DataFrame, str, str, frozenset[str]]:
     """Return the data, how columns are separated, what the index counts, and names given twice."""
+    # remarks at the top; their lines count
+    text = re.sub(r"\A(#.*\n)+", lambda remarks: "\n" * remarks[0].count("\n"), text)
     sep = _separator(text) if form.sep is None else _by_name(form.sep)
     head = _head(text, sep)
     _check_widths(path, head, sep)
@@ -181,7 +185,8 @@ def _parsed(path: str, text: str, form: Format) -> tuple[pd.DataFrame, str, str,
             io.StringIO(text),
             sep=sep,
             decimal=decimal,
-            na_values=list(form.na),
+            keep_default_na=False,
+            na_values=[*MISSING, *form.na],
             skipinitialspace=True,
             # a separator after the last column; else a longer row begins with its name, as R writes it
             index_col=False if closed else None,

@@ -127,7 +127,7 @@ def _add_file(fit: argparse.ArgumentParser) -> None:
         default=[],
         metavar="MARK",
         help="a further marker of missing values, such as . or -999; may be repeated (empty, NA, "
-        "NaN, NULL, None and the like always are)",
+        "NaN and NULL always are)",
     )
 
 

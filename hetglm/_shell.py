@@ -21,6 +21,7 @@ from hetglm._options import FAMILIES, LINKS, MODELS
 from hetglm._text import listed
 from hetglm.anova import anova
 from hetglm.exceptions import NotNestedError
+from hetglm.residuals import require_distribution
 
 #: Options of a doubleglm, and the family that they are for.
 DOUBLEGLM_ONLY = {
@@ -62,10 +63,14 @@ MOMENT = 2.0
 def check_columns(table: Table, args: argparse.Namespace) -> None:
     """Raise a ValueError where a column that should be numbers has text or dates."""
     columns = table.frame.columns
-    for option in NUMERIC:
-        column = getattr(args, option)
-        if column in columns:
-            _check_numbers(table, column, 0.0, f"--{option.replace('_', '-')}")
+    for option in (*NUMERIC, "groups"):
+        column, flag = getattr(args, option), f"--{option.replace('_', '-')}"
+        if column is not None and column not in columns:
+            raise ValueError(
+                f"{flag} {column}: no such column; there are {listed(list(columns), 20)}"
+            )
+        if column is not None and option in NUMERIC:
+            _check_numbers(table, column, 0.0, flag)
     formula = _without_labels(args.formula)
     for column in columns:
         if re.search(rf"(?<![\w.]){re.escape(column)}(?!\w|\s*\()", formula):
@@ -259,7 +264,10 @@ def run_fit(args: argparse.Namespace) -> None:
         check_columns(table, args)
     with working(f"Fitting {len(table.frame)} rows", args.quiet):
         kwds = None if args.groups is None else {"groups": args.groups}
-        res = build(args, table.frame).fit(reml=args.reml, cov_type=args.cov_type, cov_kwds=kwds)
+        model = build(args, table.frame)
+        if args.bootstrap is not None:
+            require_distribution(model.core, "simulated data for --bootstrap", "--cov-type HC1")
+        res = model.fit(reml=args.reml, cov_type=args.cov_type, cov_kwds=kwds)
     # results first: what is printed may go to a pipe that closes
     write(args.out / COEFFICIENTS, lambda to: tidy(res).to_csv(to, index=False))
     say(f"Data: {table.description}")

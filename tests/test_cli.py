@@ -152,7 +152,12 @@ def test_fit_takes_families_links_and_columns(options, tmp_path, capsys):
         ([str(DATA), "y ~ x"], "cannot be read as CSV"),
         ([CATS, "Hwt ~ Weight"], "Weight"),
         ([CATS, "Hwt ~ Bwt | Bwt | Bwt"], "2 bars"),
-        ([CATS, "Hwt ~ Bwt", "--n-trials", "N"], "n_trials='N' is not a column"),
+        (
+            [CATS, "Hwt ~ Bwt", "--n-trials", "N"],
+            "--n-trials N: no such column; there are Sex, Bwt,",
+        ),
+        ([CATS, "Hwt ~ Bwt", "--cov-type", "cluster", "--groups", "g"], "--groups g: no such"),
+        ([CATS, "Bwt ~ Hwt", "--family", "poisson", "--bootstrap", "9"], "for --bootstrap"),
         ([CATS, "Sex ~ Bwt"], "response 'Sex' is not numeric"),
         ([CATS, "Hwt ~ Bwt", "--cov-type", "cluster"], "--groups and --cov-type cluster"),
         ([CATS, "Hwt ~ Bwt", "--alpha", "1"], "--alpha: for --family negative-binomial"),
@@ -263,7 +268,7 @@ def test_separators_after_the_last_column_shift_nothing(table, tmp_path):
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
-        ("x,g,y\n", [], "a header (x, g, y) but no rows"),
+        ("x,g,y\n", [], "it names the columns (x, g, y) but has no rows"),
         ("", [], "it is empty"),
         ("\n \n", [], "it is empty"),
         ("1,2.5,3\n4,5,6\n", [], "first line must name the columns; it has 1, 2.5, 3"),
@@ -351,6 +356,17 @@ def test_markers_of_missing_values(table, tmp_path, capsys):
     assert fit(path, "y ~ x | g", "--na", "-", "--na=--", "--na", "-999") == 0
     kept = table.drop(index=[3, 5, 9]).astype({"x": float})
     assert np.allclose(estimates(path), hmf.doubleglm("y ~ x | g", kept).fit().params, rtol=1e-8)
+
+
+def test_none_is_a_label_and_remarks_at_the_top_are_none(table, tmp_path, capsys):
+    path, table = tmp_path / "data.csv", table.astype({"w": object})
+    table["g"] = np.resize(["None", "low"], 40)
+    table.loc[2, "w"] = "?"
+    path.write_text("# by hand\n#\n" + table.to_csv(index=False), encoding="utf-8")
+    assert fit(path) == 0
+    assert np.allclose(estimates(path), hmf.doubleglm("y ~ x | g", table).fit().params, rtol=1e-9)
+    assert fit(path, "y ~ w", "--force") == 2
+    assert "'?' in 1 of 40 rows (line 6)" in capsys.readouterr().err
 
 
 def test_numbers_with_a_comma_among_points(table, tmp_path, capsys):
