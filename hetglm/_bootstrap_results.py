@@ -11,12 +11,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hetglm import _arrays, _intervals, plots
+from hetglm._display import Printed, p_text
 
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True)
-class BootstrapResult:
+@dataclass(frozen=True, repr=False)
+class BootstrapResult(Printed):
     """
     Replicates of the estimates; unpacks as ``mean, std, params``.
 
@@ -73,12 +74,14 @@ class BootstrapResult:
         """Yield mean, std and params, as statsmodels' bootstrap returns them."""
         return iter((self.mean, self.std, self.params))
 
-    def __str__(self) -> str:
-        """Return the table of estimates under a line on the replicates."""
+    def _headline(self) -> str:
         done = self.nrep - self.failed
         failures = f"; {self.failed} failed and are not among them: {self.reasons}"
         head = f"Bootstrap ({self.kind}): {done} of {self.nrep} replicates"
-        return head + (failures if self.failed else "") + "\n" + self.summary_frame().to_string()
+        return head + (failures if self.failed else "")
+
+    def _body(self) -> list[str | pd.DataFrame]:
+        return [self.summary_frame()]
 
     def conf_int(self, alpha: float = 0.05, method: str = "percentile") -> Array:
         """
@@ -196,8 +199,8 @@ class BootstrapResult:
         return axes[0] if isinstance(coefficients, str) else axes
 
 
-@dataclass(frozen=True)
-class BootstrapRatio:
+@dataclass(frozen=True, repr=False)
+class BootstrapRatio(Printed):
     """
     Likelihood ratios of data drawn from the smaller of two models.
 
@@ -231,6 +234,12 @@ class BootstrapRatio:
     mc_error: float
     stopped: bool
     reasons: dict[str, int] = field(default_factory=dict)
+
+    def _headline(self) -> str:
+        return (
+            f"Bootstrap of a likelihood ratio of {self.statistic:.4g}: {self.exceeded} of "
+            f"{len(self.ratios)} draws are as large, P {p_text(self.pvalue)} +/- {self.mc_error:.2g}"
+        )
 
     @property
     def failed(self) -> int:

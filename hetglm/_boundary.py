@@ -16,9 +16,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
+from hetglm._display import Printed
 from hetglm._linalg import distinct_rows, independent_columns
 
 Array = NDArray[Any]
@@ -31,8 +33,8 @@ ROUNDING = 1e-14
 GLANCE = 1000
 
 
-@dataclass(frozen=True)
-class Boundary:
+@dataclass(frozen=True, repr=False)
+class Boundary(Printed):
     """
     Rows whose dispersion is zero, or infinite, at the supremum of the likelihood.
 
@@ -56,6 +58,16 @@ class Boundary:
     terms: list[str]
     cells: Array
     infinite_cells: Array
+
+    def _headline(self) -> str:
+        zero, infinite = int(self.rows.sum()), int(self.infinite.sum())
+        return f"Boundary: dispersion 0 in {zero} rows, infinite in {infinite}"
+
+    def _body(self) -> list[str | pd.DataFrame]:
+        cells = np.vstack([self.cells, self.infinite_cells])
+        limits = ["0"] * len(self.cells) + ["infinite"] * len(self.infinite_cells)
+        table = pd.DataFrame(cells, limits).rename_axis("dispersion", axis=0)
+        return [f"Without a finite estimate: {', '.join(self.terms)}", table]
 
     @property
     def held(self) -> Array:

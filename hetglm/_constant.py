@@ -13,6 +13,7 @@ from scipy import stats
 from hetglm import _fit
 from hetglm._bootstrap_results import BootstrapRatio
 from hetglm._covariance import MODEL_BASED
+from hetglm._display import Printed, p_text
 from hetglm._fit import Fit, maximum
 from hetglm._linalg import contains
 from hetglm._replicates import Run
@@ -24,8 +25,8 @@ from hetglm.terms import NEGATIVE_BY_ROUNDING, from_smaller, likelihood_ratio
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True)
-class ConstantDispersionTest:
+@dataclass(frozen=True, repr=False)
+class ConstantDispersionTest(Printed):
     """
     Likelihood ratio of a model against the same mean with a constant dispersion.
 
@@ -72,25 +73,19 @@ class ConstantDispersionTest:
     reasons: dict[str, int] = field(default_factory=dict)
     robust_fit: bool = False
 
-    def __str__(self) -> str:
-        """Return the test in one line."""
+    def _headline(self) -> str:
         name = "LR" if self.criterion == "likelihood" else f"LR ({self.criterion})"
         if self.df == 0:
-            return "The dispersion is constant."
+            return "Dispersion model: constant (no terms)."
         error = f" +/- {self.mc_error:.2g}" if np.isfinite(self.mc_error) else ""
         failed = f"; {self.failed} refits failed and do not count: {self.reasons}"
         return (
-            f"Against constant dispersion: {name} = {self.statistic:.4g} on {self.df} df, "
+            f"Test of constant dispersion: {name} = {self.statistic:.4g} on {self.df} df, "
             + (f"P {p_text(self.pvalue)}{error}" if np.isfinite(self.pvalue) else "no P")
             + (f" ({self.method})" if self.method != "chi-square" else "")
             + (failed if self.failed else "")
             + (" (model-based: a likelihood ratio is not robust)" if self.robust_fit else "")
         )
-
-
-def p_text(p: float) -> str:
-    """Return '= 0.0123' or '< 1e-16'."""
-    return f"= {p:.3g}" if p >= 1e-16 else "< 1e-16"
 
 
 def chi_square(statistic: float, df: int) -> float:

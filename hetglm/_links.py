@@ -156,3 +156,11 @@ def check_link(link: Any, name: str) -> Any:
             f"not {shown}"
         )
     return link
+
+
+def link_text(link: Any, symbol: str) -> str:
+    """Return a link as a function of what it transforms: 'log(mu)'."""
+    name = type(link).__name__
+    plain = {"Log": "log", "Logit": "logit", "Identity": "", "InversePower": "inverse"}
+    text = plain.get(name, name.lower())
+    return f"{text}({symbol})" if text else symbol

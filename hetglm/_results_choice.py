@@ -35,6 +35,8 @@ class Choice(GenericLikelihoodModelResults):
         >>> import hetglm.api as het
         >>> import hetglm.formula.api as hmf
         >>> print(hmf.doubleglm("Hwt ~ Bwt | Bwt", het.datasets.load_cats()).fit().diagnose())
-        Nothing found that would put this fit in doubt.
+        No problems found by the checks that were run (convergence, unbounded, edge,
+        several maxima, separation, boundary, aliased, single row, few rows,
+        Hauck-Donner, near-singular, leverage).
         """
         return diagnosis.diagnose(self)

@@ -16,6 +16,7 @@ from statsmodels.stats.contrast import MultiCompResult, WaldTestResults, t_test_
 
 from hetglm import _arrays, _formula, _syntax, profile
 from hetglm._covariance import MODEL_BASED, ROBUST, covariance, is_definite
+from hetglm._display import Printed
 from hetglm._linalg import inverse
 from hetglm._text import listed, warn
 from hetglm.bootstrap import of_results
@@ -23,6 +24,16 @@ from hetglm.exceptions import NotEstimableWarning
 from hetglm.terms import NOTHING_TO_TEST, SCORE_TYPES, extra_columns, robust_score
 
 Array = NDArray[Any]
+
+
+class PairwiseComparisons(Printed, MultiCompResult):
+    """Tests of all pairs of levels of a factor, as statsmodels has them."""
+
+    def _headline(self) -> str:
+        return f"All pairs of levels of {self.term}"
+
+    def _body(self) -> list[str | pd.DataFrame]:
+        return [self.result_frame]
 
 
 class Inference(GenericLikelihoodModelResults):
@@ -203,7 +214,7 @@ class Inference(GenericLikelihoodModelResults):
         method: str | list[str] = "hs",
         alpha: float = 0.05,
         factor_labels: list[str] | None = None,
-    ) -> MultiCompResult:
+    ) -> PairwiseComparisons:
         """
         Test all pairs of levels of a factor, with p-values corrected for their number.
 
@@ -220,9 +231,9 @@ class Inference(GenericLikelihoodModelResults):
 
         Returns
         -------
-        MultiCompResult
-            With ``result_frame`` and ``contrasts``. A pair that the data do not determine is NaN, with a
-            `NotEstimableWarning`, and the corrections are for the others.
+        PairwiseComparisons
+            A MultiCompResult, with ``result_frame`` and ``contrasts``. A pair that the data do not
+            determine is NaN, with a `NotEstimableWarning`, and the corrections are for the others.
 
         Raises
         ------
@@ -246,7 +257,7 @@ class Inference(GenericLikelihoodModelResults):
         columns = self.model.terms[term_name]
         contrasts[:, columns] = [coding[j] - coding[i] for i, j in pairs]
         table = self._multiple_tests(contrasts, method, alpha, labels, term_name)
-        return MultiCompResult(
+        return PairwiseComparisons(
             result_frame=table,
             contrasts=contrasts,
             term=term_name,

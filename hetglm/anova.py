@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -19,13 +22,15 @@ from hetglm._constant import (
     null_maximum,
 )
 from hetglm._covariance import MODEL_BASED
+from hetglm._display import WIDTH, paragraph, table_html, table_text
 from hetglm._fit import maximum
 from hetglm._linalg import contains
 from hetglm._nested import check_nested, comparable, same_mean
 from hetglm._replicates import Run
+from hetglm._text import warn
 from hetglm._warm import Fitted
 from hetglm.bootstrap import SimulatedP, Simulation, distribution, of_results
-from hetglm.exceptions import UnboundedLikelihoodError
+from hetglm.exceptions import EveryRefitFailedError, UnboundedLikelihoodError, UntestedTermWarning
 from hetglm.terms import (
     NOTHING,
     SCORE_TYPES,
@@ -53,6 +58,18 @@ Key = tuple[str, str]
 PARTS, SIMULATED = ["Mean model", "Dispersion model"], SimulatedP._fields[1:]
 
 
+#: Why rows of a table are not tested.
+Reasons = dict[str, str]
+#: What a test raises where there is none.
+UNTESTABLE = (ValueError, FloatingPointError, np.linalg.LinAlgError)
+NO_COLUMN = "no column of its own can be estimated"
+AT_BOUNDARY = (
+    "the dispersion is at the boundary with the term or without it, where chi-square does not hold; "
+    "test='bootstrap' does"
+)
+INDEFINITE = "the robust covariance is not positive definite"
+
+
 class Table(pd.DataFrame):
     """A DataFrame that prints whole, with as many digits as each column deserves."""
 
@@ -61,19 +78,35 @@ class Table(pd.DataFrame):
         return pd.DataFrame
 
     def __repr__(self) -> str:
-        """Return the table as text."""
-        formats = {name: _format(str(name)).format for name in self.columns}
-        return self.to_string(formatters=formats)
+        """Return the table as text, under it the reasons of rows that are not tested."""
+        above, below = self._notes()
+        return "\n".join([*map(paragraph, above), table_text(self, WIDTH), *map(paragraph, below)])
 
     __str__ = __repr__
 
+    def _repr_html_(self) -> str:
+        """Return the table as a notebook shows it."""
+        above, below = ([f"<p>{escape(note)}</p>" for note in notes] for notes in self._notes())
+        return "\n".join([*above, table_html(self), *below])
 
-def _format(column: str) -> str:
-    """Return how the numbers of a column are written."""
-    kind = column.split(".")[-1]
-    whole = ("df", "DF", "df_resid", "df_diff", "draws", "failed", "Failed")
-    digits = {"P": "{:.4g}", "mc_error": "{:.2g}", "Error": "{:.2g}"}
-    return "{:.10g}" if kind in whole else digits.get(kind, "{:.4f}")
+    def _notes(self) -> tuple[list[str], list[str]]:
+        """Return the lines above the table, and those under it."""
+        models = [f"Model {i}: {text}" for i, text in enumerate(self.attrs.get("models", []))]
+        return models, _lines(self.attrs.get("reasons", {}))
+
+
+def _lines(reasons: Reasons) -> list[str]:
+    """Return a line for each row that is not tested."""
+    return [f"Not tested: {row}: {why}." for row, why in reasons.items()]
+
+
+def tried(call: Callable[[], Any], otherwise: Any, row: str, reasons: Reasons) -> Any:
+    """Return what a test returns; where it raises, what stands for it, and keep the reason."""
+    try:
+        return call()
+    except UNTESTABLE as exc:
+        reasons[row] = str(exc)
+        return otherwise
 
 
 def anova(
@@ -124,8 +157,9 @@ def anova(
     -------
     DataFrame
         For one fit with ``typ``: rows (part, term), columns df, statistic (chi-square, or F where
-        the fit has ``use_t``) and P; NaN where a coefficient is at the boundary, so that chi-square
-        does not hold. For one fit without, as R's ``anova.dglm``: rows "Mean model" (against a
+        the fit has ``use_t``) and P; NaN where a term cannot be tested, as where a coefficient is at
+        the boundary, so that chi-square does not hold: ``attrs["reasons"]`` and the printed table say
+        why. For one fit without, as R's ``anova.dglm``: rows "Mean model" (against a
         constant mean, or none where the mean has no constant) and "Dispersion model" (against a
         constant dispersion); columns DF, Seq.Chisq, Seq.P (mean first, with constant dispersion;
         then dispersion) and Adj.Chisq, Adj.P (each in the presence of the other). After REML rows of
@@ -215,8 +249,11 @@ def _by_terms(res: Any, typ: int, test: str | None, simulation: Simulation | Non
     if res.reml and test in ("lr", "bootstrap"):
         mean = Submodels(res.model, refit(res.model))
 
-    def ratio(h: Hypothesis) -> tuple[Any, ...]:
-        return _ratio_outcome(mean if h.term.part == "mean" else submodels, h, simulation)
+    def of_part(h: Hypothesis) -> Submodels:
+        return mean if h.term.part == "mean" else submodels
+
+    def ratio(h: Hypothesis) -> Outcome:
+        return _ratio_outcome(of_part(h), h)
 
     outcome = {
         "lr": ratio,
@@ -225,62 +262,119 @@ def _by_terms(res: Any, typ: int, test: str | None, simulation: Simulation | Non
         "score": lambda h: score(res, submodels, h),
     }[test]
     tested = hypotheses(res.model.term_list, typ)
-    rows = pd.MultiIndex.from_tuples(
-        [(h.term.part, h.term.name.removeprefix("dispersion-")) for h in tested],
-        names=["part", "term"],
-    )
+    labels = [(h.term.part, h.term.name.removeprefix("dispersion-")) for h in tested]
+    reasons: Reasons = {}
+    found: list[tuple[Any, ...]] = []
+    for h, label in zip(tested, labels, strict=True):
+        name, df = " ".join(label), int(res.model.estimable[list(h.term.columns)].sum())
+        row = tried(partial(outcome, h), Outcome(df, np.nan, np.nan), name, reasons)
+        if simulation:
+            row = (*row[:2], *_simulated(of_part(h), h, row, simulation, name, reasons))
+        if np.isnan(row[2]):
+            reasons.setdefault(name, _why(res, row[0]))
+        found.append(row)
     columns = ["df", "statistic", "P", *(SIMULATED if simulation else ())]
-    table = Table(map(outcome, tested), index=rows, columns=columns)
+    rows = pd.MultiIndex.from_tuples(labels, names=["part", "term"])
+    table = _explained(Table(found, index=rows, columns=columns), reasons)
     ratio_name = _ratio_name([res], simulation)
     table.columns.name = {"wald": "Wald", "score": "Score"}.get(test, ratio_name)
     return table
 
 
-def _ratio_outcome(
-    submodels: Submodels, hypothesis: Hypothesis, simulation: Simulation | None
-) -> tuple[Any, ...]:
+def _why(res: Any, df: int) -> str:
+    """Return why a test that raised nothing is NaN."""
+    if df == 0:
+        return NO_COLUMN
+    return AT_BOUNDARY if res.cov_type in MODEL_BASED or res.boundary is not None else INDEFINITE
+
+
+def _explained(table: Table, reasons: Reasons) -> Table:
+    """Return a table that has the reasons of rows that are not tested, and warn of errors."""
+    told = (NO_COLUMN, AT_BOUNDARY, INDEFINITE)  # the fit has warned of these
+    if new := {row: why for row, why in reasons.items() if why not in told}:
+        warn(f"anova: {' '.join(_lines(new))}", UntestedTermWarning)
+    if reasons:
+        table.attrs["reasons"] = reasons
+    return table
+
+
+def _ratio_outcome(submodels: Submodels, hypothesis: Hypothesis) -> Outcome:
     """Return the ratio's test of a term; no chi-square where the null's dispersion is at an end."""
     statistic, df = submodels.ratio(hypothesis)
     if df == 0:
-        return (*NOTHING[:2], *SimulatedP()) if simulation else NOTHING
-    if simulation:
-        return df, statistic, *simulation(*submodels.fits(hypothesis), hypothesis.term.name)
+        return NOTHING
     null = submodels.without({*hypothesis.absent, *hypothesis.term.columns})[1]
     regular = hypothesis.term.part == "mean" or null.boundary is None
     return Outcome(df, statistic, chi_square(statistic, df) if regular else np.nan)
 
 
+def _simulated(
+    submodels: Submodels,
+    hypothesis: Hypothesis,
+    found: Outcome,
+    simulation: Simulation,
+    name: str,
+    reasons: Reasons,
+) -> SimulatedP:
+    """Return the simulated P of a term's ratio, if there is a ratio."""
+    if found[0] == 0 or np.isnan(found[1]):
+        return SimulatedP()
+    try:
+        return simulation(*submodels.fits(hypothesis), hypothesis.term.name)
+    except EveryRefitFailedError as exc:
+        reasons[name] = str(exc)
+        return SimulatedP()
+
+
 def _one(res: Any, simulation: Simulation | None) -> Table:
     """Return the table of two rows."""
     model = res.model
-    dispersion = compare_constant(res)
+    reasons: Reasons = {}
+    dispersion = tried(lambda: compare_constant(res), None, PARTS[1], reasons)
     with_constant = contains(model.core.X, np.ones((model.core.n, 1)))
     null = "constant" if with_constant else "empty"
     df = int(model.estimable[: model.core.k_mean].sum()) - with_constant
     sequential = adjusted = 0.0
     if df:
-        if res.reml:
-            constant, full = _by_ml(res)
-        else:
-            constant, again = dispersion.llf_constant, mended(res, null, "full", False)
-            full = max(dispersion.llf, maximum(again))
-        sequential = likelihood_ratio(constant, null_maximum(res, null, "constant")[0], "the mean")
-        adjusted = likelihood_ratio(full, null_maximum(res, null, "full")[0], "the mean")
+        sequential, adjusted = tried(
+            lambda: _mean_ratios(res, null, dispersion), (np.nan, np.nan), PARTS[0], reasons
+        )
+    df_dispersion, ratio, p = np.nan, np.nan, np.nan
+    if dispersion is not None:
+        df_dispersion, ratio, p = dispersion.df, dispersion.statistic, dispersion.pvalue
     if simulation:
-        chisq = (sequential, adjusted, dispersion.statistic)
-        return _one_simulated(res, null, (df, dispersion.df), chisq, simulation)
+        dfs, chisq = (df, df_dispersion), (sequential, adjusted, ratio)
+        return _explained(_one_simulated(res, null, dfs, chisq, simulation), reasons)
     rows = [
         (df, sequential, chi_square(sequential, df), adjusted, chi_square(adjusted, df)),
-        (dispersion.df, *2 * (dispersion.statistic, dispersion.pvalue)),
+        (df_dispersion, ratio, p, ratio, p),
     ]
     columns = ["DF", "Seq.Chisq", "Seq.P", "Adj.Chisq", "Adj.P"]
-    return Table(rows, columns=columns, index=PARTS)
+    return _explained(Table(rows, columns=columns, index=PARTS), reasons)
+
+
+def _mean_ratios(
+    res: Any, null: str, dispersion: ConstantDispersionTest | None
+) -> tuple[float, float]:
+    """Return the ratios of the mean with constant dispersion, and with that of the fit."""
+    if res.reml:
+        constant, full = _by_ml(res)
+    else:
+        full = maximum(mended(res, null, "full", False))
+        if dispersion is None:
+            constant = null_maximum(res, "full", "constant")[0]
+        else:
+            constant, full = dispersion.llf_constant, max(dispersion.llf, full)
+    return (
+        likelihood_ratio(constant, null_maximum(res, null, "constant")[0], "the mean"),
+        likelihood_ratio(full, null_maximum(res, null, "full")[0], "the mean"),
+    )
 
 
 def _one_simulated(
     res: Any,
     null: str,
-    df: tuple[int, int],
+    df: tuple[float, float],
     chisq: tuple[float, float, float],
     simulation: Simulation,
 ) -> Table:
@@ -292,16 +386,17 @@ def _one_simulated(
         start = constant_start(res) if (mean, dispersion) == ("full", "constant") else None
         return null_fitted(res.model, mean, dispersion, None if reml else start, reml)
 
-    def p(smaller: Key, larger: Key, wanted: int, what: str, reml: bool = False) -> SimulatedP:
-        if not wanted:
+    def p(smaller: Key, larger: Key, wanted: Any, what: str, reml: bool = False) -> SimulatedP:
+        if not wanted:  # no degrees of freedom, or no ratio of the data
             return SimulatedP()
         return simulation(fitted(*smaller, reml), fitted(*larger, reml), what)
 
     of_mean = [
-        p((null, part), ("full", part), df[0], f"the mean, {part} dispersion")
-        for part in ("constant", "full")
+        p((null, part), ("full", part), df[0] * (x == x), f"the mean, {part} dispersion")
+        for part, x in zip(("constant", "full"), chisq[:2], strict=True)
     ]
-    rest = p(("full", "constant"), ("full", "full"), df[1], "the dispersion", res.reml)
+    tested = df[1] == df[1] and df[1] > 0
+    rest = p(("full", "constant"), ("full", "full"), tested, "the dispersion", res.reml)
     cells = [
         (x, found.pvalue, found.mc_error) for x, found in zip(chisq, (*of_mean, rest), strict=True)
     ]
@@ -319,7 +414,7 @@ def _by_ml(res: Any) -> tuple[float, float]:
         return null_maximum(res, "full", "constant")[0], null_maximum(res, "full", "full")[0]
     except UnboundedLikelihoodError as exc:
         raise UnboundedLikelihoodError(
-            "anova: the row of the mean needs maximum likelihood (REML criteria of different means have "
+            "the row of the mean needs maximum likelihood (REML criteria of different means have "
             f"no ratio), but {exc}. compare_constant_dispersion() tests the dispersion by REML",
             exc.where,
         ) from exc
@@ -352,4 +447,6 @@ def _several(fits: list[Any], simulation: Simulation | None) -> Table:
         rows.append([res.df_resid, maximum(res._fit), res.aic, res.bic, *compared])
     llf = "llf_reml" if fits[0].reml else "llf"
     columns = ["df_resid", llf, "aic", "bic", *columns]
-    return Table(rows, columns=columns, index=pd.RangeIndex(len(fits), name="model"))
+    table = Table(rows, columns=columns, index=pd.RangeIndex(len(fits), name="model"))
+    table.attrs["models"] = [res.model._formula_text() for res in fits]
+    return table

@@ -21,7 +21,7 @@ from hetglm._linalg import inverse
 from hetglm._replicates import Outcome, Replicates, Run, replicate
 from hetglm._text import warn
 from hetglm._warm import Fitted, refit
-from hetglm.exceptions import BootstrapFailureWarning
+from hetglm.exceptions import BootstrapFailureWarning, EveryRefitFailedError
 
 __all__ = [
     "KINDS",
@@ -432,7 +432,7 @@ def identifying(fitted: Fitted) -> list[Any]:
 def _report(done: Replicates, what: str) -> None:
     """Raise where every replicate failed, warn where some did."""
     if done.failed == done.nrep:
-        raise ValueError(f"every bootstrap refit failed: {done.reasons}")
+        raise EveryRefitFailedError(f"every bootstrap refit failed: {done.reasons}")
     if done.failed:
         warn(
             f"{done.failed} of {done.nrep} bootstrap refits failed and are not among the {what}: "

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hetglm import _arrays, prediction, terms
+from hetglm._display import Printed
 from hetglm._fit import Fit
 from hetglm._likelihood import Likelihood
 from hetglm._replicates import Run, each
@@ -29,8 +30,8 @@ FITTED, CONSTANT = "fit", "constant dispersion"
 # Result --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class CrossValidation:
+@dataclass(frozen=True, repr=False)
+class CrossValidation(Printed):
     """
     How well a fit predicts rows it has not seen.
 
@@ -66,20 +67,21 @@ class CrossValidation:
     left_out: int = 0
     alpha: float = 0.05
 
-    def __str__(self) -> str:
-        """Return the table with what is to be said of it."""
+    def _headline(self) -> str:
         n = len(next(iter(self.scores.values())))
         times = f", {self.repeats} times" if self.repeats > 1 else ""
-        lines = [
-            f"{self.k}-fold cross-validation of {n} rows{times}; standard errors over {self.units}",
-            self.table.to_string(float_format=lambda value: f"{value:.4g}"),
-        ]
-        lines += _complaints(self.failed, self.unpredicted, self.left_out, self.k * self.repeats)
+        return (
+            f"{self.k}-fold cross-validation of {n} rows{times}; standard errors over {self.units}"
+        )
+
+    def _body(self) -> list[str | pd.DataFrame]:
+        folds = self.k * self.repeats
+        texts = _complaints(self.failed, self.unpredicted, self.left_out, folds)
         if "coverage" in self.table.index:
-            lines.append(
-                f"coverage: of {100 * (1 - self.alpha):g} % intervals; small is good elsewhere."
+            texts.append(
+                f"coverage should be near {1 - self.alpha:g}; for all other metrics smaller is better."
             )
-        return "\n".join(lines)
+        return [self.table, *texts]
 
 
 def _complaints(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from textwrap import fill
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from hetglm import _diagnose
+from hetglm._display import Printed
 from hetglm._fit import Fit
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import contains
@@ -33,11 +34,17 @@ PLAIN = 5.0
 STEP = 1e-4
 #: Rows that the information and its derivatives are taken from where there are more.
 ROWS = 5_000
-WIDTH = 78
 
 
-@dataclass(frozen=True)
-class Finding:
+#: Kinds of findings, in the order in which they are looked for.
+CHECKS = (
+    *("convergence", "unbounded", "edge", "several maxima", "separation", "boundary", "aliased"),
+    *("single row", "few rows", "Hauck-Donner", "near-singular", "leverage"),
+)
+
+
+@dataclass(frozen=True, repr=False)
+class Finding(Printed):
     """
     One thing that may be wrong with a fit.
 
@@ -67,23 +74,21 @@ class Finding:
         """The terms in one line."""
         return listed(self.terms)
 
-    def __str__(self) -> str:
-        """Return the finding as a paragraph."""
+    def _headline(self) -> str:
         about = f" ({self.term})" if self.terms else ""
-        return fill(f"{self.kind}{about}: {self.evidence}. {self.remedy}.", WIDTH)
+        return f"{self.kind}{about}: {self.evidence}. {self.remedy}."
 
 
-class Diagnosis(list[Finding]):
+class Diagnosis(Printed, list[Finding]):
     """The findings on a fit, a list that prints in plain words."""
 
-    def __str__(self) -> str:
-        """Return the findings as numbered paragraphs."""
+    def _headline(self) -> str:
         if not self:
-            return "Nothing found that would put this fit in doubt."
-        texts = [f"{i}. {finding}" for i, finding in enumerate(self, 1)]
-        return "\n".join(fill(text, WIDTH, subsequent_indent="   ") for text in texts)
+            return f"No problems found by the checks that were run ({', '.join(CHECKS)})."
+        return f"{len(self)} finding{'s' * (len(self) > 1)}: {', '.join(self.kinds)}"
 
-    __repr__ = __str__
+    def _body(self) -> list[str | pd.DataFrame]:
+        return [f"{i}. {finding._headline()}" for i, finding in enumerate(self, 1)]
 
     @property
     def kinds(self) -> list[str]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from hetglm import _arrays, prediction
+from hetglm._display import Printed, TitledSummary, coefficient_table
 from hetglm._likelihood import Likelihood
 from hetglm.exceptions import FormulaError
 
@@ -59,8 +60,8 @@ class Contrast(NamedTuple):
     rough: Array | None = None
 
 
-@dataclass(frozen=True)
-class AverageEffects:
+@dataclass(frozen=True, repr=False)
+class AverageEffects(Printed):
     """
     Average effects with standard errors by the delta method.
 
@@ -84,6 +85,13 @@ class AverageEffects:
     index: pd.MultiIndex
     ratio: bool
     df: float | None
+
+    def _headline(self) -> str:
+        what = "Ratios of the" if self.ratio else "Average effects on the"
+        return f"{what} {self.which}, standard errors by the delta method"
+
+    def _body(self) -> list[str | pd.DataFrame]:
+        return [self.summary_frame()]
 
     @property
     def _law(self) -> Any:
@@ -122,6 +130,21 @@ class AverageEffects:
         ends = np.column_stack([self._centre - half, self._centre + half])
         return np.exp(ends) if self.ratio else ends
 
+    def summary(self, alpha: float = 0.05) -> TitledSummary:
+        """
+        Summarise the effects as statsmodels' marginal effects do.
+
+        Parameters
+        ----------
+        alpha : float
+            One minus the coverage of the intervals.
+
+        Returns
+        -------
+        statsmodels.iolib.summary.Summary
+        """
+        return _summary(self, alpha)
+
     def summary_frame(self, alpha: float = 0.05) -> pd.DataFrame:
         """
         Return a table with a row for each variable and contrast.
@@ -149,6 +172,26 @@ class AverageEffects:
         table = pd.DataFrame(columns, index=self.index)
         table.columns.name = self.which
         return table
+
+
+def _summary(found: AverageEffects, alpha: float) -> TitledSummary:
+    """Return the summary of effects; see their method."""
+    names = [" ".join(map(str, labels)) for labels in found.index]
+    columns = (
+        found.margeff,
+        found.margeff_se,
+        found.tvalues,
+        found.pvalues,
+        found.conf_int(alpha),
+    )
+    what = "ratio" if found.ratio else "effect"
+    out = TitledSummary()
+    out.tables.append(
+        coefficient_table(names, columns, found._headline(), alpha, found.df is not None, what)
+    )
+    if found.ratio:
+        out.add_extra_txt(["Standard errors and statistics are of the logarithms of the ratios."])
+    return out
 
 
 def average_effects(res: Any, which: str, variables: Any, ratio: bool) -> AverageEffects:

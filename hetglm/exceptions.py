@@ -12,6 +12,7 @@ __all__ = [
     "ConvergenceWarning",
     "DomainEdgeWarning",
     "DroppedRowsWarning",
+    "EveryRefitFailedError",
     "FoldFailureWarning",
     "FormulaError",
     "IndefiniteCovarianceWarning",
@@ -24,6 +25,7 @@ __all__ = [
     "UnboundedLikelihoodError",
     "UnboundedLikelihoodWarning",
     "UnseenLevelWarning",
+    "UntestedTermWarning",
 ]
 
 
@@ -105,6 +107,14 @@ class NotEstimableWarning(ModelWarning):
 
 class UnseenLevelWarning(NotEstimableWarning):
     """New rows have a level that was declared at the fit and that no row of the fit had."""
+
+
+class UntestedTermWarning(ModelWarning):
+    """Some rows of a table of tests could not be tested; they are NaN, with the reasons under it."""
+
+
+class EveryRefitFailedError(ValueError):
+    """No refit of a bootstrap succeeded, so there is no replicate."""
 
 
 class NotNestedError(ValueError):

@@ -13,6 +13,7 @@ from scipy import stats
 from statsmodels.stats.outliers_influence import _BaseInfluenceMixin
 
 from hetglm import _arrays, residuals
+from hetglm._display import Printed
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import inverse
 from hetglm._plots_base import flag, one_axes
@@ -31,7 +32,7 @@ OF_ROWS = (
 OF_COEFFICIENTS = ("dfbetas", "d_params")
 
 
-class LocationScaleInfluence(_BaseInfluenceMixin):
+class LocationScaleInfluence(Printed, _BaseInfluenceMixin):
     r"""
     Leverages, standardised residuals and Cook's distances of both parts.
 
@@ -136,6 +137,13 @@ class LocationScaleInfluence(_BaseInfluenceMixin):
             mp * c_mm + pp * c_mp,
             mp * c_mp + pp * c_pp,
         )
+
+    def _headline(self) -> str:
+        return f"Influence of {self._core.n} rows on {len(self._params)} coefficients of both parts"
+
+    def _body(self) -> list[str | pd.DataFrame]:
+        frame = self.summary_frame()
+        return [frame[[name for name in frame.columns if not name.startswith("dfb_")]]]
 
     @property
     def hat_matrix_diag(self) -> Array:

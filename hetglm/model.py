@@ -15,9 +15,10 @@ from statsmodels.base.model import GenericLikelihoodModel
 from statsmodels.genmod.families import links
 
 from hetglm import _arrays, _diagnose, _estimability, _fit, _formula, _start, prediction
+from hetglm._display import Printed
 from hetglm._likelihood import Likelihood
-from hetglm._links import check_link
-from hetglm._text import RowNames, naming, require, warn
+from hetglm._links import check_link, link_text
+from hetglm._text import RowNames, listed, naming, require, warn
 from hetglm.exceptions import DroppedRowsWarning, FormulaError, MissingValueError
 from hetglm.families.base import Family
 from hetglm.results import LocationScaleResults, LocationScaleResultsWrapper
@@ -38,7 +39,7 @@ ROW_ARRAYS = (
 SCALARS = ("offset", "exposure", "offset_dispersion", "n_trials")
 
 
-class LocationScaleModel(GenericLikelihoodModel):
+class LocationScaleModel(Printed, GenericLikelihoodModel):
     """
     Model with a linear predictor for the mean and one for the log dispersion.
 
@@ -222,6 +223,30 @@ class LocationScaleModel(GenericLikelihoodModel):
         self._null_drop_keys = ["exog_dispersion"]
         self.results_class = LocationScaleResults
         self.results_class_wrapper = LocationScaleResultsWrapper
+
+    def _formula_text(self) -> str:
+        """Return both formulas, or the columns of both designs."""
+        if self._spec is not None:
+            right = self._spec.dispersion_formula.removeprefix("~ ")
+            return f"{self._spec.formula} | {right}"
+        parts = (listed(names) for names in (self._mean_names, self._dispersion_names))
+        return f"{self.endog_names} ~ {' | '.join(parts)}"
+
+    def _headline(self) -> str:
+        rows = f"{self.nobs:.10g} row{'s' * (self.nobs != 1)}"
+        return f"{self._formula_text()}, {self.core.family.name}, {rows}"
+
+    def _body(self) -> list[str | pd.DataFrame]:
+        family, core = self.core.family, self.core
+        parts = (
+            ("Mean", link_text(core.link, "mu"), self._mean_names),
+            ("Dispersion", link_text(core.link_dispersion, family.symbol), self._dispersion_names),
+        )
+        lines: list[str | pd.DataFrame] = [
+            f"{part}: {of} ~ {listed(names)}" for part, of, names in parts
+        ]
+        unfitted = f"{type(self).__name__}, not fitted: fit() returns the estimates"
+        return [*lines, f"Variance: {family.variance_formula}", unfitted]
 
     def _design_keys(self) -> list[str]:
         return ["exog_dispersion", "link_dispersion"]

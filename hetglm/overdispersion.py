@@ -13,7 +13,7 @@ from scipy import stats
 
 from hetglm import _fit, prediction
 from hetglm._checkpoint import fingerprint
-from hetglm._constant import p_text
+from hetglm._display import Printed, p_text
 from hetglm._fit import Settings
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import independent_columns, inverse
@@ -30,8 +30,8 @@ Array = NDArray[Any]
 RATIO_ROUNDING = 1e-9
 
 
-@dataclass(frozen=True)
-class OverdispersionTest:
+@dataclass(frozen=True, repr=False)
+class OverdispersionTest(Printed):
     """
     Tests of phi = 0 against more.
 
@@ -64,19 +64,18 @@ class OverdispersionTest:
     failed: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
 
-    def __str__(self) -> str:
-        """Return the tests in one or two lines."""
+    def _headline(self) -> str:
         error = f" +/- {self.mc_error:.2g}" if np.isfinite(self.mc_error) else ""
-        text = f"LR = {self.statistic:.4g}, P = {self.pvalue:.4g}{error} ({self.method})"
+        text = f"LR = {self.statistic:.4g}, P {p_text(self.pvalue)}{error} ({self.method})"
         if self.failed:
             text += f"; {self.failed} refits failed and do not count: {self.reasons}"
         if np.isfinite(self.score):
-            text = f"score Z = {self.score:.4g}, P = {self.score_pvalue:.4g}; " + text
-        return f"No overdispersion against {self.alternative}: {text}"
+            text = f"score Z = {self.score:.4g}, P {p_text(self.score_pvalue)}; " + text
+        return f"Test of no overdispersion against {self.alternative}: {text}"
 
 
-@dataclass(frozen=True)
-class GLMOverdispersionTest:
+@dataclass(frozen=True, repr=False)
+class GLMOverdispersionTest(Printed):
     """
     Score tests of an ordinary Poisson or binomial GLM (phi = 1) against more variance.
 
@@ -111,15 +110,14 @@ class GLMOverdispersionTest:
         """Return the table of tests."""
         return self.table.copy()
 
-    def __str__(self) -> str:
-        """Return what is tested, and the tests."""
+    def _headline(self) -> str:
         return (
             f"Test of no overdispersion in the {self.null} (phi = 1): score Z = {self.score:.4g}, P "
-            f"{p_text(self.score_pvalue)}, Pearson chi-square/df = {self.dispersion:.4g}\n"
-            + self.table.assign(
-                P=[p_text(p).removeprefix("= ") for p in self.table["P"]]
-            ).to_string()
+            f"{p_text(self.score_pvalue)}, Pearson chi-square/df = {self.dispersion:.4g}"
         )
+
+    def _body(self) -> list[str | pd.DataFrame]:
+        return [self.table]
 
 
 def of_glm(core: Likelihood, keep_mean: Array) -> GLMOverdispersionTest:
@@ -249,7 +247,7 @@ def overdispersion(
             float(stats.norm.sf(score)),
             ratio,
             float(pvalue),
-            "one constant dispersion",
+            "a constant dispersion",
             "half-and-half mixture of chi-square 0 and 1",
         )
     if against != "model":

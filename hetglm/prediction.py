@@ -14,6 +14,7 @@ from statsmodels.base._prediction_inference import PredictionResultsBase
 
 from hetglm import _arrays, _estimability
 from hetglm._boundary import Boundary
+from hetglm._display import Printed
 from hetglm._likelihood import Likelihood
 from hetglm._links import invert
 from hetglm._text import RowNames, naming, require, warn
@@ -501,7 +502,7 @@ def _checked_method(method: str) -> str:
     return method
 
 
-class LocationScalePrediction(PredictionResultsBase):
+class LocationScalePrediction(Printed, PredictionResultsBase):
     """
     Predictions with standard errors and intervals.
 
@@ -531,6 +532,13 @@ class LocationScalePrediction(PredictionResultsBase):
             dist="norm" if df is None else "t",
             row_labels=row_labels,
         )
+
+    def _headline(self) -> str:
+        n = len(np.atleast_1d(self.predicted))
+        return f"Predictions (which={self.which!r}) of {n} row{'s' * (n != 1)}, with 95 % intervals"
+
+    def _body(self) -> list[str | pd.DataFrame]:
+        return [self.summary_frame()]
 
     def conf_int(
         self, *, alpha: float = 0.05, method: str | None = None, obs: bool = False

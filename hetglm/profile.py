@@ -14,6 +14,7 @@ from scipy.interpolate import PchipInterpolator
 from scipy.optimize import brentq
 
 from hetglm import _arrays, _fit, plots
+from hetglm._display import Printed, number
 from hetglm._fit import Fit, RemlFit, Settings, maximum, search
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import solve_scaled
@@ -39,8 +40,8 @@ ROUNDING = 1e-9
 LOWEST, HIGHEST, TOLERANCE = -80.0, 40.0, 1e-8
 
 
-@dataclass(frozen=True)
-class Profile:
+@dataclass(frozen=True, repr=False)
+class Profile(Printed):
     """
     Log-likelihood along one coefficient, all else maximised.
 
@@ -59,6 +60,21 @@ class Profile:
     llf: float
     values: Array
     profile: Array
+
+    def _headline(self) -> str:
+        return (
+            f"Profile likelihood of {self.name}: estimate {number(self.estimate)}{self._limits()}"
+        )
+
+    def _limits(self) -> str:
+        if np.sum(np.isfinite(self.root)) < 2:
+            return ""
+        low, high = self.conf_int()
+        return f", 95 % interval {number(low)} to {number(high)}"
+
+    def _body(self) -> list[str | pd.DataFrame]:
+        table = {"value": self.values, "loglike": self.profile, "root": self.root}
+        return [f"Maximum of the log-likelihood: {self.llf:.5f}", pd.DataFrame(table)]
 
     @property
     def root(self) -> Array:

@@ -27,6 +27,7 @@ from hetglm import (
     summary,
 )
 from hetglm._covariance import covariance
+from hetglm._display import Printed
 from hetglm._fit import Fit, RemlFit, at_fit
 from hetglm._replicates import Run
 from hetglm._results_choice import Choice
@@ -39,7 +40,7 @@ Array = NDArray[Any]
 
 
 class LocationScaleResults(
-    Inference, Predictions, Choice, Pictures, _LLRMixin, GenericLikelihoodModelResults
+    Printed, Inference, Predictions, Choice, Pictures, _LLRMixin, GenericLikelihoodModelResults
 ):
     """
     Results of a location-scale fit.
@@ -105,6 +106,19 @@ class LocationScaleResults(
         self.mle_settings = {"optimizer": fit.method}
         self.converged, self.iterations, self.method = fit.converged, fit.iterations, fit.method
         self._nulls: dict[tuple[str, str, bool], tuple[float, bool]] = {}
+
+    def _headline(self) -> str:
+        kind = "log-likelihood" if self.model.core.family.exact else "log-EQL"
+        kind = f"REML, {kind}" if self.reml else kind
+        return f"{type(self.model).__name__}: {self.model._headline()}, {kind} {self.llf:.4f}"
+
+    def __str__(self) -> str:
+        """Return the summary as text."""
+        return str(self.summary().as_text())
+
+    def _repr_html_(self) -> str:
+        """Return the summary as a notebook shows it."""
+        return str(self.summary().as_html())
 
     @property
     def _core(self) -> Any:
@@ -532,6 +546,14 @@ class LocationScaleResultsWrapper(LikelihoodResultsWrapper):
     _wrap_attrs = _attrs
     _methods: dict[str, str] = {}  # noqa: RUF012
     _wrap_methods = _methods
+
+    def __str__(self) -> str:
+        """Return the summary as text."""
+        return str(self._results)
+
+    def __repr__(self) -> str:
+        """Return the model, its family and its rows in one line."""
+        return repr(self._results)
 
     def cov_params(
         self,

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from hetglm import _diagnose, _formula, _syntax
+from hetglm._display import Printed
 from hetglm._fit import Fit, maximum
 from hetglm._replicates import progress_bar
 from hetglm._text import listed
@@ -27,8 +28,8 @@ DIRECTIONS = ("forward", "backward", "both")
 ROUNDING = 1e-8
 
 
-@dataclass(frozen=True)
-class Selection:
+@dataclass(frozen=True, repr=False)
+class Selection(Printed):
     """
     A stepwise search and the model it chose.
 
@@ -58,20 +59,20 @@ class Selection:
         """The models that were skipped, with the reason in ``note``."""
         return self.tried[self.tried["note"] != ""]
 
-    def __str__(self) -> str:
-        """Return the trace, what was skipped and the chosen model."""
+    def _headline(self) -> str:
         steps, models = len(self.trace) - 1, len(self.tried)
-        lines = [
+        return (
             f"Stepwise selection ({self.direction}) by {self.criterion}: {models} models tried, "
-            f"{steps} step{'' if steps == 1 else 's'}",
-            self.trace.to_string(float_format=lambda value: f"{value:.3f}"),
-        ]
-        lines += [
+            f"{steps} step{'' if steps == 1 else 's'}"
+        )
+
+    def _body(self) -> list[str | pd.DataFrame]:
+        skipped = [
             f"Skipped in step {step}: {row.action} {row.term} ({row.part}): {row.note}"
             for step, row in self.skipped.iterrows()
         ]
         formula = getattr(self.fit.model, "formula", None)
-        return "\n".join([*lines, *([] if formula is None else [f"Chosen: {formula}"])])
+        return [self.trace, *skipped, *([] if formula is None else [f"Chosen: {formula}"])]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from hetglm import _arrays, bootstrap, prediction, residuals
+from hetglm._display import Printed
 from hetglm._fit import Fit, at_fit
 from hetglm._likelihood import Likelihood
 from hetglm._replicates import Run, replicate
@@ -33,8 +34,8 @@ CELLS = 1 << 22
 ROUNDING = 1e-9
 
 
-@dataclass(frozen=True)
-class SimulatedResiduals:
+@dataclass(frozen=True, repr=False)
+class SimulatedResiduals(Printed):
     """
     Residuals scaled by simulation, and tests of the fitted distribution.
 
@@ -109,12 +110,13 @@ class SimulatedResiduals:
         }
         return pd.DataFrame(table, index=list(TESTS))
 
-    def __str__(self) -> str:
-        """Return the table under a line on the simulations."""
+    def _headline(self) -> str:
         how = "each with a refit" if self.refit else "without refits, so P is too large"
         failures = f"; {self.failed} refits failed: {self.reasons}" if self.failed else ""
-        head = f"Fitted distribution against {self.nsim} simulations, {how}{failures}"
-        return head + "\n" + self.summary_frame().round(4).to_string()
+        return f"Fitted distribution against {self.nsim} simulations, {how}{failures}"
+
+    def _body(self) -> list[str | pd.DataFrame]:
+        return [self.summary_frame()]
 
 
 @dataclass(frozen=True)

@@ -7,19 +7,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from statsmodels.iolib.summary import Summary, fmt_params, summary_params
+from statsmodels.iolib.summary import Summary, fmt_params
 from statsmodels.iolib.summary2 import Summary as Summary2
 from statsmodels.iolib.table import SimpleTable
 
 from hetglm import anova, prediction
+from hetglm._display import WIDTH, TitledSummary, coefficient_table, number
+from hetglm._links import link_text
 from hetglm.exceptions import NotNestedError
 
-#: Width of a summary's text: a terminal of 80 columns.
-WIDTH = 78
 #: Rows of text: flush left, no rules of their own.
 _PLAIN = {"data_aligns": "l", "table_dec_above": None, "colsep": "", "data_fmts": ["%s"]}
 #: More boundary cells than this are not listed one by one.
 MANY_CELLS = 8
+#: Format of numbers of the second summary where no other is asked for.
+FLOAT_FORMAT = "%.4f"
 QUARTILES = (0, 0.25, 0.5, 0.75, 1)
 
 
@@ -31,7 +33,7 @@ def summary(
     names = list(xname) if xname is not None else model.parameter_names
     if len(names) != len(res.params):
         raise ValueError(f"xname: {len(names)} names for {len(res.params)} coefficients")
-    out = Summary()
+    out = TitledSummary()
     left, right = _top(res)
     out.add_table_2cols(
         res,
@@ -40,11 +42,11 @@ def summary(
         yname=yname or _short(model.endog_names),
         title=title or f"{type(model).__name__} Regression Results",
     )
-    out.tables.append(_likelihood_rows(model, res.reml))
+    out.tables.append(_likelihood_rows(res))
     k = len(model._mean_names)
-    mean_title = f"Mean: {_link_text(model.core.link, 'mu')}"
+    mean_title = f"Mean: {link_text(model.core.link, 'mu')}"
     phi = model.core.family.symbol
-    scale_title = f"Dispersion: {_link_text(model.core.link_dispersion, phi)}"
+    scale_title = f"Dispersion: {link_text(model.core.link_dispersion, phi)}"
     out.tables.append(_block(res, slice(0, k), names[:k], mean_title, alpha))
     scale_names = [n.removeprefix("dispersion-") for n in names[k:]]
     out.tables.append(_block(res, slice(k, None), scale_names, scale_title, alpha))
@@ -82,42 +84,44 @@ def _top(res: Any) -> tuple[list[Any], list[Any]]:
     return left, right
 
 
+def _clusters(res: Any) -> str:
+    """Return the number of groups of a robust covariance, of both ways where there are two."""
+    groups = res.cov_kwds.get("groups")
+    if groups is None:
+        return ""
+    columns = np.asarray(groups).reshape(len(groups), -1).T
+    return " x ".join(str(len(pd.unique(column))) for column in columns)
+
+
 def _short(name: str) -> str:
     """Return the name of the response, of its first column where both are too long to print."""
     return name if len(name) <= 18 else name.split(" + ")[0]
 
 
-def _likelihood_rows(model: Any, reml: bool) -> SimpleTable:
-    """Return the lines under the top table: variance function, kind of likelihood, rows left out."""
-    family = model.core.family
+def _likelihood_rows(res: Any) -> SimpleTable:
+    """Return the lines under the top table: variance, likelihood, rows left out and clusters."""
+    family = res.model.core.family
     kind = "exact" if family.exact else "extended quasi-likelihood (EQL)"
     rest = "" if family.exact else "; not a distribution"
-    kind += ", adjusted for the mean (REML)" if reml else rest
+    kind += ", adjusted for the mean (REML)" if res.reml else rest
     response = "the count" if family.counts_successes else "y"
     # four cells as in the top table: as_latex takes the widths of the narrowest row
     rows = [
         ["Variance:   ", f"Var({response}) = {family.variance_formula}", "", ""],
         ["Likelihood: ", kind, "", ""],
     ]
-    lines = wrap(model.rows_text, WIDTH - len(rows[0][0]))
+    lines = wrap(res.model.rows_text, WIDTH - len(rows[0][0]))
     rows += [["" if i else "Rows:       ", line, "", ""] for i, line in enumerate(lines)]
+    if clusters := _clusters(res):
+        rows.append(["Clusters:   ", clusters, "", ""])
     return SimpleTable(rows, txt_fmt=_PLAIN)
-
-
-def _link_text(link: Any, symbol: str) -> str:
-    name = type(link).__name__
-    plain = {"Log": "log", "Logit": "logit", "Identity": "", "InversePower": "inverse"}
-    text = plain.get(name, name.lower())
-    return f"{text}({symbol})" if text else symbol
 
 
 def _block(res: Any, part: slice, names: list[str], title: str, alpha: float) -> SimpleTable:
     """Return the table of one part's coefficients."""
     columns = (res.params, res.bse, res.tvalues, res.pvalues, res.conf_int(alpha))
     rows = tuple(np.asarray(column)[part] for column in columns)
-    table = summary_params((res, *rows), xname=names, alpha=alpha, use_t=res.use_t)
-    table.title = title
-    return table
+    return coefficient_table(names, rows, title, alpha, res.use_t)
 
 
 def _quartiles(res: Any) -> SimpleTable:
@@ -131,7 +135,8 @@ def _quartiles(res: Any) -> SimpleTable:
     with np.errstate(invalid="ignore"):  # between two infinite ones, where phi is infinite
         quartiles = [np.quantile(values, QUARTILES) for _, values in rows]
     data = [
-        [f"{q:.4f}" for q in np.nan_to_num(part, nan=np.inf, posinf=np.inf)] for part in quartiles
+        [number(q, digits=5) for q in np.nan_to_num(part, nan=np.inf, posinf=np.inf)]
+        for part in quartiles
     ]
     header = ["min", "1Q", "median", "3Q", "max"]
     return SimpleTable(data, header, [name for name, _ in rows], txt_fmt=fmt_params)
@@ -143,7 +148,7 @@ def _notes(res: Any) -> list[str]:
     try:
         notes = [str(anova.compare_constant(res))]
     except (NotNestedError, ValueError) as exc:
-        notes = [f"Against constant dispersion: {exc}"]
+        notes = [f"Test of constant dispersion: {exc}"]
     notes.append(res.cov_kwds.get("description", ""))
     if not family.exact:
         what = "adjusted as REML does" if res.reml else "and so are AIC, BIC and every ratio"
@@ -187,6 +192,8 @@ def summary2(
         *right,
     ]
     cells = [(name, value[0]) for name, value in pairs]
+    if clusters := _clusters(res):
+        cells.append(("Clusters:", clusters))
     half = (len(cells) + 1) // 2
     cells += [("", "")] * (2 * half - len(cells))
     top = pd.DataFrame([[*cells[i], *cells[half + i]] for i in range(half)])
@@ -206,6 +213,8 @@ def summary2(
     out = Summary2()
     out.add_title(title or f"Results: {type(model).__name__}")
     out.add_df(top, index=False, header=False, align="l")
+    if float_format == FLOAT_FORMAT:
+        table = table.apply(lambda column: [number(x) for x in column])
     out.add_df(table, float_format=float_format)
     for line in filter(None, [model.rows_text, *_notes(res)]):
         out.add_text(line)

@@ -23,6 +23,7 @@ LAYERS = (
         "_negbin_numerics",
         "_linalg",
         "_links",
+        "_display",
     ),
     ("_frames", "_syntax", "_design", "_keywords"),
     ("_arrays", "_formula", "datasets", "families", "_intervals", "_checkpoint", "_tails"),

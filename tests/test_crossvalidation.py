@@ -501,7 +501,7 @@ def test_print_and_progress(capsys):
     assert "cross-validation: 100%" in capsys.readouterr().err
     text = str(found)
     assert text.startswith("3-fold cross-validation of 120 rows; standard errors over rows")
-    assert text.endswith("coverage: of 95 % intervals; small is good elsewhere.")
+    assert text.endswith("coverage should be near 0.95; for all other metrics smaller is better.")
     assert max(map(len, text.splitlines())) <= 80
     with pytest.raises(AttributeError):
         found.k = 4

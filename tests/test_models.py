@@ -453,7 +453,7 @@ def test_summary(res):
     text = str(res.summary())
     assert max(map(len, text.splitlines())) <= 80
     assert f"= {family.variance_formula}" in text
-    assert "Against constant dispersion" in text
+    assert "Test of constant dispersion" in text
     assert f"on {res.compare_constant_dispersion().df} df" in text
     for name in ("group[T.b]", "x", "z", "Mean:", "Dispersion:", "1Q"):
         assert name in text

@@ -25,6 +25,7 @@ from hetglm.exceptions import (
     AliasedColumnWarning,
     NotNestedError,
     UnboundedLikelihoodError,
+    UntestedTermWarning,
 )
 from hetglm.families import tweedie
 
@@ -805,10 +806,12 @@ def test_anova_of_one_fit(res):
 def test_anova_where_maximum_likelihood_is_unbounded():
     res = own_pair().fit(reml=True)
     assert res.compare_constant_dispersion().df == 1
-    with pytest.raises(
-        UnboundedLikelihoodError, match=r"anova: the row of the mean.*compare_constant"
+    with pytest.warns(
+        UntestedTermWarning, match=r"Mean model: the row of the mean.*compare_constant"
     ):
-        het.anova(res)
+        table = het.anova(res)
+    assert np.isnan(table.loc["Mean model"].drop("DF")).all()
+    assert table.loc["Dispersion model", "Adj.P"] == res.compare_constant_dispersion().pvalue
 
 
 def test_different_means_are_refused():
