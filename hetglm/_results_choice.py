@@ -37,6 +37,6 @@ class Choice(GenericLikelihoodModelResults):
         >>> print(hmf.doubleglm("Hwt ~ Bwt | Bwt", het.datasets.load_cats()).fit().diagnose())
         No problems found by the checks that were run (convergence, unbounded, edge,
         several maxima, separation, boundary, aliased, single row, few rows,
-        Hauck-Donner, near-singular, leverage).
+        Hauck-Donner, near-singular, leverage, small counts).
         """
         return diagnosis.diagnose(self)

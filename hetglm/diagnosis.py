@@ -39,7 +39,7 @@ ROWS = 5_000
 #: Kinds of findings, in the order in which they are looked for.
 CHECKS = (
     *("convergence", "unbounded", "edge", "several maxima", "separation", "boundary", "aliased"),
-    *("single row", "few rows", "Hauck-Donner", "near-singular", "leverage"),
+    *("single row", "few rows", "Hauck-Donner", "near-singular", "leverage", "small counts"),
 )
 
 
@@ -85,7 +85,8 @@ class Diagnosis(Printed, list[Finding]):
     def _headline(self) -> str:
         if not self:
             return f"No problems found by the checks that were run ({', '.join(CHECKS)})."
-        return f"{len(self)} finding{'s' * (len(self) > 1)}: {', '.join(self.kinds)}"
+        kinds = ", ".join(dict.fromkeys(self.kinds))
+        return f"{len(self)} finding{'s' * (len(self) > 1)}: {kinds}"
 
     def _body(self) -> list[str | pd.DataFrame]:
         return [f"{i}. {finding._headline()}" for i, finding in enumerate(self, 1)]

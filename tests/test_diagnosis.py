@@ -231,7 +231,7 @@ def test_the_main_job_is_left_alone():
 def test_findings_print():
     found = _lirat("C(grp) + hb | C(grp)").diagnose()
     text = str(found)
-    assert repr(found) == "<Diagnosis: 2 findings: boundary, few rows>"
+    assert repr(found) == "<Diagnosis: 4 findings: boundary, few rows, Hauck-Donner>"
     assert text.startswith(
         "2 findings: boundary, few rows\n1. boundary (dispersion-C(grp)[T.3]): at"
     )
