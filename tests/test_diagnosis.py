@@ -233,7 +233,7 @@ def test_findings_print():
     text = str(found)
     assert repr(found) == "<Diagnosis: 4 findings: boundary, few rows, Hauck-Donner>"
     assert text.startswith(
-        "2 findings: boundary, few rows\n1. boundary (dispersion-C(grp)[T.3]): at"
+        "4 findings: boundary, few rows, Hauck-Donner\n1. boundary (dispersion-C(grp)[T.3]): at"
     )
     words = " ".join(text.split())
     assert "2. few rows (dispersion-C(grp)): rows 43, 44, 45, 46, 47 (counted from 0), 5" in words
