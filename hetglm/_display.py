@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Sequence
 from html import escape
 from textwrap import wrap
@@ -119,12 +120,13 @@ class Printed:
 
 
 def paragraph(text: str) -> str:
-    """Return text in lines of 80 columns; its own line ends stay."""
+    """Return text in lines of 80 columns; its own line ends stay, and "P = 0.01" is not broken."""
+    joined = re.sub(r" ([=<]) ", "\0\\1\0", text)
     parts = [
         wrap(line, WIDTH, break_long_words=False, break_on_hyphens=False)
-        for line in text.splitlines()
+        for line in joined.splitlines()
     ]
-    return "\n".join(line for part in parts for line in part)
+    return "\n".join(line for part in parts for line in part).replace("\0", " ")
 
 
 # Summaries in statsmodels' format ------------------------------------------------------------------

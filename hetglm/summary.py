@@ -12,7 +12,7 @@ from statsmodels.iolib.summary2 import Summary as Summary2
 from statsmodels.iolib.table import SimpleTable
 
 from hetglm import anova, prediction
-from hetglm._display import WIDTH, TitledSummary, coefficient_table, number
+from hetglm._display import WIDTH, TitledSummary, coefficient_table, number, paragraph
 from hetglm._links import link_text
 from hetglm.exceptions import NotNestedError
 
@@ -156,7 +156,7 @@ def _notes(res: Any) -> list[str]:
     notes += [f"Note: {note}" for note in res.notes]
     if res.boundary is not None and res.model.core.n:
         notes += _boundary_lines(res)
-    return [line for note in notes if note for line in wrap(" ".join(note.split()), WIDTH)]
+    return [line for note in notes for line in paragraph(" ".join(note.split())).splitlines()]
 
 
 def _boundary_lines(res: Any) -> list[str]:

@@ -17,7 +17,7 @@ from statsmodels.iolib.summary2 import summary_col
 import hetglm.api as het
 import hetglm.formula.api as hmf
 from hetglm import diagnosis
-from hetglm._display import Printed, coefficient_table, latex, number, p_text
+from hetglm._display import Printed, coefficient_table, latex, number, p_text, paragraph
 from hetglm.exceptions import NotNestedError, UntestedTermWarning
 
 #: HTML elements without an end.
@@ -286,6 +286,14 @@ def test_coefficients_of_very_different_sizes():
     for part in ("1e-09", "2e-10", "1.000000", "0.999980", "123456.79", "123456.77"):
         assert part in text, part
     assert "nan" in text
+
+
+def test_lines_end_between_sentences_not_in_a_comparison():
+    for n in range(60, 90):
+        text = paragraph("x" * (n - 12) + " and P < 1e-16, Z = 98.63")
+        assert "P < 1e-16" in text
+        assert "Z = 98.63" in text
+        assert max(map(len, text.splitlines())) <= 78
 
 
 # ---- what is tested ------------------------------------------------------------------------------
