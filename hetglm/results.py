@@ -464,10 +464,10 @@ class LocationScaleResults(
         Pearson chi-square/df = 22.18
                                            statistic        P
         test            variance
-        Dean score      mu (1 + alpha mu)  36.543487  < 1e-16
-                        mu (1 + alpha)     27.755451  < 1e-16
-        Cameron-Trivedi mu (1 + alpha mu)   1.220777    0.111
-                        mu (1 + alpha)      1.515224   0.0649
+        Dean score      mu (1 + alpha mu) 36.5435 < 1e-16
+                        mu (1 + alpha) 27.7555 < 1e-16
+        Cameron-Trivedi mu (1 + alpha mu) 1.2208 0.111
+                        mu (1 + alpha) 1.5152 0.0649
         """
         run = Run(n_jobs, progress, checkpoint, batch_size)
         _arrays.draws(nrep, rng, sequential)
