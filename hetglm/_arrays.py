@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from numbers import Number
 from typing import Any
 
@@ -92,16 +93,29 @@ def _floats(array: Array, name: str) -> Array:
     if array.ndim == 2:
         columns = [_floats(a, f"{name}, column {j} (from 0)") for j, a in enumerate(array.T)]
         return np.asfortranarray(np.stack(columns, axis=1)) if columns else np.empty(array.shape)
+    if array.ndim == 0 and not (_is_real(item := array.item()) or pd.isna(item) is True):
+        dense = (
+            "; its .toarray() is" if hasattr(item, "toarray") else "; give an array, list or Series"
+        )
+        raise ValueError(f"{name}: not numeric, of type {type(item).__name__}{dense}")
     out = np.full(array.shape, np.nan)
     known = ~pd.isna(array)
-    for item in array[known]:
-        if not isinstance(item, (Number, np.bool_)) or isinstance(item, (complex, np.timedelta64)):
-            raise ValueError(
-                f"{name}: not numeric (dtype object): {item!r} is of type {type(item).__name__}; give "
-                "numbers, and None or NaN where one is missing"
-            )
-    out[known] = array[known].astype(float)
+    wrong = next((item for item in array[known] if not _is_real(item)), None)
+    if wrong is not None:
+        raise ValueError(
+            f"{name}: not numeric (dtype object): {reprlib.repr(wrong)} is of type "
+            f"{type(wrong).__name__}; give numbers, and None or NaN where one is missing"
+        )
+    try:
+        out[known] = array[known].astype(float)
+    except OverflowError as exc:
+        raise ValueError(f"{name}: a number is beyond what floats hold ({exc})") from exc
     return out
+
+
+def _is_real(item: Any) -> bool:
+    """Return whether an object is a real number."""
+    return isinstance(item, (Number, np.bool_)) and not isinstance(item, (complex, np.timedelta64))
 
 
 def row_array(value: Any, n: int, name: str, scalar: bool = False) -> Array | None:

@@ -468,10 +468,10 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
     @property
     def rows_text(self) -> str:
         """Sentence on the rows that were left out, empty without any."""
-        left_out = {"missing values": self.n_missing, "no trials or frequency": self.n_weightless}
-        texts = [f"{n} with {what}" for what, n in left_out.items() if n]
+        left_out = {"with missing values": self.n_missing, "without weight": self.n_weightless}
+        texts = [f"{n} {what}" for what, n in left_out.items() if n]
         total = self._n_rows + self.n_missing + self.n_weightless
-        return f"{self._n_rows} of {total} rows; {' and '.join(texts)} left out" if texts else ""
+        return f"{self._n_rows} of {total} rows; {', '.join(texts)} left out" if texts else ""
 
     # -- names --------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import pytest
 import statsmodels.api as sm
 from conftest import simulated
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
@@ -361,8 +362,14 @@ WRONG = {
         "category.*levels; name it in a formula",
     ),
     "periods": (pd.Series(pd.period_range("2020", periods=N_ROWS)), r"\(dtype period"),
+    "beyond floats": ([10**400] * N_ROWS, "beyond what floats hold"),
     "objects": ([object()] * N_ROWS, "is of type object; give numbers"),
-    "dict": ({"a": 1}, "is of type dict"),
+    "dict": ({"a": 1}, "of type dict; give an array, list or Series"),
+    "generator": ((v for v in range(N_ROWS)), "of type generator; give an array"),
+    "sparse": (
+        sparse.csr_matrix(np.ones((N_ROWS, 1))),
+        r"of type csr_matrix; its \.toarray\(\) is",
+    ),
 }
 
 
@@ -370,13 +377,13 @@ WRONG = {
 @pytest.mark.parametrize("place", PLACES)
 def test_what_is_not_a_number_is_refused(place, kind):
     value, message = WRONG[kind]
-    with pytest.raises(ValueError, match=rf"^{place}: not numeric.*({message})"):
+    with pytest.raises(ValueError, match=rf"^{place}: (not numeric|a number).*({message})"):
         placed(D, **{place: value})
     if isinstance(value, pd.Series) and place.startswith("exog"):
         with pytest.raises(ValueError, match=rf"^{place}, column 'bad': not numeric.*({message})"):
             placed(D, **{place: X.assign(bad=value)})
     if place not in ("endog", "exog", "exog_dispersion"):
-        with pytest.raises(ValueError, match=rf"^{place}: not numeric.*({message})"):
+        with pytest.raises(ValueError, match=rf"^{place}: (not numeric|a number).*({message})"):
             hmf.doubleglm("gaussian ~ x", D, **{place: value})
 
 

@@ -339,7 +339,7 @@ def test_rows_of_both_kinds_are_counted_within_80_columns():
     with pytest.warns(DroppedRowsWarning):
         res = hmf.betabinomial("K + I(N - K) ~ x", data, subset=data.index < 100).fit()
     _, text, text2 = counted(res)
-    line = "95 of 100 rows; 3 with missing values and 2 with no trials or frequency left out"
+    line = "95 of 100 rows; 3 with missing values, 2 without weight left out"
     assert line in text
     assert line in " ".join(text2.split())
     assert max(map(len, str(res.summary()).split("\n"))) <= 80
