@@ -604,9 +604,9 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
             If it is of another length, or a Series or DataFrame with another index.
         """
         self.check_aligned(value, name)
-        if not isinstance(value, (pd.Series, pd.DataFrame, np.ndarray)):
+        if not isinstance(value, (pd.Series, pd.DataFrame, np.ndarray, str)):
             value = _arrays.numeric(value, name)
-        if np.ndim(value) == 0 or len(value) in (self.core.n, 0) or len(value) != self._n_passed:
+        if np.ndim(value) == 0 or len(value) == self.core.n or len(value) != self._n_passed:
             return value
         return value.iloc[self._kept] if hasattr(value, "iloc") else value[self._kept]
 
@@ -657,7 +657,10 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         if labels.ndim == 2 and labels.shape[1] == 2:
             return np.column_stack([self._row_labels(column, name) for column in labels.T])
         if labels.ndim != 1 or len(labels) not in (self.core.n, self._n_passed):
-            raise ValueError(f"{name}: shape {labels.shape}, but there are {self.core.n} rows")
+            whole = "" if self._n_passed == self.core.n else f" of {self._n_passed} passed"
+            raise ValueError(
+                f"{name}: shape {labels.shape}, but there are {self.core.n} rows{whole}"
+            )
         labels = labels if len(labels) == self.core.n else labels[self._kept]
         if pd.isna(labels).any():
             raise ValueError(f"{name}: missing value in {self.core.names.text(pd.isna(labels))}")

@@ -103,8 +103,7 @@ def rows_of(
     designs = {"exog": exog, "exog_dispersion": exog_dispersion}
     _arrays.check_aligned({**designs, **given})
     if exog is None and exog_dispersion is None:
-        for name, value in given.items():
-            model.check_aligned(value, name)
+        given = {name: model.rows_of_fit(value, name) for name, value in given.items()}
         return _fitted_rows(model, core, given)
     needs = PARTS[which]
     n = len(exog if exog is not None else exog_dispersion)

@@ -439,3 +439,31 @@ def test_names_need_a_formula():
     res = het.DoubleGLM(D["gaussian"], D[["x"]]).fit()
     with pytest.raises(ValueError, match="names and formulas need the data of a formula fit"):
         res.score_test((None, "w"))
+
+
+# -- what has the length of all the data ------------------------------------------------------------
+
+
+def test_rows_of_the_fit_take_what_all_the_data_have():
+    res = hmf.negativebinomial("count ~ x", holed(), offset="shift", exposure="time").fit()
+    right = res.predict(offset=np.zeros(len(KEPT)), exposure=D["time"].to_numpy()[KEPT])
+    for time in (D["time"], D["time"].to_numpy(), D["time"].tolist(), D[["time"]]):
+        got = res.predict(offset=0, exposure=time)
+        assert_allclose(got, right, rtol=1e-14)
+        assert got.index.equals(pd.Index(KEPT))
+    with pytest.raises(ValueError, match=r"^exposure: shape \(9,\), but there are 117 rows"):
+        res.predict(exposure=np.ones(9))
+    with pytest.raises(
+        ValueError, match=r"^groups: shape \(9,\), but there are 117 rows of 120 passed$"
+    ):
+        res.bootstrap(2, "cluster", groups=np.ones(9))
+
+
+def test_a_clone_knows_the_rows_that_were_passed():
+    model = hmf.doubleglm("gaussian ~ x", holed())
+    given = {"cov_type": "cluster", "cov_kwds": {"groups": D["block"]}}
+    clone = model.clone(exog=pd.DataFrame({"one": np.ones(len(KEPT))}))
+    right = hmf.doubleglm("gaussian ~ 1", D.iloc[KEPT]).fit(
+        **given | {"cov_kwds": {"groups": "block"}}
+    )
+    assert_allclose(clone.fit(**given).bse, right.bse, rtol=1e-6)
