@@ -62,7 +62,9 @@ def as_frame(data: Any) -> pd.DataFrame:
     try:
         return pd.DataFrame(data)
     except Exception as exc:
-        raise ValueError(f"data: cannot make a DataFrame of {type(data).__name__}: {exc}") from exc
+        order = "; the order is formula, data, exog_dispersion_formula"
+        what = f"data: cannot make a DataFrame of {type(data).__name__}: {exc}"
+        raise ValueError(f"{what}{order if isinstance(data, str) else ''}") from exc
 
 
 def new_rows(data: Any) -> pd.DataFrame:

@@ -301,7 +301,7 @@ def _fault(code: str, columns: Collection[str], known: Collection[str]) -> str |
                 return "'^' is no power in Python; write '**', such as I(x**2)"
     called, read = names(code)
     python = set(dir(builtins))
-    for name in sorted(called - set(columns) - set(known) - python):
+    for name in sorted(called - set(columns) - set(known) - python, key=code.index):
         return _unknown_function(name, code, known)
     alone = isinstance(body, ast.Name)
     for name in sorted(read - set(columns) - set(known)):
@@ -415,8 +415,8 @@ def term_lists(mean: str, dispersion: str, columns: Collection[str] = ()) -> lis
     check_marks(mean, columns)
     check_marks(dispersion, columns)
     try:
-        first, second = patsy.ModelDesc.from_formula(mean), patsy.ModelDesc.from_formula(dispersion)
         check_response(mean)
+        first, second = patsy.ModelDesc.from_formula(mean), patsy.ModelDesc.from_formula(dispersion)
     except patsy.PatsyError as exc:
         raise FormulaError(f"cannot read the formula: {exc}") from exc
     if not first.lhs_termlist:
@@ -453,7 +453,7 @@ def linear_constraint(text: str, names: list[str]) -> tuple[np.ndarray, np.ndarr
 def _unknown_coefficient(text: str, names: Iterable[str]) -> str | None:
     """Return the first word of a hypothesis that is no coefficient."""
     for name in sorted(names, key=len, reverse=True):
-        text = re.sub(rf"(?<![\w\]]){re.escape(name)}(?![\w\[])", " 0 ", text)
+        text = re.sub(rf"(?<![\w\]])(?<!dispersion-){re.escape(name)}(?![\w\[])", " 0 ", text)
     found = re.search(r"[A-Za-z_][\w.:-]*(\[[^\]]*\]|\([^)]*\))*[\w.:-]*", text)
     return None if found is None else found.group().rstrip("-.:")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
+from inspect import signature
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from statsmodels.base.data import handle_data
 from statsmodels.base.model import GenericLikelihoodModel
 from statsmodels.genmod.families import links
 
-from hetglm import _arrays, _diagnose, _estimability, _fit, _formula, _start, prediction
+from hetglm import _arrays, _diagnose, _estimability, _fit, _formula, _keywords, _start, prediction
 from hetglm._display import Printed
 from hetglm._likelihood import Likelihood
 from hetglm._links import check_link, link_text
@@ -80,6 +81,10 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         missing: str = "none",
         hasconst: bool | None = None,
     ) -> None:
+        if isinstance(endog, str):
+            raise ValueError(
+                f"endog={endog!r}: for a formula write {type(self).__name__}.from_formula(formula, data)"
+            )
         given = dict(
             zip(
                 ROW_ARRAYS,
@@ -931,12 +936,15 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         Smyth, G. K. and Verbyla, A. P. (1999). Adjusted likelihood methods for modelling dispersion
         in generalized linear models. Environmetrics 10, 695-709.
         """
+        reml = _keywords.flag(reml, "reml")
+        use_t = None if use_t is None else _keywords.flag(use_t, "use_t")
+        _keywords.check_method(method, _fit.DEFAULT_METHOD, _fit.OWN_METHODS)
         if reml and not self._has_reml:
             raise ValueError(
                 f"reml=True: REML is for DoubleGLM; fit {type(self).__name__} by maximum likelihood"
             )
         if kwargs and method in _fit.OWN_METHODS:
-            raise TypeError(f"fit: unknown argument {sorted(kwargs)[0]!r} for method {method!r}")
+            raise _keywords.unknown("fit", kwargs, signature(self.fit).parameters)
         if maxiter is None:
             maxiter = 100 if method in _fit.OWN_METHODS else 10_000
         maxiter = 0 if maxiter == 0 else _arrays.count(maxiter, "maxiter")
@@ -961,7 +969,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
             maxiter,
             tol,
             disp,
-            bool(reml),
+            reml,
             **kwargs,
         )
         notes = _diagnose.diagnose(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from statsmodels.genmod import families as sm_families
 from statsmodels.genmod.families import links
 
-from hetglm import families
+from hetglm import _keywords, families
 from hetglm._arrays import split_binomial
 from hetglm.families.quasi import QuasiBinomial
 from hetglm.model import LocationScaleModel
@@ -100,7 +100,9 @@ class DoubleGLM(LocationScaleModel):
         freq_weights: Any = None,
         missing: str = "none",
         hasconst: bool | None = None,
+        **unknown: Any,
     ) -> None:
+        _keywords.refuse(type(self), unknown)
         self.family = sm_families.Gaussian() if family is None else family
         self.likelihood = likelihood
         ours = families.of_statsmodels(self.family, likelihood)
@@ -167,7 +169,9 @@ class OwnLaw(LocationScaleModel):
         freq_weights: Any = None,
         missing: str = "none",
         hasconst: bool | None = None,
+        **unknown: Any,
     ) -> None:
+        _keywords.refuse(type(self), unknown)
         super().__init__(
             endog,
             exog,

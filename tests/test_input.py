@@ -259,7 +259,10 @@ RES = fitted("beta-binomial")
 
 ARGUMENTS = {
     "family class": (lambda: gaussian(family=FAMILIES.Gamma), r"instance, sm.families.Gamma\(\)"),
-    "family name": (lambda: gaussian(family="gamma"), "str is not one of.*Gaussian"),
+    "family name": (
+        lambda: gaussian(family="gamma"),
+        r"family='gamma': pass an instance.*Gamma\(\)",
+    ),
     "link class": (
         lambda: hmf.betabinomial("K + I(N - K) ~ x", D, link=LINKS.Probit),
         "^link: pass an instance.*not Probit",

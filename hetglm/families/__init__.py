@@ -42,6 +42,11 @@ INSTEAD = {
     "NegativeBinomial": "the NegativeBinomial model estimates alpha by its likelihood",
     "Binomial": "BetaBinomial is a model of overdispersed proportions with a likelihood",
 }
+#: Names of families that are models here.
+OWN_MODELS = {
+    **dict.fromkeys(("betabinomial", "bb"), "BetaBinomial (hmf.betabinomial)"),
+    **dict.fromkeys(("nb", "nbinom", "negbin", "nbi"), "NegativeBinomial (hmf.negativebinomial)"),
+}
 
 
 def of_statsmodels(family: Any, likelihood: str | None = None) -> Family:
@@ -65,6 +70,8 @@ def of_statsmodels(family: Any, likelihood: str | None = None) -> Family:
         raise ValueError(f"likelihood={likelihood!r}: choose 'eql' or 'exact', or leave it out")
     if isinstance(family, type):
         raise ValueError(f"family: pass an instance, sm.families.{family.__name__}()")
+    if isinstance(family, str):
+        raise ValueError(f"family={family!r}: {_by_name(family)}")
     make = REGISTRY.get(type(family))
     if make is None:
         known = ", ".join(sorted(cls.__name__ for cls in REGISTRY))
@@ -75,6 +82,16 @@ def of_statsmodels(family: Any, likelihood: str | None = None) -> Family:
     if likelihood is None and isinstance(ours, QuasiTweedie) and 1 < ours.power < 2:
         likelihood = "exact"
     return _exact(family) if likelihood == "exact" and not ours.exact else ours
+
+
+def _by_name(text: str) -> str:
+    """Return what to write instead of the name of a family."""
+    plain = "".join(filter(str.isalpha, text.lower())).removeprefix("quasi")
+    known = {cls.__name__.lower(): cls.__name__ for cls in REGISTRY}
+    if plain in OWN_MODELS:
+        return f"is a model of its own; use {OWN_MODELS[plain]}"
+    known |= {"normal": "Gaussian", "norm": "Gaussian", "no": "Gaussian"}
+    return f"pass an instance, such as sm.families.{known.get(plain, 'Gaussian')}()"
 
 
 def _exact(family: Any) -> Family:

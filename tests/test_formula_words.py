@@ -1,0 +1,242 @@
+"""Words of other languages and packages: each is refused with what to write here."""
+
+import re
+
+import numpy as np
+import pytest
+
+import hetglm.api as het
+import hetglm.formula.api as hmf
+from hetglm._syntax import check_marks
+from hetglm.exceptions import FormulaError
+
+
+def refused(data, formula, *args, **kwargs):
+    """Return what a formula is refused with, of a caller who has no names of his own."""
+    with pytest.raises(FormulaError) as caught:
+        hmf.doubleglm(formula, data, *args, eval_env=-1, **kwargs)
+    return str(caught.value)
+
+
+# ---- the left-hand side ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "left",
+    ["K/N", "K*N", "K:N", "K**2", "K - N", "(K + N)**2", "(K)/(N)", "K + K/N", "-K", "1 + K"],
+)
+@pytest.mark.parametrize("make", [hmf.doubleglm, hmf.betabinomial, hmf.negativebinomial])
+def test_no_arithmetic_on_the_left(data, left, make):
+    for kwargs in ({}, {"n_trials": "N"}):
+        with pytest.raises(FormulaError, match=r"response: .*not as arithmetic; write I\("):
+            make(f"{left} ~ x | z", data, **kwargs)
+
+
+def test_what_to_write_for_a_proportion(data):
+    message = refused(data, "K/N ~ x | z")
+    assert "I(K/N) with n_trials=" in message
+    assert "K + I(N - K)" in message
+    assert message.endswith("\n    K/N ~ x\n    ^^^")
+    counts = hmf.betabinomial("K + I(N - K) ~ x | z", data).fit()
+    shares = hmf.betabinomial("I(K/N) ~ x | z", data, n_trials="N").fit()
+    np.testing.assert_allclose(shares.llf, counts.llf)
+    assert "twice" in refused(data, "K + K ~ x")
+
+
+# ---- random effects ----------------------------------------------------------------------------
+
+RANDOM = [
+    "(1 | id)",
+    "(1|id)",
+    "(x || id)",
+    "(0 + x | id)",
+    "(1 |p| id)",
+    "(1 | id/group)",
+    "((1 | id))",
+]
+
+
+@pytest.mark.parametrize("term", RANDOM)
+def test_random_effects_are_not_there_yet(data, term):
+    data["id"] = data["block"]
+    for formula in (
+        f"gaussian ~ x + {term}",
+        f"gaussian ~ {term} + x | z",
+        f"gaussian ~ x | {term}",
+    ):
+        assert "random effects such as" in refused(data, formula)
+    assert "not supported yet" in refused(data, "gaussian ~ x", f"~ z + {term}")
+    assert "not supported yet" in refused(data, "gaussian ~ x", term)
+
+
+@pytest.mark.parametrize("term", ["I((a) | (b))", "I((a | b))", "C((a) | b)", "Q('(1 | id)')"])
+def test_a_bitwise_or_inside_a_function_stays(data, term):
+    data = data.assign(a=data["x"] > 0, b=data["z"] > 0).assign(**{"(1 | id)": data["w"]})
+    assert hmf.doubleglm(f"gaussian ~ {term} | {term}", data).exog.shape[1] == 2
+
+
+# ---- R's habits --------------------------------------------------------------------------------
+
+HABITS = {
+    "log(x)": r"np\.log\(x\)",
+    "exp(x)": r"np\.exp\(x\)",
+    "sqrt(time)": r"np\.sqrt\(time\)",
+    "poly(x, 2)": r"x \+ I\(x\*\*2\)",
+    "s(x)": r"bs\(x, df=5\)",
+    "ns(x, 3)": r"cr\(x, df=4\)",
+    "rcs(x, 3)": r"cr\(x, df=4\)",
+    "factor(w)": r"C\(w\)",
+    "as.factor(w)": r"C\(w\)",
+    "as.numeric(w)": r"w\.astype\(float\)",
+    "offset(shift)": "offset=",
+    "offset(log(time))": "offset=",
+    "random(block)": "random effects are not supported",
+    "I(x^2)": r"I\(x\*\*2\)",
+    "x^2": r"\(a \+ b\)\*\*2",
+    "(x + z)^2": r"\(a \+ b\)\*\*2",
+    "z %in% x": "a:b",
+    "x := z": "':='",
+    "`x`": r"Q\('",
+    ".": r"does not stand for all columns.*gaussian \+ x|gaussian",
+    "x + .": "does not stand for all columns",
+    "TRUE": "True",
+    "np.log(time)": "import numpy as np",
+    "body.mass": r"Q\('body\.mass'\)",
+    "Group": "did you mean 'group'",
+    "grup": "did you mean 'group'.*Columns: .*gaussian",
+    "centre(x)": "did you mean 'center'",
+    "None": "constant, not a variable",
+    "Intercept": "name of the constant",
+}
+
+
+@pytest.mark.parametrize("term", HABITS)
+def test_habits_of_other_languages(data, term):
+    data["body.mass"] = data["x"]
+    for formula in (f"gaussian ~ {term}", f"gaussian ~ x | {term}"):
+        message = refused(data, formula)
+        assert re.search(HABITS[term], message, re.S)
+        *_, caret = message.splitlines()
+        assert set(caret.strip()) == {"^"}
+
+
+def test_successes_and_failures_as_r_binds_them(data):
+    assert "K + I(N - K)" in refused(data, "cbind(K, N - K) ~ x")
+    assert "np.log(time)" in refused(data, "log(time) ~ x")
+
+
+def test_functions_of_the_caller_may_have_such_names(data):
+    log, s = np.log, np.tanh
+    assert s(log(1.0)) == 0
+    assert hmf.doubleglm("gaussian ~ log(time) + s(x)", data).exog_names[1:3] == [
+        "log(time)",
+        "s(x)",
+    ]
+    with pytest.raises(FormulaError, match="comprehension"):  # not: column 'v' not found
+        hmf.doubleglm("gaussian ~ I([min(v, 1) for v in x])", data)
+
+
+@pytest.mark.parametrize(
+    "right", ["I(x * .5)", "np.exp(x)", "Q('a.b') + Q('x^2')", "I(w % 2)", "x.abs()", "bs(x, df=4)"]
+)
+def test_what_is_no_habit(right):
+    check_marks(f"y ~ {right}")
+
+
+# ---- hypotheses --------------------------------------------------------------------------------
+
+
+def test_a_mistyped_coefficient(data):
+    res = hmf.doubleglm("gaussian ~ x + group | z", data).fit()
+    for text, near in {
+        "dispersion-x = 0": "'dispersion-x'; did you mean 'dispersion-z'",
+        "x = 0, group[T.d] = 0": r"'group[T.d]'; did you mean 'group[T.",
+        "X = 0": "'X'; did you mean 'x'",
+    }.items():
+        with pytest.raises(FormulaError, match=re.escape(near)) as caught:
+            res.wald_test(text)
+        assert "coefficients: Intercept, group[T.b], group[T.c], x" in str(caught.value)
+
+
+# ---- arguments ---------------------------------------------------------------------------------
+
+ARGUMENTS = {
+    "dispformula": "exog_dispersion_formula",
+    "dformula": "exog_dispersion_formula",
+    "sigma.formula": "exog_dispersion_formula",
+    "sigma_formula": "exog_dispersion_formula",
+    "phi.formula": "exog_dispersion_formula",
+    "exog_precision_formula": "exog_dispersion_formula",
+    "weights": "var_weights",
+    "trials": "n_trials",
+    "groups": "cov_kwds",
+    "random": "random effects",
+    "na_action": "missing",
+    "reml": r"fit\(reml",
+    "method": r"fit\(method",
+    "n_trails": "did you mean 'n_trials'",
+}
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+@pytest.mark.parametrize("cls", [het.DoubleGLM, het.BetaBinomial, het.NegativeBinomial])
+def test_arguments_have_their_name_here(data, name, cls):
+    match = f"^{cls.__name__}: unknown argument '{re.escape(name)}'.*{ARGUMENTS[name]}"
+    with pytest.raises(TypeError, match=match):
+        cls.from_formula("count ~ x", data, **{name: "~ z"})
+    with pytest.raises(TypeError, match=match):
+        cls(data["count"], data[["x"]], **{name: "~ z"})
+
+
+@pytest.mark.parametrize(
+    ("family", "instead"),
+    [
+        ("gaussian", r"sm\.families\.Gaussian\(\)"),
+        ("Gamma", r"sm\.families\.Gamma\(\)"),
+        ("quasipoisson", r"sm\.families\.Poisson\(\)"),
+        ("inverse.gaussian", r"sm\.families\.InverseGaussian\(\)"),
+        ("nbinom2", "hmf.negativebinomial"),
+        ("betabinomial", "hmf.betabinomial"),
+    ],
+)
+def test_a_family_by_name(data, family, instead):
+    with pytest.raises(ValueError, match=f"family='{family}'.*{instead}"):
+        hmf.doubleglm("count ~ x", data, family=family)
+    with pytest.raises(TypeError, match="'family'; the class is the family"):
+        hmf.negativebinomial("count ~ x", data, family=family)
+
+
+def test_arguments_of_fit(data):
+    model = hmf.doubleglm("gaussian ~ x", data)
+    for method in ("reml", "REML"):
+        with pytest.raises(
+            ValueError, match=r"write reml=True; method is the optimiser, 'newton-sc"
+        ):
+            model.fit(method=method)
+    with pytest.raises(ValueError, match="maximum likelihood is the default"):
+        model.fit(method="ML")
+    with pytest.raises(ValueError, match=r"'newton-scoring' by default; choose from .*bfgs"):
+        model.fit(method="irls")
+    for bad in ("yes", "no", 1, None):
+        with pytest.raises(ValueError, match=rf"reml={bad!r}: give True or False"):
+            model.fit(reml=bad)
+    with pytest.raises(ValueError, match="use_t='no': give True or False"):
+        model.fit(use_t="no")
+    for name, instead in {"maxit": "maxiter", "weights": "var_weights", "REML": "reml"}.items():
+        with pytest.raises(TypeError, match=f"fit: unknown argument '{name}'.*{instead}"):
+            model.fit(**{name: 1})
+    assert model.fit(reml=np.True_).converged
+
+
+def test_arguments_in_another_order(data):
+    order = "the order is formula, data, exog_dispersion_formula"
+    with pytest.raises(ValueError, match=f"data: cannot.*{order}"):
+        hmf.doubleglm("gaussian ~ x", "~ z")
+    with pytest.raises(FormulaError, match=f"must be a str.*not DataFrame; {order}"):
+        hmf.doubleglm("gaussian ~ x", "~ z", data)
+    with pytest.raises(FormulaError, match=f"must be a str.*DataFrame; {order}"):
+        hmf.doubleglm(data, "gaussian ~ x")
+    with pytest.raises(FormulaError, match=f"exog_dispersion_formula must be a str.*{order}"):
+        hmf.doubleglm("gaussian ~ x", data, data)
+    with pytest.raises(ValueError, match=r"write DoubleGLM\.from_formula"):
+        het.DoubleGLM("gaussian ~ x", data)
