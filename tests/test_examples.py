@@ -165,7 +165,7 @@ def test_germination_tells_its_story(tmp_path, capsys):
     for piece in (
         "the residual deviance is 33.28 on 17 degrees of freedom",
         "grown by 19 to 23 %",
-        "score Z = 1.862, P = 0.03132; LR = 2.341",
+        "score Z = 1.862, P = 0.0313; LR = 2.341",
         "Test of constant dispersion: LR = 0.1461 on 1 df, P = 0.702.",
         "All 831 seeds are worth 514 independent ones",
         "20 lie within the 95 % interval of the binomial and 21 within that of the beta-binomial",
