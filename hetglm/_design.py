@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import types
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
@@ -23,6 +24,11 @@ def levels_of(factors: Collection[Any]) -> set[str]:
     """Return the variables whose values are levels where their factor is one: g, Q('g'), C(g, ...)."""
     found = (_syntax.as_it_stands(factor.code) for factor in factors)
     return {name for name in found if name is not None}
+
+
+def is_plain(code: str, name: str) -> bool:
+    """Return whether a factor is a variable itself, or C() of it."""
+    return code == name or re.fullmatch(rf"C\({re.escape(name)}(, .*)?\)", code) is not None
 
 
 @dataclass
@@ -115,6 +121,14 @@ class Design:
         numbered = variables.reset_index(drop=True)
         matrix = self._evaluate(numbered[there]).reindex(numbered.index)
         return matrix[self.columns].set_axis(data.index)
+
+    def rebuild(self, data: pd.DataFrame) -> np.ndarray:
+        """Return the design on rows of the fit with other values, from `TwoPartFormula.coded`."""
+        numbered = _frames.read_columns(data, self.variables).reset_index(drop=True)
+        matrix = self._evaluate(numbered)
+        if len(matrix) != len(numbered):  # a value that a function makes missing
+            matrix = matrix.reindex(numbered.index)
+        return matrix[self.columns].to_numpy()
 
     def _evaluate(self, numbered: pd.DataFrame) -> pd.DataFrame:
         """Return the columns of rows without missing values."""

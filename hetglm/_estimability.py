@@ -19,6 +19,8 @@ Array = NDArray[Any]
 TOLERANCE = 1e-9
 #: The fitted rows themselves may miss zero by rounding of the data: new rows by this many times it.
 NOISE = 10.0
+#: Relative rounding of a difference, in terms of what is subtracted.
+ROUNDING = 16 * np.finfo(float).eps
 #: Distinct cells that a message names.
 CELLS = 3
 
@@ -39,7 +41,7 @@ class RowSpace:
     directions: Array
     tolerance: Array
 
-    def outside(self, A: Array, rounding: Any = 0.0) -> Array:
+    def outside(self, A: Array, rounded: Array | None = None) -> Array:
         """
         Return which rows leave the row space, by direction; False where a value is missing.
 
@@ -47,18 +49,18 @@ class RowSpace:
         ----------
         A : ndarray, shape (m, p)
             Rows of designs, or contrasts of them.
-        rounding : float
-            Relative rounding of ``A``.
+        rounded : ndarray, shape (m, p), optional
+            Size of the numbers that ``A`` is a difference of, which it is rounded like.
 
         Returns
         -------
         ndarray of bool, shape (m, r)
         """
-        return self._distance(A) > self.tolerance + rounding
-
-    def _distance(self, A: Array) -> Array:
-        size = np.abs(A) @ np.abs(self.directions)
-        return np.abs(A @ self.directions) / np.where(size > 0, size, 1.0)
+        across = np.abs(self.directions)
+        limit = self.tolerance * (np.abs(A) @ across)
+        if rounded is not None:
+            limit += ROUNDING * (rounded @ across)
+        return np.abs(A @ self.directions) > limit
 
 
 def row_space(A: Array, kept: Array) -> RowSpace | None:
@@ -66,7 +68,8 @@ def row_space(A: Array, kept: Array) -> RowSpace | None:
     if kept.all():
         return None
     directions = combinations(A, kept)
-    noise = RowSpace(directions, np.zeros(directions.shape[1]))._distance(A)
+    size = np.abs(A) @ np.abs(directions)
+    noise = np.abs(A @ directions) / np.where(size > 0, size, 1.0)
     return RowSpace(directions, np.maximum(TOLERANCE, NOISE * np.max(noise, axis=0, initial=0.0)))
 
 

@@ -13,7 +13,7 @@ import patsy
 
 from hetglm import _frames, _syntax
 from hetglm._arrays import check_index, numeric
-from hetglm._design import Design, levels_of
+from hetglm._design import Design, is_plain, levels_of
 from hetglm._syntax import PATSY_BUILTINS
 from hetglm._text import listed
 from hetglm.exceptions import FormulaError, MissingValueError
@@ -49,6 +49,21 @@ class TwoPartFormula:
         if len(self.endog.columns) != 2 or not self._has(self.endog, data):
             return None
         return self.endog.build(data).to_numpy().sum(axis=1)
+
+    def coded(self, data: pd.DataFrame) -> pd.DataFrame:
+        """Return rows of the fit for `Design.rebuild`, with levels as patsy reads them fastest."""
+        parts = (self.mean, self.dispersion)
+        read = _frames.read_columns(data, set().union(*(part.variables for part in parts)))
+        known = {**self.mean.known, **self.dispersion.known}
+        read = _frames.conform(read, known, set().union(*(part.categories for part in parts)))
+        infos = [info for part in parts for info in part.info.factor_infos.values()]
+        for name in read.columns.difference(list(self.columns.values())):
+            reading = [info for info in infos if name in _syntax.names(info.factor.code)[1]]
+            levels = {info.categories for info in reading if is_plain(info.factor.code, name)}
+            plain = all(is_plain(info.factor.code, name) for info in reading)
+            if plain and len(levels) == 1 and None not in levels:
+                read[name] = pd.Categorical(read[name], categories=list(*levels))
+        return data.assign(**{str(name): read[name] for name in read})
 
     @staticmethod
     def _has(part: Design, data: pd.DataFrame) -> bool:

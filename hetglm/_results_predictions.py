@@ -279,7 +279,17 @@ class Predictions(GenericLikelihoodModelResults):
             ["total"] if row_labels is None else row_labels,
         )
 
-    def get_margeff(self, which: str = "mean", *, variables: Any = None) -> effects.AverageEffects:
+    def get_margeff(
+        self,
+        which: str = "mean",
+        *,
+        variables: Any = None,
+        at: str = "overall",
+        method: str = "dydx",
+        atexog: Any = None,
+        dummy: bool = False,
+        count: bool = False,
+    ) -> effects.AverageEffects:
         """
         Return average marginal effects on the mean, the dispersion or the variance.
 
@@ -290,25 +300,46 @@ class Predictions(GenericLikelihoodModelResults):
             `predict`.
         variables : str or list of str, optional
             Variables of the formula; by default all that move ``which``.
+        at : {"overall", "mean", "median", "zero", "all"}
+            Average of the effects of all rows; effect with the columns of both designs at their
+            means or medians, or with all variables 0 (factors at their first level); or the effect
+            of each row, without standard errors. Offsets and trials are those of the rows.
+        method : {"dydx", "eyex", "dyex", "eydx"}
+            Derivative, elasticity, or proportional change of one of the two alone: ``ey`` is the
+            change of log(y), ``ex`` of log(x), of numbers only.
+        atexog : dict, optional
+            Values at which variables are fixed, by name; one each, or one for each row.
+        dummy : bool
+            Whether numbers that are 0 or 1 are moved from 0 to 1. Factors always are, from level to
+            level.
+        count : bool
+            Whether other whole numbers are moved by 1: half the difference from one less to one more.
 
         Returns
         -------
         AverageEffects
             Over the rows of the fit, with ``summary_frame()``: of a number the derivative, of a
             factor the difference of each level from the first, all rows given that level. A variable
-            of both formulas moves both parts.
+            of both formulas moves both parts. NaN, with a `NotEstimableWarning`, where the data do
+            not determine it: of a variable aliased with another, or of cells without a row.
 
         Raises
         ------
         ValueError
-            Without a formula, or for a variable that does not move ``which`` or has no finite slope
-            at the end of its values (a root at 0).
+            Without a formula, for an unknown option, or for a variable that does not move ``which``
+            or has no finite slope at the end of its values (a root at 0).
 
         See Also
         --------
         hetglm.marginaleffects.MarginalModel : Hands the fit to the PyPI package marginaleffects.
+
+        Notes
+        -----
+        The options are those of ``GLMResults.get_margeff`` in statsmodels, which moves columns of
+        the design and not variables.
         """
-        return effects.average_effects(self, which, variables, False)
+        options = effects.Options(which, False, at, method, bool(dummy), bool(count))
+        return effects.average_effects(self, options, variables, atexog)
 
     def dispersion_ratios(
         self, which: str = "dispersion", *, variables: Any = None
@@ -336,7 +367,7 @@ class Predictions(GenericLikelihoodModelResults):
             As in `get_margeff`; of predictors and of negative means, which have no ratios; or where
             the formula cannot take a number increased by 1.
         """
-        return effects.average_effects(self, which, variables, True)
+        return effects.average_effects(self, effects.Options(which, True), variables, None)
 
     def get_distribution(
         self,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,53 +11,78 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from hetglm import _arrays, prediction
+from hetglm import _arrays, _estimability, prediction
 from hetglm._display import Printed, TitledSummary, coefficient_table
-from hetglm._likelihood import Likelihood
-from hetglm.exceptions import FormulaError
+from hetglm._estimability import RowSpace
+from hetglm._likelihood import Likelihood, Predictors
+from hetglm._text import warn
+from hetglm.exceptions import FormulaError, NotEstimableWarning
 
 Array = NDArray[Any]
+Memo = dict[int, tuple[Any, Any]]
 
 #: Step of a derivative in standard deviations of the variable: of order h^4, 1e-12.
 STEP = 5e-4
-#: Weights of differences, over the step, at -2, ..., 2 steps, and at 0, ..., 4 from an end of the data.
-CENTRAL = (1 / 12, -2 / 3, 0.0, 2 / 3, -1 / 12)
-INWARD = (-25 / 12, 4.0, -3.0, 4 / 3, -1 / 4)
-#: The latter of order h^2; where there is a slope they agree to a share of it.
-INWARD_ROUGH, SMOOTH = (-3 / 2, 2.0, -1 / 2, 0.0, 0.0), 0.01
+#: Weights of differences, over the step: inside the data, of order h^4, at these steps.
+STEPS, CENTRAL = (-2, -1, 1, 2), (1 / 12, -2 / 3, 2 / 3, -1 / 12)
+#: At an end of the data, of order h^3, at 0, ..., 3 steps inward.
+INWARD = (-11 / 6, 3.0, -3 / 2, 1 / 3)
+#: Second-order weights there; a larger relative disagreement means no finite derivative.
+INWARD_CHECK, SMOOTH = (-3 / 2, 2.0, -1 / 2, 0.0), 0.01
 #: Predictors have either sign: ratios of them say nothing.
 SIGNED = ("linear", "linear-dispersion")
-#: What has an average effect, and parts of it that are derivatives in the predictors.
+#: Where effects are evaluated, and whether they are proportional changes, as in statsmodels.
+AT = ("overall", "mean", "median", "zero", "all")
+METHODS = ("dydx", "eyex", "dyex", "eydx")
+#: What has an average effect.
 WHICH = ("mean", "linear", "dispersion", "linear-dispersion", "var", "sd", "icc")
 
 
 class Predicted(NamedTuple):
-    """Predictions of rows, their slopes in both predictors with the designs, and how rows count."""
+    """Predictions of rows, and their derivatives in both predictors with the designs."""
 
     values: Array
     slopes: list[tuple[Array | None, Array]]
-    weight: Array
-
-    def average(self, by: Any = 1.0) -> tuple[float, Array]:
-        """Return the average of weighted rows and its gradient in the coefficients, shape (p + q,)."""
-        weight = by * self.weight
-        # a part that the prediction does not read is NaN in new rows
-        parts = [np.zeros(A.shape[1]) if d is None else (weight * d) @ A for d, A in self.slopes]
-        return float(weight @ self.values), np.concatenate(parts)
 
 
 class Contrast(NamedTuple):
     """
-    A variable with the data it is compared on: (weight of each row, data) less the base each.
+    A variable with what is compared: a weighted sum of predictions on several data sets.
 
-    For derivatives also the weights of a rougher one, 0 in rows where there is none.
+    Parameters
+    ----------
+    variable, label : str
+    parts : list of tuple
+        (weight, of each row or of all; data); of levels the higher first, then the reference.
+    number : bool
+        Whether a number is moved from where it is in each row, and not a level given to all.
+    check : ndarray or None
+        Weights of a less accurate derivative, 0 in rows where there is none.
     """
 
     variable: str
     label: str
-    base: pd.DataFrame
     parts: list[tuple[Any, pd.DataFrame]]
-    rough: Array | None = None
+    number: bool
+    check: Array | None = None
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where effects are evaluated and on what scale; see the results' get_margeff."""
+
+    which: str
+    ratio: bool = False
+    at: str = "overall"
+    method: str = "dydx"
+    dummy: bool = False
+    count: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what is unknown."""
+        for name, value, known in (("at", self.at, AT), ("method", self.method, METHODS)):
+            if value not in known:
+                raise ValueError(f"{name}={value!r}: choose one of {', '.join(map(repr, known))}")
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,13 +95,16 @@ class AverageEffects(Printed):
     which : str
         What the effects are on.
     margeff, margeff_se : ndarray, shape (k,)
-        Effects and standard errors; of ratios, these of their logarithms.
+        Effects and standard errors; of ratios, these of their logarithms. Effects at each row
+        (``at="all"``) have shape (n, k) and no standard errors: NaN.
     index : MultiIndex
         Variable and contrast of each.
     ratio : bool
         Whether the effects are ratios.
     df : float or None
         Degrees of freedom of the t distribution, None for the normal.
+    rows : Index or None
+        Labels of the rows with ``at="all"``.
     """
 
     which: str
@@ -85,6 +113,14 @@ class AverageEffects(Printed):
     index: pd.MultiIndex
     ratio: bool
     df: float | None
+    rows: Any = None
+
+    def _need_errors(self) -> None:
+        if self.margeff.ndim == 2:
+            raise ValueError(
+                "at='all' gives the effects of each row without standard errors; see margeff, or use "
+                "at='overall'"
+            )
 
     def _headline(self) -> str:
         what = "Ratios of the" if self.ratio else "Average effects on the"
@@ -126,6 +162,7 @@ class AverageEffects(Printed):
         -------
         ndarray, shape (k, 2)
         """
+        self._need_errors()
         half = self._law.isf(_arrays.share(alpha, "alpha") / 2) * self.margeff_se
         ends = np.column_stack([self._centre - half, self._centre + half])
         return np.exp(ends) if self.ratio else ends
@@ -157,8 +194,11 @@ class AverageEffects(Printed):
         Returns
         -------
         DataFrame
-            Columns effect (or ratio), se (or se_log), z (or t), P, ci_lower, ci_upper.
+            Columns effect (or ratio), se (or se_log), z (or t), P, ci_lower, ci_upper. With
+            ``at="all"`` the effects alone, a row for each row of the fit.
         """
+        if self.margeff.ndim == 2:
+            return pd.DataFrame(self.margeff, index=self.rows, columns=self.index)
         names = ("ratio", "se_log") if self.ratio else ("effect", "se")
         low, high = self.conf_int(alpha).T
         columns = {
@@ -194,32 +234,39 @@ def _summary(found: AverageEffects, alpha: float) -> TitledSummary:
     return out
 
 
-def average_effects(res: Any, which: str, variables: Any, ratio: bool) -> AverageEffects:
-    """Return average effects of variables; see the results' methods."""
-    model = res.model
-    if ratio and which in SIGNED:
+def average_effects(res: Any, options: Options, variables: Any, atexog: Any) -> AverageEffects:
+    """Return effects of variables; see the results' methods."""
+    model, which = res.model, options.which
+    if options.ratio and which in SIGNED:
         raise ValueError(
             f"which={which!r}: predictors can be negative, and their ratios say nothing; use "
             "get_margeff, or choose 'mean', 'dispersion', 'icc', 'var' or 'sd'"
         )
-    chosen = _chosen(variables_of(model, which), which, variables)
-    effects, errors, index = [], [], []
+    known = variables_of(model, which)
+    if variables is None and options.method.endswith("ex"):
+        known = [name for name in known if levels(model, name) is None]
+    chosen = _chosen(known, which, variables)
+    data = model._spec.coded(_placed(model, options, atexog))
+    changed = set(model._frame.columns if options.at == "zero" else atexog or ())
+    found = []
     for name in chosen:
-        for contrast in _contrasts(model, name, ratio):
-            effect, se = _effect(res, which, contrast, ratio)
-            effects.append(effect)
-            errors.append(se)
-            index.append((contrast.variable, contrast.label))
-    labels = pd.MultiIndex.from_tuples(index, names=["variable", "contrast"])
-    return AverageEffects(
-        which, np.array(effects), np.array(errors), labels, ratio, res._df_prediction
+        memo: Memo = {}
+        for contrast in _contrasts(model, data, name, options):
+            found.append((contrast, *_effect(res, options, changed, contrast, memo)))
+    labels = pd.MultiIndex.from_tuples(
+        [(c.variable, c.label) for c, _, _ in found], names=["variable", "contrast"]
     )
+    effects = np.stack([effect for _, effect, _ in found], axis=-1)
+    errors = np.array([se for _, _, se in found])
+    rows = data.index if options.at == "all" else None
+    return AverageEffects(which, effects, errors, labels, options.ratio, res._df_prediction, rows)
 
 
 def variables_of(model: Any, which: str) -> list[str]:
     """Return the variables of the formulas that a prediction reads."""
     if which not in WHICH:
-        raise ValueError(f"which={which!r}: choose one of {', '.join(WHICH)}")
+        other = f"; where effects are evaluated is at={which!r}" if which in AT else ""
+        raise ValueError(f"which={which!r}: choose one of {', '.join(WHICH)}{other}")
     prediction.check_which(which, model.core.family)
     if model._spec is None:
         raise ValueError(
@@ -246,36 +293,85 @@ def _chosen(known: list[str], which: str, variables: Any) -> list[str]:
     return wanted
 
 
-def _contrasts(model: Any, name: str, ratio: bool) -> Iterator[Contrast]:
-    """Yield what is compared: levels with the first, or a number with itself moved."""
+def _placed(model: Any, options: Options, atexog: Any) -> pd.DataFrame:
+    """Return the rows that variables are moved on: those of the fit, with some variables fixed."""
     data = model._frame
+    if options.at == "zero":
+        read = model._spec.mean.variables | model._spec.dispersion.variables
+        known = {name: levels(model, name) for name in data.columns if name in read}
+        zeros = {n: _repeated(data[n], 0 if v is None else v[0]) for n, v in known.items()}
+        data = data.assign(**zeros)
+    if atexog is None:
+        return data
+    if not isinstance(atexog, Mapping):
+        raise ValueError("atexog: give a dict, {name of a variable: its value}")
+    for name, value in atexog.items():
+        if name not in data.columns:
+            raise ValueError(
+                f"atexog: {name!r} is not a variable of the data; give names, not columns"
+            )
+        try:
+            moved = pd.Series(np.broadcast_to(value, len(data)), index=data.index)
+        except ValueError as exc:
+            raise ValueError(f"atexog: {name!r} has not one value, nor one a row: {exc}") from exc
+        kept = isinstance(data[name].dtype, pd.CategoricalDtype)
+        data = data.assign(**{name: moved.astype(data[name].dtype) if kept else moved})
+    return data
+
+
+def _contrasts(model: Any, data: pd.DataFrame, name: str, options: Options) -> Iterator[Contrast]:
+    """Yield what is compared: levels with the first, or a number with itself moved."""
     values = levels(model, name)
+    column = data[name]
+    if values is None and options.dummy and set(model._frame[name]) == {0, 1}:
+        values = [0, 1]
     if values is not None:
-        low = data.assign(**{name: _repeated(data[name], values[0])})
+        if options.method.endswith("ex"):
+            raise ValueError(
+                f"method={options.method!r}: {name} is a factor, of which there is no proportional "
+                "change; choose other variables=..."
+            )
+        low = data.assign(**{name: _repeated(column, values[0])})
         for level in values[1:]:
-            high = data.assign(**{name: _repeated(data[name], level)})
-            sign = "/" if ratio else "-"
-            yield Contrast(name, f"{level} {sign} {values[0]}", low, [(1.0, high)])
+            high = data.assign(**{name: _repeated(column, level)})
+            sign = "/" if options.ratio else "-"
+            parts = [(1.0, high), (-1.0, low)]
+            yield Contrast(name, f"{level} {sign} {values[0]}", parts, number=False)
         return
-    column = data[name].astype(float)
-    if ratio:
-        yield Contrast(name, "+ 1", data, [(1.0, data.assign(**{name: column + 1}))])
-        return
-    yield _derivative(data, name, column)
+    column = column.astype(float)
+    if options.ratio:
+        parts = [(1.0, data.assign(**{name: column + 1})), (-1.0, data)]
+        yield Contrast(name, "+ 1", parts, number=True)
+    elif options.count and _is_count(model._frame[name]):
+        parts = [(0.5 * sign, data.assign(**{name: column + sign})) for sign in (1, -1)]
+        yield Contrast(name, "(+ 1 less - 1)/2", parts, number=True)
+    else:
+        yield _derivative(data, name, column, model._frame[name].astype(float), options)
 
 
-def _derivative(data: pd.DataFrame, name: str, column: pd.Series) -> Contrast:
+def _is_count(column: pd.Series) -> bool:
+    """Return whether a number is a count, as statsmodels tells it: whole, not negative, not 0 or 1."""
+    x = column.to_numpy(float)
+    return bool(np.all((x >= 0) & (x % 1 == 0)) and x.min() < x.max() and set(x) != {0, 1})
+
+
+def _derivative(
+    data: pd.DataFrame, name: str, column: pd.Series, fitted: pd.Series, options: Options
+) -> Contrast:
     """Return the contrast of a derivative, whose steps do not leave the range of the data."""
-    x, h = column.to_numpy(), STEP * (float(column.std()) or 1.0)
-    low, high = x - 2 * h < x.min(), x + 2 * h > x.max()
+    x, h = column.to_numpy(), STEP * (float(fitted.std()) or 1.0)
+    least, most = min(fitted.min(), x.min()), max(fitted.max(), x.max())
+    low, high = x - 2 * h < least, x + 2 * h > most
     inward = 1.0 * low - 1.0 * high  # 0 of a variable that does not vary
     inside = inward == 0
+    by = x / h if options.method.endswith("ex") else np.full(len(x), 1 / h)
     parts = []
-    for k in range(len(CENTRAL)):
-        moved = x + h * np.where(inside, k - 2, inward * k)
-        weight = np.where(inside, CENTRAL[k], inward * INWARD[k]) / h
+    for k, step in enumerate(STEPS):
+        weight = by * np.where(inside, CENTRAL[k], inward * INWARD[k])
+        moved = x + h * np.where(inside, step, inward * k)
         parts.append((weight, data.assign(**{name: moved})))
-    return Contrast(name, "d/dx", data, parts, np.outer(INWARD_ROUGH, inward) / h)
+    check = np.outer(INWARD_CHECK, inward * by)
+    return Contrast(name, "d/dx", parts, True, check)
 
 
 def levels(model: Any, name: str) -> list[Any] | None:
@@ -293,83 +389,241 @@ def levels(model: Any, name: str) -> list[Any] | None:
 
 def _repeated(column: pd.Series, value: Any) -> pd.Series:
     """Return a column of one value with the type of another."""
-    return pd.Series([value] * len(column), index=column.index, dtype=column.dtype)
+    one = pd.Series([value], dtype=column.dtype)
+    return one.repeat(len(column)).set_axis(column.index)
 
 
-def _effect(res: Any, which: str, contrast: Contrast, ratio: bool) -> tuple[float, float]:
-    """Return an effect and its standard error."""
+def _once(memo: Memo | None, of: Any, make: Callable[[Any], Any]) -> Any:
+    """Return what is made of an object, once for the same object where there is a memo."""
+    if memo is None:
+        return make(of)
+    if id(of) not in memo:
+        memo[id(of)] = of, make(of)  # the object lives on, so that no other has its id
+    return memo[id(of)][1]
+
+
+def _effect(
+    res: Any, options: Options, changed: set[str], contrast: Contrast, memo: Memo
+) -> tuple[Any, float]:
+    """Return an effect and its standard error; the memo has what contrasts of a factor share."""
     try:
-        base = _predicted(res, which, contrast.base)
-        parts = [(weight, _predicted(res, which, data)) for weight, data in contrast.parts]
+        parts = _parts(res, options, changed | {contrast.variable}, contrast, memo)
     except FormulaError as exc:
         raise FormulaError(
             f"{contrast.variable} ({contrast.label}): the formula cannot take the values to compare "
             f"(out of the range of the fit, or cut anew); choose other variables=...: {exc}"
         ) from exc
-    if ratio:
-        value, gradient = _ratio(which, parts[0][1], base)
+
+    def predict(rows: Likelihood) -> Predicted:
+        return _predicted(rows, res._fit.internal, options.which, options.method.startswith("ey"))
+
+    predicted = [
+        _once(_shared(contrast, i, memo), rows, predict) for i, (_, rows) in enumerate(parts)
+    ]
+    core = res.model.core
+    share = np.full(core.n, 1 / core.n) if core.freq is None else core.freq / core.freq.sum()
+    if options.ratio:
+        value, gradient = _ratio(options.which, share, *predicted)
     else:
-        _need_slopes(contrast, [part.values - base.values for _, part in parts])
-        value, gradient = 0.0, np.zeros(len(res._cov))
-        for weight, part in parts:
-            (high, by_high), (low, by_low) = part.average(weight), base.average(weight)
-            value, gradient = value + (high - low), gradient + (by_high - by_low)
+        weights = [w for w, _ in parts]
+        # the weights of a row sum to 0: less the first, what does not move is exactly 0
+        moved = [p.values - predicted[0].values for p in predicted]
+        _need_slopes(contrast, weights, moved)
+        effect = _weighted(weights, moved)
+        if options.at == "all":
+            return effect, np.nan
+        value = float(share @ effect)
+        gradient = _gradient([share * w for w in weights], predicted, True)
     with np.errstate(invalid="ignore"):
         return value, float(np.sqrt(gradient @ np.nan_to_num(res._cov) @ gradient))
 
 
-def _ratio(which: str, high: Predicted, low: Predicted) -> tuple[float, Array]:
+def _shared(contrast: Contrast, i: int, memo: Memo) -> Memo | None:
+    """Return the memo for the reference level of a factor, the second part of each contrast."""
+    return memo if i == 1 and not contrast.number else None
+
+
+def _parts(
+    res: Any, options: Options, changed: set[str], contrast: Contrast, memo: Memo
+) -> list[tuple[Any, Likelihood]]:
+    """Return the weights and rows of a contrast, NaN where the data of the fit do not determine it."""
+
+    def make(data: pd.DataFrame) -> Likelihood:
+        return _rows(res.model, options.which, changed, data)
+
+    parts = [
+        (weight, _once(_shared(contrast, i, memo), data, make))
+        for i, (weight, data) in enumerate(contrast.parts)
+    ]
+    if options.at in ("mean", "median"):
+        parts = _at_centre(res.model, options.at, contrast, parts)
+    if res.boundary is not None:
+        parts = [(w, prediction.place_at_boundary(rows, res.boundary)) for w, rows in parts]
+    for part, space in res.model.row_spaces.items():
+        if part in prediction.PARTS[options.which]:
+            parts[0] = parts[0][0], _without_untold(res.model, part, space, contrast, parts)
+    return parts
+
+
+def _rows(model: Any, which: str, changed: set[str], data: pd.DataFrame) -> Likelihood:
+    """Return the rows of the fit with other values of some variables."""
+    spec, core, parts = model._spec, model.core, prediction.PARTS[which]
+    moved = {part for part in parts if part != "rows" and changed & getattr(spec, part).variables}
+    X = spec.mean.rebuild(data) if "mean" in moved else core.X
+    if len(moved) == 2 and spec.mean.columns == spec.dispersion.columns:
+        Z = X  # of the same terms
+    else:
+        Z = spec.dispersion.rebuild(data) if "dispersion" in moved else core.Z
+    if not changed & (set(spec.columns.values()) | spec.endog.variables):
+        return replace(core, X=X, Z=Z)
+    arrays = {n: getattr(model, n) for names in prediction.BROUGHT.values() for n in names}
+    arrays |= model.new_row_arrays(data, parts)
+    return prediction._core_at(model, X, Z, arrays, core.n)
+
+
+def _at_centre(
+    model: Any, at: str, contrast: Contrast, parts: list[tuple[Any, Likelihood]]
+) -> list[tuple[Any, Likelihood]]:
+    """Return a contrast with the columns of both designs at their means or medians."""
+    core = model.core
+
+    def centre(A: Array) -> Array:
+        middle = np.median(A, axis=0) if at == "median" else np.average(A, 0, core.freq)
+        return np.broadcast_to(middle, A.shape)
+
+    if np.ndim(parts[0][0]) == 0:
+        return [(w, rows.with_designs(centre(rows.X), centre(rows.Z))) for w, rows in parts]
+    X, Z = centre(core.X), centre(core.Z)
+    weights = [w[:, None] for w, _ in parts]
+    dX = centre(_weighted(weights, [rows.X for _, rows in parts]))
+    dZ = centre(_weighted(weights, [rows.Z for _, rows in parts]))
+    rows = parts[0][1]
+    return [
+        (w / STEP, rows.with_designs(X + k * STEP * dX, Z + k * STEP * dZ))
+        for k, w in zip(STEPS, CENTRAL, strict=True)
+    ]
+
+
+def _without_untold(
+    model: Any, part: str, space: RowSpace, contrast: Contrast, parts: list[tuple[Any, Likelihood]]
+) -> Likelihood:
+    """Return the first rows of a contrast with NaN where it is not estimable, and warn."""
+    name = "X" if part == "mean" else "Z"
+    designs = [getattr(rows, name) for _, rows in parts]
+    if contrast.number:
+        weights = [np.reshape(w, (-1, 1)) for w, _ in parts]
+        size = _weighted([np.abs(w) for w in weights], [np.abs(A) for A in designs])
+        outside, data = space.outside(_weighted(weights, designs), size), None
+    else:
+        outside = np.logical_or(*(space.outside(A) for A in designs))
+        data = contrast.parts[0][1]
+    bad: Array = np.asarray(outside.any(axis=1))
+    if not bad.any():
+        return parts[0][1]
+    names = model._mean_names if part == "mean" else model._dispersion_names
+    cells = _estimability.cells(space, outside, names, getattr(model._spec, part), data)
+    warn(
+        f"{contrast.variable} ({contrast.label}): not estimable, NaN: the data of the fit do not "
+        f"determine the {part} at {'; '.join(cells)}",
+        NotEstimableWarning,
+    )
+    rows = parts[0][1].with_designs(**{name: np.where(bad[:, None], np.nan, designs[0])})
+    if rows.held is not None and part == "dispersion":
+        rows = replace(rows, held=np.where(bad, np.nan, rows.held))
+    return rows
+
+
+def _ratio(which: str, share: Array, high: Predicted, low: Predicted) -> tuple[float, Array]:
     """Return a ratio of averages, and the gradient of its logarithm."""
     if np.any(high.values < 0) or np.any(low.values < 0):
         raise ValueError(
             f"which={which!r}: ratios are of positive predictions, and some are negative; use "
             "get_margeff"
         )
-    (above, by_above), (below, by_below) = high.average(), low.average()
+    above, below = share @ high.values, share @ low.values
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.divide(above, below)
-        return float(ratio), by_above / above - by_below / np.float64(below)
+        gradient = _gradient([share / above, -share / np.float64(below)], [high, low], False)
+        return float(ratio), gradient
 
 
-def _need_slopes(contrast: Contrast, moved: list[Array]) -> None:
+def _weighted(weights: list[Any], values: list[Array]) -> Array:
+    """Return a weighted sum."""
+    total = weights[0] * values[0]
+    for w, v in zip(weights[1:], values[1:], strict=True):
+        total = total + w * v
+    return np.asarray(total)
+
+
+def _gradient(weights: list[Array], predicted: list[Predicted], cancel: bool) -> Array:
+    """
+    Return the gradient of a weighted sum of predictions in the coefficients, shape (p + q,).
+
+    ``cancel`` says that the weights of each row sum to 0.
+    """
+    parts = []
+    for slopes in zip(*(p.slopes for p in predicted), strict=True):
+        A = slopes[0][1]
+        derivatives = [d for d, _ in slopes if d is not None]
+        if not derivatives:  # a part that the prediction does not read, and may be NaN
+            parts.append(np.zeros(A.shape[1]))
+        elif all(design is A for _, design in slopes):
+            base = derivatives[0] if cancel else 0.0
+            parts.append(_weighted(weights, [d - base for d in derivatives]) @ A)
+        else:
+            parts.append(
+                sum(
+                    (w * d) @ design
+                    for w, d, (_, design) in zip(weights, derivatives, slopes, strict=True)
+                )
+            )
+    return np.concatenate(parts)
+
+
+def _need_slopes(contrast: Contrast, weights: list[Any], moved: list[Array]) -> None:
     """Raise a ValueError if there is no slope at an end of the data, as of a root at 0."""
-    if contrast.rough is None:
+    if contrast.check is None or np.ndim(weights[0]) == 0:  # none, or at the centre of the data
         return
-    slopes = sum(w * v for (w, _), v in zip(contrast.parts, moved, strict=True))
-    rough = sum(w * v for w, v in zip(contrast.rough, moved, strict=True))
-    ends = contrast.rough[1] != 0
-    if np.any(np.abs(slopes - rough)[ends] > SMOOTH * np.nanmax(np.abs(slopes))):
+    slopes, check = _weighted(weights, moved), _weighted(list(contrast.check), moved)
+    ends: Any = contrast.check[1] != 0
+    apart: Any = np.abs(slopes - check)
+    if np.any(apart[ends] > SMOOTH * np.max(np.abs(slopes), initial=0.0)):
         raise ValueError(
             f"{contrast.variable}: no finite slope at an end of its values; choose other variables=..., "
             "or leave such rows out"
         )
 
 
-def _predicted(res: Any, which: str, data: pd.DataFrame) -> Predicted:
-    """Return the predictions on the fit's rows with other values of a variable."""
-    model = res.model
-    given = {
-        name: getattr(model, name)
-        for part in prediction.PARTS[which]
-        for name in prediction.BROUGHT[part]
-        if name not in model._spec.columns and getattr(model, name) is not None
-    }
-    rows, _ = res._new_rows(which, data, None, True, given)
-    params = res._fit.internal
-    freq = np.ones(rows.n) if model.core.freq is None else model.core.freq
-    slopes = list(zip(row_slopes(rows, params, which), (rows.X, rows.Z), strict=True))
-    return Predicted(prediction.predict(rows, params, which), slopes, freq / freq.sum())
+def _predicted(rows: Likelihood, params: Array, which: str, log: bool) -> Predicted:
+    """Return predictions, or their logarithms, with their derivatives in the two predictors."""
+    at = rows.predictors(params)
+    values, (d_eta, d_zeta) = _values(rows, params, at, which)
+    if log:
+        if np.any(values <= 0):
+            raise ValueError(
+                f"method: proportional changes are of positive predictions, and some of the {which} "
+                "are not; use method='dydx'"
+            )
+        d_eta, d_zeta = (None if d is None else d / values for d in (d_eta, d_zeta))
+        values = np.log(values)
+    return Predicted(values, [(d_eta, rows.X), (d_zeta, rows.Z)])
 
 
-def row_slopes(rows: Likelihood, params: Array, which: str) -> tuple[Array | None, Array | None]:
-    """Return the derivatives of a prediction in the two predictors, shape (n,), None for none."""
-    at, one = rows.predictors(params), np.ones(rows.n)
-    if which in ("mean", "linear"):
-        return (at.mean.d1 if which == "mean" else one), None
-    if which in ("dispersion", "linear-dispersion"):
-        return None, (at.d_phi if which == "dispersion" else one)
+def _values(
+    rows: Likelihood, params: Array, at: Predictors, which: str
+) -> tuple[Array, tuple[Array | None, Array | None]]:
+    """Return a prediction and its derivatives in the two predictors, shape (n,), None for none."""
+    if which == "mean":
+        return at.mean.mu, (at.mean.d1, None)
+    if which == "linear":
+        return at.eta, (np.ones(rows.n), None)
+    if which == "dispersion":
+        return at.phi, (None, at.d_phi)
+    if which == "linear-dispersion":
+        return at.zeta, (None, np.ones(rows.n))
     if which == "icc":
-        return None, at.d_phi / (1 + at.phi) ** 2
-    d_mu, d_phi, var = prediction.variance_slopes(rows, params)
-    scale = 1.0 if which == "var" else 0.5 / np.sqrt(var)
-    return scale * d_mu * at.mean.d1, scale * d_phi * at.d_phi
+        return at.phi / (1 + at.phi), (None, at.d_phi / (1 + at.phi) ** 2)
+    d_mu, d_phi, var = prediction.variance_slopes(rows, params, at)
+    var = np.where(np.isnan(at.eta), np.nan, var)  # a Gaussian variance does not read the mean
+    value, scale = (var, 1.0) if which == "var" else (np.sqrt(var), 0.5 / np.sqrt(var))
+    return value, (scale * d_mu * at.mean.d1, scale * d_phi * at.d_phi)

@@ -15,7 +15,7 @@ from statsmodels.base._prediction_inference import PredictionResultsBase
 from hetglm import _arrays, _estimability
 from hetglm._boundary import Boundary
 from hetglm._display import Printed
-from hetglm._likelihood import Likelihood
+from hetglm._likelihood import Likelihood, Predictors
 from hetglm._links import invert
 from hetglm._text import RowNames, naming, require, warn
 from hetglm.exceptions import NotEstimableWarning
@@ -463,10 +463,12 @@ def _jacobian(rows: Likelihood, by_eta: Array, by_zeta: Array) -> Array:
     return np.column_stack([rows.X * by_eta[:, None], rows.Z * by_zeta[:, None]])
 
 
-def variance_slopes(rows: Likelihood, params: Array) -> tuple[Array, Array, Array]:
+def variance_slopes(
+    rows: Likelihood, params: Array, at: Predictors | None = None
+) -> tuple[Array, Array, Array]:
     """Return d var/d mu, d var/d phi (phi before its weight) and var, by complex step."""
     _trials(rows, "var")
-    at = rows.predictors(params)
+    at = rows.predictors(params) if at is None else at
     phi = rows.row_phi(at.phi)
     variance: Any = rows.family.variance
     h = 1j * _STEP

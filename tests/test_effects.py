@@ -6,8 +6,9 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 import statsmodels.formula.api as smf
-from conftest import CASES, fitted, simulated
+from conftest import CASES, LOG, fitted, simulated
 from numpy.testing import assert_allclose
 from scipy import stats
 from statsmodels.iolib.summary2 import summary_col
@@ -344,3 +345,103 @@ def test_what_cannot_be_compared_is_named():
     root = hmf.doubleglm("gaussian ~ np.sqrt(root)", data).fit()
     with pytest.raises(ValueError, match=r"^root: no finite slope at an end"):
         root.get_margeff()
+
+
+# ---- the options of statsmodels' get_margeff ------------------------------------------------------
+
+AT = ["overall", "mean", "median", "zero"]
+METHODS = ["dydx", "eyex", "dyex", "eydx"]
+
+
+@pytest.fixture(scope="module")
+def both():
+    data = simulated().assign(flag=lambda d: (d["z"] > 0).astype(int))
+    peer = smf.glm("positive ~ x + w + flag", data, family=sm.families.Gaussian(LOG)).fit()
+    fit = hmf.doubleglm("positive ~ x + w + flag", data, family=sm.families.Gaussian(LOG)).fit()
+    return peer, fit
+
+
+@pytest.mark.parametrize("at", AT)
+@pytest.mark.parametrize("method", METHODS)
+def test_options_as_statsmodels(both, at, method):
+    """The same effects; the same errors but for the estimate of the scale."""
+    peer, fit = both
+    ours, theirs = (res.get_margeff(at=at, method=method) for res in (fit, peer))
+    assert_allclose(ours.margeff, theirs.margeff, rtol=1e-5, atol=1e-9)
+    expected = fit.model.fit(cov_type="eim").get_margeff(at=at, method=method).margeff_se
+    scale = np.sqrt(peer.scale / fit.fitted_dispersion.iloc[0])
+    assert_allclose(scale * expected, theirs.margeff_se, rtol=1e-5, atol=1e-9)
+
+
+def test_discrete_changes_as_statsmodels(both):
+    peer, fit = both
+    for kwargs in ({"dummy": True}, {"count": True}, {"dummy": True, "count": True}):
+        ours, theirs = (res.get_margeff(**kwargs) for res in (fit, peer))
+        assert_allclose(ours.margeff, theirs.margeff, rtol=1e-5)
+    labels = fit.get_margeff(dummy=True, count=True).index.get_level_values(1)
+    assert labels.tolist() == ["d/dx", "(+ 1 less - 1)/2", "1 - 0"]
+
+
+def test_effects_of_each_row(both):
+    peer, fit = both
+    ours, theirs = (res.get_margeff(at="all") for res in (fit, peer))
+    assert_allclose(ours.margeff, theirs.margeff, rtol=1e-5)
+    assert ours.summary_frame().shape == (len(simulated()), 3)
+    assert_allclose(ours.margeff.mean(axis=0), fit.get_margeff().margeff)
+    with pytest.raises(ValueError, match=r"at='all' .*without standard errors"):
+        ours.conf_int()
+
+
+def test_values_fixed_by_name(both):
+    """atexog: by the name of a variable, where statsmodels has positions of columns."""
+    peer, fit = both
+    theirs = peer.get_margeff(atexog={3: 1.0}).margeff
+    assert_allclose(fit.get_margeff(atexog={"flag": 1}).margeff, theirs, rtol=1e-5)
+    with pytest.raises(ValueError, match="atexog: 2 is not a variable"):
+        fit.get_margeff(atexog={2: 1.0})
+    with pytest.raises(ValueError, match="atexog: give a dict"):
+        fit.get_margeff(atexog=np.ones(3))
+
+
+@pytest.mark.parametrize("which", ["mean", "dispersion", "var", "sd"])
+def test_options_of_every_part(case, which):
+    """An elasticity is the derivative of one logarithm in the other, with its error."""
+    data = simulated().assign(x=lambda d: np.exp(d["x"] / 2))
+    res = case.formula("x + group | x + group", data).fit()
+    if np.any(res.predict(which=which) <= 0):
+        with pytest.raises(ValueError, match="proportional changes are of positive predictions"):
+            res.get_margeff(which, method="eyex")
+        return
+    effect = res.get_margeff(which, method="eyex")
+    assert effect.index.tolist() == [("x", "d/dx")]
+    h = 1e-5
+    rows = [
+        res._new_rows(which, data.assign(x=data["x"] * np.exp(s * h)), None, True, {})[0]
+        for s in (1, -1)
+    ]
+
+    def elasticity(params):
+        up, down = (np.log(prediction.predict(r, params, which)) for r in rows)
+        return np.mean(up - down) / (2 * h)
+
+    params = np.asarray(res.params)
+    assert_allclose(effect.margeff, elasticity(params), rtol=1e-6)
+    steps = 1e-4 * np.eye(len(params))
+    gradient = [(elasticity(params + s) - elasticity(params - s)) / 2e-4 for s in steps]
+    variance = np.array(gradient) @ res.cov_params().to_numpy() @ gradient
+    assert_allclose(effect.margeff_se, np.sqrt(variance), rtol=1e-4)
+    factor = res.get_margeff(which, method="eydx", variables="group").summary_frame()["effect"]
+    low, high = (np.log(res.predict(data.assign(group=g), which=which)) for g in "ab")
+    assert_allclose(factor[("group", "b - a")], np.mean(high - low))
+    with pytest.raises(ValueError, match="group is a factor"):
+        res.get_margeff(which, method="dyex", variables="group")
+
+
+def test_unknown_options(both):
+    fit = both[1]
+    with pytest.raises(ValueError, match="at='nowhere': choose one of 'overall'"):
+        fit.get_margeff(at="nowhere")
+    with pytest.raises(ValueError, match="method='dx': choose one of 'dydx'"):
+        fit.get_margeff(method="dx")
+    with pytest.raises(ValueError, match=r"which='overall': .*at='overall'"):
+        fit.get_margeff("overall")

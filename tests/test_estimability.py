@@ -253,3 +253,81 @@ def test_cov_params_of_an_aliased_column():
     assert np.isnan(res.cov_params(column="I(2 * x)"))
     assert res.cov_params(column="x") > 0
     assert np.isnan(res.cov_params().loc["I(2 * x)"]).all()
+
+
+# -- average effects --------------------------------------------------------------------------------
+
+
+def told(make, *args, **kwargs):
+    """Return the table of effects and the warnings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        table = make(*args, **kwargs).summary_frame()
+    assert {w.category for w in caught} == {NotEstimableWarning}
+    return table, " ".join(str(w.message) for w in caught)
+
+
+def test_effects_of_cells_never_seen(case):
+    """Of levels compared on all rows, some of which then are in such a cell; whatever the coding."""
+    tables = []
+    for right in ("x + group * h", "x + C(group, Treatment('c')) * C(h, Treatment('v'))"):
+        res = fit_quietly(case.formula(f"{right} | {right}", incomplete()))
+        table, text = told(res.get_margeff, "var")
+        for part in ("mean", "dispersion"):
+            assert f"determine the {part} at group = 'c', h = 'v'" in text
+        assert "group (c - a): not estimable, NaN: " in text
+        assert "h (v - u)" in text
+        tables.append(table)
+        known = {"d/dx": True, "b - a": True, "c - a": False, "v - u": False}
+        for (_, label), row in table.iterrows():
+            assert row.notna().all() == row.notna().any() == known[label]
+        if not res.predict(which="mean").min() < 0:
+            ratios = told(res.dispersion_ratios, "mean")[0]
+            assert_array_equal(ratios["se_log"].isna(), [False, False, True, True])
+    assert_allclose(tables[0], tables[1], rtol=1e-5, atol=1e-12)
+
+
+@pytest.mark.parametrize("which", ["mean", "dispersion"])
+@pytest.mark.parametrize("shift", [0, 1e5])
+def test_the_effect_of_an_aliased_variable(which, shift):
+    """Of x and of twice x, one held while the other moves, nothing is known; of z it is."""
+    data = incomplete().assign(x=lambda d: d["x"] + shift, twice=lambda d: 2 * d["x"])
+    for right in ("x + twice + z", "twice + x + z"):
+        res = fit_quietly(CASES["gaussian"].formula(f"{right} | {right}", data))
+        table, text = told(res.get_margeff, which)
+        assert "x (d/dx): not estimable, NaN" in text
+        assert "twice (d/dx): not estimable, NaN" in text
+        assert table.loc[["x", "twice"]].isna().all(axis=None)
+        alone = CASES["gaussian"].formula("x + z | x + z", data).fit().get_margeff(which)
+        assert_allclose(table.loc["z"], alone.summary_frame().loc["z"], rtol=1e-6)
+        ratios = told(res.dispersion_ratios)[0]["ratio"]
+        assert_array_equal(ratios.isna().loc[["x", "twice", "z"]], [True, True, False])
+
+
+@pytest.mark.parametrize("shift", [0, 1e5])
+def test_columns_that_move_together_have_an_effect(shift):
+    """One variable makes both: its effect is that of the fit without the second."""
+    data = simulated().assign(x=lambda d: d["x"] + shift)
+    res = fit_quietly(CASES["gaussian"].formula("x + I(2 * x) + group | 1", data))
+    alone = CASES["gaussian"].formula("x + group | 1", data).fit()
+    assert_allclose(
+        res.get_margeff().summary_frame(), alone.get_margeff().summary_frame(), rtol=1e-6
+    )
+
+
+def test_pictures_and_the_package_marginaleffects():
+    """Grids with such a cell are drawn without it; the package has no estimate of it."""
+    me = pytest.importorskip("marginaleffects")
+    adapter = pytest.importorskip("hetglm.marginaleffects")
+    data = incomplete().rename(columns={"group": "kind"})
+    res = fit_quietly(CASES["gaussian"].formula("kind * h | kind * h", data))
+    with pytest.warns(NotEstimableWarning, match="kind = 'c', h = 'v'"):
+        ax = res.plot_dispersion("kind:h")
+    ax.figure.clf()
+    model = adapter.MarginalModel(res, "dispersion")
+    grid = me.datagrid(model, kind=["a", "c"], h=["u", "v"])
+    with pytest.warns(NotEstimableWarning, match="kind = 'c', h = 'v'"):
+        table = me.predictions(model, newdata=grid).to_pandas()
+    unknown = (table["kind"].astype(str) == "c") & (table["h"].astype(str) == "v")
+    assert_array_equal(table["estimate"].isna(), unknown)
+    assert_array_equal(table["std_error"].isna(), unknown)
