@@ -7,16 +7,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from hetglm import prediction
 from hetglm._likelihood import Likelihood
 from hetglm._tails import normal_scores, tails
 
 Array = NDArray[Any]
-
-#: Halvings of an interval of log odds (logit(1e-17) to logit of 1 - that), down to rounding.
-LOGIT_RANGE, HALVINGS = 40.0, 60
 
 
 def response(core: Likelihood, params: Array) -> Array:
@@ -45,27 +41,9 @@ def deviance(core: Likelihood, params: Array) -> Array:
     try:
         gain = core.family.unit_deviance(core.rows, at.mean.mu, nu) / core.row_phi(at.phi)
     except NotImplementedError:
-        gain = 2 * (_saturated(core, core.row_phi(at.phi)) - core.terms(at, 0).loglike)
+        best = core.family.saturated(core.rows, core.row_phi(at.phi))
+        gain = 2 * (best - core.terms(at, 0).loglike)
     return np.sign(response(core, params)) * np.sqrt(np.maximum(gain, 0.0))  # of rounding
-
-
-def _saturated(core: Likelihood, phi: Array) -> Array:
-    """Return the log-likelihood of each count at the mean likeliest for it alone."""
-    family, n = core.family, core.n
-    y: Array = core.y
-    sure = y == 0 if core.trials is None else (y == 0) | (y == core.trials)
-    if core.trials is None:  # the score of the negative binomial is 0 at the count itself
-        value = family.evaluate(core.rows, np.where(sure, 1.0, y), None, phi, 0).loglike
-        return np.where(sure, 0.0, value)
-    # the log-likelihood is concave in mu, a sum of log(mu + j sigma) and log(nu + j sigma)
-    low, high = np.full(n, -LOGIT_RANGE), np.full(n, LOGIT_RANGE)
-    for _ in range(HALVINGS):
-        middle = 0.5 * (low + high)
-        slope = family.evaluate(core.rows, expit(middle), expit(-middle), phi, 1).mu
-        assert slope is not None
-        low, high = np.where(slope > 0, middle, low), np.where(slope > 0, high, middle)
-    value = family.evaluate(core.rows, expit(middle), expit(-middle), phi, 0).loglike
-    return np.where(sure, 0.0, value)
 
 
 def dispersion(core: Likelihood, params: Array, expected: Array | None = None) -> Array:

@@ -792,3 +792,42 @@ def test_parameters_of_statsmodels_families_arrive():
 def test_no_family(given, message):
     with pytest.raises(ValueError, match=f"^family: {message}"):
         families.of_statsmodels(given)
+
+
+# ---- the saturated log-likelihood -------------------------------------------------------------------
+
+
+@every
+def test_saturated_is_the_supremum_over_the_mean(name):
+    """At least the log-likelihood at any mean, and reached near the best of a fine grid of them."""
+    family = FAMILIES[name]
+    ys = [y for y in (0.0, 1.0, 3.0, 5.0) if family.takes_trials or accepts(family, y)]
+    if not family.discrete and not family.unit_interval:
+        ys.append(0.7)
+    if is_real(family):
+        ys.append(-1.3)
+    assert ys
+    share = np.concatenate([np.geomspace(1e-14, 0.5, 400), np.arange(1, 600) / 600])
+    for y, phi in product(ys, (0.3, 2.0)):
+        trials = np.array([5.0]) if family.takes_trials else None
+        scaled = np.array([y / 5]) if family.takes_trials and not family.counts_successes else [y]
+        rows = family.prepare(np.array(scaled, dtype=float), trials)
+        best = family.saturated(rows, np.array([phi]))
+        assert best.shape == (1,)
+        if family.unit_interval:
+            means, nus = np.append(share, 1 - share[:400]), np.append(1 - share, share[:400])
+        else:
+            means = np.append(12 * share, y) if not is_real(family) else 12 * share - 6
+            means = means[family.in_domain(means)] if hasattr(family, "in_domain") else means
+            means, nus = means[(means > 0) | is_real(family)], None
+        n = len(means)
+        rows = family.prepare(
+            np.repeat(scaled, n), None if trials is None else np.repeat(trials, n)
+        )
+        values = family.evaluate(rows, means, nus, np.full(n, phi), 0).loglike
+        assert best[0] >= np.max(values) - 1e-10 * (1 + abs(best[0]))
+        assert best[0] == pytest.approx(np.max(values), abs=SATURATED)
+
+
+#: Of the supremum and the best of a grid of means with steps of 1/50; nearly 0 at the ends.
+SATURATED = 5e-3

@@ -128,6 +128,22 @@ class Family(ABC):
     def start_dispersion(self, rows: Any, mu: Array, nu: Array | None) -> Array:
         """Return a rough non-negative estimate of phi from each row alone, given its mean."""
 
+    @abstractmethod
+    def saturated(self, rows: Any, phi: Array) -> Array:
+        """
+        Return the supremum of the log-likelihood of each row over its mean, at a given dispersion.
+
+        Deviance residuals measure from it. Where the supremum lies at the end of the domain of the
+        mean (a count of 0, a proportion of 0 or 1), it is the limit there.
+
+        Parameters
+        ----------
+        rows : object
+            From `prepare`.
+        phi : ndarray, shape (n,)
+            Dispersion of each row.
+        """
+
     def unit_deviance(self, rows: Any, mu: Array, nu: Array | None) -> Array:
         """Return d(y, mu), of which phi is the scale; for exponential dispersion families only."""
         raise NotImplementedError(

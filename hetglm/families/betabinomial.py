@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from scipy.special import xlogy
+from scipy.special import expit, xlogy
 
 from hetglm._numerics import (
     FEW,
@@ -66,6 +66,10 @@ EDGES = np.array([0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0])
 END_DIFFERENCES = (1 / 24, -17 / 5760, 367 / 967680, -27859 / 464486400)
 #: sigma from which on a drawn row is all or nothing: the others are 1e-12 of them.
 ALL_OR_NOTHING = 1e12
+#: Log odds between which the likeliest mean of a row is sought (expit(-40) = 4e-18).
+LOGIT_RANGE = 40.0
+#: Halvings of that interval down to rounding.
+HALVINGS = 60
 #: Largest moment estimate of the intraclass correlation that starts a fit.
 LARGEST_RHO = 0.9
 
@@ -375,6 +379,17 @@ class BetaBinomial(Family):
         """Return the first derivatives in mu and sigma to a few digits; None where that takes all."""
         with np.errstate(all="ignore"):
             return rough_counts(rows, mu, _upper(mu, nu), phi)
+
+    def saturated(self, rows: Counts, phi: Array) -> Array:
+        """Return the maximum over mu by bisection: a sum of log(mu + j sigma), log(nu + j sigma)."""
+        low, high = np.full(len(rows.y), -LOGIT_RANGE), np.full(len(rows.y), LOGIT_RANGE)
+        for _ in range(HALVINGS):
+            middle = 0.5 * (low + high)
+            slope: Any = self.evaluate(rows, expit(middle), expit(-middle), phi, 1).mu
+            low, high = np.where(slope > 0, middle, low), np.where(slope > 0, high, middle)
+        value = self.evaluate(rows, expit(middle), expit(-middle), phi, 0).loglike
+        # all or nothing: the limit at mu = 0 or 1 is 0
+        return np.where((rows.y == 0) | (rows.y == rows.trials), 0.0, value)
 
     def expected_hessian(
         self, rows: Counts, mu: Array, nu: Array | None, phi: Array

@@ -44,6 +44,14 @@ class ExponentialDispersion(Family):
     def unit_deviance(self, rows: Rows, mu: Array, nu: Array | None) -> Array:
         """Return d(y, mu) = 2 * integral from mu to y of (y - t)/V(t) dt."""
 
+    def saturated(self, rows: Rows, phi: Array) -> Array:
+        """Return the log-likelihood at any mean with d/(2 phi) given back: also where V(y) = 0."""
+        most = 1.0 if self.unit_interval else np.inf
+        mu = np.where((rows.y > 0) & (rows.y < most), rows.y, 0.5)
+        nu = 1 - mu if self.unit_interval else None
+        value = self.evaluate(rows, mu, nu, phi, 0).loglike
+        return value + 0.5 * self.unit_deviance(rows, mu, nu) / phi
+
     def deviance_slope(self, y: Array, mu: Array) -> Array:
         """Return the derivative of d(y, mu) in y, where y is continuous."""
         raise NotImplementedError(f"{self.name}: no derivative in the response")

@@ -68,6 +68,12 @@ class NegativeBinomial(Family):
         out[1:, wrong] = np.nan
         return Terms(*out)
 
+    def saturated(self, rows: Any, phi: Array) -> Array:
+        """Return the log-likelihood at the count itself, where its score in the mean is 0."""
+        none = rows.y == 0  # the limit at mu = 0 is 0
+        value = self.evaluate(rows, np.where(none, 1.0, rows.y), None, phi, 0).loglike
+        return np.where(none, 0.0, value)
+
     def expected_hessian(
         self, rows: Rows, mu: Array, nu: Array | None, phi: Array
     ) -> tuple[Array, Array, Array]:
