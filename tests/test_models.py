@@ -21,6 +21,7 @@ from hetglm.exceptions import (
     BootstrapFailureWarning,
     ConvergenceWarning,
     NotNestedError,
+    UntestedTermWarning,
 )
 
 #: Two converged fits: each stops where the gradient is below 1e-8 of its standard deviation.
@@ -974,8 +975,12 @@ def test_comparison_without_an_intercept(case):
     message = message.replace(r"\.*", ".*")
     with pytest.raises(NotNestedError, match=message):
         slope.compare_constant_dispersion()
-    with pytest.raises(NotNestedError, match="column space"):
-        het.anova(slope)
+    with pytest.warns(UntestedTermWarning, match="column space"):
+        table = het.anova(slope)
+    untested = ["DF", "Seq.Chisq", "Seq.P", "Adj.Chisq", "Adj.P"]
+    assert table.loc["Dispersion model", untested].isna().all()
+    assert table.loc["Mean model", ["DF", "Adj.Chisq", "Adj.P"]].notna().all()
+    assert "column space" in table.attrs["reasons"]["Dispersion model"]
     assert "no intercept" in " ".join(str(slope.summary()).split())
 
 
