@@ -353,6 +353,53 @@ def _add_derivatives(out: Array, a: Array, d: Array, j: int, tau: Array) -> None
     out[4] -= a
 
 
+def every_draw(
+    mu: Array, nu: Array, sigma: Array, y: Array, z: Array, order: int
+) -> NDArray[np.float64]:
+    """
+    Return the terms, n H(y/n) added, as plain sums over all draws at once, shape (1, 3 or 6, n).
+
+    For few rows of few trials: nothing but the number of NumPy's calls costs. Failures come first, as
+    in `_draws_of_one`; the draws of n trials lose n roundings where their terms cancel.
+    """
+    most = max(y.max(initial=0.0), z.max(initial=0.0))
+    j = np.arange(most)[:, None, None]
+    drawn, share, ahead = np.array([z, y]), np.array([nu, mu]), np.array([np.zeros_like(z), z])
+    other = share[::-1]
+    alive = j < drawn
+    d = 1 / (1 + (ahead + j) * sigma)
+    a = share + j * sigma
+    ratio = a * d
+    ratio *= (y + z) / np.maximum(drawn, 1)
+    np.copyto(ratio, 1.0, where=~alive)
+    np.log(ratio, out=ratio)
+    np.divide(alive, a, out=a)
+    out = np.empty(((1, 3, 6)[order], len(y)))
+    out[0] = ratio.sum(axis=(0, 1))
+    if order == 0:
+        return out
+    failures, successes = a.sum(axis=0)
+    out[1] = successes - failures
+    tau = j * other
+    tau -= ahead * share
+    tau *= a
+    tau *= d
+    out[2] = tau.sum(axis=(0, 1))
+    if order == 1:
+        return out
+    ja = j * a
+    twice = 2 * ja
+    twice -= tau
+    twice *= tau
+    out[5] = -twice.sum(axis=(0, 1))
+    ja *= a
+    failures, successes = ja.sum(axis=0)
+    out[4] = failures - successes
+    a *= a
+    out[3] = -a.sum(axis=(0, 1))
+    return out
+
+
 def _product_polynomials() -> tuple[tuple[float, ...], ...]:
     """
     Return P/u, P'/h and P'', derivatives in x, as polynomials in u: P of the module's notes.
@@ -408,7 +455,7 @@ def shifted_draws(
     out : ndarray, shape (1, 3 or 6, n)
     """
     x, w, v, z, u, product, first, spare = work
-    c, share = 1 / sigma, np.stack([mu, nu])
+    c, share = 1 / sigma, np.array([mu, nu])
     np.multiply(share, c, out=x[:2])
     x[2] = c
     np.add(x[:3], drawn, out=x[3:])
@@ -477,7 +524,7 @@ def rough_score(
     out : ndarray, shape (2, n)
     """
     x, w, u, slope, *_ = work
-    c, share = 1 / sigma, np.stack([mu, nu])
+    c, share = 1 / sigma, np.array([mu, nu])
     np.multiply(share, c, out=x[:2])
     x[2] = c
     np.add(x[:3], drawn, out=x[3:])
@@ -622,9 +669,9 @@ def _path(urn: Urn) -> _Path:
     """Return the urn before and after the later draws."""
     m, n, s, y, z, ky, kz = urn
     N, k, y1, z1 = y + z, ky + kz, y - ky, z - kz
-    drawn = np.stack([y1, z1, y1 + z1])
-    start = np.stack([ky, kz, k]) * s
-    end = np.stack([y, z, N]) * s
+    drawn = np.array([y1, z1, y1 + z1])
+    start = np.array([ky, kz, k]) * s
+    end = np.array([y, z, N]) * s
     for i, share in enumerate((m, n, 1.0)):
         start[i] += share
         end[i] += share
@@ -640,7 +687,7 @@ def _divergences(urn: Urn, path: _Path, order: int) -> Derivatives:
     """Return minus the two divergences."""
     s, k, rho, omega = urn.sigma, urn.ky + urn.kz, path.rho, path.omega
     f = path.start[2] * path.inv_start[:2]
-    step, signed = s * rho, np.stack([rho, -rho])
+    step, signed = s * rho, np.array([rho, -rho])
     growth = path.inv_end[2] * path.end[:2]
     t = signed * f * s
     q, kappa, theta = log_ratio(t, growth * f)
@@ -678,8 +725,8 @@ def _data_divergence(urn: Urn, path: _Path, growth: Array) -> Array:
     y, z = np.maximum(urn.y, _NONE), np.maximum(urn.z, _NONE)
     if N.max(initial=0) <= _PLAIN:
         return y * np.log(N / y * growth[0]) + z * np.log(N / z * growth[1])
-    inverse = 1 / np.stack([y, z])
-    kappa = log_ratio(np.stack([-r, r]) * inverse, growth * (N * inverse))[1]
+    inverse = 1 / np.array([y, z])
+    kappa = log_ratio(np.array([-r, r]) * inverse, growth * (N * inverse))[1]
     kappa *= inverse
     return r * r * (kappa[0] + kappa[1])
 
@@ -750,8 +797,8 @@ def _points(urn: Urn, path: _Path, order: int) -> _Points:
     s = urn.sigma
     ia, ib, ig = path.inv_start
     iA, iB, iC = path.inv_end
-    u, v = np.stack([iA, iB, ib]), np.stack([ia, iC, ig])
-    gap = np.stack([-s * path.drawn[0], path.end[0], path.start[0]])
+    u, v = np.array([iA, iB, ib]), np.array([ia, iC, ig])
+    gap = np.array([-s * path.drawn[0], path.end[0], path.start[0]])
     gap *= u
     gap *= v
     later = path.drawn[:2] > 0

@@ -157,6 +157,23 @@ def test_adversarial_grid(n: int) -> None:
     assert_accurate(*adversarial_rows(n))
 
 
+@pytest.mark.parametrize("n", [29, 64, 65])
+def test_few_rows_of_few_trials(n: int) -> None:
+    """All draws at once, up to 64 trials, and the two regimes in one call beyond."""
+    assert_accurate(*(a[:21] for a in adversarial_rows(n)))
+
+
+def test_few_rows_are_as_many() -> None:
+    """The plain sums of few rows and the regimes of many agree."""
+    rng = np.random.default_rng(3)
+    n = rng.integers(1, 60, 4000)
+    y, mu = rng.integers(0, n + 1), rng.uniform(0.01, 0.99, 4000)
+    sigma = 10 ** rng.uniform(-6, 2, 4000)
+    many = evaluate(n, y, mu, 1 - mu, sigma)
+    few = evaluate(*(a[:21] for a in (n, y, mu, 1 - mu, sigma)))
+    np.testing.assert_allclose(few, many[:, :21], rtol=1e-9, atol=1e-10)
+
+
 def test_random_rows() -> None:
     """Rows drawn from the model, log-uniform in n, sigma and the tail."""
     rng = np.random.default_rng(20240607)

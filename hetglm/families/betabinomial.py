@@ -18,6 +18,7 @@ from hetglm._numerics import (
     Derivatives,
     Urn,
     all_draws,
+    every_draw,
     first_draws,
     rough_score,
     shifted_draws,
@@ -33,6 +34,9 @@ BLOCK = 10_000
 SPLIT = 2000
 #: Rows split by regime at a time, into blocks of one regime each.
 SORTED = 4 * BLOCK
+#: Trials of a row, and trials times rows, up to which all draws are summed at once; and rows up to
+#: which those of both regimes are evaluated in one.
+PLAIN_TRIALS, PLAIN_CELLS, FEW_ROWS = 64, 4096, 400
 #: glibc returns blocks above 128 kB to the system at every free, and faults their pages in again at
 #: the next use (three quarters of the time of an evaluation), until one larger than these has been
 #: freed. Allocating 4 MB, or somewhat more than a column, untouched, teaches it to keep temporaries.
@@ -144,6 +148,8 @@ def evaluate_counts(rows: Counts, mu: Array, nu: Array, sigma: Array, order: int
             part = slice(i, i + SORTED)
             args = mu[part], nu[part], sigma[part], rows.drawn[:, part]
             mild = _mild(mu[part], nu[part], sigma[part], rows.trials[part])
+            if size <= FEW_ROWS and not mild.all():
+                mild[:] = False
             if 2 * np.count_nonzero(mild) > len(mild):
                 _evaluate_mild(*args, order, out[:, part])
                 rest_hard.append(i + np.flatnonzero(~mild))
@@ -232,8 +238,24 @@ def _evaluate_hard(
     flip = (m > w).astype(float)
     dy = flip * (z - y)
     low, high = np.maximum(np.minimum(m, w), SMALLEST), np.maximum(m, w)
+    if (most := drawn[2].max(initial=0)) <= PLAIN_TRIALS and most * len(m) <= PLAIN_CELLS:
+        out[:] = every_draw(low, high, np.clip(s, 0, LARGEST), y + dy, z - dy, order)
+    else:
+        _by_regime(low, high, s, drawn, dy, order, hard, out)
+    flip *= -2
+    flip += 1
+    out[1:5:3] *= flip
+    if not (min(m.min(), w.min()) > 0 and s.min() >= 0 and s.max() <= LARGEST):
+        _limits(out, y, z, m, w, s)
+    return out
+
+
+def _by_regime(
+    low: Array, high: Array, s: Array, drawn: Array, dy: Array, order: int, hard: Any, out: Array
+) -> None:
+    """Write the terms of the rows that are ``hard``, by one or the other sum."""
     # the mild rows among them cost least as binomial ones
-    urn, few = _urn(low, high, np.clip(s, 0, LARGEST) * hard, y + dy, z - dy)
+    urn, few = _urn(low, high, np.clip(s, 0, LARGEST) * hard, drawn[0] + dy, drawn[1] - dy)
     for take in _pieces(~few & hard, urn):
         _put(all_draws(_taken(urn, take), order), out, take)
     for take in _pieces(few & hard, urn):
@@ -241,12 +263,6 @@ def _evaluate_hard(
     if few.any():
         entropy = ENTROPY[drawn[:, few].astype(int)]
         out[0, few] += entropy[2] - entropy[0] - entropy[1]
-    flip *= -2
-    flip += 1
-    out[1:5:3] *= flip
-    if not (min(m.min(), w.min()) > 0 and s.min() >= 0 and s.max() <= LARGEST):
-        _limits(out, y, z, m, w, s)
-    return out
 
 
 def _put(terms: Derivatives, out: Array, rows: Any) -> None:
