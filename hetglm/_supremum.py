@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hetglm import _cells
 from hetglm._boundary import ZERO, Boundary, null_space, recession
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import independent_columns, inverse, mixed_columns
@@ -69,6 +70,8 @@ ALIKE = 0.05
 LEVELS = (-6.0, -2.0, 1.0)
 #: Log phi per standard deviation of a column that other starts have.
 SLOPE = 10.0
+#: Times that another maximum of single cells may lead further.
+MOST_ROUNDS = 3
 #: Times the slopes of the best maximum, for a last start.
 STEEPER = 1.6
 
@@ -180,7 +183,10 @@ def _at_ends(
     top, _, _ = recession(likelihood.Z[:, estimated[k:]], np.abs(sides), indifferent)
     best = _from_start(likelihood, estimated, next(starts), settings, top)
     alone = settings.method not in OWN_METHODS or settings.maxiter < EXPLORED
-    if alone or _is_plain(best, likelihood, estimated):
+    if alone:
+        return best
+    best = _over_cells(likelihood, estimated, best, settings, top)
+    if _is_plain(best, likelihood, estimated):
         return best
     found = [best]
     others = _other_starts(likelihood, estimated, best, starts, settings)
@@ -210,6 +216,33 @@ def _at_ends(
         if best is before:
             break
     return replace(best, second=_second(likelihood, found, best.llf))
+
+
+def _over_cells(
+    likelihood: Likelihood, estimated: Array, best: Fit, settings: Settings, top: Array
+) -> Fit:
+    """
+    Return the best fit with other dispersions of single cells, where each cell has its own.
+
+    One cell can have two maxima, one of them at phi = 0. Each cell whose dispersion is hardly known
+    is looked at over a grid, with a mean of its own: no other cell's fit can make more of it.
+    """
+    cells = _cells.codes(likelihood, estimated)
+    if cells is None or not best.converged:
+        return best
+    for _ in range(MOST_ROUNDS):
+        doubtful = _cells.doubtful(best, likelihood, cells) & ~top
+        if not 0 < doubtful.sum() * _cells.GRID <= ROWS_SEARCHED:
+            break
+        before = best
+        for start in _cells.other_starts(likelihood, estimated, best, cells, doubtful):
+            found = _explored(likelihood, estimated, start, settings, top, best.llf)
+            if found.converged and found.llf > best.llf + LEVEL * (1 + abs(best.llf)):
+                best = found
+                break
+        if best is before:
+            break
+    return best
 
 
 def _second(likelihood: Likelihood, found: list[Fit], llf: float) -> float:
@@ -250,8 +283,7 @@ def _is_plain(found: Fit, likelihood: Likelihood, estimated: Array) -> bool:
         return False
     if found.boundary is None and not is_vague(found, likelihood):
         return True
-    cells = np.unique(likelihood.Z, axis=0)
-    return len(cells) <= int(estimated[likelihood.k_mean :].sum())
+    return _cells.codes(likelihood, estimated) is not None
 
 
 def is_vague(found: Fit, likelihood: Likelihood) -> bool:

@@ -29,6 +29,7 @@ LAYERS = (
     ("_arrays", "_formula", "datasets", "families", "_intervals", "_checkpoint", "_tails"),
     ("_likelihood", "_optimize", "_boundary", "_estimability", "_replicates"),
     ("_start", "_search"),
+    ("_cells",),
     ("_supremum", "_edge"),
     ("_fit", "_reml"),
     ("_covariance", "_diagnose", "_warm"),

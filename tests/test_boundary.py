@@ -454,3 +454,50 @@ def test_the_boundary_of_a_long_design_is_that_of_its_rows():
         res = hmf.betabinomial("K + I(N - K) ~ g | g", data).fit()
     assert np.array_equal(res.boundary.rows, data["g"] == 0)
     assert np.array_equal(res.fitted_dispersion == 0, data["g"] == 0)
+
+
+#: Cells of successes and trials with two maxima, one of them at sigma = 0.
+TWO_MAXIMA = [
+    ([7, 22, 2], [7, 29, 5]),
+    ([17, 18, 10], [20, 18, 14]),
+    ([7, 10, 0, 25], [7, 10, 1, 26]),
+    ([3, 0, 1], [30, 15, 1]),
+    ([2, 0, 2], [3, 5, 11]),
+    ([6, 13, 1], [6, 19, 1]),
+    ([8, 5, 0, 16], [8, 7, 2, 20]),
+    ([18, 0, 5, 9], [30, 6, 9, 18]),
+]
+
+
+def brute_supremum(y, n):
+    """Return the supremum of a cell with its own mean and dispersion, by searches from a grid."""
+    y, n = np.array(y, dtype=float), np.array(n, dtype=float)
+    family = het.BetaBinomial(y, np.ones((len(y), 1)), n_trials=n).core.family
+    rows = family.prepare(y, n)
+
+    def minus(eta, log_sigma=-np.inf):
+        mu, sigma = np.full(len(y), 1 / (1 + np.exp(-eta))), np.full(len(y), np.exp(log_sigma))
+        return -family.evaluate(rows, mu, 1 - mu, sigma, 0).loglike.sum()
+
+    best = optimize.minimize_scalar(
+        minus, bounds=(-8, 8), method="bounded", options={"xatol": 1e-9}
+    )
+    values = [best.fun]
+    for log_sigma in (-2.5, 1.0):
+        found = optimize.minimize(lambda p: minus(*p), [best.x, log_sigma], options={"gtol": 1e-6})
+        values.append(found.fun)
+    return -min(values)
+
+
+@pytest.mark.filterwarnings("ignore::hetglm.exceptions.BoundaryWarning")
+@pytest.mark.filterwarnings("ignore::hetglm.exceptions.SeveralMaximaWarning")
+def test_a_cell_with_two_maxima_is_at_its_supremum():
+    suprema = [brute_supremum(*cell) for cell in TWO_MAXIMA]
+    pairs = [(0, 1), (2, 4), (3, 5), (6, 7, 5), *((i,) for i in range(len(TWO_MAXIMA)))]
+    for some in pairs:
+        y, n = (np.concatenate([TWO_MAXIMA[i][part] for i in some]) for part in (0, 1))
+        g = np.repeat(range(len(some)), [len(TWO_MAXIMA[i][0]) for i in some])
+        X = (g[:, None] == np.arange(len(some))).astype(float)
+        res = het.BetaBinomial(y, X, X, n_trials=n).fit()
+        assert res.llf == pytest.approx(sum(suprema[i] for i in some), abs=1e-8), some
+    assert suprema[0] + suprema[1] == pytest.approx(-12.304645, abs=1e-6)
