@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 from scipy.special import expit
 from statsmodels.base._prediction_inference import PredictionResultsBase
 
@@ -20,7 +19,6 @@ from hetglm._likelihood import Likelihood, Predictors
 from hetglm._links import invert
 from hetglm._text import RowNames, naming, require, warn
 from hetglm.exceptions import NotEstimableWarning
-from hetglm.families.gaussian import Gaussian
 
 Array = NDArray[Any]
 
@@ -45,8 +43,6 @@ BROUGHT = {
 }
 #: Functions of the intraclass correlation, alone or with the trials of the row.
 CORRELATION = ("icc", "design-effect", "effective-size")
-#: Degrees of freedom of a predictive t where phi is known: scipy's quantile takes no infinity.
-NEARLY_NORMAL = 1e12
 _STEP = 1e-30  # complex step: no subtraction, so any tiny step is exact
 
 
@@ -527,10 +523,9 @@ class LocationScalePrediction(Printed, PredictionResultsBase):
         df: float | None,
         row_labels: Any,
         observation: Any = None,
-        plugin: Any = None,
     ) -> None:
         self.which, self.ci_method = which, _checked_method(ci_method)
-        self._link, self._observation, self._plugin = link, observation, plugin
+        self._link, self._observation = link, observation
         super().__init__(
             predicted,
             (link.slope * link.se) ** 2,
@@ -547,7 +542,7 @@ class LocationScalePrediction(Printed, PredictionResultsBase):
         return [self.summary_frame()]
 
     def conf_int(
-        self, *, alpha: float = 0.05, method: str | None = None, obs: bool | str = False
+        self, *, alpha: float = 0.05, method: str | None = None, obs: bool = False
     ) -> Array:
         """
         Return the interval of each row.
@@ -558,11 +553,9 @@ class LocationScalePrediction(Printed, PredictionResultsBase):
             One minus the coverage.
         method : {"endpoint", "delta"}, optional
             Formed on the link scale and mapped back, or symmetric; as chosen in get_prediction.
-        obs : bool or "plugin"
-            Return the interval of a new observation instead. For the Gaussian it allows for the
-            estimation error of mean and dispersion (Student's t, exact by REML with a constant
-            dispersion); for the other families, and for all with "plugin", it consists of quantiles
-            of the fitted distribution, which leave the estimation error out.
+        obs : bool
+            Return the interval of a new observation instead: the quantiles of the fitted
+            distribution, which leave the estimation error out.
 
         Returns
         -------
@@ -570,16 +563,13 @@ class LocationScalePrediction(Printed, PredictionResultsBase):
         """
         alpha = _arrays.share(alpha, "alpha")
         method = _checked_method(method or self.ci_method)
-        if isinstance(obs, str) and obs != "plugin":
-            raise ValueError(f"obs={obs!r}: choose True, False or 'plugin'")
         if obs:
             if self._observation is None:
                 raise ValueError(
                     "no prediction interval: it needs which='mean', a family with a distribution and, "
                     "for counts, n_trials"
                 )
-            law = self._plugin if obs == "plugin" else self._observation
-            ends = [law.ppf(q) for q in (alpha / 2, 1 - alpha / 2)]
+            ends = [self._observation.ppf(q) for q in (alpha / 2, 1 - alpha / 2)]
             return np.column_stack(ends)
         q = self.dist.isf(alpha / 2, *self.dist_args)
         if method == "delta":
@@ -630,26 +620,6 @@ def get_prediction(
     """Return predictions of ``rows`` with what their intervals need; see the results' method."""
     predicted = predict(rows, params, which, y_values)
     predicted = predicted[:, 0] if predicted.ndim == 2 else predicted
-    plugin = observation = None if observed is None else distribution(observed, params)
-    if observed is not None and isinstance(observed.family, Gaussian):
-        observation = _student(observed, params, cov)
+    observation = None if observed is None else distribution(observed, params)
     link = on_link(rows, params, cov, which, y_values)
-    return LocationScalePrediction(
-        predicted, link, which, ci_method, df, row_labels, observation, plugin
-    )
-
-
-def _student(rows: Likelihood, params: Array, cov: Array) -> Any:
-    """
-    Return the predictive Student t of each Gaussian row.
-
-    Its degrees of freedom match the variance of log phi, 2/nu (Satterthwaite 1946): n - p by REML with
-    a constant dispersion, where the distribution is exact.
-    """
-    at, k, V = rows.predictors(params), rows.k_mean, np.nan_to_num(cov)
-    var_eta = np.einsum("ij,jk,ik->i", rows.X, V[:k, :k], rows.X)
-    var_zeta = np.einsum("ij,jk,ik->i", rows.Z, V[k:, k:], rows.Z)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        nu = np.minimum(2 / (var_zeta * (at.d_phi / at.phi) ** 2), NEARLY_NORMAL)
-    scale = np.sqrt(rows.row_phi(at.phi) + at.mean.d1**2 * var_eta)
-    return stats.t(nu, loc=at.mean.mu, scale=scale)
+    return LocationScalePrediction(predicted, link, which, ci_method, df, row_labels, observation)

@@ -412,8 +412,8 @@ def test_lmvar_fitted_values_and_intervals():
         frame = res.get_prediction(head, which=which, ci_method="delta").summary_frame(alpha=0.05)
         expected = ci[[name, f"{name}_lwr", f"{name}_upr"]]
         assert_allclose(frame[["predicted", "ci_lower", "ci_upper"]], expected, rtol=DIGITS)
-    plugin = res.get_prediction(head).conf_int(obs="plugin")  # lmvar's leave the estimation out
-    assert_allclose(plugin, pi[["lwr", "upr"]], rtol=DIGITS)
+    frame = res.get_prediction(head).summary_frame(alpha=0.05)
+    assert_allclose(frame[["obs_ci_lower", "obs_ci_upper"]], pi[["lwr", "upr"]], rtol=DIGITS)
 
 
 def test_lmvar_without_intercepts():

@@ -50,7 +50,6 @@ def covariance_of_lmvar(res: Any) -> pd.DataFrame:
 def intervals(res: Any, cats: pd.DataFrame) -> pd.DataFrame:
     """Return mean and sd of each row with the symmetric intervals that lmvar has, and those of y."""
     mean = res.get_prediction(cats).summary_frame()
-    plugin = res.get_prediction(cats).conf_int(obs="plugin")  # as lmvar: no estimation error
     sd = res.get_prediction(cats, which="sd", ci_method="delta").summary_frame()
     return pd.DataFrame(
         {
@@ -60,8 +59,8 @@ def intervals(res: Any, cats: pd.DataFrame) -> pd.DataFrame:
             "sigma": sd["predicted"],
             "sigma_lwr": sd["ci_lower"],
             "sigma_upr": sd["ci_upper"],
-            "lwr": plugin[:, 0],
-            "upr": plugin[:, 1],
+            "lwr": mean["obs_ci_lower"],
+            "upr": mean["obs_ci_upper"],
         }
     )
 
