@@ -27,6 +27,7 @@ from hetglm._numerics import (
 )
 from hetglm._text import require
 from hetglm.families.base import Array, Family, Rows, Terms
+from hetglm.families.quantiles import quantiles
 
 #: Rows evaluated at a time: the temporaries stay near the cache, the calls cost little.
 BLOCK = 10_000
@@ -636,12 +637,17 @@ class BetaBinomialDistribution(stats.rv_discrete):
     def _ppf(self, q: Array, mu: Array, nu: Array, sigma: Array, n: Array) -> Array:
         shape = np.broadcast_shapes(*map(np.shape, (q, mu, nu, sigma, n)))
         q, mu, nu, sigma, n = flat(q, mu, nu, sigma, n)
-        low, high = np.full_like(n, -1.0), n.copy()
-        while np.any(high - low > 1):
-            middle = np.floor(0.5 * (low + high))
-            enough = self._cdf(middle, mu, nu, sigma, n) >= q
-            low, high = np.where(enough, low, middle), np.where(enough, middle, high)
-        return high.reshape(shape)
+
+        def ratio(rows: Any) -> Any:
+            m, v, s, whole = mu[rows], nu[rows], sigma[rows], n[rows]
+
+            def step(k: Array) -> tuple[Array, Array]:
+                left = whole - k
+                return left * (m + k * s), (k + 1) * (v + (left - 1) * s)
+
+            return step
+
+        return quantiles(self, q, (mu, nu, sigma, n), n, ratio).reshape(shape)
 
     def _stats(self, mu: Array, nu: Array, sigma: Array, n: Array) -> tuple[Any, ...]:
         return n * mu, _count_variance(mu, nu, sigma, n), None, None

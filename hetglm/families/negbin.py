@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import stats
 
 from hetglm._negbin_numerics import log_factors, log_probability
 from hetglm._text import require
 from hetglm.families.base import Array, Family, Rows, Terms
 from hetglm.families.betabinomial import END, LONGEST, NODE_WEIGHTS, NODES, end_weights, flat
+from hetglm.families.quantiles import quantiles
 
 #: Means and dispersions beyond these are evaluated at them: no power of theirs over- or underflows.
 SMALLEST, LARGEST = 1e-100, 1e100
@@ -243,12 +244,13 @@ class NegativeBinomialDistribution(stats.rv_discrete):
     def _ppf(self, q: Array, mu: Array, alpha: Array) -> Array:
         shape = np.broadcast_shapes(*map(np.shape, (q, mu, alpha)))
         q, mu, alpha = flat(q, mu, alpha)
-        low, high = _bracket(q, mu, alpha)
-        while np.any(high - low > 1):
-            middle = np.floor(0.5 * (low + high))
-            enough = self._cdf(middle, mu, alpha) >= q
-            low, high = np.where(enough, low, middle), np.where(enough, middle, high)
-        return high.reshape(shape)
+
+        def ratio(rows: Any) -> Any:
+            mixed, a = mu[rows] / (1 + alpha[rows] * mu[rows]), alpha[rows]
+            return lambda k: (mixed * (1 + a * k), k + 1)
+
+        highest = np.full_like(mu, np.inf)
+        return quantiles(self, q, (mu, alpha), highest, ratio).reshape(shape)
 
     def _stats(self, mu: Array, alpha: Array) -> tuple[Any, ...]:
         return mu, _variance(mu, alpha), None, None
@@ -273,20 +275,6 @@ def _probability(k: Array, mu: Array, alpha: Array, lower: bool) -> Array:
     else:
         total = sum_over_counts(m, a, np.maximum(k + 1, low), np.maximum(high, k + high), _unity)
     return np.minimum(total, 1.0).reshape(shape)
-
-
-def _bracket(q: Array, mu: Array, alpha: Array) -> tuple[Array, Array]:
-    """Return counts below and not below the quantile: next to scipy's, if that is right."""
-    m, a = _within(mu, alpha)
-    low, high = np.full_like(m, -1.0), bulk(m, a)[1]
-    with np.errstate(all="ignore"):
-        mixed = special.nbdtrik(q, 1 / a, 1 / (1 + a * m))
-    guess = np.where(a > PLAIN, mixed, special.pdtrik(q, m))
-    guess = np.floor(np.clip(np.nan_to_num(guess), 0.0, high))
-    below, above = guess - 1, np.minimum(guess + 1, high)
-    low = np.where(_probability(below, m, a, lower=True) < q, below, low)
-    high = np.where(_probability(above, m, a, lower=True) >= q, above, high)
-    return low, high
 
 
 negative_binomial = NegativeBinomialDistribution(name="negative_binomial", shapes="mu, alpha")
