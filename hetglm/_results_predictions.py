@@ -118,6 +118,7 @@ class Predictions(GenericLikelihoodModelResults):
         transform: bool = True,
         row_labels: Any = None,
         ci_method: str = "endpoint",
+        obs_ci: str = "predictive",
         y_values: Any = None,
         **kwargs: Any,
     ) -> prediction.LocationScalePrediction:
@@ -140,6 +141,10 @@ class Predictions(GenericLikelihoodModelResults):
             Interval formed on the link scale (logarithm for dispersion, var and sd; logit for icc
             and prob; logit of icc for design effect and effective size) and mapped back, or the
             symmetric one.
+        obs_ci : {"predictive", "plugin"}
+            Interval of a new observation (``obs_ci_lower`` and ``obs_ci_upper``): with the uncertainty
+            of the estimates, or the plain quantiles of the fitted distribution, which are too
+            narrow with few rows.
         y_values : array_like, optional
             As in `predict`; one count.
         **kwargs
@@ -150,6 +155,13 @@ class Predictions(GenericLikelihoodModelResults):
         LocationScalePrediction
             With ``summary_frame(alpha)`` and ``conf_int(alpha=...)``; ``which="mean"`` has
             prediction intervals too where the rows have all that the variance needs.
+
+        Notes
+        -----
+        The predictive interval takes the family's distribution with the variance of the estimated
+        mean added to that of the response, at the normal scores of a t distribution with
+        2 / Var(log variance) degrees of freedom, as Satterthwaite has it. For the Gaussian with
+        constant dispersion by REML it is the t interval of ``sm.OLS`` and ``sm.WLS``, exactly.
         """
         rows, labels = self._new_rows(which, exog, exog_dispersion, transform, kwargs)
         observed = None
@@ -168,6 +180,7 @@ class Predictions(GenericLikelihoodModelResults):
             which,
             y_values,
             ci_method,
+            obs_ci,
             self._df_prediction,
             labels if row_labels is None else row_labels,
             observed,

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import expit
+from scipy.special import expit, ndtr, stdtrit
 from statsmodels.base._prediction_inference import PredictionResultsBase
 
 from hetglm import _arrays, _estimability
 from hetglm._boundary import Boundary
 from hetglm._display import Printed
 from hetglm._likelihood import Likelihood, Predictors
+from hetglm._linalg import distinct_rows
 from hetglm._links import invert
 from hetglm._text import RowNames, naming, require, warn
 from hetglm.exceptions import NotEstimableWarning
@@ -497,6 +498,87 @@ def _probability(rows: Likelihood, params: Array, V: Array, y_values: Any) -> On
     return OnLink(centre, se, expit, p * (1 - p))
 
 
+@dataclass(frozen=True)
+class Observation:
+    """
+    A new response of each row, with what is not known of its distribution.
+
+    Attributes
+    ----------
+    rows : Likelihood
+        With all that the variance needs.
+    params, cov : ndarray
+        Estimates and their covariance.
+    """
+
+    rows: Likelihood
+    params: Array
+    cov: Array
+
+    def interval(self, alpha: float, kind: str) -> Array:
+        """
+        Return the interval of a new observation of each row, shape (n, 2).
+
+        ``"plugin"`` gives the quantiles of the fitted distribution. ``"predictive"`` adds the variance
+        of the estimated mean to that of the response, in the distribution of the family, and reads
+        its quantiles where the t distribution has the normal one's, with df = 2 / Var(log variance)
+        degrees of freedom, the variance as far as the dispersion determines it. For a Gaussian with
+        constant dispersion by REML this is the exact t interval of least squares.
+        """
+        rows = self.rows
+        at = rows.predictors(self.params)
+        mu, nu, phi = at.mean.mu, at.mean.nu, rows.row_phi(at.phi)
+        level = np.full(rows.n, alpha / 2)
+        if kind == "predictive":
+            with np.errstate(all="ignore"):
+                spread = self._variance_of_mean(at)
+                level = ndtr(stdtrit(self._df(at), level))
+                phi = rows.family.mixed_dispersion(mu, nu, phi, spread)
+        return _quantiles(rows, mu, nu, phi, level)
+
+    def _variance_of_mean(self, at: Any) -> Array:
+        """Return the variance of each estimated mean."""
+        X, k = self.rows.X, self.rows.k_mean
+        return at.mean.d1**2 * _quadratic(X, np.nan_to_num(self.cov)[:k, :k])
+
+    def _df(self, at: Any) -> Array:
+        """Return the degrees of freedom of each response's variance, infinite at the boundary."""
+        Z, k = self.rows.Z, self.rows.k_mean
+        _, slope, variance = variance_slopes(self.rows, self.params)
+        relative = (slope * at.d_phi / variance) ** 2
+        df = 2 / (relative * _quadratic(Z, np.nan_to_num(self.cov)[k:, k:]))
+        if self.rows.held is not None:
+            df = np.where(np.isnan(self.rows.held), df, np.inf)
+        return np.where(relative == 0, np.inf, df)
+
+
+def _quadratic(A: Array, V: Array) -> Array:
+    """Return a' V a for every row a."""
+    return np.einsum("ij,ij->i", A @ V, A)
+
+
+def _quantiles(rows: Likelihood, mu: Array, nu: Array | None, phi: Array, level: Array) -> Array:
+    """Return the quantiles of each row at ``level`` and one minus it, of equal rows once."""
+    known = np.flatnonzero(~np.isnan(mu + phi + level))
+    parameters = [mu, nu, phi, level, rows.trials]
+    parameters = [None if a is None else a[known] for a in parameters]
+    alike = distinct_rows([a for a in parameters if a is not None])
+    if alike is not None:
+        parameters = [None if a is None else a[alike[0]] for a in parameters]
+    mu, nu, phi, level, trials = parameters
+    law = rows.family.distribution(mu, nu, phi, trials)
+    ends = np.column_stack([law.ppf(level), law.isf(level)])
+    out = np.full((rows.n, 2), np.nan)
+    out[known] = ends if alike is None else ends[alike[1]]
+    return out
+
+
+def _checked_kind(kind: str) -> str:
+    if kind not in ("predictive", "plugin"):
+        raise ValueError(f"obs_ci={kind!r}: choose 'predictive' or 'plugin'")
+    return kind
+
+
 def _checked_method(method: str) -> str:
     if method not in ("endpoint", "delta"):
         raise ValueError(f"ci_method={method!r}: choose 'endpoint' or 'delta'")
@@ -522,9 +604,11 @@ class LocationScalePrediction(Printed, PredictionResultsBase):
         ci_method: str,
         df: float | None,
         row_labels: Any,
-        observation: Any = None,
+        observation: Observation | None = None,
+        obs_ci: str = "predictive",
     ) -> None:
         self.which, self.ci_method = which, _checked_method(ci_method)
+        self.obs_ci = _checked_kind(obs_ci)
         self._link, self._observation = link, observation
         super().__init__(
             predicted,
@@ -542,7 +626,12 @@ class LocationScalePrediction(Printed, PredictionResultsBase):
         return [self.summary_frame()]
 
     def conf_int(
-        self, *, alpha: float = 0.05, method: str | None = None, obs: bool = False
+        self,
+        *,
+        alpha: float = 0.05,
+        method: str | None = None,
+        obs: bool = False,
+        obs_ci: str | None = None,
     ) -> Array:
         """
         Return the interval of each row.
@@ -554,8 +643,9 @@ class LocationScalePrediction(Printed, PredictionResultsBase):
         method : {"endpoint", "delta"}, optional
             Formed on the link scale and mapped back, or symmetric; as chosen in get_prediction.
         obs : bool
-            Return the interval of a new observation instead: the quantiles of the fitted
-            distribution, which leave the estimation error out.
+            Return the interval of a new observation instead.
+        obs_ci : {"predictive", "plugin"}, optional
+            Kind of that interval; as chosen in get_prediction.
 
         Returns
         -------
@@ -569,8 +659,7 @@ class LocationScalePrediction(Printed, PredictionResultsBase):
                     "no prediction interval: it needs which='mean', a family with a distribution and, "
                     "for counts, n_trials"
                 )
-            ends = [self._observation.ppf(q) for q in (alpha / 2, 1 - alpha / 2)]
-            return np.column_stack(ends)
+            return self._observation.interval(alpha, _checked_kind(obs_ci or self.obs_ci))
         q = self.dist.isf(alpha / 2, *self.dist_args)
         if method == "delta":
             return np.column_stack([self.predicted - q * self.se, self.predicted + q * self.se])
@@ -591,7 +680,7 @@ class LocationScalePrediction(Printed, PredictionResultsBase):
         -------
         DataFrame
             Columns ``predicted se ci_lower ci_upper``, and ``obs_ci_lower obs_ci_upper`` for the
-            mean of a family with a distribution.
+            mean of a family with a distribution: the interval of a new observation.
         """
         ci = self.conf_int(alpha=alpha)
         table = {
@@ -613,6 +702,7 @@ def get_prediction(
     which: str,
     y_values: Any,
     ci_method: str,
+    obs_ci: str,
     df: float | None,
     row_labels: Any,
     observed: Likelihood | None,
@@ -620,6 +710,8 @@ def get_prediction(
     """Return predictions of ``rows`` with what their intervals need; see the results' method."""
     predicted = predict(rows, params, which, y_values)
     predicted = predicted[:, 0] if predicted.ndim == 2 else predicted
-    observation = None if observed is None else distribution(observed, params)
+    observation = None if observed is None else Observation(observed, params, cov)
     link = on_link(rows, params, cov, which, y_values)
-    return LocationScalePrediction(predicted, link, which, ci_method, df, row_labels, observation)
+    return LocationScalePrediction(
+        predicted, link, which, ci_method, df, row_labels, observation, obs_ci
+    )

@@ -753,7 +753,7 @@ def counts_of(res, data):
 
 
 def test_prediction_intervals(exact, data):
-    frame = exact.get_prediction(data.head(9)).summary_frame(alpha=0.1)
+    frame = exact.get_prediction(data.head(9), obs_ci="plugin").summary_frame(alpha=0.1)
     frozen = exact.get_distribution(data.head(9))
     assert_allclose(frame["obs_ci_lower"], frozen.ppf(0.05))
     assert_allclose(frame["obs_ci_upper"], frozen.ppf(0.95))

@@ -412,7 +412,7 @@ def test_lmvar_fitted_values_and_intervals():
         frame = res.get_prediction(head, which=which, ci_method="delta").summary_frame(alpha=0.05)
         expected = ci[[name, f"{name}_lwr", f"{name}_upr"]]
         assert_allclose(frame[["predicted", "ci_lower", "ci_upper"]], expected, rtol=DIGITS)
-    frame = res.get_prediction(head).summary_frame(alpha=0.05)
+    frame = res.get_prediction(head, obs_ci="plugin").summary_frame(alpha=0.05)
     assert_allclose(frame[["obs_ci_lower", "obs_ci_upper"]], pi[["lwr", "upr"]], rtol=DIGITS)
 
 

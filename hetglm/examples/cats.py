@@ -49,7 +49,7 @@ def covariance_of_lmvar(res: Any) -> pd.DataFrame:
 
 def intervals(res: Any, cats: pd.DataFrame) -> pd.DataFrame:
     """Return mean and sd of each row with the symmetric intervals that lmvar has, and those of y."""
-    mean = res.get_prediction(cats).summary_frame()
+    mean = res.get_prediction(cats, obs_ci="plugin").summary_frame()
     sd = res.get_prediction(cats, which="sd", ci_method="delta").summary_frame()
     return pd.DataFrame(
         {

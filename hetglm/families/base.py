@@ -121,6 +121,14 @@ class Family(ABC):
         """Return the variance of the response."""
 
     @abstractmethod
+    def mixed_dispersion(self, mu: Array, nu: Array | None, phi: Array, spread: Array) -> Array:
+        """
+        Return the dispersion of a response whose mean is random, with mean mu and variance ``spread``.
+
+        The family's distribution with it has the variance of the mixture.
+        """
+
+    @abstractmethod
     def start(self, rows: Any) -> Array:
         """Return a rough mean of each row, inside the domain of every link of the family."""
 

@@ -430,6 +430,12 @@ class BetaBinomial(Family):
         n = _required(trials)
         return _count_variance(mu, _upper(mu, nu), phi, n)
 
+    def mixed_dispersion(self, mu: Array, nu: Array | None, phi: Array, spread: Array) -> Array:
+        """Return sigma where the probability has variance rho mu nu + (1 - rho) spread."""
+        share = np.minimum(spread / (mu * _upper(mu, nu)), 1.0)
+        with np.errstate(divide="ignore"):
+            return (phi + share) / (1 - share)
+
     def start(self, rows: Counts) -> Array:
         """Return (y + 1/2)/(n + 1)."""
         return (rows.y + 0.5) / (rows.trials + 1)

@@ -120,6 +120,10 @@ class ExponentialDispersion(Family):
         """Return phi V(mu)."""
         return phi * self.unit_variance(mu, nu)[0]
 
+    def mixed_dispersion(self, mu: Array, nu: Array | None, phi: Array, spread: Array) -> Array:
+        """Return phi + spread / V(mu)."""
+        return phi + spread / self.unit_variance(mu, nu)[0]
+
     def start_dispersion(self, rows: Rows, mu: Array, nu: Array | None) -> Array:
         """Return the unit deviance, whose mean is about phi."""
         return self.unit_deviance(rows, mu, nu)

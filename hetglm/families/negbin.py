@@ -92,6 +92,10 @@ class NegativeBinomial(Family):
         """Return mu + alpha mu^2."""
         return _variance(mu, phi)
 
+    def mixed_dispersion(self, mu: Array, nu: Array | None, phi: Array, spread: Array) -> Array:
+        """Return alpha + (1 + alpha) spread / mu^2: gammas of mean 1 multiply their 1 + alpha."""
+        return phi + (1 + phi) * spread / mu**2
+
     def start(self, rows: Rows) -> Array:
         """Return y moved halfway to its mean, or to 1 where all are 0."""
         return 0.5 * (rows.y + (rows.y.mean() or 1.0))

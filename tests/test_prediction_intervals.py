@@ -1,0 +1,141 @@
+"""Intervals of new observations: with what is not known of the estimates, and fast for counts."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from conftest import CASES, simulated
+from numpy.testing import assert_allclose, assert_array_equal
+
+import hetglm.api as het
+import hetglm.formula.api as hmf
+from hetglm.families import quantiles
+from hetglm.families.betabinomial import beta_binomial
+from hetglm.families.negbin import negative_binomial
+
+#: Two ways to the same quantile of t differ by the rounding of a normal probability.
+ROUNDING = 1e-10
+
+
+def small_sample(n=16, p=4):
+    rng = np.random.default_rng(3)
+    X = sm.add_constant(rng.normal(size=(n, p - 1)))
+    return X.sum(axis=1) + rng.normal(size=n), X, rng.uniform(0.5, 2, n), X[:5] + 0.3
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.4])
+def test_the_gaussian_interval_by_reml_is_that_of_least_squares(alpha):
+    y, X, w, new = small_sample()
+    for weights in (np.ones(len(y)), w):
+        res = het.DoubleGLM(y, X, var_weights=weights).fit(reml=True)
+        known = {"var_weights": np.linspace(1, 2, 5)}
+        frame = res.get_prediction(new, np.ones((5, 1)), **known).summary_frame(alpha)
+        wls = sm.WLS(y, X, weights=weights).fit().get_prediction(new, weights=known["var_weights"])
+        right = wls.summary_frame(alpha)[["obs_ci_lower", "obs_ci_upper"]]
+        assert_allclose(frame[["obs_ci_lower", "obs_ci_upper"]], right, rtol=ROUNDING)
+
+
+def test_the_predictive_interval_is_the_wider_one(exact):
+    table = exact.get_prediction()
+    inner, outer = (table.conf_int(obs=True, obs_ci=kind) for kind in ("plugin", "predictive"))
+    assert np.all(outer[:, 0] <= inner[:, 0])
+    assert np.all(outer[:, 1] >= inner[:, 1])
+    assert np.any(outer != inner)
+    assert_array_equal(table.conf_int(obs=True), outer)
+    assert_array_equal(exact.get_prediction(obs_ci="plugin").conf_int(obs=True), inner)
+    with pytest.raises(ValueError, match="obs_ci='both': choose 'predictive' or 'plugin'"):
+        exact.get_prediction(obs_ci="both")
+
+
+def test_mixed_dispersion_has_the_variance_of_the_mixture(exact):
+    # that of the response and that of its mean; of counts, given the mean it depends on the mean too
+    core = exact.model.core
+    family, at = core.family, core.predictors(exact._results._fit.internal)
+    mu, nu, phi = at.mean.mu, at.mean.nu, core.row_phi(at.phi)
+    spread = 0.01 * mu**2 if nu is None else 0.01 * mu * nu
+    mixed = family.variance(mu, nu, family.mixed_dispersion(mu, nu, phi, spread), core.trials)
+    if family.counts_successes:
+        n, rho = core.trials, phi / (1 + phi)
+        within = (mu * nu - spread) * (n + n * (n - 1) * rho)
+        assert_allclose(mixed, within + n**2 * spread)
+    elif family.discrete:
+        assert_allclose(mixed, mu + phi * (mu**2 + spread) + spread)
+    else:
+        assert_allclose(mixed, family.variance(mu, nu, phi, None) + spread)
+
+
+def brute(cdf, q, highest):
+    """Return the least count with cdf >= q, looking at all of them."""
+    return int(np.argmax(cdf(np.arange(highest + 1)) >= q))
+
+
+LEVELS = [1e-9, 1e-4, 0.025, 0.3, 0.47, 0.8, 0.975, 1 - 1e-6]
+
+
+@pytest.mark.parametrize("n", [1, 2, 17, 400])
+@pytest.mark.parametrize("sigma", [0.0, 1e-9, 0.05, 1.0, 30.0, np.inf])
+@pytest.mark.parametrize("mu", [1e-5, 0.03, 0.5, 0.99])
+def test_quantiles_of_a_beta_binomial(mu, sigma, n):
+    law = beta_binomial(mu, 1 - mu, sigma, n)
+    assert law.ppf(LEVELS).tolist() == [brute(law.cdf, q, n) for q in LEVELS]
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1e-9, 0.2, 3.0])
+@pytest.mark.parametrize("mu", [1e-4, 0.7, 12.0, 150.0])
+def test_quantiles_of_a_negative_binomial(mu, alpha):
+    law = negative_binomial(mu, alpha)
+    assert law.ppf(LEVELS).tolist() == [brute(law.cdf, q, 12_000) for q in LEVELS]
+
+
+@pytest.mark.parametrize("sigma", [1e-6, 1e-3, 0.2])
+def test_quantiles_of_long_counts_agree_with_their_distribution_function(sigma):
+    # some by tails, some by Newton's steps, as their standard deviation says
+    n = np.array([1e3, 2e4, 1e6, 1e8])
+    law = beta_binomial(0.3, 0.7, sigma, n)
+    for q in (0.025, 0.6, 0.999):
+        k = law.ppf(q)
+        assert np.all(law.cdf(k) >= q)
+        assert np.all(law.cdf(k - 1) < q)
+
+
+def test_what_tails_cannot_sum_goes_by_newton(monkeypatch):
+    law = beta_binomial(np.full(3, 0.3), np.full(3, 0.7), np.full(3, 0.1), np.array([90, 800, 7e3]))
+    by_tails = law.ppf(0.975)
+    monkeypatch.setattr(quantiles, "MAX_TERMS", 2)
+    assert_array_equal(law.ppf(0.975), by_tails)
+
+
+def test_equal_rows_have_their_quantiles_computed_once(monkeypatch):
+    data = pd.DataFrame({"K": [1, 15, 19, 2] * 600, "N": 20, "g": ["a", "a", "b", "b"] * 600})
+    res, seen = hmf.betabinomial("K + I(N - K) ~ g | g", data).fit(), []
+    plain = type(beta_binomial)._ppf
+
+    def ppf(self, q, *parameters):
+        seen.append(np.size(q))
+        return plain(self, q, *parameters)
+
+    prediction = res.get_prediction()
+    monkeypatch.setattr(type(beta_binomial), "_ppf", ppf)
+    frame = prediction.summary_frame()
+    assert max(seen) == 2
+    assert frame.drop_duplicates().shape[0] == 2
+    assert_array_equal(frame.iloc[:4], res.get_prediction(data.head(4)).summary_frame())
+
+
+def test_rows_at_the_boundary_and_missing_rows():
+    data = pd.DataFrame({"K": [5] * 8 + [1, 9] * 4, "N": 10, "g": ["a"] * 8 + ["b"] * 8})
+    with pytest.warns(het.exceptions.BoundaryWarning):
+        res = hmf.betabinomial("K + I(N - K) ~ 1 | g", data).fit()
+    new = pd.DataFrame({"g": ["a", "b", None], "N": 10, "K": 0})
+    frame = res.get_prediction(new).summary_frame()
+    ends = frame[["obs_ci_lower", "obs_ci_upper"]]
+    assert ends.iloc[2].isna().all()
+    assert 0 <= ends.iloc[1, 0] < ends.iloc[0, 0] < ends.iloc[0, 1] < ends.iloc[1, 1] <= 10
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.exact])
+def test_nothing_of_the_observation_is_computed_before_it_is_asked_for(name, monkeypatch):
+    case = CASES[name]
+    res = case.formula("x | z", simulated().head(60)).fit()
+    monkeypatch.setattr(type(res.model.core.family), "distribution", None)
+    res.get_prediction().conf_int()
