@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -560,13 +560,12 @@ def _quadratic(A: Array, V: Array) -> Array:
 def _quantiles(rows: Likelihood, mu: Array, nu: Array | None, phi: Array, level: Array) -> Array:
     """Return the quantiles of each row at ``level`` and one minus it, of equal rows once."""
     known = np.flatnonzero(~np.isnan(mu + phi + level))
-    parameters = [mu, nu, phi, level, rows.trials]
-    parameters = [None if a is None else a[known] for a in parameters]
-    alike = distinct_rows([a for a in parameters if a is not None])
+    given = [None if a is None else a[known] for a in (mu, nu, phi, rows.trials, level)]
+    alike = distinct_rows([a for a in given if a is not None])
     if alike is not None:
-        parameters = [None if a is None else a[alike[0]] for a in parameters]
-    mu, nu, phi, level, trials = parameters
-    law = rows.family.distribution(mu, nu, phi, trials)
+        given = [None if a is None else a[alike[0]] for a in given]
+    *parameters, level = (cast(Array, a) for a in given)
+    law = rows.family.distribution(*parameters)
     ends = np.column_stack([law.ppf(level), law.isf(level)])
     out = np.full((rows.n, 2), np.nan)
     out[known] = ends if alike is None else ends[alike[1]]

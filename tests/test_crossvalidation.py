@@ -378,8 +378,8 @@ MASK = np.arange(9) > 2
 REASONS = {
     "REML: nothing tells": "REML: nothing tells",
     "no maximum was found": "no maximum was found: the value is 7.25",
-    "edge: some rows lie beyond": f"edge: {rows_text(MASK)} (counted from 0) lie beyond; move it",
-    "no maximum in some rows": f"no maximum in {rows_text(~MASK)} (counted from 0)",
+    "edge: some rows lie beyond": f"edge: {rows_text(MASK)} lie beyond; move it",
+    "no maximum in some rows": f"no maximum in {rows_text(~MASK)}",
     "long " * 22 + "long ...": "long " * 40,
 }
 

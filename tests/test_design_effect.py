@@ -202,7 +202,9 @@ def test_trials_of_new_rows(res, data, which):
     assert_allclose(res.predict(bare, which=which, n_trials=new["N"]), expected, rtol=ROUNDING)
     with pytest.raises(ValueError, match=f"n_trials: .*which='{which}' on new rows needs it"):
         res.predict(bare, which=which)
-    with pytest.raises(ValueError, match="n_trials: negative; see row 1 "):
+    with pytest.raises(
+        ValueError, match=r"n_trials: must not be negative; see row 2 \(index label\)"
+    ):
         res.predict(bare, which=which, n_trials=[3, -1])
     by_name = hmf.betabinomial("K ~ x + group | z + group", data, n_trials="N").fit()
     named = by_name.predict(new.drop(columns="K"), which=which)
