@@ -26,8 +26,9 @@ LARGE = 1e6
 MANY_DIGITS, MOST_DECIMALS = 1e5, 6
 #: Last parts of the names of columns that hold P-values, their errors, and counts or degrees of freedom.
 P_COLUMNS = ("P", "pvalue")
+P_PREFIXES = ("P>", "pvalue-")
 ERRORS = ("mc_error", "Error")
-WHOLE = ("df", "DF", "df_resid", "df_diff", "draws", "failed", "Failed")
+WHOLE = ("df", "DF", "df_resid", "df_denom", "df_diff", "draws", "failed", "Failed")
 
 # Numbers -------------------------------------------------------------------------------------------
 
@@ -75,7 +76,7 @@ def _cell(column: pd.Series) -> Callable[[Any], str] | None:
     kind = str(label).split(".")[-1]
     if not pd.api.types.is_float_dtype(column):
         return None
-    if kind in P_COLUMNS:
+    if kind in P_COLUMNS or kind.startswith(P_PREFIXES):
         return lambda p: p_text(p).removeprefix("= ")
     if kind in ERRORS:
         return "{:.2g}".format

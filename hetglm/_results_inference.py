@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.base._parameter_inference import score_test
 from statsmodels.base.model import GenericLikelihoodModelResults
-from statsmodels.stats.contrast import MultiCompResult, WaldTestResults, t_test_multi
+from statsmodels.stats.contrast import WaldTestResults, t_test_multi
 
 from hetglm import _arrays, _formula, _syntax, profile
 from hetglm._covariance import MODEL_BASED, ROBUST, covariance, is_definite
-from hetglm._display import Printed
+from hetglm._displayed import LinearTests, PairwiseComparisons, TermTests, score_tested
 from hetglm._linalg import inverse
 from hetglm._text import listed, warn
 from hetglm.bootstrap import of_results
@@ -24,16 +24,6 @@ from hetglm.exceptions import NotEstimableWarning
 from hetglm.terms import NOTHING_TO_TEST, SCORE_TYPES, extra_columns, robust_score
 
 Array = NDArray[Any]
-
-
-class PairwiseComparisons(Printed, MultiCompResult):
-    """Tests of all pairs of levels of a factor, as statsmodels has them."""
-
-    def _headline(self) -> str:
-        return f"All pairs of levels of {self.term}"
-
-    def _body(self) -> list[str | pd.DataFrame]:
-        return [self.result_frame]
 
 
 class Inference(GenericLikelihoodModelResults):
@@ -104,7 +94,9 @@ class Inference(GenericLikelihoodModelResults):
             If the hypothesis names an aliased coefficient or an unknown one.
         """
         r_matrix = self._restrictions(r_matrix)
-        return super(Inference, self._without_nan()).t_test(r_matrix, cov_p, use_t)
+        test = super(Inference, self._without_nan()).t_test(r_matrix, cov_p, use_t)
+        test.__class__ = LinearTests  # the same numbers, with a display
+        return test
 
     def wald_test(self, r_matrix: Any, *args: Any, **kwargs: Any) -> Any:
         """
@@ -136,6 +128,7 @@ class Inference(GenericLikelihoodModelResults):
         if not exists:
             for name in {"statistic", "pvalue", "fvalue", "tvalue"} & vars(test).keys():
                 setattr(test, name, getattr(test, name) * np.nan)
+        test.__class__ = LinearTests
         return test
 
     def _has_wald_test(self, r_matrix: Any) -> bool:
@@ -192,7 +185,7 @@ class Inference(GenericLikelihoodModelResults):
         tests += [(name, self._wald_row(m, scalar)) for name, m in extra_constraints or []]
         columns = ["statistic", "pvalue", "df_constraint", "df_denom"][: 4 if self.use_t else 3]
         table = pd.DataFrame([t for _, t in tests], index=[n for n, _ in tests], columns=columns)
-        return WaldTestResults(None, "F" if self.use_t else "chi2", None, table=table)
+        return TermTests(None, "F" if self.use_t else "chi2", None, table=table)
 
     def _term_test(self, matrix: Array, scalar: bool) -> tuple[Any, ...]:
         """Return the row of a term: without a test where a coefficient is at the boundary."""
@@ -391,7 +384,7 @@ class Inference(GenericLikelihoodModelResults):
             kwargs.setdefault("observed", cov_type != "eim")
             kwargs["cov_type"] = "HC0" if cov_type == "HC0" else "nonrobust"
             try:
-                return score_test(view, exog_extra=extra, **kwargs)
+                return score_tested(score_test(view, exog_extra=extra, **kwargs))
             except np.linalg.LinAlgError as exc:
                 raise ValueError(NOTHING_TO_TEST) from exc
         if kwargs:
@@ -405,7 +398,7 @@ class Inference(GenericLikelihoodModelResults):
             test = robust_score(view.model.core, view.params, mean, dispersion, kwds)
         except np.linalg.LinAlgError as exc:
             raise ValueError(NOTHING_TO_TEST) from exc
-        return test.statistic, test.pvalue, test.df
+        return score_tested((test.statistic, test.pvalue, test.df))
 
     def _further(self, exog_extra: Any, env: Any) -> tuple[Any, Any]:
         """Return the columns of a score test for either part on the rows of the fit, None for none."""

@@ -24,6 +24,7 @@ LAYERS = (
         "_linalg",
         "_links",
         "_display",
+        "_displayed",
     ),
     ("_frames", "_syntax", "_design", "_keywords"),
     ("_arrays", "_formula", "datasets", "families", "_intervals", "_checkpoint", "_tails"),

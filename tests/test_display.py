@@ -1,6 +1,8 @@
 """Everything that users get shows itself: as text of 80 columns, in one line, as HTML and LaTeX."""
 
+import copy
 import inspect
+import pickle
 import re
 import warnings
 from html.parser import HTMLParser
@@ -13,6 +15,7 @@ import statsmodels.api as sm
 from numpy.testing import assert_allclose
 from statsmodels.iolib.summary import Summary
 from statsmodels.iolib.summary2 import summary_col
+from statsmodels.stats.contrast import ContrastResults, WaldTestResults
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
@@ -192,6 +195,58 @@ def test_every_object_of_a_fit_shows_itself(res):
     check_display(res.model)
     assert "DoubleGLM" in repr(res) or "Binomial" in repr(res)
     assert "x + g_1 | x" in repr(res)
+
+
+#: Tests of coefficients, whose numbers and classes are statsmodels'.
+COEFFICIENT_TESTS = {
+    "t_test": lambda res: res.t_test("x = 1, g_1[T.c&d] = 0"),
+    "t_test of one": lambda res: res.t_test("dispersion-x = 0"),
+    "wald_test": lambda res: res.wald_test("x = 0, dispersion-x = 0"),
+    "wald_test of arrays": lambda res: res.wald_test(np.eye(len(res.params))[1:3], scalar=False),
+    "f_test": lambda res: res.f_test("x = 0"),
+    "wald_test_terms": lambda res: res.wald_test_terms(scalar=False),
+    "extra constraints": lambda res: res.wald_test_terms(
+        extra_constraints=[("both", np.eye(len(res.params))[1:3])]
+    ),
+}
+
+
+@pytest.mark.parametrize("what", COEFFICIENT_TESTS)
+def test_tests_of_coefficients_show_themselves(res, what):
+    test = COEFFICIENT_TESTS[what](res)
+    check_display(test)
+    assert isinstance(test, (ContrastResults, WaldTestResults))
+    values = np.ravel(test.pvalue if isinstance(test, ContrastResults) else test.pvalues)
+    for p in np.array(values, dtype=float):
+        assert p_text(p).removeprefix("= ") in str(test)
+    for again in (copy.deepcopy(test), pickle.loads(pickle.dumps(test))):
+        assert str(again) == str(test)
+
+
+@pytest.mark.parametrize("kwds", [{}, {"cov_type": "HC0"}, {"cov_type": "cluster"}])
+def test_score_tests_show_themselves(kwds):
+    res = FITS["clustered"](data())
+    if not kwds:
+        res = FITS["gaussian"](data())
+    test = res.score_test(np.random.default_rng(1).normal(size=(60, 2)), **kwds)
+    check_display(test)
+    assert repr(test).startswith("<Score")
+    statistic, p = test[0], test[1]
+    assert f"{float(np.squeeze(statistic)):.4g} on 2 df, P {p_text(float(np.squeeze(p)))}" in str(
+        test
+    )
+    assert pickle.loads(pickle.dumps(test))[1] == p
+
+
+def test_no_p_value_of_a_test_of_coefficients_is_nought():
+    frame = data()
+    exact = frame.assign(y=1000 * frame["x"] + 0.001 * frame["y"])
+    res = hmf.doubleglm("y ~ x + g_1 | x", exact).fit()
+    shown = [res.t_test("x = 0"), res.wald_test("x = 0"), res.wald_test_terms()]
+    far = exact.assign(y=exact["y"] + 1e6 * (exact["g_1"] == "e_f"))
+    shown.append(hmf.doubleglm("y ~ x + g_1 | x", far).fit().t_test_pairwise("g_1"))
+    for test in shown:
+        assert "< 1e-16" in str(test)
 
 
 def test_every_function_of_the_package_returns_what_shows_itself(res):
