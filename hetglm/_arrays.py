@@ -24,8 +24,8 @@ _INSTEAD = {
     "M": "dates; give numbers, such as the days since the first",
     "m": "durations; give numbers, such as .dt.total_seconds()",
     "c": "complex numbers; give real ones",
-    "U": "text; pd.to_numeric(...) makes numbers of it, a formula levels",
-    "S": "text; pd.to_numeric(...) makes numbers of it, a formula levels",
+    "U": "text; pd.to_numeric(...) makes numbers of it, a formula makes it a factor",
+    "S": "text; pd.to_numeric(...) makes numbers of it, a formula makes it a factor",
 }
 
 

@@ -105,9 +105,15 @@ class Design:
         (subterm,) = self.info.term_codings[terms[name]]
         return list(info.categories), np.asarray(subterm.contrast_matrices[factor].matrix)
 
-    def build(self, data: pd.DataFrame) -> pd.DataFrame:
+    def build(self, data: pd.DataFrame, said: set[str] | None = None) -> pd.DataFrame:
         """
         Return the design on new data; rows with missing values are NaN.
+
+        Parameters
+        ----------
+        data : DataFrame
+        said : set of str, optional
+            Variables whose unseen levels a warning has named; those named here join them.
 
         Raises
         ------
@@ -116,7 +122,7 @@ class Design:
         """
         variables = _frames.read_columns(data, self.variables)
         self._check_variables(variables, list(map(str, data.columns)))
-        variables = _frames.conform(variables, self.known, self.categories)
+        variables = _frames.conform(variables, self.known, self.categories, said)
         there = ~variables.isna().any(axis=1).to_numpy(dtype=bool)
         numbered = variables.reset_index(drop=True)
         matrix = self._evaluate(numbered[there]).reindex(numbered.index)

@@ -18,8 +18,18 @@ from hetglm._syntax import PATSY_BUILTINS
 from hetglm._text import listed
 from hetglm.exceptions import FormulaError, MissingValueError
 
-#: What pandas calls values that patsy would take for the levels of a factor.
-DATES = ("datetime64", "datetime", "date", "timedelta64", "timedelta", "period")
+_DAYS = ("dates", "I((pd.to_datetime({0}) - pd.to_datetime({0}.min())).dt.days)")
+_SECONDS = ("durations", "I(pd.to_timedelta({0}).dt.total_seconds())")
+#: What pandas calls values that patsy would take for the levels of a factor -> what they are, and
+#: the number to write.
+DATES = {
+    **dict.fromkeys(("datetime64", "datetime"), ("dates", "I(({0} - {0}.min()).dt.days)")),
+    "date": _DAYS,
+    "timedelta64": ("durations", "I({0}.dt.total_seconds())"),
+    "timedelta": _SECONDS,
+    "period": ("periods", "I(({0}.dt.start_time - {0}.min().start_time).dt.days)"),
+    "time": ("times of day", "I(pd.to_timedelta({0}.astype(str)).dt.total_seconds())"),
+}
 
 
 @dataclass(frozen=True)
@@ -173,9 +183,12 @@ def read(
     n_passed = len(frame)
     terms = _syntax.term_lists(mean_text, dispersion_text, list(map(str, frame.columns)))
     everything = _factors(*terms)
+    for factor in everything:
+        _syntax.check_readable(factor, list(map(str, frame.columns)))
     names = [_syntax.names(factor.code) for factor in everything]
     calls, read_names = (set().union(*part) for part in zip(*names, strict=True))
     _check_names(everything, frame, env)
+    _check_text(frame.columns, read_names)
     frame, env = _variables(frame, env, calls, read_names)
     rows = _rows_of(frame, subset)
     columns = {key: value for key, value in arrays.items() if isinstance(value, str)}
@@ -191,9 +204,9 @@ def read(
     numbered = variables.reset_index(drop=True)[~absent]
     as_levels = levels_of(everything)
     plain = _true_as_one(_frames.plain(numbered, _only_levels(everything)), terms)
-    _check_dates(everything, plain)
+    _check_dates(everything, plain, set(_factors(terms[0])))
     numbered, known = _frames.learn(plain, as_levels)
-    infos, matrices = _build(terms, numbered, env)
+    infos, matrices = _build(terms, numbered, env, dict(variables.dtypes))
     keep = matrices[1].index.to_numpy() if len(matrices[1]) else np.array([], dtype=int)
     if len(keep) < len(frame) and missing != "drop":
         (row, *_) = index[np.setdiff1d(np.arange(len(frame)), keep)].tolist()
@@ -308,6 +321,16 @@ def _check_names(factors: Sequence[Any], frame: pd.DataFrame, env: patsy.EvalEnv
         _syntax.check_factor(factor, columns, outside | set(PATSY_BUILTINS))
 
 
+def _check_text(columns: pd.Index, read_names: set[str]) -> None:
+    """Raise a FormulaError where a formula reads a column whose name is a number."""
+    for name in columns:
+        if not isinstance(name, str) and str(name) in read_names and name not in read_names:
+            raise FormulaError(
+                f"the name of column {name!r} is not text ({type(name).__name__}); rename it, such as "
+                "data.rename(columns=str)"
+            )
+
+
 def _only_levels(factors: Sequence[Any]) -> set[str]:
     """Return the variables that are read as levels of a C(...) and nowhere else."""
     coded = {f for f in factors if f.code.startswith("C(") and _syntax.as_it_stands(f.code)}
@@ -376,8 +399,7 @@ def _row_array(name: str, value: Any, frame: pd.DataFrame, rows: np.ndarray) -> 
     """Return an array argument on the rows in use; a str is a column of the data."""
     if isinstance(value, str):
         if value not in frame.columns:
-            near = _syntax.did_you_mean(value, map(str, frame.columns))
-            raise FormulaError(f"{name}={value!r} is not a column of the data{near}")
+            raise FormulaError(_syntax.not_a_column(name, value, frame.columns))
         if frame[value].ndim == 2:
             raise FormulaError(f"{name}={value!r}: several columns have this name; rename them")
         return numeric(frame[value], f"{name}, column {value!r}")[rows]
@@ -391,17 +413,20 @@ def _row_array(name: str, value: Any, frame: pd.DataFrame, rows: np.ndarray) -> 
     return array[rows] if len(array) == len(frame) else array
 
 
-def _build(terms: list[Any], data: pd.DataFrame, env: Any) -> tuple[Any, list[pd.DataFrame]]:
+def _build(
+    terms: list[Any], data: pd.DataFrame, env: Any, dtypes: Mapping[str, Any]
+) -> tuple[Any, list[pd.DataFrame]]:
+    """Return patsy's designs and their columns; ``dtypes`` are those the user's columns have."""
     try:
         infos = patsy.design_matrix_builders(terms, lambda: iter([data]), env, NA_action="drop")
-        _check_response(infos[0], data)
+        _check_response(infos[0], dtypes)
         matrices = patsy.build_design_matrices(
             infos, data, NA_action="drop", return_type="dataframe"
         )
     except FormulaError:
         raise
     except (patsy.PatsyError, NameError, KeyError, TypeError, ValueError, AttributeError) as exc:
-        hint = _frames.describe(data, list(data.columns))
+        hint = _frames.describe(data, list(data.columns), dtypes)
         said = _syntax.evaluation_fault(exc, hint)
         raise FormulaError(f"cannot evaluate the formula: {said}") from exc
     rows = matrices[0].index
@@ -415,30 +440,36 @@ def _ones(matrix: pd.DataFrame, rows: pd.Index) -> pd.DataFrame:
     return pd.DataFrame(np.ones((len(rows), matrix.shape[1])), index=rows, columns=matrix.columns)
 
 
-def _check_dates(factors: Sequence[Any], data: pd.DataFrame) -> None:
+def _check_dates(factors: Sequence[Any], data: pd.DataFrame, response: set[Any]) -> None:
     """Raise a FormulaError for dates that patsy would take for the levels of a factor."""
     for factor in factors:
         name = _syntax.as_it_stands(factor.code)
         if name not in data.columns or factor.code.startswith("C("):
             continue
-        if pd.api.types.infer_dtype(data[name], skipna=True) in DATES:
+        kind = pd.api.types.infer_dtype(data[name], skipna=True)
+        if kind in DATES:
+            what, number = DATES[kind]
             said = (
-                f"column {name!r} has dates (dtype {data[name].dtype}); write a number, such as "
-                f"I(({name} - {name}.min()).dt.days), or C({name}) for a factor"
+                f"column {name!r} has {what} (dtype {data[name].dtype}); write a number, such as "
+                f"{number.format(name)}"
             )
+            said += "" if factor in response else f", or C({name}) for a factor"
             raise FormulaError(_syntax.pointed(said, factor.origin))
 
 
-def _check_response(info: patsy.DesignInfo, data: pd.DataFrame) -> None:
+def _check_response(info: patsy.DesignInfo, dtypes: Mapping[str, Any]) -> None:
     for factor, factor_info in info.factor_infos.items():
         if factor_info.type == "categorical":
             levels = listed([repr(level) for level in factor_info.categories])
-            read_names = sorted(_syntax.names(factor.code)[1] & set(data.columns))
-            dtypes = ", ".join(f"{name!r} has dtype {data[name].dtype}" for name in read_names)
-            how = f"1 * ({factor.name()})" if factor_info.categories == (False, True) else ""
-            what = f"write I({how})" if how else "use pd.to_numeric, or numbers for its levels"
+            read_names = sorted(_syntax.names(factor.code)[1] & set(dtypes))
+            has = ", ".join(f"{name!r} has dtype {dtypes[name]}" for name in read_names)
+            what = "use pd.to_numeric, or numbers for its levels"
+            if factor_info.categories == (False, True):
+                code = _syntax.without_brackets(factor.name())
+                plain = _syntax.as_it_stands(factor.code) is not None
+                what = f"write {code}.astype(int)" if plain else f"write I(1 * ({code}))"
             raise FormulaError(
-                f"response {factor.name()!r} is not numeric: {levels} ({dtypes}); {what}"
+                f"response {factor.name()!r} is not numeric: {levels} ({has}); {what}"
             )
 
 

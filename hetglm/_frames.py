@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from numbers import Real
@@ -67,9 +67,16 @@ def as_frame(data: Any) -> pd.DataFrame:
         raise ValueError(f"{what}{order if isinstance(data, str) else ''}") from exc
 
 
-def new_rows(data: Any) -> pd.DataFrame:
+def new_rows(data: Any, variables: Collection[str]) -> pd.DataFrame:
     """
     Return new data as a DataFrame; a Series is one row, as is a mapping of scalars.
+
+    Parameters
+    ----------
+    data : DataFrame, or anything pandas makes one of
+        A Series with the name of a variable, and without one among its labels, is that column.
+    variables : collection of str
+        What the formula reads.
 
     Raises
     ------
@@ -77,13 +84,20 @@ def new_rows(data: Any) -> pd.DataFrame:
         If it is no table of variables.
     """
     if isinstance(data, pd.Series):
-        return data.to_frame().T
+        is_column = data.name in variables and not data.index.isin(list(variables)).any()
+        return data.to_frame() if is_column else data.to_frame().T
+    needed = "exog: after a formula fit give a DataFrame of its variables"
     try:
-        return as_frame(data)
+        frame = as_frame(data)
     except ValueError as exc:
+        raise ValueError(f"{needed} ({exc}), or transform=False") from exc
+    nameless = isinstance(frame.columns, pd.RangeIndex) and not isinstance(data, pd.DataFrame)
+    if nameless and variables and len(frame.columns):
         raise ValueError(
-            f"exog: after a formula fit give a DataFrame of its variables ({exc}), or transform=False"
-        ) from exc
+            f"{needed} ({listed(sorted(variables))}), not {type(data).__name__} without column names; "
+            "or the designs with transform=False"
+        )
+    return frame
 
 
 def column(frame: pd.DataFrame, name: str) -> pd.Series:
@@ -217,7 +231,10 @@ def learn(frame: pd.DataFrame, as_levels: Iterable[str]) -> tuple[pd.DataFrame, 
 
 
 def conform(
-    frame: pd.DataFrame, known: Mapping[str, Column], as_levels: Iterable[str]
+    frame: pd.DataFrame,
+    known: Mapping[str, Column],
+    as_levels: Iterable[str],
+    said: set[str] | None = None,
 ) -> pd.DataFrame:
     """
     Return new rows with each column of the type it had at the fit.
@@ -232,13 +249,15 @@ def conform(
         From `learn`.
     as_levels : iterable of str
         As in `learn`.
+    said : set of str, optional
+        Variables that a warning has named; those that one names here join them.
 
     Raises
     ------
     FormulaError
         If a column has text where the fit had numbers.
     """
-    conformed = {}
+    conformed, said = {}, set() if said is None else said
     for name in frame.columns:
         values = frame[name]
         column = known.get(name, Column(False))
@@ -249,7 +268,7 @@ def conform(
         elif column.declared is None:
             conformed[name] = _plain(str(name), values, True)
         elif name in as_levels:
-            conformed[name] = _seen(str(name), _plain(str(name), values, True), column)
+            conformed[name] = _seen(str(name), _plain(str(name), values, True), column, said)
         else:
             conformed[name] = _as_categories(str(name), values, column)
     return pd.DataFrame(conformed, index=frame.index)
@@ -263,26 +282,29 @@ def _as_numbers(name: str, values: pd.Series) -> pd.Series:
         return found.astype(np.int64)
     if not types.is_numeric_dtype(found):
         first = values[values.notna()].iloc[0]
+        how = "convert it with pd.to_numeric" if isinstance(first, str) else "give such numbers"
         raise FormulaError(
             f"new data: column {name!r} is not numeric (dtype {values.dtype}, such as {first!r}), but "
-            "the fit had numbers; convert it with pd.to_numeric"
+            f"the fit had numbers; {how}"
         )
     return found
 
 
-def _seen(name: str, values: pd.Series, column: Column) -> pd.Series:
+def _seen(name: str, values: pd.Series, column: Column, said: set[str]) -> pd.Series:
     """Return levels with None for those that no row of the fit had."""
     unused = [level for level in column.declared or () if level not in column.used]
     unseen = values.isin(unused) & values.notna()
     if not unseen.any():
         return values
-    levels = listed([repr(level) for level in values[unseen].unique()])
-    rows = RowNames(np.arange(len(values)), values.index).text(unseen)
-    warn(
-        f"new data: no row of the fit had {levels} of {name!r}, so nothing is estimated for "
-        f"{rows}: NaN",
-        UnseenLevelWarning,
-    )
+    if name not in said:
+        said.add(name)
+        levels = listed([repr(level) for level in values[unseen].unique()])
+        rows = RowNames(np.arange(len(values)), values.index).text(unseen)
+        warn(
+            f"new data: no row of the fit had {levels} of {name!r}, so nothing is estimated for "
+            f"{rows}: NaN",
+            UnseenLevelWarning,
+        )
     return values.astype(object).where(~unseen, None)
 
 
@@ -303,11 +325,14 @@ def unknown_level(where: str, level: Any, levels: Iterable[Any]) -> str:
     )
 
 
-def describe(frame: pd.DataFrame, names: Iterable[str]) -> str:
-    """Return '; column 'x' has text (dtype object), such as 'a'' for those read that have text."""
+def describe(
+    frame: pd.DataFrame, names: Iterable[str], dtypes: Mapping[str, Any] | None = None
+) -> str:
+    """Return '; column 'x' has text (dtype str), such as 'a'' for those read that have text."""
     found = []
     for name in names:
         values = frame[name] if name in frame.columns else None
         if values is not None and len(values) and isinstance(values.iloc[0], str):
-            found.append(f"; column {name!r} has text (dtype {values.dtype}), {values.iloc[0]!r}")
+            dtype = (dtypes or {}).get(name, values.dtype)
+            found.append(f"; column {name!r} has text (dtype {dtype}), such as {values.iloc[0]!r}")
     return "".join(found)

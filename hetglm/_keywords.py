@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from inspect import Parameter, signature
 from typing import Any
 
@@ -14,8 +14,9 @@ from hetglm._syntax import did_you_mean
 _DISPERSION = "exog_dispersion_formula='~ z' or a formula 'y ~ x | z' (of arrays, exog_dispersion=)"
 _CLUSTERS = "fit(cov_type='cluster', cov_kwds={'groups': ...})"
 _TRIALS = "n_trials="
-_RANDOM = "nothing yet: random effects are not supported"
 _SETTINGS = "fit(maxiter=..., tol=...)"
+#: Names elsewhere of weights whose meaning the name does not tell.
+WEIGHTS = ("weights", "weight", "wt", "wts", "priorweights", "aweights")
 #: Names elsewhere, in lower case without dots and underscores -> what to write here.
 ELSEWHERE = {
     **dict.fromkeys(
@@ -28,7 +29,7 @@ ELSEWHERE = {
         _DISPERSION,
     ),
     **dict.fromkeys(
-        ("weights", "weight", "wt", "wts", "priorweights", "aweights"),
+        WEIGHTS,
         "var_weights= (they divide the dispersion), freq_weights= (repeated rows) or n_trials=",
     ),
     **dict.fromkeys(("fweights", "frequencies", "freq"), "freq_weights="),
@@ -39,17 +40,20 @@ ELSEWHERE = {
         "link_dispersion=",
     ),
     **dict.fromkeys(("groups", "group", "cluster", "clusters", "id", "panel"), _CLUSTERS),
-    **dict.fromkeys(("random", "reformula", "vcformula", "exogre", "ranef"), _RANDOM),
     **dict.fromkeys(("naaction", "dropna"), "missing='drop' or missing='raise'"),
     **dict.fromkeys(("control", "maxit", "niter", "ncyc", "epsilon", "gtol", "ftol"), _SETTINGS),
     **dict.fromkeys(("start", "mustart", "startvalues", "betastart"), "fit(start_params=...)"),
     **dict.fromkeys(("robust", "vcov", "vce", "se"), "fit(cov_type=...)"),
+    "link": "family=, such as sm.families.Poisson(link=sm.families.links.Log())",
+    **dict.fromkeys(("formula", "data"), "from_formula(formula, data) of the model"),
     "contrasts": "the formula, such as C(x, Sum)",
     "distribution": "family=, or another model of hetglm.api",
     "dist": "family=, or another model of hetglm.api",
     "logoffset": "offset=",
     "doffset": "offset_dispersion=",
 }
+#: Names elsewhere of what is not here yet.
+RANDOM = ("random", "reformula", "vcformula", "exogre", "ranef")
 #: Arguments of fit.
 OF_FIT = (
     "method",
@@ -71,41 +75,78 @@ ESTIMATION = {
 }
 
 
-def unknown(owner: str, given: Iterable[str], accepted: Iterable[str]) -> TypeError:
+def unknown(owner: Callable[..., Any], given: Mapping[str, Any], model: type) -> TypeError:
     """
     Return the error for an argument that is not known, with its name here.
 
     Parameters
     ----------
-    owner : str
+    owner : class or method
         Who was called.
-    given : iterable of str
+    given : dict
         Arguments that are not known.
-    accepted : iterable of str
-        Arguments that are.
+    model : type
+        Class of the model.
     """
     name = sorted(given)[0]
     plain = re.sub(r"[._]", "", name).lower()
-    accepted = [other for other in accepted if not other.startswith("_")]
-    said = f"{owner}: unknown argument {name!r}"
+    accepted = _arguments(owner)
+    said = f"{owner.__name__}: unknown argument {name!r}"
+    if name in _arguments(model):
+        return TypeError(f"{said}; it is an argument of {model.__name__}, not of fit()")
     if name == "family":
         return TypeError(
             f"{said}; the class is the family. Choose the model, and its link by link="
         )
+    if plain in RANDOM:
+        return TypeError(f"{said}; random effects are not supported yet")
+    refused = getattr(model, "_refused", {})
+    if plain in WEIGHTS and "var_weights" in refused:
+        instead = refused["var_weights"]
+        return TypeError(f"{said}; {model.__name__} takes no var_weights: {instead}")
     if plain in ELSEWHERE:
         return TypeError(f"{said}; here it is {ELSEWHERE[plain]}")
     of_fit = {other.replace("_", ""): other for other in OF_FIT}
     if plain in of_fit and of_fit[plain] not in accepted:
+        if str(given[name]).lower() in ESTIMATION:
+            return TypeError(f"{said}; in fit(), {ESTIMATION[str(given[name]).lower()]}")
         return TypeError(f"{said}; it is an argument of fit(): fit({of_fit[plain]}=...)")
-    return TypeError(f"{said}{did_you_mean(name, accepted)}; known: {', '.join(accepted)}")
+    return TypeError(f"{said}{did_you_mean(name, accepted, '; known')}: {', '.join(accepted)}")
+
+
+def _arguments(owner: Callable[..., Any]) -> list[str]:
+    """Return the names of the arguments of a class or function that users may give."""
+    known = signature(owner).parameters.values()
+    return [p.name for p in known if p.kind is not Parameter.VAR_KEYWORD and p.name[0] != "_"]
 
 
 def refuse(owner: type, unknown_arguments: Mapping[str, Any]) -> None:
     """Raise a TypeError for arguments that the constructor of a class does not know."""
     if unknown_arguments:
-        known = signature(owner).parameters.values()
-        names = [p.name for p in known if p.kind is not Parameter.VAR_KEYWORD]
-        raise unknown(owner.__name__, unknown_arguments, names)
+        raise unknown(owner, unknown_arguments, owner)
+
+
+def check_no_design(model: type, given: Mapping[str, Any]) -> None:
+    """
+    Raise a TypeError for a design beside a formula.
+
+    Parameters
+    ----------
+    model : type
+        Class of the model.
+    given : dict
+        Arguments beside the formula.
+    """
+    if "exog_dispersion" in given:
+        raise TypeError(
+            f"{model.__name__}: exog_dispersion= is for arrays; with a formula it is {_DISPERSION}"
+        )
+    for name in ("endog", "exog"):
+        if name in given:
+            raise TypeError(
+                f"{model.__name__}: the formula makes {name}; leave {name}= out, or for arrays write "
+                f"{model.__name__}(endog, exog)"
+            )
 
 
 def flag(value: Any, name: str) -> bool:

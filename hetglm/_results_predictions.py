@@ -37,17 +37,16 @@ class Predictions(GenericLikelihoodModelResults):
                     "exog_dispersion: after a formula fit one DataFrame serves both parts; or give both "
                     "designs with transform=False"
                 )
-            data = _frames.new_rows(exog)
+            designs = {"mean": model._spec.mean, "dispersion": model._spec.dispersion}
+            data = _frames.new_rows(exog, set().union(*(d.variables for d in designs.values())))
             prediction.check_which(which, model.core.family)
             parts = prediction.PARTS[which]
+            named = set().union(*(designs[part].variables for part in said))
             exog, exog_dispersion = (
-                design.build(data)
+                design.build(data, named)
                 if part in parts
                 else np.full((len(data), len(design.columns)), np.nan)
-                for part, design in (
-                    ("mean", model._spec.mean),
-                    ("dispersion", model._spec.dispersion),
-                )
+                for part, design in designs.items()
             )
             given = {**model.new_row_arrays(data, parts), **given}
         rows = prediction.rows_of(model, self._core, which, exog, exog_dispersion, **given)

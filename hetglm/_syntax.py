@@ -7,6 +7,7 @@ import builtins
 import difflib
 import re
 from collections.abc import Collection, Iterable, Iterator
+from keyword import iskeyword
 from typing import Any
 
 import numpy as np
@@ -211,11 +212,24 @@ def _summands(node: Any) -> Iterator[Any]:
 
 def _instead(node: Any) -> str:
     code = node.origin.relevant_code()
-    said = f"response: {code!r} is read as terms of a formula, not as arithmetic; write I({code})"
+    bare = without_brackets(code).replace(":", "*")
+    said = f"response: {code!r} is read as terms of a formula, not as arithmetic; write I({bare})"
     return said + {
         "/": " with n_trials= for a proportion, or K + I(N - K) for successes and failures",
         "-": ", or K + I(N - K) for successes and failures",
     }.get(node.type, "")
+
+
+def without_brackets(code: str) -> str:
+    """Return an expression without brackets, or an I(), around the whole of it."""
+    inner = code.removeprefix("I")
+    if not (inner.startswith("(") and inner.endswith(")")):
+        return code
+    try:
+        ast.parse(inner[1:-1], mode="eval")
+    except SyntaxError:  # (a)/(b)
+        return code
+    return inner[1:-1]
 
 
 def names(code: str) -> tuple[set[str], set[str]]:
@@ -231,7 +245,7 @@ def names(code: str) -> tuple[set[str], set[str]]:
         tree = ast.parse(code, mode="eval")
     except SyntaxError as exc:
         raise FormulaError(
-            f"cannot read the term {code!r} of the formula: {exc.msg}; a column whose name is not a "
+            f"cannot read the term {code!r} of the formula: {exc.msg.partition('.')[0]}; a column whose name is not a "
             "Python name is written Q('name')"
         ) from exc
     nodes = list(ast.walk(tree))
@@ -271,6 +285,27 @@ def _as_it_stands(node: ast.expr) -> str | None:
     return _as_it_stands(given[0]) if node.func.id == "C" else None
 
 
+def check_readable(factor: Any, columns: Collection[str]) -> None:
+    """
+    Raise a FormulaError for a factor that is no Python, such as a column with a space in its name.
+
+    Parameters
+    ----------
+    factor : patsy.EvalFactor
+    columns : collection of str
+        Of the data.
+    """
+    try:
+        names(factor.code)
+    except FormulaError as exc:
+        joined = factor.code.replace(" ", "")
+        same = [column for column in columns if column.replace(" ", "") == joined]
+        what = str(exc)
+        if same:
+            what = f"column {same[0]!r}: its name is not a Python name; write Q({same[0]!r})"
+        raise FormulaError(pointed(what, factor.origin)) from exc
+
+
 def check_factor(factor: Any, columns: Collection[str], known: Collection[str]) -> None:
     """
     Raise a FormulaError for a factor that names what neither the data nor the caller has.
@@ -295,6 +330,11 @@ def _fault(code: str, columns: Collection[str], known: Collection[str]) -> str |
     if code == "Intercept":
         return "'Intercept' is the name of the constant; rename the column"
     for node in ast.walk(body):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "te":
+            if "te" in PATSY_BUILTINS and all(isinstance(arg, ast.Name) for arg in node.args):
+                return (
+                    "te() takes bases here, such as te(cr(x, df=4), cr(z, df=4)); it is no smooth"
+                )
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitXor):
             sides = (node.left, node.right)
             if any(isinstance(s, ast.Constant) and not isinstance(s.value, bool) for s in sides):
@@ -330,20 +370,47 @@ def _unknown_column(name: str, code: str, columns: Collection[str]) -> str:
     dotted = [c for c in columns if c.startswith(f"{name}.") and c in code.replace(" ", "")]
     if dotted:
         return f"column {name!r} not found; write Q({max(dotted, key=len)!r}) for the column"
-    return unknown_column(name, columns)
+    return f"column {name!r} not found{_nearest_of_all(name, columns, True)}"
 
 
 def unknown_column(name: str, columns: Collection[str]) -> str:
     """Return what is to be said of a column that is not there, with the nearest and all names."""
+    return f"column {name!r} not found{_nearest_of_all(name, columns)}"
+
+
+def not_a_column(argument: str, name: str, columns: Iterable[Any]) -> str:
+    """Return what is to be said of an argument that names no column, with the nearest and all names."""
+    said = f"{argument}={name!r} is not a column of the data"
+    return f"{said}{_nearest_of_all(name, list(map(str, columns)))}"
+
+
+def _nearest_of_all(name: str, columns: Collection[str], in_formula: bool = False) -> str:
     there = listed(list(columns), LISTED) or "none"
-    return f"column {name!r} not found{did_you_mean(name, columns)}. Columns: {there}"
+    return f"{did_you_mean(name, columns, '. Columns', in_formula)}: {there}"
 
 
-def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Return '; did you mean 'tissue'?' for the nearest of the names, nothing if none is near."""
+def did_you_mean(name: str, names: Iterable[str], then: str = "", in_formula: bool = False) -> str:
+    """
+    Return '; did you mean 'tissue'?' for the nearest of the names, nothing if none is near.
+
+    Parameters
+    ----------
+    name : str
+    names : iterable of str
+    then : str
+        What follows, ". Columns" or "; coefficients": a space and its word after the question mark.
+    in_formula : bool
+        Whether the name is to be written in a formula: Q('body mass').
+    """
     folded = {str(other).casefold(): str(other) for other in names}
     near = difflib.get_close_matches(name.casefold(), folded, 1)
-    return f"; did you mean {folded[near[0]]!r}?" if near else ""
+    if not near:
+        return then
+    found = folded[near[0]]
+    bare = not in_formula or (found.isidentifier() and not iskeyword(found))
+    written = repr(found) if bare else f"Q({found!r})"
+    word = then.lstrip(".; ")
+    return f"; did you mean {written}?{' ' * bool(word)}{word[:1].upper()}{word[1:]}"
 
 
 def named_terms(formula: str, name: str) -> dict[frozenset[str], str]:
@@ -437,15 +504,19 @@ def linear_constraint(text: str, names: list[str]) -> tuple[np.ndarray, np.ndarr
     FormulaError
         If the string cannot be read or names an unknown coefficient.
     """
+    if not text.strip():
+        raise FormulaError("the hypothesis is empty; write such as 'x = 0'")
     try:
         constraint = patsy.DesignInfo(names).linear_constraint(text)
     except patsy.PatsyError as exc:
         unknown = _unknown_coefficient(text, names)
         said = _reason(exc) if unknown is None else f"there is no coefficient {unknown!r}"
-        near = "" if unknown is None else did_you_mean(unknown, names)
+        if "==" in text:
+            said = "write '=' once, as in 'x = 0'"
+        then = "; coefficients"
+        near = then if unknown is None else did_you_mean(unknown, names, then)
         raise FormulaError(
-            f"cannot read the hypothesis {text!r}: {said}{near}; coefficients: "
-            f"{listed(names, LISTED)}"
+            f"cannot read the hypothesis {text!r}: {said}{near}: {listed(names, LISTED)}"
         ) from exc
     return constraint.coefs, constraint.constants[:, 0]
 
@@ -453,7 +524,8 @@ def linear_constraint(text: str, names: list[str]) -> tuple[np.ndarray, np.ndarr
 def _unknown_coefficient(text: str, names: Iterable[str]) -> str | None:
     """Return the first word of a hypothesis that is no coefficient."""
     for name in sorted(names, key=len, reverse=True):
-        text = re.sub(rf"(?<![\w\]])(?<!dispersion-){re.escape(name)}(?![\w\[])", " 0 ", text)
+        alone = rf"(?<![\w\].\[:])(?<!dispersion-){re.escape(name)}(?![\w\[.:])"
+        text = re.sub(alone, " 0 ", text)
     found = re.search(r"[A-Za-z_][\w.:-]*(\[[^\]]*\]|\([^)]*\))*[\w.:-]*", text)
     return None if found is None else found.group().rstrip("-.:")
 

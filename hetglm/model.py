@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
-from inspect import signature
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +14,17 @@ from statsmodels.base.data import handle_data
 from statsmodels.base.model import GenericLikelihoodModel
 from statsmodels.genmod.families import links
 
-from hetglm import _arrays, _diagnose, _estimability, _fit, _formula, _keywords, _start, prediction
+from hetglm import (
+    _arrays,
+    _diagnose,
+    _estimability,
+    _fit,
+    _formula,
+    _keywords,
+    _start,
+    _syntax,
+    prediction,
+)
 from hetglm._display import Printed
 from hetglm._likelihood import Likelihood
 from hetglm._links import check_link, link_text
@@ -262,7 +271,10 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
     def _response(self, arrays: dict[str, Any], name: str) -> tuple[Array, Array | None]:
         """Return the response and the trials as the family reads them."""
         if arrays["endog"].ndim == 2:
-            raise ValueError(f"{name}: two columns, but {self.family_name} takes one response")
+            instead = f"for their sum write I({name})" if " + " in name else "give one column"
+            raise ValueError(
+                f"{name}: two columns, but {self.family_name} takes one response; {instead}"
+            )
         if arrays["n_trials"] is not None:
             raise ValueError(
                 f"n_trials: {self.family_name} has no trials; they are for proportions"
@@ -331,6 +343,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         """
         if missing not in ("none", "drop", "raise"):
             raise ValueError(f"missing={missing!r}: choose 'none', 'drop' or 'raise'")
+        _keywords.check_no_design(cls, kwargs)
         arrays = {name: kwargs.pop(name) for name in ROW_ARRAYS if name in kwargs}
         read = _formula.read(
             formula,
@@ -653,8 +666,10 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
             columns = [self._row_labels(v, name) for v in value]
             return columns[0] if len(columns) == 1 else np.column_stack(columns)
         if isinstance(value, str):
-            if self._frame is None or value not in self._frame.columns:
+            if self._frame is None:
                 raise ValueError(f"{name}={value!r} is not a column of the data of a formula fit")
+            if value not in self._frame.columns:
+                raise ValueError(_syntax.not_a_column(name, value, self._frame.columns))
             labels = self._frame[value].to_numpy()
         else:
             labels = _arrays.labels(value)
@@ -938,13 +953,14 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         """
         reml = _keywords.flag(reml, "reml")
         use_t = None if use_t is None else _keywords.flag(use_t, "use_t")
+        disp = bool(disp) if isinstance(disp, int) else _keywords.flag(disp, "disp")
         _keywords.check_method(method, _fit.DEFAULT_METHOD, _fit.OWN_METHODS)
         if reml and not self._has_reml:
             raise ValueError(
                 f"reml=True: REML is for DoubleGLM; fit {type(self).__name__} by maximum likelihood"
             )
         if kwargs and method in _fit.OWN_METHODS:
-            raise _keywords.unknown("fit", kwargs, signature(self.fit).parameters)
+            raise _keywords.unknown(self.fit, kwargs, type(self))
         if maxiter is None:
             maxiter = 100 if method in _fit.OWN_METHODS else 10_000
         maxiter = 0 if maxiter == 0 else _arrays.count(maxiter, "maxiter")

@@ -155,7 +155,7 @@ def test_a_mistyped_coefficient(data):
     }.items():
         with pytest.raises(FormulaError, match=re.escape(near)) as caught:
             res.wald_test(text)
-        assert "coefficients: Intercept, group[T.b], group[T.c], x" in str(caught.value)
+        assert "Coefficients: Intercept, group[T.b], group[T.c], x" in str(caught.value)
 
 
 # ---- arguments ---------------------------------------------------------------------------------
@@ -240,3 +240,120 @@ def test_arguments_in_another_order(data):
         hmf.doubleglm("gaussian ~ x", data, data)
     with pytest.raises(ValueError, match=r"write DoubleGLM\.from_formula"):
         het.DoubleGLM("gaussian ~ x", data)
+
+
+# ---- what a second reader broke -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cls", "instead"),
+    [(het.BetaBinomial, "n_trials for trials"), (het.NegativeBinomial, "exposure for time")],
+)
+def test_weights_are_not_sent_to_what_is_refused(data, cls, instead):
+    match = f"{cls.__name__} takes no var_weights: use {instead}.*freq_weights"
+    with pytest.raises(TypeError, match=match):
+        cls.from_formula("count ~ x", data, weights="w")
+    with pytest.raises(TypeError, match=match):
+        cls(data["count"], data[["x"]], weights=data["w"])
+
+
+def test_a_design_beside_a_formula(data):
+    with pytest.raises(TypeError, match=r"exog_dispersion= is for arrays; .*formula='~ z'"):
+        hmf.doubleglm("gaussian ~ x", data, exog_dispersion="~ z")
+    for name in ("endog", "exog"):
+        with pytest.raises(TypeError, match=f"the formula makes {name}; leave {name}= out"):
+            hmf.betabinomial("K + I(N - K) ~ x", data, **{name: data["x"]})
+
+
+def test_arguments_of_the_other_call(data):
+    with pytest.raises(TypeError, match=r"'link'; here it is family=, such as sm\.families"):
+        hmf.doubleglm("gaussian ~ x", data, link="log")
+    with pytest.raises(TypeError, match=r"'method'; in fit\(\), write reml=True"):
+        hmf.doubleglm("gaussian ~ x", data, method="REML")
+    with pytest.raises(TypeError, match=r"'re_formula'; random effects are not supported yet$"):
+        hmf.doubleglm("gaussian ~ x", data, re_formula="~ x")
+    with pytest.raises(TypeError, match=r"here it is from_formula\(formula, data\)"):
+        het.DoubleGLM(data["gaussian"], data[["x"]], data=data)
+    model = hmf.doubleglm("gaussian ~ x", data)
+    for name in ("family", "missing", "freq_weights"):
+        with pytest.raises(
+            TypeError, match=f"{name!r}; it is an argument of DoubleGLM, not of fit"
+        ):
+            model.fit(**{name: None})
+    with pytest.raises(TypeError, match=r"\? Known: start_params, .*warn_convergence$"):
+        model.fit(REML=True)
+    with pytest.raises(ValueError, match="disp='no': give True or False"):
+        model.fit(disp="no")
+    assert model.fit(disp=0).converged
+
+
+def test_names_of_columns_in_arguments(data):
+    message = r"='grup' is not a column of the data; did you mean 'group'\? Columns: .*group"
+    with pytest.raises(FormulaError, match="offset" + message):
+        hmf.doubleglm("gaussian ~ x", data, offset="grup")
+    model = hmf.doubleglm("gaussian ~ x", data)
+    for groups in ("grup", ["block", "grup"]):
+        with pytest.raises(ValueError, match="groups" + message):
+            model.fit(cov_type="cluster", cov_kwds={"groups": groups})
+
+
+def test_hypotheses_that_cannot_be_read(data):
+    res = hmf.doubleglm("gaussian ~ x | group", data).fit()
+    with pytest.raises(FormulaError, match=r"'dispersion-group\[T\.x\]'; did you mean 'disp"):
+        res.t_test("dispersion-group[T.x] = 0")
+    with pytest.raises(FormulaError, match="is empty"):
+        res.t_test(" ")
+    with pytest.raises(FormulaError, match="write '=' once"):
+        res.t_test("x == 0")
+
+
+@pytest.mark.parametrize(
+    ("left", "right"), [("K:N", "I(K*N)"), ("(N - K)", "I(N - K)"), ("K + (N-K)", "I(N-K)")]
+)
+def test_what_the_left_hand_side_is_to_be_can_be_read(data, left, right):
+    assert f"write {right}" in refused(data, f"{left} ~ x")
+    assert len(hmf.doubleglm(f"{right} ~ x", data).endog) == len(data)
+
+
+def test_a_sum_on_the_left(data):
+    with pytest.raises(ValueError, match=r"takes one response; for their sum write I\(K \+ N\)"):
+        hmf.doubleglm("K + N ~ x", data)
+
+
+def test_a_response_of_true_and_false(data):
+    data["yes"] = (data["x"] > 0).astype("category")
+    for left, right in {"yes": "yes.astype(int)", "I(x > 0)": "I(1 * (x > 0))"}.items():
+        assert refused(data, f"{left} ~ z").endswith(f"write {right}")
+        assert set(hmf.doubleglm(f"{right} ~ z", data).endog) == {0, 1}
+
+
+@pytest.mark.parametrize("name", ["the x", "the-x", "class", "2x", "x%"])
+def test_columns_whose_names_are_not_python(data, name):
+    data = data.rename(columns={"x": name})
+    for formula in (f"gaussian ~ {name}", f"gaussian ~ z | {name}"):
+        assert f"Q({name!r})" in refused(data, formula)
+    assert hmf.doubleglm(f"gaussian ~ Q({name!r})", data).exog.shape[1] == 2
+
+
+def test_columns_whose_names_are_numbers(data):
+    for code in ("Q('0')", "Q(0)"):
+        message = refused(data.rename(columns={"x": 0}), f"gaussian ~ {code}")
+        assert "name of column 0 is not text (int)" in message
+
+
+def test_a_tensor_product_is_of_bases(data):
+    assert "te() takes bases" in refused(data, "gaussian ~ te(x)")
+    assert "te() takes bases" in refused(data, "gaussian ~ 1 | te(x, z)")
+    assert hmf.doubleglm("gaussian ~ te(cr(x, df=3), cr(z, df=3))", data).exog.shape[1] == 10
+
+
+def test_a_nearest_name_ends_its_sentence(data):
+    assert "did you mean 'group'? Columns: " in refused(data, "gaussian ~ grup")
+    with pytest.raises(TypeError, match=r"did you mean 'offset'\? Known: endog"):
+        hmf.doubleglm("gaussian ~ x", data, offst="x")
+
+
+def test_random_effects_in_a_scope(data):
+    res = hmf.doubleglm("gaussian ~ x", data).fit()
+    with pytest.raises(FormulaError, match="random effects"):
+        res.score_test(("~ (1 | group)", None))

@@ -123,7 +123,7 @@ def test_a_truth_value_as_response_and_for_a_number(data):
     )
     res = fit("gaussian ~ num", data.assign(num=data["won"].astype(int)))
     assert_array_equal(res.predict(data.assign(num=data["won"])), res.predict())
-    with pytest.raises(FormulaError, match=r"not numeric: False, True.*write I\(1 \* \(I"):
+    with pytest.raises(FormulaError, match=r"not numeric: False, True.*write I\(1 \* \(K"):
         fit("I(K > 3) ~ x", data)
 
 
@@ -328,3 +328,78 @@ def test_scalars_and_columns_of_one_for_row_arrays(data):
     assert_array_equal(
         hmf.betabinomial("count ~ x", decimals, n_trials="ten").n_trials, expected.n_trials
     )
+
+
+# ---- what a second reader broke -----------------------------------------------------------------
+
+
+def test_an_unused_level_is_said_once_for_both_parts(data):
+    data["group"] = data["group"].astype(pd.CategoricalDtype(["a", "b", "c", "q"]))
+    res = fit("gaussian ~ group | group", data)
+    new = {"group": ["a", "q"]}
+    for ask in (
+        lambda: res.predict(new, which="sd"),
+        lambda: res.get_prediction(new, which="var").summary_frame(),
+    ):
+        with pytest.warns(UnseenLevelWarning) as caught:
+            out = np.asarray(ask())
+        assert len(caught) == 1
+        assert np.isnan(out[1]).all()
+        assert np.isfinite(out[0]).all()
+
+
+def test_a_named_series_is_a_column(data):
+    res = fit("gaussian ~ x", data)
+    right = res.predict(data.head(3))
+    assert_array_equal(res.predict(data["x"].head(3)), right)
+    assert_array_equal(res.predict(data["x"].head(3).set_axis(["u", "v", "w"])), right)
+    assert_array_equal(res.predict(pd.Series({"x": data["x"].iloc[0]}, name="x")), right[:1])
+
+
+@pytest.mark.parametrize("new", [np.ones((2, 2)), [1.0, 2.0], [[1.0, 2.0]]])
+def test_rows_without_names_after_a_formula(data, new):
+    res = fit("gaussian ~ x | z", data)
+    with pytest.raises(ValueError, match=r"DataFrame of its variables \(x, z\), not .*transform=F"):
+        res.predict(new)
+
+
+def test_the_dtype_is_the_users(data):
+    data["text"] = data["x"].round(1).astype("string")
+    for formula in ("text ~ x", "gaussian ~ np.log(text)"):
+        with pytest.raises(FormulaError, match=r"dtype string|dtype str\)"):
+            fit(formula, data)
+
+
+DATES = {
+    "datetime": lambda n: pd.date_range("2020-01-01", periods=n),
+    "zone": lambda n: pd.date_range("2020-01-01", periods=n, tz="UTC"),
+    "period": lambda n: pd.period_range("2020-01-01", periods=n, freq="D"),
+    "duration": lambda n: pd.to_timedelta(np.arange(n), "s"),
+    "python duration": lambda n: pd.Series(map(datetime.timedelta, range(n)), dtype=object),
+    "python date": lambda n: pd.Series(
+        [datetime.date(2020, 1, 1) + datetime.timedelta(i) for i in range(n)], dtype=object
+    ),
+    "time": lambda n: pd.Series([datetime.time(i % 24) for i in range(n)], dtype=object),
+}
+
+
+@pytest.mark.parametrize("kind", DATES)
+def test_the_number_that_a_message_on_dates_names(data, kind):
+    data["when"] = np.asarray(DATES[kind](len(data))) if kind == "time" else DATES[kind](len(data))
+    with pytest.raises(FormulaError, match=r"column 'when' has .*; write a number, such as I") as e:
+        fit("gaussian ~ when", data)
+    number = str(e.value).split("such as ")[1].split(", or C(")[0]
+    res = fit(f"gaussian ~ {number}", data)
+    assert len(res.params) == 3
+    assert np.isfinite(res.predict(data.head(2))).all()
+    with pytest.raises(FormulaError, match="column 'when' has") as e:
+        fit("when ~ x", data)
+    assert "for a factor" not in str(e.value)
+
+
+def test_dates_for_numbers_in_new_rows(data):
+    res = fit("gaussian ~ x", data)
+    with pytest.raises(
+        FormulaError, match=r"dtype datetime64.*the fit had numbers; give such numb"
+    ):
+        res.predict({"x": pd.date_range("2020", periods=2)})
