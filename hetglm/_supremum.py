@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from hetglm import _cells
 from hetglm._boundary import ZERO, Boundary, null_space, recession
 from hetglm._likelihood import Likelihood
-from hetglm._linalg import independent_columns, inverse, mixed_columns
+from hetglm._linalg import distinct_rows, independent_columns, inverse, mixed_columns
 from hetglm._links import near_limit, reached
 from hetglm._search import LONGEST_LOG_STEP, OWN_METHODS, Fit, ScaledObjective, Settings, search
 
@@ -338,13 +338,14 @@ def _escapes(likelihood: Likelihood, found: Fit) -> Iterator[Array]:
         return
     k, rows = likelihood.k_mean, found.boundary.rows
     score = zero_scores(likelihood, found.internal, rows)
+    sizes = likelihood.family.size(likelihood.rows)[rows]
+    Z, score, sizes = _of_cells(likelihood.Z[rows], score, sizes)
     if not np.any(score > 0):
         return
-    moved = likelihood.Z[rows] @ found.boundary.directions
+    moved = Z @ found.boundary.directions
     size = np.max(np.abs(moved), axis=0)
     D = found.boundary.directions[:, size > 0] / size[size > 0]
-    moved = likelihood.Z[rows] @ D
-    sizes = likelihood.family.size(likelihood.rows)[rows]
+    moved = Z @ D
     # towards a row and away from the others, so steep that one of these outweighs them all
     centred = moved - moved.mean(axis=0)
     away = centred @ np.linalg.pinv(centred.T @ centred, hermitian=True)
@@ -369,6 +370,17 @@ def _escapes(likelihood: Likelihood, found: Fit) -> Iterator[Array]:
             start = np.array(found.internal)
             start[k:] += D @ (c + level)
             yield start
+
+
+def _of_cells(Z: Array, score: Array, sizes: Array) -> tuple[Array, Array, Array]:
+    """Return the distinct rows of a long design, which go one way: sums of scores, largest sizes."""
+    alike = distinct_rows([Z])
+    if alike is None:
+        return Z, score, sizes
+    first, of_row = alike
+    largest = np.zeros(len(first))
+    np.maximum.at(largest, of_row, sizes)
+    return Z[first], np.bincount(of_row, score), largest
 
 
 def _steered(c: Array, moved: Array, score: Array, steps: int) -> Array:
@@ -422,6 +434,11 @@ class _Watch:
         self.ends = self.zeta = self.nowhere
         self.crawls = False
 
+    @functools.cached_property
+    def cells(self) -> Array | None:
+        """The cell of each row where each has a dispersion of its own."""
+        return _cells.codes(self.likelihood, self.estimated)
+
     def __call__(self, params: Array, converged: bool) -> None:
         """Raise `_MeetsBoundary` where that is so."""
         zeta = self.likelihood.log_dispersion(params[self.likelihood.k_mean :])
@@ -438,13 +455,27 @@ class _Watch:
         falls = (zeta < self.zeta - FALLS) & (self.ends < 0) & ~self.held
         self.zeta, self.crawls = zeta, self.waited >= PATIENCE and bool(falls.any())
         new = ~np.isnan(self.ends) & ~self.held
-        if np.any(new) and self._gains(params, new & (self.ends < 0)):
-            raise _MeetsBoundary(params, self.ends)
+        going = self._going(params, new) if new.any() else new
+        if going.any():
+            raise _MeetsBoundary(params, np.where(going | self.held, self.ends, np.nan))
+
+    def _going(self, params: Array, new: Array) -> Array:
+        """
+        Return which rows that come near an end had better be held there.
+
+        Cells with a dispersion of their own go to phi = 0 if they gain by it, other rows all together.
+        """
+        rows = new & (self.ends < 0)
+        if not rows.any():
+            return new
+        if self.cells is None:
+            return new & self._gains(params, rows)
+        score = np.zeros(len(rows))
+        score[rows] = zero_scores(self.likelihood, params, rows)
+        return new & (np.bincount(self.cells, score)[self.cells] <= 0)
 
     def _gains(self, params: Array, rows: Array) -> bool:
         """Return whether rows that gain by phi = 0 outweigh by far those that lose, or all is slight."""
-        if not rows.any():
-            return True
         phi = self.likelihood.predictors(params).phi[rows]
         change = zero_scores(self.likelihood, params, rows) * phi
         of_cell = np.unique(mixed_columns([self.likelihood.Z[rows]]), return_inverse=True)[1]
@@ -566,6 +597,12 @@ def _at_boundary(
     lost = np.append(kept_mean & ~found.solved[:k], infinite)
     terms = [name for name, gone in zip(names, lost, strict=True) if gone]
     zero, top = ends < 0, ends > 0
-    cells, top_cells = (np.unique(likelihood.Z[rows], axis=0) for rows in (zero, top))
+    cells, top_cells = (_distinct(likelihood.Z[rows]) for rows in (zero, top))
     boundary = Boundary(zero, top, directions, terms, cells, top_cells)
     return replace(found, params=params, estimated=estimated, boundary=boundary)
+
+
+def _distinct(Z: Array) -> Array:
+    """Return the distinct rows of a design, sorted."""
+    alike = distinct_rows([Z])
+    return np.unique(Z if alike is None else Z[alike[0]], axis=0)

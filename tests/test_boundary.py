@@ -501,3 +501,27 @@ def test_a_cell_with_two_maxima_is_at_its_supremum():
         res = het.BetaBinomial(y, X, X, n_trials=n).fit()
         assert res.llf == pytest.approx(sum(suprema[i] for i in some), abs=1e-8), some
     assert suprema[0] + suprema[1] == pytest.approx(-12.304645, abs=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::hetglm.exceptions.BoundaryWarning")
+def test_many_rows_at_the_boundary_cost_few_evaluations(monkeypatch):
+    """Each cell goes to phi = 0 and leaves it by itself: not each row, nor all cells together."""
+    rng = np.random.default_rng(0)
+    g, x = np.arange(1500) % 6, rng.uniform(-1, 1, 1500)
+    y = rng.poisson(np.exp(0.5 + 0.3 * x + 0.1 * g))
+    cells = (g[:, None] == np.arange(6)).astype(float)
+    X = np.hstack([cells, cells * x[:, None]])
+    family = type(het.NegativeBinomial(y, X).core.family)
+    calls, evaluate = [], family.evaluate
+    monkeypatch.setattr(family, "evaluate", lambda *a: calls.append(1) or evaluate(*a))
+    het.NegativeBinomial(y, X).fit()
+    constant = len(calls)
+    res = het.NegativeBinomial(y, X, cells).fit()
+    assert len(calls) - constant <= 3 * constant
+    each = [het.NegativeBinomial(y[g == i], X[g == i][:, [i, 6 + i]]).fit() for i in range(6)]
+    assert res.llf == pytest.approx(sum(r.llf for r in each), rel=1e-12)
+    dispersions = np.concatenate([r.params_dispersion for r in each])
+    assert_allclose(res.params_dispersion, dispersions, rtol=1e-6)
+    means = np.transpose([r.params_mean for r in each]).ravel()
+    assert_allclose(res.params_mean, means, rtol=1e-6)
+    assert np.isnan(dispersions).sum() == 4
