@@ -245,8 +245,8 @@ def names(code: str) -> tuple[set[str], set[str]]:
         tree = ast.parse(code, mode="eval")
     except SyntaxError as exc:
         raise FormulaError(
-            f"cannot read the term {code!r} of the formula: {exc.msg.partition('.')[0]}; a column whose name is not a "
-            "Python name is written Q('name')"
+            f"cannot read the term {code!r} of the formula: {exc.msg.partition('.')[0]}; a column "
+            "whose name is not a Python name is written Q('name')"
         ) from exc
     nodes = list(ast.walk(tree))
     calls = [node for node in nodes if isinstance(node, ast.Call)]
