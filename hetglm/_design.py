@@ -17,6 +17,7 @@ import patsy
 
 from hetglm import _frames, _syntax
 from hetglm._syntax import PATSY_BUILTINS
+from hetglm._text import RowNames
 from hetglm.exceptions import FormulaError
 
 
@@ -125,19 +126,19 @@ class Design:
         variables = _frames.conform(variables, self.known, self.categories, said)
         there = ~variables.isna().any(axis=1).to_numpy(dtype=bool)
         numbered = variables.reset_index(drop=True)
-        matrix = self._evaluate(numbered[there]).reindex(numbered.index)
+        matrix = self._evaluate(numbered[there], data.index).reindex(numbered.index)
         return matrix[self.columns].set_axis(data.index)
 
     def rebuild(self, data: pd.DataFrame) -> np.ndarray:
         """Return the design on rows of the fit with other values, from `TwoPartFormula.coded`."""
         numbered = _frames.read_columns(data, self.variables).reset_index(drop=True)
-        matrix = self._evaluate(numbered)
+        matrix = self._evaluate(numbered, data.index)
         if len(matrix) != len(numbered):  # a value that a function makes missing
             matrix = matrix.reindex(numbered.index)
         return matrix[self.columns].to_numpy()
 
-    def _evaluate(self, numbered: pd.DataFrame) -> pd.DataFrame:
-        """Return the columns of rows without missing values."""
+    def _evaluate(self, numbered: pd.DataFrame, labels: pd.Index) -> pd.DataFrame:
+        """Return the columns of rows without missing values, numbered as the labels of all are."""
         names, info = self.info.column_names, self.info
         if not info.factor_infos or len(numbered) == 0:
             # without a variable from which patsy could see the rows, an intercept is all there is
@@ -147,7 +148,7 @@ class Design:
                 [info], numbered, NA_action="drop", return_type="dataframe"
             )
         except (patsy.PatsyError, NameError, KeyError, TypeError, ValueError) as exc:
-            raise FormulaError(self._new_data_fault(exc, numbered)) from exc
+            raise FormulaError(self._new_data_fault(exc, numbered, labels)) from exc
         return matrix
 
     def _check_variables(self, variables: pd.DataFrame, columns: list[str]) -> None:
@@ -157,17 +158,18 @@ class Design:
                 if name not in variables.columns and name not in outside:
                     raise FormulaError(f"new data: {_syntax.unknown_column(name, columns)}")
 
-    def _new_data_fault(self, exc: Exception, numbered: pd.DataFrame) -> str:
+    def _new_data_fault(self, exc: Exception, numbered: pd.DataFrame, labels: pd.Index) -> str:
         """Return what is wrong with new data: a level the fit does not know, or what patsy says."""
         for factor, info in self.info.factor_infos.items():
             if info.type == "categorical" and getattr(exc, "origin", None) is factor.origin:
                 found = factor.eval(info.state, numbered)
                 found = found.data if hasattr(found, "levels") else found  # what C() returns
                 values = pd.Series(np.asarray(found, dtype=object))
-                strange = values[~values.isin(info.categories) & values.notna()]
-                if len(strange):
+                strange = ~values.isin(info.categories) & values.notna()
+                if strange.any():
                     where = f"in {factor.code!r}"
-                    return _frames.unknown_level(where, strange.iloc[0], info.categories)
+                    rows = RowNames(numbered.index.to_numpy(), labels)
+                    return _frames.unknown_level(where, values, strange, info.categories, rows)
         read = sorted(self.variables)
         return f"new data: {_syntax.evaluation_fault(exc, _frames.describe(numbered, read), False)}"
 

@@ -191,6 +191,8 @@ def read(
     _check_text(frame.columns, read_names)
     frame, env = _variables(frame, env, calls, read_names)
     rows = _rows_of(frame, subset)
+    if len(frame) and len(rows) == 0:
+        raise ValueError("no rows left to fit: subset selects none of the data")
     columns = {key: value for key, value in arrays.items() if isinstance(value, str)}
     values = {k: _row_array(k, v, frame, rows) for k, v in arrays.items() if v is not None}
     frame = frame.iloc[rows]

@@ -277,11 +277,11 @@ def conform(
 def _as_numbers(name: str, values: pd.Series) -> pd.Series:
     if values.isna().all():
         return pd.Series(np.full(len(values), np.nan), index=values.index)
-    found = _plain(name, values, False)
+    found = _plain(name, values, True)
     if types.is_bool_dtype(found):
         return found.astype(np.int64)
     if not types.is_numeric_dtype(found):
-        first = values[values.notna()].iloc[0]
+        first = next(v for v in values[values.notna()] if not _is_number(v))
         how = "convert it with pd.to_numeric" if isinstance(first, str) else "give such numbers"
         raise FormulaError(
             f"new data: column {name!r} is not numeric (dtype {values.dtype}, such as {first!r}), but "
@@ -312,16 +312,21 @@ def _as_categories(name: str, values: pd.Series, column: Column) -> pd.Series:
     declared = list(column.declared or ())
     strange = ~values.isin(declared) & values.notna()
     if strange.any():
-        raise FormulaError(unknown_level(f"in {name!r}", values[strange].iloc[0], declared))
+        rows = RowNames(np.arange(len(values)), values.index)
+        raise FormulaError(unknown_level(f"in {name!r}", values, strange, declared, rows))
     categories = pd.Categorical(values, categories=declared, ordered=column.ordered)
     return pd.Series(categories, index=values.index)
 
 
-def unknown_level(where: str, level: Any, levels: Iterable[Any]) -> str:
-    """Return what is to be said of a level of new data that the fit does not know."""
+def unknown_level(
+    where: str, values: pd.Series, strange: pd.Series, levels: Iterable[Any], names: RowNames
+) -> str:
+    """Return what is to be said of levels of new data that the fit does not know: the first."""
+    level = values[strange].iloc[0]
+    rows = names.text(values.isin([level]).to_numpy())
     return (
         f"new data: {where}: the level {level!r} is not one of the fit, which had "
-        f"{listed([repr(known) for known in levels], 12)}"
+        f"{listed([repr(known) for known in levels], 12)}; see {rows}"
     )
 
 

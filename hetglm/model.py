@@ -125,7 +125,9 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         """Return every array as floats on the rows to be fitted."""
         y = _arrays.numeric(endog, "endog")
         y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
-        n = len(y) if y.ndim else 0
+        if y.ndim == 0:
+            raise ValueError("endog: one number; give the response of each row")
+        n = len(y)
         if n == 0:
             raise ValueError("endog: no rows to fit, the data are empty")
         if y.ndim > 2 or (y.ndim == 2 and y.shape[1] != 2):

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+import hetglm.api as het
 import hetglm.formula.api as hmf
 from hetglm.exceptions import FormulaError, UnseenLevelWarning
 
@@ -270,7 +271,7 @@ def test_numbers_mixed_with_something_else(data, bad):
     mixed.at[3, "x"] = bad
     with pytest.raises(FormulaError, match=r"column 'x' \(dtype object\) has .* among its numbers"):
         fit("gaussian ~ x", mixed)
-    with pytest.raises(FormulaError, match=r"column 'x' \(dtype object\) has .* among its numbers"):
+    with pytest.raises(FormulaError, match=r"new data: column 'x' is not numeric \(dtype object"):
         fit("gaussian ~ x", data).predict(mixed)
     ids = data.assign(w=objects(data["w"].astype(int)).where(data["w"] > 1, "one"))
     assert "C(w)[T.one]" in fit("gaussian ~ C(w)", ids).params
@@ -403,3 +404,22 @@ def test_dates_for_numbers_in_new_rows(data):
         FormulaError, match=r"dtype datetime64.*the fit had numbers; give such numb"
     ):
         res.predict({"x": pd.date_range("2020", periods=2)})
+
+
+def test_rows_of_new_data_in_errors(data):
+    data.index = [f"s{i}" for i in range(len(data))]
+    res = fit("gaussian ~ x + group", data)
+    new = data.iloc[:4].assign(group=["a", None, "z", "z"])
+    with pytest.raises(
+        FormulaError, match=r"level 'z' is not .*; see rows s2, s3 \(index labels\)"
+    ):
+        res.predict(new)
+    with pytest.raises(FormulaError, match=r"^new data: column 'x' .*such as 'b'.*pd\.to_numeric$"):
+        res.predict(new.assign(group="a", x=[1, 2, "b", None]))
+
+
+def test_a_subset_of_no_rows(data):
+    with pytest.raises(ValueError, match="subset selects none of the data"):
+        fit("gaussian ~ x", data, subset=data["x"] > np.inf)
+    with pytest.raises(ValueError, match="endog: one number; give the response of each row"):
+        het.DoubleGLM(1.0, data[["x"]])

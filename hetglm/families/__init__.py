@@ -71,7 +71,7 @@ def of_statsmodels(family: Any, likelihood: str | None = None) -> Family:
     if isinstance(family, type):
         raise ValueError(f"family: pass an instance, sm.families.{family.__name__}()")
     if isinstance(family, str):
-        raise ValueError(f"family={family!r}: {_by_name(family)}")
+        raise ValueError(f"family={family!r}{_by_name(family)}")
     make = REGISTRY.get(type(family))
     if make is None:
         known = ", ".join(sorted(cls.__name__ for cls in REGISTRY))
@@ -89,9 +89,9 @@ def _by_name(text: str) -> str:
     plain = "".join(filter(str.isalpha, text.lower())).removeprefix("quasi")
     known = {cls.__name__.lower(): cls.__name__ for cls in REGISTRY}
     if plain in OWN_MODELS:
-        return f"is a model of its own; use {OWN_MODELS[plain]}"
+        return f" is a model of its own; use {OWN_MODELS[plain]}"
     known |= {"normal": "Gaussian", "norm": "Gaussian", "no": "Gaussian"}
-    return f"pass an instance, such as sm.families.{known.get(plain, 'Gaussian')}()"
+    return f": pass an instance, such as sm.families.{known.get(plain, 'Gaussian')}()"
 
 
 def _exact(family: Any) -> Family:
