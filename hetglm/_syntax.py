@@ -28,6 +28,9 @@ _FACTOR = "C({0}), or C({0}, Treatment('reference'))"
 _SMOOTH = "bs({0}, df=5) or cr({0}, df=5); a penalised smooth is not supported"
 _RANDOM = "random effects are not supported yet"
 _NUMPY = "log log10 log2 log1p expm1 exp sqrt sin cos tan sinh cosh tanh floor sign".split()
+_SUMMARIES = {"mean": "mean", "median": "median", "sd": "std", "var": "var", "diff": "diff"}
+#: Functions that stand for random effects elsewhere.
+RANDOM = ("random", "re", "ranef", "gp", "mm", "us", "diag", "ar1", "ou", "rr", "homdiag")
 #: Functions of R, Stata and their packages -> what to write here.
 FUNCTIONS = {
     **{name: f"np.{name}({{0}}), with numpy imported as np" for name in _NUMPY},
@@ -51,7 +54,10 @@ FUNCTIONS = {
     **dict.fromkeys(
         ("strata", "cluster"), 'fit(cov_type="cluster", cov_kwds={{"groups": "{0}"}}) for clusters'
     ),
-    **dict.fromkeys(("random", "re", "ranef", "gp", "mm"), _RANDOM),
+    **{name: f"{{0}}.{here}()" for name, here in _SUMMARIES.items()},
+    "lag": "{0}.shift(1)",
+    "as.logical": "{0}.astype(bool)",
+    "as.Date": "pd.to_datetime({0}), with pandas imported as pd",
 }
 _DOTTED = re.compile(
     rf"(?<![\w.])({'|'.join(re.escape(f) for f in FUNCTIONS if '.' in f)})\s*\(\s*([\w.]*)"
@@ -65,7 +71,17 @@ MARKS = {
     "`": "backquotes are Q('...') here, such as Q('body mass')",
     "<-": "'<-' has no meaning in a formula; write '~' after the response",
     "%in%": "'%in%' is not known here; b %in% a is a:b, and a/b is a + a:b",
+    "&&": "'&&' is '&' here, inside I(): I((a > 0) & (b > 0))",
+    "$": "'$' is not known here; write the name of the column alone",
+    ",": "',' has no meaning between terms; write '+', and '|' before the dispersion",
+    ";": "';' has no meaning between terms; write '+', and '|' before the dispersion",
+    "%>%": "'%>%' is not known here; write the function around its argument",
     "%*%": "'%*%' is not known here; write a*b for a + b + a:b",
+}
+#: Operators of R, inside function calls too -> what to write here.
+OPERATORS = {
+    "%/%": "'%/%' is '//' here, inside I(): I(x // 2)",
+    "%%": "'%%' is '%' here, inside I(): I(x % 2)",
 }
 
 
@@ -152,6 +168,10 @@ def check_marks(formula: str, columns: Collection[str] = ()) -> None:
         for found in re.finditer(re.escape(mark), formula):
             if found.start() in outside:
                 refuse(message, *found.span())
+    for mark, message in OPERATORS.items():
+        at = formula.find(mark)
+        if at >= 0 and _unquoted(formula, at):
+            refuse(message, at, at + len(mark))
     for found in _DOTTED.finditer(formula):
         if _unquoted(formula, found.start()):
             name, variable = found.groups()
@@ -212,6 +232,8 @@ def _summands(node: Any) -> Iterator[Any]:
 
 def _instead(node: Any) -> str:
     code = node.origin.relevant_code()
+    if node.type == "~":
+        return "'~' stands once, after the response; write '|' before the dispersion"
     bare = without_brackets(code).replace(":", "*")
     said = f"response: {code!r} is read as terms of a formula, not as arithmetic; write I({bare})"
     return said + {
@@ -335,6 +357,8 @@ def _fault(code: str, columns: Collection[str], known: Collection[str]) -> str |
                 return (
                     "te() takes bases here, such as te(cr(x, df=4), cr(z, df=4)); it is no smooth"
                 )
+        if isinstance(node, ast.Compare) and any(map(_joins, (node.left, *node.comparators))):
+            return "'&' and '|' bind before '>' in Python; write brackets: (a > 0) & (b > 0)"
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitXor):
             sides = (node.left, node.right)
             if any(isinstance(s, ast.Constant) and not isinstance(s.value, bool) for s in sides):
@@ -350,7 +374,18 @@ def _fault(code: str, columns: Collection[str], known: Collection[str]) -> str |
     return None
 
 
+def _joins(node: ast.expr) -> bool:
+    """Return whether this is 0 & x, as in x > 0 & y > 1: brackets are missing."""
+    return (
+        isinstance(node, ast.BinOp)
+        and isinstance(node.op, (ast.BitAnd, ast.BitOr))
+        and any(isinstance(side, ast.Constant) for side in (node.left, node.right))
+    )
+
+
 def _unknown_function(name: str, code: str, known: Iterable[str]) -> str:
+    if name in RANDOM:
+        return f"{name}() is not known here; {_RANDOM}"
     if name in FUNCTIONS:
         given = re.search(rf"\b{name}\(\s*([\w.]+)", code)
         variable = given.group(1) if given else "x"
@@ -365,6 +400,12 @@ def _unknown_column(name: str, code: str, columns: Collection[str]) -> str:
         return (
             f"{name!r} is not known where the formula is written; import {module} as {name} there"
         )
+    stata = re.fullmatch(r"([ic])\.(\w+)", code)
+    if stata is not None and stata.group(2) in columns:
+        written = f"C({stata.group(2)})" if name == "i" else stata.group(2)
+        return f"{code!r} is not known here; write {written}"
+    if name == "contr":
+        return "contrasts are Treatment, Sum, Helmert, Poly and Diff here, such as C(g, Sum)"
     if name in CONSTANTS:
         return f"column {name!r} not found; in Python it is {CONSTANTS[name]}"
     dotted = [c for c in columns if c.startswith(f"{name}.") and c in code.replace(" ", "")]
@@ -485,7 +526,9 @@ def term_lists(mean: str, dispersion: str, columns: Collection[str] = ()) -> lis
         check_response(mean)
         first, second = patsy.ModelDesc.from_formula(mean), patsy.ModelDesc.from_formula(dispersion)
     except patsy.PatsyError as exc:
-        raise FormulaError(f"cannot read the formula: {exc}") from exc
+        arithmetic = "only allowed with **"
+        said = str(exc).replace(arithmetic, f"{arithmetic}; write arithmetic in I(), as I(2 * x)")
+        raise FormulaError(f"cannot read the formula: {said}") from exc
     if not first.lhs_termlist:
         raise FormulaError(f"formula {mean!r} has no response; write 'y ~ ...'")
     if second.lhs_termlist:

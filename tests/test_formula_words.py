@@ -357,3 +357,50 @@ def test_random_effects_in_a_scope(data):
     res = hmf.doubleglm("gaussian ~ x", data).fit()
     with pytest.raises(FormulaError, match="random effects"):
         res.score_test(("~ (1 | group)", None))
+
+
+MORE_HABITS = {
+    "x %/% 2": r"'%/%' is '//' here",
+    "I(x %/% 2)": r"'%/%' is '//' here",
+    "I(x %% 2)": r"'%%' is '%' here",
+    "x && z": r"'&&' is '&' here",
+    "data$x": r"name of the column alone",
+    "x, z": r"write '\+'",
+    "x; z": r"write '\+'",
+    "x %>% scale": "function around its argument",
+    "re(block)": r"re\(\) is not known here; random effects are not supported yet",
+    "us(1 | block)": "random effects are not supported yet",
+    "ar1(0 + x | block)": "random effects are not supported yet",
+    "mean(x)": r"write x\.mean\(\)",
+    "as.logical(x)": r"write x\.astype\(bool\)",
+    "i.group": r"'i\.group' is not known here; write C\(group\)",
+    "c.x": r"'c\.x' is not known here; write x",
+    "C(group, contr.sum)": r"such as C\(g, Sum\)",
+    "I(x > 0 & z > 1)": r"write brackets: \(a > 0\) & \(b > 0\)",
+    "I(w > 0 & block)": r"write brackets",  # would be w > 0 without a word
+    "2*x": r"write arithmetic in I\(\)",
+}
+
+
+@pytest.mark.parametrize("term", MORE_HABITS)
+def test_more_habits_of_other_languages(data, term):
+    for formula in (f"gaussian ~ {term}", f"gaussian ~ x | {term}"):
+        message = refused(data, formula)
+        assert re.search(MORE_HABITS[term], message)
+        assert set(message.splitlines()[-1].strip()) == {"^"}
+
+
+def test_a_second_tilde(data):
+    for formula in ("gaussian ~ x ~ z", "gaussian ~ x, sigma ~ z"):
+        assert "write '|' before the dispersion" in refused(data, formula).replace(
+            ", and", "; write"
+        )
+
+
+@pytest.mark.parametrize(
+    "right",
+    ["I((x > 0) & (z > 1))", "C(group, Sum)", "Q('a;b') + Q('a, b$')", "x.clip(0, 1)", "I(w % 2)"],
+)
+def test_what_is_no_habit_either(data, right):
+    data["a;b"], data["a, b$"] = data["x"], data["z"]
+    assert hmf.doubleglm(f"gaussian ~ {right}", data).exog.shape[1] >= 2
