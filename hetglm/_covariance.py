@@ -118,7 +118,11 @@ def covariance(
         raise ValueError(f"cov_type={cov_type!r} is not available: {hint}choose one of {known}")
     unknown = sorted(set(cov_kwds) - ROBUST.get(key, set()))
     if unknown:
-        raise ValueError(f"cov_kwds: cov_type={key!r} does not take {unknown[0]!r}")
+        known = ", ".join(sorted(ROBUST.get(key, set())))
+        what = f"; it takes {known}" if known else "; it takes none"
+        if unknown[0] == "groups":
+            what = ", write cov_type='cluster'"
+        raise ValueError(f"cov_kwds: cov_type={key!r} does not take {unknown[0]!r}{what}")
     if key == "eim":
         matrix = inverse(-core.expected_hessian(fit.internal)[np.ix_(keep, keep)])
     else:

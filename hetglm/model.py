@@ -955,7 +955,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         """
         reml = _keywords.flag(reml, "reml")
         use_t = None if use_t is None else _keywords.flag(use_t, "use_t")
-        disp = bool(disp) if isinstance(disp, int) else _keywords.flag(disp, "disp")
+        disp = bool(disp) if disp is None or isinstance(disp, int) else _keywords.flag(disp, "disp")
         _keywords.check_method(method, _fit.DEFAULT_METHOD, _fit.OWN_METHODS)
         if reml and not self._has_reml:
             raise ValueError(
