@@ -368,7 +368,7 @@ def finite_values(value: Any, name: str) -> Array:
     return array
 
 
-def positions(cols: Any, names: list[str]) -> list[int]:
+def positions(cols: Any, names: list[str], argument: str = "cols") -> list[int]:
     """Return the positions of coefficients given by position or name, or by a mask; None for all."""
     k = len(names)
     if cols is None:
@@ -381,7 +381,7 @@ def positions(cols: Any, names: list[str]) -> list[int]:
     for c in out:
         if not isinstance(c, whole) or isinstance(c, bool) or not -k <= c < k:
             raise ValueError(
-                f"cols: {c!r} is no coefficient; give positions from 0 to {k - 1}, or names, some of "
-                f"{listed(names)}"
+                f"{argument}: {c!r} is no coefficient; give positions from 0 to {k - 1}, or names, "
+                f"some of {listed(names)}"
             )
     return [range(k)[int(c)] for c in out]

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from hetglm._text import RowNames, listed, warn
+from hetglm._text import RowNames, listed, quoted, warn
 from hetglm.exceptions import FormulaError, UnseenLevelWarning
 
 #: What pandas calls the values of an object column that are numbers, missing ones aside.
@@ -298,7 +298,7 @@ def _seen(name: str, values: pd.Series, column: Column, said: set[str]) -> pd.Se
         return values
     if name not in said:
         said.add(name)
-        levels = listed([repr(level) for level in values[unseen].unique()])
+        levels = listed([quoted(level) for level in values[unseen].unique()])
         rows = RowNames(np.arange(len(values)), values.index).text(unseen)
         warn(
             f"new data: no row of the fit had {levels} of {name!r}, so nothing is estimated for "
@@ -325,8 +325,8 @@ def unknown_level(
     level = values[strange].iloc[0]
     rows = names.text(values.isin([level]).to_numpy())
     return (
-        f"new data: {where}: the level {level!r} is not one of the fit, which had "
-        f"{listed([repr(known) for known in levels], 12)}; see {rows}"
+        f"new data: {where}: the level {quoted(level)} is not one of the fit, which had "
+        f"{listed([quoted(known) for known in levels], 12)}; see {rows}"
     )
 
 

@@ -63,7 +63,7 @@ class Inference(GenericLikelihoodModelResults):
         if column is not None:
             if r_matrix is not None or other is not None:
                 raise ValueError("column: give it on its own, without r_matrix and other")
-            chosen = _arrays.positions(column, self.model.parameter_names)
+            chosen = _arrays.positions(column, self.model.parameter_names, "column")
             matrix = super().cov_params(None, None, scale, cov_p, None)[np.ix_(chosen, chosen)]
             return matrix[0, 0] if np.ndim(column) == 0 else matrix
         if r_matrix is None:

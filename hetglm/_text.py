@@ -18,6 +18,11 @@ _ROWS = re.compile(r"\brows? (?:(?!\brows? ).)*? \((counted from 0|index labels?
 N_NAMED = 5
 
 
+def quoted(value: Any) -> str:
+    """Return a level as the user would type it: 'a' or 2009, not np.int64(2009)."""
+    return repr(value.item() if isinstance(value, np.generic) else value)
+
+
 @dataclass(frozen=True)
 class RowNames:
     """

@@ -15,7 +15,7 @@ from hetglm import _arrays, _estimability, prediction
 from hetglm._display import Printed, TitledSummary, coefficient_table
 from hetglm._estimability import RowSpace
 from hetglm._likelihood import Likelihood, Predictors
-from hetglm._text import warn
+from hetglm._text import listed, quoted, warn
 from hetglm.exceptions import FormulaError, NotEstimableWarning
 
 Array = NDArray[Any]
@@ -33,6 +33,12 @@ INWARD_CHECK, SMOOTH = (-3 / 2, 2.0, -1 / 2, 0.0), 0.01
 SIGNED = ("linear", "linear-dispersion")
 #: Where effects are evaluated, and whether they are proportional changes, as in statsmodels.
 AT = ("overall", "mean", "median", "zero", "all")
+#: What is said of effects that are evaluated at one point.
+PLACES = {
+    "mean": "at the means of the variables",
+    "median": "at the medians of the variables",
+    "zero": "at zero",
+}
 METHODS = ("dydx", "eyex", "dyex", "eydx")
 #: What has an average effect.
 WHICH = ("mean", "linear", "dispersion", "linear-dispersion", "var", "sd", "icc")
@@ -105,6 +111,8 @@ class AverageEffects(Printed):
         Degrees of freedom of the t distribution, None for the normal.
     rows : Index or None
         Labels of the rows with ``at="all"``.
+    at : str
+        Where the effects are evaluated.
     """
 
     which: str
@@ -114,6 +122,7 @@ class AverageEffects(Printed):
     ratio: bool
     df: float | None
     rows: Any = None
+    at: str = "overall"
 
     def _need_errors(self) -> None:
         if self.margeff.ndim == 2:
@@ -123,8 +132,12 @@ class AverageEffects(Printed):
             )
 
     def _headline(self) -> str:
-        what = "Ratios of the" if self.ratio else "Average effects on the"
-        return f"{what} {self.which}, standard errors by the delta method"
+        if self.at == "all":
+            return f"Effects on the {self.which} in each row"
+        what = "Average effects" if self.at == "overall" else "Effects"
+        where = "" if self.at == "overall" else f" {PLACES[self.at]}"
+        what = "Ratios of" if self.ratio else f"{what} on"
+        return f"{what} the {self.which}{where}, standard errors by the delta method"
 
     def _body(self) -> list[str | pd.DataFrame]:
         return [self.summary_frame()]
@@ -259,7 +272,8 @@ def average_effects(res: Any, options: Options, variables: Any, atexog: Any) -> 
     effects = np.stack([effect for _, effect, _ in found], axis=-1)
     errors = np.array([se for _, _, se in found])
     rows = data.index if options.at == "all" else None
-    return AverageEffects(which, effects, errors, labels, options.ratio, res._df_prediction, rows)
+    df = res._df_prediction
+    return AverageEffects(which, effects, errors, labels, options.ratio, df, rows, options.at)
 
 
 def variables_of(model: Any, which: str) -> list[str]:
@@ -314,9 +328,20 @@ def _placed(model: Any, options: Options, atexog: Any) -> pd.DataFrame:
             moved = pd.Series(np.broadcast_to(value, len(data)), index=data.index)
         except ValueError as exc:
             raise ValueError(f"atexog: {name!r} has not one value, nor one a row: {exc}") from exc
+        _need_known(name, moved, levels(model, name))
         kept = isinstance(data[name].dtype, pd.CategoricalDtype)
         data = data.assign(**{name: moved.astype(data[name].dtype) if kept else moved})
     return data
+
+
+def _need_known(name: str, values: pd.Series, known: list[Any] | None) -> None:
+    """Raise a ValueError for a level that no row of the fit had."""
+    strange = [] if known is None else values[~values.isin(known)].tolist()
+    if strange:
+        raise ValueError(
+            f"atexog: {name!r}: the level {quoted(strange[0])} is not one of the fit, which had "
+            f"{listed(list(map(quoted, known or [])), 12)}"
+        )
 
 
 def _contrasts(model: Any, data: pd.DataFrame, name: str, options: Options) -> Iterator[Contrast]:

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from statsmodels.iolib.summary2 import summary_col
 import hetglm.api as het
 import hetglm.formula.api as hmf
 from hetglm import prediction
-from hetglm.exceptions import FormulaError
+from hetglm.exceptions import AliasedColumnWarning, FormulaError
 
 #: Differences of predictions in the coefficients: h^2 and rounding over h.
 DIFFERENCES = 1e-6
@@ -445,3 +446,28 @@ def test_unknown_options(both):
         fit.get_margeff(method="dx")
     with pytest.raises(ValueError, match=r"which='overall': .*at='overall'"):
         fit.get_margeff("overall")
+
+
+@pytest.mark.parametrize("dtype", [object, "category"])
+def test_fixed_levels_are_those_of_the_fit(dtype):
+    """atexog: a level that the fit never saw is refused by name, of whatever type."""
+    data = simulated().assign(group=lambda d: pd.Categorical(d["group"], categories=[*"abcq"]))
+    data["year"] = data["group"].cat.codes.astype(int) + 2001
+    res = CASES["gaussian"].formula("x * group + C(year) | 1", data.astype({"group": dtype}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AliasedColumnWarning)
+        res = res.fit()
+    for level in ("q", "zz"):
+        with pytest.raises(ValueError, match=rf"atexog: 'group': the level '{level}' .* 'a', 'b'"):
+            res.get_margeff(atexog={"group": level})
+    with pytest.raises(ValueError, match=r"the level 2009 is not .* had 2001, 2002, 2003"):
+        res.get_margeff(atexog={"year": np.array([2009])})
+
+
+def test_titles_say_where_effects_are():
+    res = fitted("gamma", RIGHT)
+    titles = {at: str(res.get_margeff(at=at)).splitlines()[0] for at in ("mean", "all", "overall")}
+    assert titles["overall"].startswith("Average effects on the mean, standard errors")
+    assert titles["mean"].startswith("Effects on the mean at the means of the variables, standard")
+    assert titles["all"] == "Effects on the mean in each row"
+    assert "Average" not in str(res.get_margeff(at="zero").summary())

@@ -11,7 +11,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
-from hetglm.exceptions import AliasedColumnWarning, NotEstimableWarning
+from hetglm.exceptions import (
+    AliasedColumnWarning,
+    FormulaError,
+    NotEstimableWarning,
+    UnseenLevelWarning,
+)
 
 #: Another coding of the same cells: rounding of two fits of one likelihood.
 CODINGS = 1e-6
@@ -244,7 +249,7 @@ def test_cov_params_of_columns():
     with pytest.raises(ValueError, match="on its own"):
         res.cov_params(R, column=1)
     for wrong in ("w", 9, ["x", "w"]):
-        with pytest.raises(ValueError, match="cols: "):
+        with pytest.raises(ValueError, match="column: "):
             res.cov_params(column=wrong)
 
 
@@ -331,3 +336,14 @@ def test_pictures_and_the_package_marginaleffects():
     unknown = (table["kind"].astype(str) == "c") & (table["h"].astype(str) == "v")
     assert_array_equal(table["estimate"].isna(), unknown)
     assert_array_equal(table["std_error"].isna(), unknown)
+
+
+def test_levels_that_are_numbers_are_named_as_numbers():
+    """2009, not np.int64(2009)."""
+    data = simulated().assign(year=lambda d: pd.Categorical(2001 + np.arange(len(d)) % 3))
+    data["year"] = data["year"].cat.add_categories([2009])
+    res = CASES["gaussian"].formula("C(year) | 1", data).fit()
+    with pytest.warns(UnseenLevelWarning, match=r"had 2009 of 'year'"):
+        assert np.isnan(res.predict(pd.DataFrame({"year": [2009]})).iloc[0])
+    with pytest.raises(FormulaError, match="the level 1999 is not one of the fit, which had 2001"):
+        res.predict(pd.DataFrame({"year": [1999]}))
