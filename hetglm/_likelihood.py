@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hetglm._linalg import distinct_rows, gram, independent_columns
+from hetglm._linalg import crossed, distinct_rows, gram, independent_columns, times
 from hetglm._links import Inverse, invert, invert_dispersion
 from hetglm._text import RowNames
 from hetglm.families.base import Family, Terms
@@ -167,12 +167,12 @@ class Likelihood:
 
     def linear_predictor(self, beta: Array) -> Array:
         """Return the linear predictor of the mean of each row."""
-        eta = self.X @ beta
+        eta = times(self.X, beta)
         return eta if self.offset is None else eta + self.offset
 
     def log_dispersion(self, gamma: Array) -> Array:
         """Return the linear predictor of the dispersion of each row, held ones included."""
-        zeta = self.Z @ gamma
+        zeta = times(self.Z, gamma)
         zeta = zeta if self.offset_dispersion is None else zeta + self.offset_dispersion
         return zeta if self.held is None else np.where(np.isnan(self.held), zeta, self.held)
 
@@ -237,7 +237,7 @@ class Likelihood:
     def gradient(self, factors: Factors) -> Array:
         """Return the score in params, shape (p + q,)."""
         assert factors.eta is not None and factors.zeta is not None
-        return np.concatenate([self.X.T @ factors.eta, self.Z.T @ factors.zeta])
+        return np.concatenate([crossed(self.X, factors.eta), crossed(self.Z, factors.zeta)])
 
     def rough_gradient(self, params: Array) -> tuple[Array, bool]:
         """Return the score in params, to a few digits where that costs less, and whether it does."""
@@ -249,7 +249,7 @@ class Likelihood:
         weight: Any = 1.0 if self.freq is None else self.freq
         eta = rough[0] * at.mean.d1 * weight
         zeta = rough[1] * self.row_phi(at.d_phi) * weight
-        return np.concatenate([self.X.T @ eta, self.Z.T @ zeta]), True
+        return np.concatenate([crossed(self.X, eta), crossed(self.Z, zeta)]), True
 
     def assemble(self, eta_eta: Array, eta_zeta: Array, zeta_zeta: Array) -> Array:
         """Return the Hessian in params from row-wise second derivatives, shape (p + q, p + q)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,14 @@ Array = NDArray[Any]
 
 #: Cells of a design handled at a time in cross products: blocks that stay in the cache.
 BLOCK_CELLS = 1 << 16
+#: Multiplications up to which OpenBLAS multiplies matrices on one thread, and somewhat less than the
+#: cells of a matrix up to which it does so with a vector. A team of threads for products as small as
+#: those of a fit takes up to 20 times their CPU where other processes are busy.
+PRODUCT, VECTOR = 1 << 18, 9000
+#: Multiplications from which threads are worth their start.
+WORTH_THREADS = 10**9
+#: Rows of a block, at least.
+FEWEST_ROWS = 32
 #: A column whose part outside the earlier columns is smaller than this is aliased (R's lm: 1e-7).
 ALIAS_TOLERANCE = 1e-7
 #: Squared counterpart in a Gram matrix that is surely above rounding.
@@ -25,11 +34,35 @@ _MOSTLY_DISTINCT = 0.95
 def gram(A: Array, w: Array | None, B: Array) -> Array:
     """Return A' diag(w) B, shape (p, q), in blocks of rows."""
     out = np.zeros((A.shape[1], B.shape[1]))
-    step = max(1, BLOCK_CELLS // max(1, A.shape[1]))
-    for i in range(0, len(A), step):
-        rows = slice(i, i + step)
+    cells = A.shape[1] * B.shape[1]
+    step = BLOCK_CELLS // max(1, A.shape[1])
+    if len(A) * cells <= WORTH_THREADS:
+        step = min(step, PRODUCT // max(1, cells))
+    for rows in _blocks(len(A), step):
         out += (A[rows] if w is None else A[rows] * w[rows, None]).T @ B[rows]
     return out
+
+
+def times(A: Array, b: Array) -> Array:
+    """Return A b, shape (n,), in blocks of rows."""
+    out = np.empty(len(A))
+    for rows in _blocks(len(A), VECTOR // max(1, A.shape[1])):
+        np.matmul(A[rows], b, out=out[rows])
+    return out
+
+
+def crossed(A: Array, v: Array) -> Array:
+    """Return A'v, shape (p,), in blocks of rows."""
+    out = np.zeros(A.shape[1])
+    for rows in _blocks(len(A), VECTOR // max(1, A.shape[1])):
+        out += A[rows].T @ v[rows]
+    return out
+
+
+def _blocks(n: int, step: int) -> Iterator[slice]:
+    """Yield slices of that many rows, of not too few."""
+    step = max(step, FEWEST_ROWS)
+    return (slice(i, i + step) for i in range(0, n, step))
 
 
 def independent_columns(X: Array) -> Array:

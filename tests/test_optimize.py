@@ -16,11 +16,13 @@ from hetglm._edge import unbounded_direction
 from hetglm._likelihood import Likelihood
 from hetglm._linalg import (
     contains,
+    crossed,
     distinct_rows,
     gram,
     independent_columns,
     inverse,
     solve_scaled,
+    times,
 )
 from hetglm._links import invert
 from hetglm._optimize import Local, maximize
@@ -379,11 +381,40 @@ def test_distinct_rows_are_found_where_they_are_few():
 @pytest.mark.parametrize("weight", [None, RNG.normal(size=60)])
 def test_gram_in_blocks(monkeypatch, cells, weight):
     monkeypatch.setattr(_linalg, "BLOCK_CELLS", cells)
+    monkeypatch.setattr(_linalg, "FEWEST_ROWS", 1)
     B = BASE[:, :3] ** 2
     expected = np.einsum("ij,i,ik->jk", BASE, np.ones(60) if weight is None else weight, B)
     assert_allclose(gram(BASE, weight, B), expected, rtol=ROUNDING, atol=ROUNDING)
     assert gram(BASE[:, :0], weight, B).shape == (0, 3)
     assert np.array_equal(gram(BASE[:0], None, B[:0]), np.zeros((4, 3)))
+
+
+class Watched(np.ndarray):
+    """Writes down the multiplications of its products."""
+
+    def __array_ufunc__(self, ufunc, method, a, b, out=None):
+        a, b = np.asarray(a), np.asarray(b)
+        if ufunc is np.matmul:
+            counts.append((a.size * (b.shape[1] if b.ndim == 2 else 1), b.ndim))
+        return ufunc(a, b) if out is None else ufunc(a, b, out=out)
+
+
+counts: list[tuple[int, int]] = []
+
+
+@pytest.mark.parametrize("columns", [0, 1, 5, 44])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_small_products_start_no_threads(columns, order):
+    """OpenBLAS starts a team of threads from 2^18 multiplications, 9216 for a matrix and a vector."""
+    A = np.asarray(RNG.normal(size=(20_000, columns)), order=order)
+    b, v = RNG.normal(size=columns), RNG.normal(size=20_000)
+    counts.clear()
+    watched = A.view(Watched)
+    assert_allclose(times(watched, b), A @ b, rtol=ROUNDING, atol=ROUNDING)
+    assert_allclose(crossed(watched, v), A.T @ v, rtol=ROUNDING, atol=1e-10)
+    assert_allclose(gram(watched, None, watched), A.T @ A, rtol=ROUNDING, atol=1e-10)
+    assert len(counts) >= 3
+    assert all(size <= (2**18 if ndim == 2 else 9215) for size, ndim in counts)
 
 
 # ---- the chain rule ----------------------------------------------------------------------------------
