@@ -16,7 +16,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
 from test_betabinomial_numerics import TRIALS, adversarial_rows, scaled_errors
 
-ROWS = 10**6
+ROWS, FEW = 10**6, 21
 CHECKED = 200
 #: Smallest and largest n, and log10 of smallest and largest sigma.
 REGIMES = {
@@ -55,6 +55,16 @@ def test_ratio_to_gammaln(regime, benchmark):
         f"worst {worst}, llf {llf:.3f}"
     )
     benchmark.pedantic(family.evaluate, (rows, mu, nu, sigma, 2), rounds=3)
+
+
+@pytest.mark.parametrize("sigma", [0.0, 1e-3, 0.1])
+def test_few_rows(sigma, benchmark):
+    """What a call costs that has next to nothing to sum: the 21 rows of a small experiment."""
+    rng = np.random.default_rng(1)
+    n, mu, phi = rng.integers(1, 61, FEW), rng.uniform(0.05, 0.95, FEW), np.full(FEW, sigma)
+    family, nu = BetaBinomial(), 1 - mu
+    rows = family.prepare(rng.binomial(n, mu).astype(float), n.astype(float))
+    benchmark(family.evaluate, rows, mu, nu, phi, 2)
 
 
 def test_worst_of_the_grid(benchmark):
