@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 #: What `RowNames.text` writes of rows.
 _ROWS = re.compile(r"\brows? (?:(?!\brows? ).)*? \((counted from 0|index labels?)\)")
@@ -60,7 +61,7 @@ class RowNames:
         By position where the data passed have no index, where labels are their positions, or where
         they do not tell rows apart.
         """
-        by_label = self._labelled and not np.array_equal(self.index, range(len(self.index)))
+        by_label = self._labelled and not self.index.equals(pd.RangeIndex(len(self.index)))
         head, s = self._named(mask, by_label)
         return f"row{s} {head} ({f'index label{s}' if by_label else 'counted from 0'})"
 
