@@ -41,7 +41,7 @@ class Predictions(GenericLikelihoodModelResults):
             data = _frames.new_rows(exog, set().union(*(d.variables for d in designs.values())))
             prediction.check_which(which, model.core.family)
             parts = prediction.PARTS[which]
-            named = set().union(*(designs[part].variables for part in said))
+            named = set().union(*(d.variables for part, d in designs.items() if part in said))
             exog, exog_dispersion = (
                 design.build(data, named)
                 if part in parts
