@@ -139,7 +139,8 @@ def row_array(value: Any, n: int, name: str, scalar: bool = False) -> Array | No
 
 def labels(value: Any) -> Array:
     """Return the labels of rows, None where one is masked; a single column is one of labels."""
-    array = np.asarray(value)
+    # numbers and words in one list stay what they are
+    array = np.asarray(value, dtype=object if isinstance(value, (list, tuple)) else None)
     if isinstance(value, np.ma.MaskedArray):
         array = array.astype(object)
         array[np.ma.getmaskarray(value)] = None
