@@ -245,7 +245,9 @@ def unbounded_direction(
     direction = np.zeros(likelihood.Z.shape[1])
     if not isinstance(likelihood.link_dispersion, links.Log):
         # phi itself goes to zero, at finite coefficients
-        direction[estimated[k:]] = np.linalg.lstsq(Z[vanished], -np.ones(vanished.sum()))[0] / size
+        direction[estimated[k:]] = (
+            np.linalg.lstsq(Z[vanished], -np.ones(vanished.sum()), rcond=None)[0] / size
+        )
         return vanished, direction
     slope = slope_of(at.zeta)
     others = np.unique(Z[~vanished], axis=0)
