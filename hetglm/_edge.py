@@ -253,6 +253,8 @@ def unbounded_direction(
     others = np.unique(Z[~vanished], axis=0)
     weights = nnls(others.T, slope)[0] if len(others) else np.zeros(0)
     way = others.T @ weights - slope
+    if np.linalg.norm(way) <= ROUNDING * np.linalg.norm(slope):  # a combination, but for rounding
+        return None
     moved = Z @ way
     tiny = ROUNDING * np.max(np.abs(moved), initial=0.0)
     gain = -float(way @ slope_of(moved))
