@@ -618,6 +618,11 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         name : str
             Of the argument.
 
+        Returns
+        -------
+        array_like
+            Of the kind that was passed.
+
         Raises
         ------
         ValueError

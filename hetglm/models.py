@@ -63,6 +63,8 @@ class DoubleGLM(LocationScaleModel):
     missing : {"none", "drop", "raise"}
     hasconst : bool, optional
         Whether exog has a constant; found out by default.
+    **unknown
+        Any other name is a TypeError, which says what other packages' names are called here.
 
     References
     ----------
@@ -228,6 +230,8 @@ class BetaBinomial(OwnLaw):
     missing : {"none", "drop", "raise"}
     hasconst : bool, optional
         Whether exog has a constant; found out by default.
+    **unknown
+        Any other name is a TypeError, which says what other packages' names are called here.
 
     References
     ----------
@@ -297,6 +301,8 @@ class NegativeBinomial(OwnLaw):
     missing : {"none", "drop", "raise"}
     hasconst : bool, optional
         Whether exog has a constant; found out by default.
+    **unknown
+        Any other name is a TypeError, which says what other packages' names are called here.
 
     References
     ----------
