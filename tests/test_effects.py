@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 import statsmodels.formula.api as smf
-from conftest import CASES, LOG, fitted, simulated
+from conftest import CASES, fitted, simulated
 from numpy.testing import assert_allclose
 from scipy import stats
 from statsmodels.iolib.summary2 import summary_col
@@ -357,8 +357,8 @@ METHODS = ["dydx", "eyex", "dyex", "eydx"]
 @pytest.fixture(scope="module")
 def both():
     data = simulated().assign(flag=lambda d: (d["z"] > 0).astype(int))
-    peer = smf.glm("positive ~ x + w + flag", data, family=sm.families.Gaussian(LOG)).fit()
-    fit = hmf.doubleglm("positive ~ x + w + flag", data, family=sm.families.Gaussian(LOG)).fit()
+    peer = smf.poisson("count ~ x + w + flag", data).fit(disp=0)
+    fit = hmf.doubleglm("count ~ x + w + flag", data, family=sm.families.Poisson()).fit()
     return peer, fit
 
 
