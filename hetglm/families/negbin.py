@@ -20,8 +20,6 @@ SMALLEST, LARGEST = 1e-100, 1e100
 TAIL = 50.0
 #: Panel of an integrated sum, in standard deviations of log y, and points evaluated at a time.
 PANEL, POINTS = 1.5, 500_000
-#: alpha below which scipy's quantile is that of the Poisson.
-PLAIN = 1e-12
 #: Largest mean that NumPy draws a Poisson count from.
 LARGEST_POISSON = 9e18
 
