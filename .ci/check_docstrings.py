@@ -38,7 +38,9 @@ def class_names(cls, made_by_users=True):
 
 def main():
     """Print what is wrong and return the exit status."""
-    from hetglm import bootstrap, prediction, results
+    from hetglm.inference import bootstrap
+    from hetglm.models import results
+    from hetglm.prediction import quantities as prediction
 
     names = set(public_names())
     for cls in (

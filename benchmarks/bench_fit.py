@@ -10,7 +10,7 @@ import statsmodels.api as sm
 from _measure import draw, interleaved
 
 import hetglm.api as het
-from hetglm._likelihood import Likelihood
+from hetglm.likelihood.likelihood import Likelihood
 
 #: Mean and log-dispersion coefficients of ``x + g | z + g``, g of four levels.
 BETA, GAMMA = np.array([-0.5, 0.4, 0.3, -0.2, 0.1]), np.array([-2.0, 0.3, 0.2, -0.3, 0.4])

@@ -7,7 +7,7 @@ import sys
 import warnings
 from typing import Any
 
-from hetglm._options import parser
+from hetglm.shell.options import parser
 
 #: What BLAS libraries read of threads when they are loaded.
 THREADS = (
@@ -84,12 +84,12 @@ def main(argv: list[str] | None = None) -> int:
 def _run(args: Any) -> None:
     """Run the command; what is slow to import comes only now."""
     if args.command == "fit":
-        from hetglm._shell import run_fit
+        from hetglm.shell.commands import run_fit
 
         run_fit(args)
     else:
-        from hetglm._files import check_folder
         from hetglm.examples import splicing
+        from hetglm.shell.files import check_folder
 
         check_folder(args.out)
         splicing.main(args.out)

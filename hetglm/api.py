@@ -1,10 +1,10 @@
 """Classes and functions for arrays: ``import hetglm.api as het``."""
 
 from hetglm import datasets, exceptions
-from hetglm.anova import anova
-from hetglm.crossvalidation import cross_validate
-from hetglm.models import BetaBinomial, DoubleGLM, NegativeBinomial
-from hetglm.selection import stepwise
+from hetglm.inference.anova import anova
+from hetglm.inference.stepwise import stepwise
+from hetglm.models.doubleglm import BetaBinomial, DoubleGLM, NegativeBinomial
+from hetglm.prediction.crossvalidation import cross_validate
 
 __all__ = [
     "BetaBinomial",

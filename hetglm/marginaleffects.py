@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from pandas.api.types import is_bool_dtype
 
-from hetglm import effects, prediction
+from hetglm.prediction import effects, quantities
+from hetglm.typing import Array
 
 try:
     import polars as pl
@@ -18,8 +18,6 @@ except ImportError as exc:
     raise ImportError(
         "hetglm.marginaleffects needs other packages: pip install 'marginaleffects>=0.6' 'polars<2'"
     ) from exc
-
-Array = NDArray[Any]
 
 
 class MarginalModel(ModelAbstract):
@@ -92,9 +90,9 @@ class MarginalModel(ModelAbstract):
     def get_predict(self, params: Array, newdata: pd.DataFrame) -> Any:
         """Return the prediction of each row with these coefficients."""
         known = np.array_equal(params, self.model._fit.internal)  # not moved for a derivative
-        said = () if known else prediction.PARTS[self.which]
+        said = () if known else quantities.PARTS[self.which]
         rows, _ = self.model._new_rows(self.which, newdata, None, True, {}, said)
-        estimate = prediction.predict(rows, np.asarray(params), self.which)
+        estimate = quantities.predict(rows, np.asarray(params), self.which)
         numbers = pl.Series(range(len(estimate)), dtype=pl.Int32)
         return pl.DataFrame({"rowid": numbers, "estimate": estimate})
 

@@ -7,9 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hetglm._plots_base import COLOURS, MARKERS, axes_of, one_axes, require_matplotlib
-from hetglm._plots_diagnostics import plot_diagnostics, plot_qdis, plot_qq
-from hetglm._plots_effects import plot_coefficients, plot_dispersion, plot_mean_variance
+from hetglm.diagnostics.plots_dispersion import (
+    plot_coefficients,
+    plot_dispersion,
+    plot_mean_variance,
+)
+from hetglm.diagnostics.plots_residuals import plot_diagnostics, plot_qdis, plot_qq
+from hetglm.utils.axes import COLOURS, MARKERS, axes_of, one_axes, require_matplotlib
 
 __all__ = [
     "COLOURS",

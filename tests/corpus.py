@@ -18,7 +18,7 @@ from scipy.optimize import linprog, minimize
 
 import hetglm.api as het
 from hetglm import exceptions
-from hetglm._likelihood import Likelihood
+from hetglm.likelihood.likelihood import Likelihood
 
 #: Problems of the whole corpus.
 SIZE = 2000

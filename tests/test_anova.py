@@ -13,9 +13,9 @@ from statsmodels.discrete.discrete_model import NegativeBinomialP
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
-from hetglm import _fit, _replicates, bootstrap, terms
-from hetglm._fit import maximum
-from hetglm._replicates import generator
+from hetglm.estimation import fit as fit_module
+from hetglm.estimation import refit
+from hetglm.estimation.fit import maximum
 from hetglm.exceptions import (
     AliasedColumnWarning,
     BootstrapFailureWarning,
@@ -23,6 +23,9 @@ from hetglm.exceptions import (
     NotNestedError,
     UntestedTermWarning,
 )
+from hetglm.inference import bootstrap, hypotheses
+from hetglm.utils import parallel
+from hetglm.utils.parallel import generator
 
 #: statsmodels' negative binomial stops at a gradient of 1e-8 or so.
 PEER = 1e-5
@@ -382,17 +385,17 @@ def test_failed_fits_are_refitted_from_the_smaller_one(monkeypatch):
     """Never a negative ratio: the larger model starts where the smaller one ended."""
     res = CASES["gaussian"].formula("x + z | z").fit()
     expected = het.anova(res, typ=1)
-    fit = terms.refit
+    fit = hypotheses.refit
 
     def failing(model, start=None, reml=False):
         found = fit(model, start)
         short = 1e3 if model.core.k_mean == 2 and start is None else 0
         return replace(found, llf=found.llf - short)
 
-    monkeypatch.setattr(terms, "refit", failing)
+    monkeypatch.setattr(hypotheses, "refit", failing)
     assert_allclose(het.anova(res, typ=1)["statistic"], expected["statistic"], rtol=1e-5)
     monkeypatch.setattr(
-        terms, "refit", lambda model, *_, **__: replace(fit(model), llf=-model.core.k_mean)
+        hypotheses, "refit", lambda model, *_, **__: replace(fit(model), llf=-model.core.k_mean)
     )
     with pytest.warns(UntestedTermWarning, match=r"likelihood ratio of .* is negative"):
         table = het.anova(res, typ=1)
@@ -466,7 +469,7 @@ def test_comparisons_of_a_fit_that_failed(reml):
 def test_a_comparison_that_stays_negative_is_an_error(monkeypatch):
     res = CASES["gaussian"].formula("x | z").fit()._results
     res._fit = replace(res._fit, llf=-1e3)
-    monkeypatch.setattr(terms, "refit", lambda *args: res._fit)
+    monkeypatch.setattr(hypotheses, "refit", lambda *args: res._fit)
     with pytest.raises(ValueError, match="ratio of the dispersion is negative"):
         res.compare_constant_dispersion()
     with pytest.warns(UntestedTermWarning, match="ratio of the dispersion is negative"):
@@ -751,7 +754,7 @@ def test_bootstrap_of_an_aliased_term_and_of_a_constant_dispersion():
 
 
 def test_failed_refits_are_in_the_table(monkeypatch):
-    original = bootstrap.refit
+    original = refit.refit
 
     def sometimes(of, core, warm=True):
         if core.y[0] > np.median(simulated()["gaussian"]):
@@ -771,7 +774,7 @@ def test_checkpoints_of_rows(tmp_path, monkeypatch):
     kwargs = {"typ": 3, "test": "bootstrap", "checkpoint": path}
     table = het.anova(res, nrep=9, **kwargs)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["kept", "kept-2"]
-    monkeypatch.setattr(_replicates, "_outcomes", None)  # nothing is left to do
+    monkeypatch.setattr(parallel, "_outcomes", None)  # nothing is left to do
     assert het.anova(res, nrep=9, **kwargs).equals(table)
 
 
@@ -849,7 +852,7 @@ def test_no_bootstrap(name, monkeypatch):
     for right in ("x", "x | z"):
         fitted("poisson", right)
     if error is NotImplementedError:
-        monkeypatch.setattr(_fit, "fit", None)  # it is said before any work
+        monkeypatch.setattr(fit_module, "fit", None)  # it is said before any work
     with pytest.raises(error, match=message):
         call()
 

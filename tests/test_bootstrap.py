@@ -11,10 +11,12 @@ from scipy import stats
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
-from hetglm import _fit, _intervals, _warm, bootstrap
-from hetglm._replicates import Run, generator
-from hetglm._warm import refit
+from hetglm.estimation import fit as fit_module
+from hetglm.estimation import refit as refit_module
+from hetglm.estimation.refit import Fitted, _steps, refit
 from hetglm.exceptions import BootstrapFailureWarning, BoundaryWarning
+from hetglm.inference import bootstrap, bootstrap_intervals, bootstrap_results
+from hetglm.utils.parallel import Run, generator
 
 #: A refit that starts at the fit ends where one from the data alone does.
 LLF = 1e-8
@@ -36,7 +38,7 @@ def task(res, kind="pairs", codes=None, cov_type="", cov_kwds=None):
 
 def assert_warm_is_cold(of, core, estimable):
     """Check a refit against the search from the data alone; return it."""
-    warm, cold = refit(of, core), _fit.fit(core, of.names, estimable)
+    warm, cold = refit(of, core), fit_module.fit(core, of.names, estimable)
     assert abs(warm.llf - cold.llf) < LLF
     assert_array_equal(np.isnan(warm.params), np.isnan(cold.params))
     assert (warm.boundary is None) == (cold.boundary is None)
@@ -155,14 +157,14 @@ def test_steps_end_where_the_gradient_vanishes_fast(gradients, iterations):
     fit = SimpleNamespace(
         solved=np.array([True]), internal=np.zeros(1), information=np.array([[1.0]])
     )
-    found = _warm._steps(_warm.Fitted(None, fit, [], None), Scripted(gradients))
+    found = _steps(Fitted(None, fit, [], None), Scripted(gradients))
     assert found is None if iterations is None else found[3] == iterations
 
 
 def test_refit_without_convergence_is_a_failure(monkeypatch):
     of = bootstrap.of_results(raw(fitted("gaussian", "x | z")))
     stuck = replace(of.fit, converged=False, message="it is stuck")
-    monkeypatch.setattr(_fit, "fit", lambda *args, **kwargs: stuck)
+    monkeypatch.setattr(fit_module, "fit", lambda *args, **kwargs: stuck)
     with pytest.raises(ValueError, match="no convergence: it is stuck"):
         refit(of, of.core, warm=False)
 
@@ -177,7 +179,7 @@ def test_refits_of_grouped_rows(monkeypatch):
     alone = refit(replace(draws.fitted), core)
     assert grouped.llf == pytest.approx(alone.llf, abs=LLF)
     seen = []
-    monkeypatch.setattr(_warm, "_steps", lambda fitted, core: seen.append(core.n))
+    monkeypatch.setattr(refit_module, "_steps", lambda fitted, core: seen.append(core.n))
     refit(draws.fitted, core)
     assert seen[0] < core.n / 2
 
@@ -227,7 +229,7 @@ def result(params, estimate, **kwargs):
     names = [f"b{j}" for j in range(params.shape[1])]
     names[-1] = f"dispersion-{names[-1]}"
     given = {"bse": np.ones(len(names)), "acceleration": np.zeros(len(names))} | kwargs
-    return bootstrap.BootstrapResult(
+    return bootstrap_results.BootstrapResult(
         params, len(params), 0, "pairs", estimate=np.asarray(estimate, float), names=names, **given
     )
 
@@ -257,7 +259,7 @@ def test_bca_interval_of_a_skewed_mean_is_that_of_scipy():
     influence = data - data.mean()
     a = (influence**3).sum() / (6 * (influence**2).sum() ** 1.5)
     estimate, tails = np.array([data.mean()]), np.array([[0.025], [0.975]])
-    moved = _intervals.bca_tails(estimate, draws, np.array([a]), tails)[:, 0]
+    moved = bootstrap_intervals.bca_tails(estimate, draws, np.array([a]), tails)[:, 0]
     # scipy interpolates quantiles in another way
     assert_allclose(np.quantile(draws, moved), peer.confidence_interval, rtol=1e-10)
     boot = result(draws, estimate, acceleration=np.array([a]))
@@ -277,7 +279,7 @@ def test_acceleration_is_that_of_the_jackknife():
     jack = []
     for i in range(res.model.core.n):
         clone = res.model.clone(rows=np.delete(np.arange(res.model.core.n), i))
-        jack.append(_fit.fit(clone.core, clone.parameter_names, clone.estimable).params)
+        jack.append(fit_module.fit(clone.core, clone.parameter_names, clone.estimable).params)
     moved = np.mean(jack, axis=0) - jack
     exact = (moved**3).sum(axis=0) / (6 * (moved**2).sum(axis=0) ** 1.5)
     # one step instead of a refit
@@ -313,7 +315,7 @@ def test_replicates_without_a_finite_value_are_beyond_the_limits(method):
 def test_quantiles_interpolate_and_end_at_the_extremes():
     ordered = np.arange(1.0, 10.0)[:, None]
     for tail, expected in ((0.5, 5), (0.001, 1), (0.999, 9), (0.25, 2.5)):
-        assert _intervals._quantile(ordered, np.array([tail]), np.inf) == expected
+        assert bootstrap_intervals._quantile(ordered, np.array([tail]), np.inf) == expected
 
 
 @pytest.mark.parametrize(
@@ -514,7 +516,7 @@ def test_sequential_stop_counts_in_the_order_of_the_draws(batch_size):
 
 
 def test_failed_refits_of_a_ratio_are_counted(monkeypatch):
-    original = bootstrap.refit
+    original = refit_module.refit
 
     def sometimes(of, core, warm=True):
         if core.y[0] > np.median(CASES["gaussian"].endog(simulated())):
@@ -534,7 +536,7 @@ def test_failed_refits_of_a_ratio_are_counted(monkeypatch):
 
 
 def test_larger_model_below_the_smaller_one_is_refitted(monkeypatch):
-    original, colds = bootstrap.refit, []
+    original, colds = refit_module.refit, []
 
     def low(of, core, warm=True):
         found = original(of, core, warm)

@@ -17,13 +17,14 @@ from scipy import optimize, stats
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
-from hetglm import _boundary, _supremum
+from hetglm.estimation import multistart
 from hetglm.exceptions import (
     AliasedColumnWarning,
     BoundaryWarning,
     SeparationWarning,
     SeveralMaximaWarning,
 )
+from hetglm.likelihood import boundary
 
 REFERENCE = Path(__file__).parent / "reference"
 CERTIFIED = json.loads((REFERENCE / "certified_betabinomial_maxima.json").read_text())["fits"]
@@ -234,43 +235,43 @@ def test_robust_covariance_leaves_the_boundary_out(mixed):
 
 def test_recession_finds_every_row_that_can_go():
     Z = np.array([[1.0, 0, 0], [1, 1, 0], [1, 0, 1], [1, 1, 1]])
-    rows, directions, direction = _boundary.recession(Z, np.array([0, -1.0, 0, -1]))
+    rows, directions, direction = boundary.recession(Z, np.array([0, -1.0, 0, -1]))
     assert rows.tolist() == [False, True, False, True]
     assert np.array_equal(directions[:, 0] != 0, [False, True, False])
     assert_allclose((Z @ direction)[[0, 2]], 0, atol=1e-12)
     assert max((Z @ direction)[[1, 3]]) <= -1
     # rows 0 and 3 alone cannot: what takes them down takes row 1 or 2 up
     signs = np.array([-1.0, 0, 0, -1])
-    assert not _boundary.recession(Z, signs)[0].any()
-    assert _boundary.recession(Z, np.array([-1.0, 1, -1, -1]))[0].all()
-    assert not _boundary.recession(Z, np.array([-1.0, 1, 1, 0]))[0].any()
+    assert not boundary.recession(Z, signs)[0].any()
+    assert boundary.recession(Z, np.array([-1.0, 1, -1, -1]))[0].all()
+    assert not boundary.recession(Z, np.array([-1.0, 1, 1, 0]))[0].any()
     # ... unless these rows do not matter
     silent = np.array([False, True, True, False])
-    assert _boundary.recession(Z, signs, silent)[0].tolist() == [True, False, False, True]
-    assert _boundary.recession(Z, -np.ones(4), silent)[0].tolist() == [True, False, False, True]
-    rows, directions, _ = _boundary.recession(Z, -np.ones(4))
+    assert boundary.recession(Z, signs, silent)[0].tolist() == [True, False, False, True]
+    assert boundary.recession(Z, -np.ones(4), silent)[0].tolist() == [True, False, False, True]
+    rows, directions, _ = boundary.recession(Z, -np.ones(4))
     assert rows.all()
     assert directions.shape == (3, 3)
-    assert not _boundary.recession(Z, np.zeros(4))[0].any()
+    assert not boundary.recession(Z, np.zeros(4))[0].any()
 
 
 def test_repeated_rows_go_as_their_distinct_ones(monkeypatch):
     # rows are looked at once however often they are repeated, if all that is said of them is equal
-    seen, plain = [], _boundary.null_space
+    seen, plain = [], boundary.null_space
 
     def null_space(Z, rows):
         seen.append(len(Z))
         return plain(Z, rows)
 
-    monkeypatch.setattr(_boundary, "null_space", null_space)
+    monkeypatch.setattr(boundary, "null_space", null_space)
     Z = np.array([[1.0, 0, 0], [1, 1, 0], [1, 0, 1], [1, 1, 1], [1, 1, 1]])
     signs = np.array([0, -1.0, 0, -1, 0])
     silent = np.array([False, False, False, False, True])
     of_row = np.random.default_rng(1).integers(0, 5, 2000)
     for free in (silent, np.zeros(5, bool)):
-        few, basis, way = _boundary.recession(Z, signs, free)
+        few, basis, way = boundary.recession(Z, signs, free)
         assert few.any() == free.any()  # row 4 keeps row 3, and so row 1, from falling
-        rows, directions, direction = _boundary.recession(Z[of_row], signs[of_row], free[of_row])
+        rows, directions, direction = boundary.recession(Z[of_row], signs[of_row], free[of_row])
         assert np.array_equal(rows, few[of_row])
         assert_allclose(directions, basis, atol=1e-12)
         assert_allclose(Z[~free] @ direction, Z[~free] @ way, atol=1e-9)
@@ -296,7 +297,7 @@ def test_rows_that_can_fall_are_those_a_linear_programme_finds():
             bounds=[(None, None)] * q + [(0, float(s != 0)) for s in signs],
         )
         want = lp.x[q:] > 0.5
-        rows, _, direction = _boundary.recession(Z, signs)
+        rows, _, direction = boundary.recession(Z, signs)
         assert np.array_equal(rows, want)
         assert np.all((Z @ direction * signs)[rows] > 1 - 1e-9)
         assert_allclose((Z @ direction)[~rows], 0, atol=1e-6)
@@ -412,12 +413,12 @@ def test_rows_that_are_held_do_not_change_the_others():
     estimated = model.estimable()
     params = np.where(estimated, np.linspace(0.1, 0.5, len(estimated)), 0.0)
     params[model.k_mean :] /= np.abs(model.Z).max(axis=0)
-    kept = _supremum._without(model, ends, params, estimated)
+    kept = multistart._without(model, ends, params, estimated)
     before, after = (model.log_dispersion(p[model.k_mean :])[:5] for p in (params, kept))
     assert_allclose(after, before, rtol=1e-9)
     # two rows need two coefficients of the dispersion at most
     ends[2:] = -np.inf
-    kept = _supremum._without(model, ends, params, estimated)
+    kept = multistart._without(model, ends, params, estimated)
     assert np.count_nonzero(kept[model.k_mean :]) <= 2
     after = model.log_dispersion(kept[model.k_mean :])[:2]
     assert_allclose(after, before[:2], rtol=1e-9)

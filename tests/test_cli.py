@@ -392,7 +392,7 @@ def test_dates_are_refused_with_what_to_do(kind, table, tmp_path, capsys):
 
 
 def test_out_is_looked_at_before_the_fit(table, tmp_path, capsys, monkeypatch):
-    from hetglm import _shell
+    from hetglm.shell import commands as _shell
 
     path = tmp_path / "data.csv"
     table.to_csv(path, index=False)
@@ -482,7 +482,7 @@ def test_plot_draws_the_diagnostics_and_asks_for_matplotlib_first(tmp_path, caps
 
 
 def test_long_work_says_what_it_is(tmp_path, capsys, monkeypatch):
-    from hetglm import _shell
+    from hetglm.shell import commands as _shell
 
     arguments = ["fit", CATS, "Hwt ~ Bwt", "--out", str(tmp_path), "--force"]
     assert main(arguments) == 0
@@ -505,7 +505,7 @@ def test_formula_errors_keep_their_caret(tmp_path, capsys):
 
 
 def test_what_nobody_foresaw_is_no_traceback(tmp_path, capsys, monkeypatch):
-    from hetglm import _shell
+    from hetglm.shell import commands as _shell
 
     arguments = ["fit", CATS, "Hwt ~ Bwt", "--out", str(tmp_path)]
     for exc, status, said in (

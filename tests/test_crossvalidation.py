@@ -13,16 +13,16 @@ from numpy.testing import assert_allclose
 from scipy import integrate, stats
 
 import hetglm.api as het
-import hetglm.crossvalidation
 import hetglm.formula.api as hmf
 from hetglm import families
-from hetglm._crps import _by_quadrature, crps
-from hetglm._text import reason, rows_text
-from hetglm.crossvalidation import _predictable
 from hetglm.exceptions import FoldFailureWarning
 from hetglm.families.betabinomial import beta_binomial
+from hetglm.families.crps import _by_quadrature, crps
 from hetglm.families.negbin import negative_binomial
 from hetglm.families.tweedie import CompoundPoissonGamma
+from hetglm.prediction import crossvalidation
+from hetglm.prediction.crossvalidation import _predictable
+from hetglm.utils.messages import reason, rows_text
 
 #: A warm refit leaves coefficients 3e-6 standard errors from the maximum.
 WARM = 1e-5
@@ -520,7 +520,4 @@ def test_the_dispersion_part_wins_where_there_is_one():
 
 
 def test_docstring_examples():
-    assert (
-        doctest.testmod(hetglm.crossvalidation, optionflags=doctest.NORMALIZE_WHITESPACE).failed
-        == 0
-    )
+    assert doctest.testmod(crossvalidation, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0

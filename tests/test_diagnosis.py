@@ -13,12 +13,12 @@ from conftest import CASES, fitted, simulated
 from numpy.testing import assert_allclose
 from scipy import linalg
 
-import hetglm._results_choice
 import hetglm.api as het
-import hetglm.diagnosis
 import hetglm.formula.api as hmf
-from hetglm._likelihood import Likelihood
-from hetglm.diagnosis import PLAIN, thinned, wald_slopes
+from hetglm.diagnostics import findings
+from hetglm.diagnostics.findings import PLAIN, thinned, wald_slopes
+from hetglm.likelihood.likelihood import Likelihood
+from hetglm.models import results_choice
 
 #: Central differences of the refitted information agree to so much.
 DIFFERENCES = 1e-5
@@ -372,11 +372,11 @@ def test_sums_over_counts_are_of_a_sample_of_rows(monkeypatch):
     found = res.diagnose()
     assert [f.term for f in found if f.kind == "Hauck-Donner"] == ["g[T.rare]"]
     assert max(seen) == 30_000
-    assert sorted(seen)[-2] <= hetglm.diagnosis.ROWS
+    assert sorted(seen)[-2] <= findings.ROWS
 
 
 def test_sample_of_rows_has_the_information_of_all(monkeypatch):
-    monkeypatch.setattr(hetglm.diagnosis, "ROWS", 1500)
+    monkeypatch.setattr(findings, "ROWS", 1500)
     res = rare(3000)
     core, params = res._core, res._fit.internal
     influence = res.get_influence()
@@ -390,4 +390,4 @@ def test_sample_of_rows_has_the_information_of_all(monkeypatch):
 
 
 def test_docstring_examples():
-    assert doctest.testmod(hetglm._results_choice).failed == 0
+    assert doctest.testmod(results_choice).failed == 0

@@ -19,9 +19,9 @@ from statsmodels.stats.contrast import ContrastResults, WaldTestResults
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
-from hetglm import diagnosis
-from hetglm._display import Printed, coefficient_table, latex, number, p_text, paragraph
+from hetglm.diagnostics import findings
 from hetglm.exceptions import NotNestedError, UntestedTermWarning
+from hetglm.utils.display import Printed, coefficient_table, latex, number, p_text, paragraph
 
 #: HTML elements without an end.
 VOID = {"br", "hr", "img", "meta", "link", "col"}
@@ -372,9 +372,9 @@ def test_constant_dispersion_is_no_finding():
 
 
 def test_checks_of_a_diagnosis_are_named():
-    source = inspect.getsource(diagnosis)
+    source = inspect.getsource(findings)
     kinds = set(re.findall(r'Finding\(\s*"([^"]+)"', source))
-    assert kinds <= set(diagnosis.CHECKS)
+    assert kinds <= set(findings.CHECKS)
     clean = hmf.doubleglm("Hwt ~ Bwt | Bwt", het.datasets.load_cats()).fit().diagnose()
     text = " ".join(str(clean).split())
     assert text.startswith("No problems found by the checks that were run (convergence, ")

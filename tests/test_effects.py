@@ -16,8 +16,8 @@ from statsmodels.iolib.summary2 import summary_col
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
-from hetglm import prediction
 from hetglm.exceptions import AliasedColumnWarning, FormulaError
+from hetglm.prediction import quantities
 
 #: Differences of predictions in the coefficients: h^2 and rounding over h.
 DIFFERENCES = 1e-6
@@ -74,7 +74,7 @@ def test_effects_and_errors_by_differences(case, which):
         rows = [(res._new_rows(which, new, None, True, {})[0], weight) for new, weight in parts]
 
         def effect(params, rows=rows):
-            return sum(w * np.mean(prediction.predict(r, params, which)) for r, w in rows)
+            return sum(w * np.mean(quantities.predict(r, params, which)) for r, w in rows)
 
         params = np.asarray(res.params)
         assert_allclose(effects.loc[row, "effect"], effect(params), rtol=DIFFERENCES, atol=1e-9)
@@ -111,7 +111,7 @@ def test_ratios_of_intraclass_correlations():
     rows = [res._new_rows("icc", data.assign(group=g), None, True, {})[0] for g in "ab"]
 
     def log_ratio(params):
-        low, high = (np.mean(prediction.predict(r, params, "icc")) for r in rows)
+        low, high = (np.mean(quantities.predict(r, params, "icc")) for r in rows)
         return np.log(high / low)
 
     params = np.asarray(res.params)
@@ -422,7 +422,7 @@ def test_options_of_every_part(case, which):
     ]
 
     def elasticity(params):
-        up, down = (np.log(prediction.predict(r, params, which)) for r in rows)
+        up, down = (np.log(quantities.predict(r, params, which)) for r in rows)
         return np.mean(up - down) / (2 * h)
 
     params = np.asarray(res.params)

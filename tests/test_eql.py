@@ -15,7 +15,8 @@ from scipy.special import xlogy
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
-from hetglm import _diagnose, families
+from hetglm import families
+from hetglm.estimation import checks
 from hetglm.exceptions import NotNestedError, SmallCountsWarning
 
 F, LINKS, LOG = sm.families, sm.families.links, sm.families.links.Log()
@@ -134,8 +135,7 @@ def two_groups(rng, kind, groups, phi, n, share, draws):
     bias = np.sqrt(0.5 * rows[0] * rows[1] / n) * np.abs(errors[0] - errors[1])
     spread = 1 + np.maximum(*errors)
     size = [
-        _diagnose.SmallCounts(*found, "").size
-        for found in zip(errors[0], spread, bias, strict=True)
+        checks.SmallCounts(*found, "").size for found in zip(errors[0], spread, bias, strict=True)
     ]
     return ratio, np.array(size), ys
 
@@ -195,7 +195,7 @@ def sizes(name, n, share, draws=DRAWS):
         ratios.append(np.nan_to_num(ratio, nan=np.inf))
         expected.append(size)
     rejected = np.concatenate(ratios) > stats.chi2.isf(0.05, 1)
-    warned = np.concatenate(expected) > _diagnose.LARGEST_SIZE
+    warned = np.concatenate(expected) > checks.LARGEST_SIZE
     silent = 100 * rejected[~warned].mean() if not warned.all() else np.nan
     return 100 * rejected.mean(), 100 * warned.mean(), silent, int((~warned).sum())
 
@@ -246,18 +246,18 @@ def test_closed_forms_are_those_of_the_results(name, monkeypatch):
     X = np.column_stack([np.ones(100), g])
     trials = np.repeat([float(extra) for _, extra in groups], [30, 70])
     given = {"n_trials": trials} if kind == "binomial" else {}
-    monkeypatch.setattr(_diagnose, "LARGEST_SIZE", -1.0)
+    monkeypatch.setattr(checks, "LARGEST_SIZE", -1.0)
     family = statsmodels_family(kind, groups[0][1])
     model = het.DoubleGLM(y, X, X, family=family, likelihood=LIKELIHOOD.get(kind), **given)
     with pytest.warns(SmallCountsWarning):
         res = model.fit()
     assert_allclose(res.compare_constant_dispersion().statistic, ratio[0], rtol=1e-6, atol=1e-8)
-    found = _diagnose.small_counts(model.core, res._fit)
+    found = checks.small_counts(model.core, res._fit)
     assert_allclose(found.size, size[0], rtol=1e-6)
     # another coding of the same groups
     other = model.clone(exog_dispersion=np.column_stack([1 - g, 2 * g - 7]))
     with pytest.warns(SmallCountsWarning):
-        again = _diagnose.small_counts(other.core, other.fit()._fit)
+        again = checks.small_counts(other.core, other.fit()._fit)
     assert_allclose((again.bias, again.spread), (found.bias, found.spread), rtol=1e-6)
 
 
@@ -405,7 +405,7 @@ def test_frequencies_are_rows():
     for rows, given in ((data, {}), (table, {"freq_weights": "size"})):
         model = hmf.doubleglm("y ~ g | g", rows, family=F.Poisson(), **given)
         with pytest.warns(SmallCountsWarning):
-            found.append(_diagnose.small_counts(model.core, model.fit()._fit))
+            found.append(checks.small_counts(model.core, model.fit()._fit))
     assert_allclose(found[0].bias, found[1].bias, rtol=1e-6)
     assert_allclose(found[0].spread, found[1].spread, rtol=1e-6)
 

@@ -12,7 +12,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from hetglm.datasets import load_cats, load_germination, load_welding
-from hetglm.examples import _story, cats, claims, germination, welding
+from hetglm.examples import cats, claims, germination, story, welding
 
 REFERENCE = Path(__file__).parent / "reference"
 #: lmvar's digits: its solver stops a little before the maximum (slopes to 1e-8, 13 digits printed).
@@ -241,15 +241,15 @@ def test_welding_draws_its_welds():
 
 
 def test_story(tmp_path, capsys):
-    _story.say("word " * 40)
+    story.say("word " * 40)
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 78
-    _story.show(pd.Series([1.23456], ["a"]), 2)
+    story.show(pd.Series([1.23456], ["a"]), 2)
     assert capsys.readouterr().out == "a    1.23\n\n"
 
     def nothing():
         raise ImportError("pictures need matplotlib")
 
-    _story.save({"a.png": nothing}, tmp_path / "new")
+    story.save({"a.png": nothing}, tmp_path / "new")
     assert capsys.readouterr().out == "No picture: pictures need matplotlib\n"
     assert not (tmp_path / "new").exists()
 

@@ -13,8 +13,8 @@ from scipy.special import xlog1py, xlogy
 
 import hetglm.api as het
 from hetglm import families
-from hetglm._edge import edge_sides, settle
-from hetglm._search import Settings
+from hetglm.estimation.domain_boundary import edge_sides, settle
+from hetglm.estimation.search import Settings
 from hetglm.exceptions import DomainEdgeWarning, SmallCountsWarning, UnboundedLikelihoodError
 from hetglm.families.tweedie import CompoundPoissonGamma
 

@@ -10,7 +10,7 @@ import statsmodels.api as sm
 from numpy.testing import assert_allclose, assert_array_equal
 
 import hetglm.formula.api as hmf
-from hetglm._syntax import split_bar
+from hetglm.design.syntax import split_bar
 from hetglm.exceptions import FormulaError, MissingValueError
 from hetglm.models import DoubleGLM
 

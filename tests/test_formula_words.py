@@ -7,7 +7,7 @@ import pytest
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
-from hetglm._syntax import check_marks
+from hetglm.design.syntax import check_marks
 from hetglm.exceptions import FormulaError
 
 

@@ -7,8 +7,9 @@ import pytest
 from conftest import CASES, fitted, simulated
 
 import hetglm.api as het
-from hetglm import _replicates, bootstrap
-from hetglm._checkpoint import fingerprint
+from hetglm.inference import bootstrap
+from hetglm.utils import parallel
+from hetglm.utils.checkpoint import fingerprint
 
 RES = fitted("beta-binomial", "x | z")
 NULL = fitted("beta-binomial", "x")
@@ -43,7 +44,7 @@ BAD = {
 @pytest.fixture
 def idle(monkeypatch):
     """Let no replicate begin."""
-    monkeypatch.setattr(_replicates, "_outcomes", None)
+    monkeypatch.setattr(parallel, "_outcomes", None)
 
 
 @pytest.mark.usefixtures("idle")
@@ -146,7 +147,7 @@ def test_checkpoint_of_another_model(entry, tmp_path, monkeypatch):
     fits = (CASES["beta-binomial"].formula(right, other).fit() for right in ("x | z", "x"))
     ENTRIES[entry](*fits, nrep=2, rng=1, checkpoint=path)
     before = {file: file.read_bytes() for file in tmp_path.iterdir()}
-    monkeypatch.setattr(_replicates, "_outcomes", None)
+    monkeypatch.setattr(parallel, "_outcomes", None)
     with pytest.raises(ValueError, match=r"kept': belongs to another run .*give another path"):
         ENTRIES[entry](RES, NULL, nrep=2, rng=1, checkpoint=path)
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
@@ -189,7 +190,7 @@ def test_unwritable_paths(entry, tmp_path):
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_nothing_is_lost_when_a_draw_is_a_mistake(entry, tmp_path, monkeypatch):
     """What was done before is in the file, and the same call goes on from there."""
-    path, original = tmp_path / "kept", _replicates.generator
+    path, original = tmp_path / "kept", parallel.generator
 
     def breaking(entropy, number):
         if number == 2:
@@ -197,7 +198,7 @@ def test_nothing_is_lost_when_a_draw_is_a_mistake(entry, tmp_path, monkeypatch):
         return original(entropy, number)
 
     kwargs = {"nrep": 4, "rng": 1, "checkpoint": path}
-    monkeypatch.setattr(_replicates, "generator", breaking)
+    monkeypatch.setattr(parallel, "generator", breaking)
     with pytest.raises(KeyError, match="a mistake"):
         ENTRIES[entry](RES, NULL, **kwargs)
     begun = path.read_bytes()

@@ -15,8 +15,8 @@ from statsmodels.stats.outliers_influence import MLEInfluence
 import hetglm.api as het
 import hetglm.formula.api as hmf
 from hetglm.datasets import load_welding
+from hetglm.diagnostics.influence import LocationScaleInfluence
 from hetglm.exceptions import AliasedColumnWarning, BoundaryWarning
-from hetglm.influence import LocationScaleInfluence
 
 F = sm.families
 REFERENCE = Path(__file__).parent / "reference"

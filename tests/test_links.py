@@ -8,7 +8,7 @@ import pytest
 import statsmodels.api as sm
 from numpy.testing import assert_allclose
 
-from hetglm._links import _EXACT, check_link, invert, invert_dispersion
+from hetglm.likelihood.links import _EXACT, check_link, invert, invert_dispersion
 
 links = sm.families.links
 EPS = np.finfo(float).eps

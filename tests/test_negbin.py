@@ -18,13 +18,13 @@ from scipy import optimize, special, stats
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
-from hetglm import families
-from hetglm._negbin_numerics import BLOCK, FEW, log_factors, log_probability
 from hetglm.exceptions import BoundaryWarning, SeparationWarning
+from hetglm.families import negbin
 from hetglm.families.negbin import bulk, negative_binomial, sum_over_counts
+from hetglm.families.special.negbin import BLOCK, FEW, log_factors, log_probability
 
 REFERENCE = Path(__file__).parent / "reference"
-FAMILY = families.NegativeBinomial()
+FAMILY = negbin.NegativeBinomial()
 #: What the family promises: values relative to max(1, value), derivatives relative to the larger of
 #: themselves and their expected size.
 VALUE, SLOPE = 1e-12, 1e-9

@@ -11,10 +11,17 @@ from numpy.testing import assert_allclose
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
-from hetglm import _linalg, families
-from hetglm._edge import unbounded_direction
-from hetglm._likelihood import Likelihood
-from hetglm._linalg import (
+from hetglm import families
+from hetglm.estimation.domain_boundary import unbounded_direction
+from hetglm.estimation.newton import Local, maximize
+from hetglm.estimation.search import ScaledObjective
+from hetglm.estimation.start import _corrected, starting_values
+from hetglm.exceptions import UnboundedLikelihoodError
+from hetglm.families import base, betabinomial
+from hetglm.likelihood.likelihood import Likelihood
+from hetglm.likelihood.links import invert
+from hetglm.utils import linalg
+from hetglm.utils.linalg import (
     contains,
     crossed,
     distinct_rows,
@@ -24,11 +31,6 @@ from hetglm._linalg import (
     solve_scaled,
     times,
 )
-from hetglm._links import invert
-from hetglm._optimize import Local, maximize
-from hetglm._search import ScaledObjective
-from hetglm._start import _corrected, starting_values
-from hetglm.exceptions import UnboundedLikelihoodError
 
 links = sm.families.links
 
@@ -380,8 +382,8 @@ def test_distinct_rows_are_found_where_they_are_few():
 @pytest.mark.parametrize("cells", [1, 7, 64, 1 << 16])
 @pytest.mark.parametrize("weight", [None, RNG.normal(size=60)])
 def test_gram_in_blocks(monkeypatch, cells, weight):
-    monkeypatch.setattr(_linalg, "BLOCK_CELLS", cells)
-    monkeypatch.setattr(_linalg, "FEWEST_ROWS", 1)
+    monkeypatch.setattr(linalg, "BLOCK_CELLS", cells)
+    monkeypatch.setattr(linalg, "FEWEST_ROWS", 1)
     B = BASE[:, :3] ** 2
     expected = np.einsum("ij,i,ik->jk", BASE, np.ones(60) if weight is None else weight, B)
     assert_allclose(gram(BASE, weight, B), expected, rtol=ROUNDING, atol=ROUNDING)
@@ -443,8 +445,14 @@ CHAINS = {
         0.1,
     ),
     "tweedie": (sm.families.Tweedie(var_power=1.6), links.Power(0.4), links.Log(), 2.0, 0.1),
-    "betabinomial": (families.BetaBinomial(), links.Probit(), links.Log(), 0.2, -1.5),
-    "betabinomial-cauchy": (families.BetaBinomial(), links.Cauchy(), links.InversePower(), 0.2, 5),
+    "betabinomial": (betabinomial.BetaBinomial(), links.Probit(), links.Log(), 0.2, -1.5),
+    "betabinomial-cauchy": (
+        betabinomial.BetaBinomial(),
+        links.Cauchy(),
+        links.InversePower(),
+        0.2,
+        5,
+    ),
 }
 
 
@@ -452,7 +460,7 @@ def chain(name, n=12):
     """Return a likelihood with everything in it, and params inside its domain."""
     family, link, link_dispersion, level, level_dispersion = CHAINS[name]
     ours = family
-    if not isinstance(family, families.Family):
+    if not isinstance(family, base.Family):
         ours = families.of_statsmodels(family, "eql" if name == "tweedie" else None)
     rng = np.random.default_rng(7)
     X = np.column_stack([np.ones(n), rng.uniform(-0.2, 0.2, n), rng.uniform(-0.2, 0.2, n)])

@@ -13,8 +13,9 @@ from statsmodels.discrete.diagnostic import PoissonDiagnostic
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
-from hetglm import overdispersion
+from hetglm.estimation import refit
 from hetglm.exceptions import BootstrapFailureWarning
+from hetglm.inference import overdispersion
 
 pytestmark = pytest.mark.filterwarnings("ignore::hetglm.exceptions.BoundaryWarning")
 
@@ -90,7 +91,7 @@ def test_bootstrap_runs_as_others_do(seeds, tmp_path, capsys):
 
 @pytest.mark.filterwarnings("ignore:the likelihood has several maxima")
 def test_failed_refits_are_told(seeds, monkeypatch):
-    original = overdispersion.refit
+    original = refit.refit
 
     def sometimes(of, core):
         if core.y.sum() % 2:

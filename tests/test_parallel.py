@@ -17,9 +17,10 @@ import pytest
 from conftest import CASES, fitted, simulated
 from numpy.testing import assert_array_equal
 
-from hetglm import _replicates, bootstrap
-from hetglm._checkpoint import fingerprint
-from hetglm._replicates import Run, replicate
+from hetglm.inference import bootstrap
+from hetglm.utils import parallel
+from hetglm.utils.checkpoint import fingerprint
+from hetglm.utils.parallel import Run, replicate
 
 RES = fitted("gaussian", "x | z")
 #: Seconds that something that takes one or two may take on a busy machine.
@@ -234,9 +235,9 @@ def test_torn_line_is_done_again_and_nothing_else(tmp_path, monkeypatch):
         path.write_bytes(torn)
         done = []
         monkeypatch.setattr(
-            _replicates,
+            parallel,
             "generator",
-            lambda e, i, d=done, g=_replicates.generator: d.append(i) or g(e, i),
+            lambda e, i, d=done, g=parallel.generator: d.append(i) or g(e, i),
         )
         assert_array_equal(RES.bootstrap(10, rng=1, checkpoint=path).params, plain)
         assert done == [9]
@@ -252,9 +253,9 @@ def test_finished_checkpoint_grows_and_keeps_its_seed(tmp_path, monkeypatch):
     entropy = json.loads(path.read_text().splitlines()[0][9:])[3]
     of = bootstrap.of_results(RES._results)
     task = bootstrap.Resampling(of, "pairs", None, "", {}, 1.0)
-    assert_array_equal(longer[7], task(_replicates.generator(entropy, 7)))
+    assert_array_equal(longer[7], task(parallel.generator(entropy, 7)))
     assert sorted(records(path)) == list(range(8))
-    monkeypatch.setattr(_replicates, "_outcomes", None)  # nothing is left to do
+    monkeypatch.setattr(parallel, "_outcomes", None)  # nothing is left to do
     assert_array_equal(RES.bootstrap(5, checkpoint=path).params, first)
 
 
@@ -344,7 +345,7 @@ def test_damaged_line_in_the_middle_is_refused(tmp_path):
 
 
 def test_unwritable_paths_are_refused_before_any_work(tmp_path, monkeypatch):
-    monkeypatch.setattr(_replicates, "_outcomes", None)
+    monkeypatch.setattr(parallel, "_outcomes", None)
     for path in (tmp_path, tmp_path / "missing" / "kept", 3.5, "a\0b"):
         with pytest.raises(ValueError, match=r"^checkpoint=.*cannot be written"):
             RES.bootstrap(3, checkpoint=path)

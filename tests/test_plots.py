@@ -14,8 +14,12 @@ from scipy.special import ndtr, ndtri
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
-from hetglm import _plots_base, _plots_diagnostics, _plots_effects, plots, prediction, residuals
+from hetglm import plots
+from hetglm.diagnostics import plots_dispersion, plots_residuals, residuals
 from hetglm.exceptions import BoundaryWarning, SeparationWarning
+from hetglm.prediction import quantities
+from hetglm.utils import axes as axes_module
+from hetglm.utils.axes import bins
 
 matplotlib = pytest.importorskip("matplotlib")
 from matplotlib.figure import Figure  # noqa: E402
@@ -107,7 +111,7 @@ def test_labels_of_the_page_fit(name, size):
 
 
 def test_the_band_is_that_of_simulated_samples():
-    at = _plots_diagnostics.ordered(np.arange(50.0), np.ones(50))
+    at = plots_residuals.ordered(np.arange(50.0), np.ones(50))
     samples = np.sort(np.random.default_rng(0).normal(size=(20_000, 50)), axis=1)
     low, high = np.quantile(samples, [0.025, 0.975], axis=0)
     # quantiles of 20,000 samples; at the ends the density is low
@@ -119,15 +123,15 @@ def test_the_band_is_that_of_simulated_samples():
 
 def test_frequencies_repeat_order_statistics():
     r, freq = np.array([0.3, -1.0, 2.0]), np.array([1.0, 3.0, 1.0])
-    at = _plots_diagnostics.ordered(r, freq)
+    at = plots_residuals.ordered(r, freq)
     assert_allclose(at.resid, [-1.0, 0.3, 2.0])
     assert_allclose(ndtr(at.normal), [1.5 / 5, 3.5 / 5, 4.5 / 5])
 
 
 def test_dispersion_bins_are_means_of_squares():
     res = fitted("gaussian")
-    one = _plots_diagnostics.shown(res, np.random.default_rng(0))
-    found = _plots_diagnostics.dispersion_bins(one)
+    one = plots_residuals.shown(res, np.random.default_rng(0))
+    found = plots_residuals.dispersion_bins(one)
     phi = res.fitted_dispersion.to_numpy()
     square = res.get_resid("standardized").to_numpy() ** 2
     assert found.by == "fitted dispersion"
@@ -145,9 +149,9 @@ def test_dispersion_bins_are_means_of_squares():
 @pytest.mark.parametrize("name", ["nb2", "beta-binomial"])
 def test_dispersion_bins_find_a_dispersion_that_is_half_again_the_fitted(name):
     res = fitted(name, "x | z")
-    one = _plots_diagnostics.shown(res, np.random.default_rng(0))
+    one = plots_residuals.shown(res, np.random.default_rng(0))
     gamma = res.params_dispersion + np.log([1.5, 1.0])
-    law = prediction.distribution(one.core, np.append(res.params_mean, gamma))
+    law = quantities.distribution(one.core, np.append(res.params_mean, gamma))
     influence, params, rng = one.influence, res._fit.internal, np.random.default_rng(1)
     ratios = []
     for _ in range(200):
@@ -155,7 +159,7 @@ def test_dispersion_bins_find_a_dispersion_that_is_half_again_the_fitted(name):
         raw = residuals.pearson(changed.core, params)
         influence.__dict__["resid_studentized"] = raw  # of no fit to these: no leverage
         changed.__dict__["influence"] = influence
-        ratios.append(_plots_diagnostics.dispersion_bins(changed).ratio)
+        ratios.append(plots_residuals.dispersion_bins(changed).ratio)
     # 1 + d log V/d log phi (1.5 - 1) in one step; the variance is nearly linear in phi
     assert np.mean(ratios) == pytest.approx(1.5, abs=0.1)
 
@@ -176,10 +180,10 @@ def test_terms_without_an_effect_left_are_flat_and_missing_ones_are_not():
     ]
     assert abs(left[0]) < 0.02 < 0.15 < left[1]
     means = full.plot_diagnostics()[5].containers[0].lines[0].get_ydata(orig=False)
-    assert len(means) == _plots_diagnostics.TERM_BINS
+    assert len(means) == plots_residuals.TERM_BINS
     assert np.abs(means).max() < 1
     r = full.get_influence().resid_studentized_dispersion
-    codes = _plots_base.bins(full.model.exog_dispersion[:, 1] * full.params.iloc[-1], 6)
+    codes = bins(full.model.exog_dispersion[:, 1] * full.params.iloc[-1], 6)
     assert_allclose(means, [r[codes == k].mean() for k in range(6)], rtol=1e-8)
 
 
@@ -338,7 +342,7 @@ def test_mean_and_variance(res):
         variance = variance / res.model.n_trials**2
     assert_allclose(points(ax, "."), np.column_stack([mean, variance]), rtol=ROUNDING)
     square = res.get_resid("standardized").to_numpy() ** 2 * variance
-    codes = _plots_base.bins(mean, 12)
+    codes = bins(mean, 12)
     expected = [(mean[codes == k].mean(), square[codes == k].mean()) for k in range(12)]
     assert_allclose(points(ax), expected, rtol=ROUNDING)
     line = next(line for line in ax.lines if line.get_label() == "fitted")
@@ -355,7 +359,7 @@ def test_mean_and_variance_by_group():
     assert ax.get_legend().get_title().get_text().startswith("group: fitted as lines")
     mean = res.fittedvalues.to_numpy()
     b = (simulated()["group"] == "b").to_numpy()
-    codes = _plots_base.bins(mean[b], 12)
+    codes = bins(mean[b], 12)
     assert_allclose(points(ax, "^")[:, 0], [mean[b][codes == k].mean() for k in range(12)])
     halves = res.plot_mean_variance(by=np.arange(120) % 2)
     assert texts(halves) == ["0", "1"]
@@ -493,7 +497,7 @@ def test_levels_at_the_boundary_have_their_profile_limit(at_zero):
 def test_an_interval_without_end_does_not_hide_the_others():
     drawn_rows = pd.DataFrame({"predicted": [0.0, 0.1], "ci_lower": 0.0, "ci_upper": [0.3, 1e60]})
     ax = Figure().subplots()
-    _plots_effects._dispersion_axis(ax, drawn_rows)
+    plots_dispersion._dispersion_axis(ax, drawn_rows)
     assert ax.get_ylim() == pytest.approx((0, 0.324))
     assert "an interval ends above the picture" in ax.get_xlabel()
 
@@ -550,9 +554,9 @@ def test_constant_parts_have_no_coefficients_to_draw():
 
 
 def test_many_rows_are_sampled_and_the_picture_says_so(monkeypatch):
-    monkeypatch.setattr(_plots_base, "SAMPLE", 600)
-    monkeypatch.setattr(_plots_base, "POINTS", 100)
-    monkeypatch.setattr(_plots_diagnostics, "POINTS", 500)
+    monkeypatch.setattr(axes_module, "SAMPLE", 600)
+    monkeypatch.setattr(axes_module, "POINTS", 100)
+    monkeypatch.setattr(plots_residuals, "POINTS", 500)
     data = pd.concat([simulated()] * 10, ignore_index=True)
     res = CASES["gaussian"].formula("x | z", data).fit()
     axes = res.plot_diagnostics(rng=1)
@@ -572,7 +576,7 @@ def test_many_rows_are_sampled_and_the_picture_says_so(monkeypatch):
 
 
 def test_order_statistics_keep_the_ends():
-    kept = _plots_diagnostics._order_statistics(50_000)
+    kept = plots_residuals._order_statistics(50_000)
     assert_array_equal(kept[:200], np.arange(200))
     assert_array_equal(kept[-200:], np.arange(49_800, 50_000))
     assert len(kept) < 2500
@@ -702,8 +706,8 @@ def test_the_legend_of_replicates_is_clear_of_their_lines():
 
 
 def test_bins():
-    assert_array_equal(_plots_base.bins(np.array([3.0, 1.0, 3.0]), 5), [1, 0, 1])
-    codes = _plots_base.bins(np.arange(100.0), 10)
+    assert_array_equal(bins(np.array([3.0, 1.0, 3.0]), 5), [1, 0, 1])
+    codes = bins(np.arange(100.0), 10)
     assert_array_equal(np.bincount(codes), 10)
 
 

@@ -14,8 +14,9 @@ from statsmodels.genmod.families import links
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
-from hetglm import _fit, profile
+from hetglm.estimation import fit as fit_module
 from hetglm.exceptions import AliasedColumnWarning, BoundaryWarning, SeparationWarning
+from hetglm.inference.profile import Along, Profile
 
 #: Half of the chi-square quantile of 95 %.
 CUT = stats.chi2.isf(0.05, 1) / 2
@@ -170,20 +171,20 @@ def test_intervals_of_separated_data_reach_to_infinity(family, alpha):
 def test_the_exploration_of_many_starts_is_left_to_the_limits(monkeypatch):
     """It was made at every point, a few hundred times the work of a search from near by."""
     made = []
-    fit = _fit.fit
+    fit = fit_module.fit
 
     def counted(*args, **kwargs):
         made.append(kwargs.get("maxiter", 100))
         return fit(*args, **kwargs)
 
     res = fitted("beta-binomial", "x + group | z")
-    monkeypatch.setattr(_fit, "fit", counted)
+    monkeypatch.setattr(fit_module, "fit", counted)
     res.conf_int(method="profile")
     assert made.count(100) == 2 * len(res.params)
     assert len(made) > 3 * made.count(100)
 
 
-class Branches(profile.Along):
+class Branches(Along):
     """A profile of two maxima: near by leads to the smaller one unless the other was met."""
 
     def __init__(self):
@@ -367,6 +368,6 @@ def test_interval_of_a_root_that_falls_and_rises_again():
     """Another maximum beside the profile: only what is above all before counts as rising."""
     root = np.array([-3.0, -1.0, -2.0, -1.5, 0.0, 2.0, 3.0])
     values = np.array([-6.0, -5.0, -4.0, -3.0, 0.0, 1.0, 2.0])
-    found = profile.Profile("x", 0.0, 0.0, values, -0.5 * root**2)
+    found = Profile("x", 0.0, 0.0, values, -0.5 * root**2)
     assert_allclose(found.root, root)
     assert np.isfinite(found.conf_int(0.05)).all()

@@ -18,9 +18,9 @@ def test_examples_print_what_the_readme_says():
 
 
 def test_docstring_examples():
-    import hetglm.models
+    import hetglm.models.doubleglm
+    import hetglm.models.results
     import hetglm.plots
-    import hetglm.results
 
     for module in (hetglm.models, hetglm.plots, hetglm.results):
         assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0

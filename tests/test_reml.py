@@ -18,9 +18,8 @@ from scipy import stats
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
-from hetglm import _reml
-from hetglm._replicates import generator
 from hetglm.datasets import load_cats, load_clotting, load_welding
+from hetglm.estimation.reml import AdjustedProfile, evaluate, mean_given, moments, whitener, working
 from hetglm.exceptions import (
     AliasedColumnWarning,
     NotNestedError,
@@ -28,6 +27,7 @@ from hetglm.exceptions import (
     UntestedTermWarning,
 )
 from hetglm.families import tweedie
+from hetglm.utils.parallel import generator
 
 REFERENCE = Path(__file__).parent / "reference"
 FAMILIES, LINKS = sm.families, sm.families.links
@@ -182,7 +182,7 @@ def at(res, gamma=None):
     """Return our point of the adjusted profile likelihood, at the fit or elsewhere."""
     k = res.model.core.k_mean
     beta, fitted = res._fit.internal[:k], res._fit.internal[k:]
-    return _reml.evaluate(res.model.core, beta, fitted if gamma is None else gamma)
+    return evaluate(res.model.core, beta, fitted if gamma is None else gamma)
 
 
 @every
@@ -277,7 +277,7 @@ def test_expected_information_is_the_mean_of_the_observed():
     core = model.core
     phi, mu = np.exp(core.Z @ params[4:]), core.X @ params[:4]
     points = [
-        _reml.evaluate(
+        evaluate(
             core.with_response(mu + np.sqrt(phi) * rng.normal(size=12)), params[:4], params[4:]
         )
         for _ in range(400)
@@ -313,8 +313,8 @@ def test_welding():
     assert -2 * res.llf_reml == pytest.approx(ref["deviance"], abs=1e-10)
     assert -2 * res.llf_reml <= ref["deviance"] + 1e-12
     k, core = 3, res.model.core
-    weight = _reml.working(core, res._fit.internal).weight
-    h, _ = _reml.moments(core.X, at(res).T, weight, core.Z[:, :0])
+    weight = working(core, res._fit.internal).weight
+    h, _ = moments(core.X, at(res).T, weight, core.Z[:, :0])
     # its leverages are those before the last step
     assert_allclose(h, ref["h"], atol=REMLSCORE)
     assert h.sum() == pytest.approx(k)
@@ -376,10 +376,10 @@ def test_clotting_is_at_the_maximum_not_at_the_fixed_point_of_leverage_scoring()
     core, beta = res.model.core, res._fit.internal[:2]
 
     def leverage_score(g):
-        point = _reml.evaluate(core, beta, g)
+        point = evaluate(core, beta, g)
         params = np.concatenate([point.beta, g])
-        f, w = core.factors(params, 1), _reml.working(core, params)
-        h, _ = _reml.moments(core.X, point.T, w.weight, core.Z[:, :0])
+        f, w = core.factors(params, 1), working(core, params)
+        h, _ = moments(core.X, point.T, w.weight, core.Z[:, :0])
         return core.Z.T @ (f.zeta + 0.5 * h) * se
 
     assert_allclose(leverage_score(fixed), 0, atol=1e-4)
@@ -444,7 +444,7 @@ def test_whitener_keeps_nine_digits(apart):
     rng = np.random.default_rng(4)
     x, weight = rng.normal(size=200), rng.gamma(1, size=200)
     X = np.column_stack([np.ones(200), 1e5 * x, x + apart * rng.normal(size=200)])
-    U = np.sqrt(weight)[:, None] * (X @ _reml.whitener(X, weight))
+    U = np.sqrt(weight)[:, None] * (X @ whitener(X, weight))
     assert_allclose(U.T @ U, np.eye(3), atol=4e-9)
 
 
@@ -543,7 +543,7 @@ def test_mean_given_the_dispersion():
     res = grid_fit("poisson")
     beta, gamma = np.split(res.params, [4])
     # from there Newton's full step takes exp beyond doubles
-    far, factors = _reml.mean_given(res.model.core, beta - [4, 0, 0, 0], gamma + 0.5)
+    far, factors = mean_given(res.model.core, beta - [4, 0, 0, 0], gamma + 0.5)
     expected = mean_at(res.model, beta, gamma + 0.5)
     assert_allclose(far, expected, rtol=ROUNDING)
     params = np.concatenate([expected, gamma + 0.5])
@@ -555,7 +555,7 @@ def test_longest_step(link):
     # four units of log phi at most, whatever the link
     res = grid_fit("gaussian", link)
     core, k = res.model.core, res.model.core.k_mean
-    objective = _reml.AdjustedProfile(core, res.params[:k])
+    objective = AdjustedProfile(core, res.params[:k])
     gamma, step = res.params[k:], np.array([7.0, -30.0, 2.0])
     zeta, change = core.Z @ gamma, core.Z @ step
     slope = {"log": 1, "sqrt": 2 / zeta, "inverse": -1 / zeta}[link]

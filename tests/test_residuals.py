@@ -15,12 +15,12 @@ from scipy.special import ndtri
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
-from hetglm import residuals
-from hetglm._tails import Tails, tails
-from hetglm._tails import normal_scores as scores
+from hetglm.diagnostics import residuals
 from hetglm.exceptions import BoundaryWarning
 from hetglm.families.betabinomial import beta_binomial
 from hetglm.families.negbin import negative_binomial
+from hetglm.families.tails import Tails, tails
+from hetglm.families.tails import normal_scores as scores
 from hetglm.families.tweedie import CompoundPoissonGamma
 
 EXACT = [name for name, case in CASES.items() if case.exact]

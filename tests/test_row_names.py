@@ -13,7 +13,6 @@ from numpy.testing import assert_allclose
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
-from hetglm._text import RowNames, reason
 from hetglm.exceptions import (
     BoundaryWarning,
     DroppedRowsWarning,
@@ -22,6 +21,7 @@ from hetglm.exceptions import (
     SeparationWarning,
     UnboundedLikelihoodError,
 )
+from hetglm.utils.messages import RowNames, reason
 
 POISSON, BINOMIAL = sm.families.Poisson(), sm.families.Binomial()
 GAMMA = sm.families.Gamma(sm.families.links.Log())

@@ -12,8 +12,8 @@ from numpy.testing import assert_allclose
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
-import hetglm.selection
 from hetglm.exceptions import FormulaError
+from hetglm.inference import stepwise
 
 #: Fits of one model from different starts agree to so much.
 SAME = 1e-6
@@ -336,4 +336,4 @@ def test_progress_bar(capsys):
 
 
 def test_docstring_examples():
-    assert doctest.testmod(hetglm.selection).failed == 0
+    assert doctest.testmod(stepwise).failed == 0

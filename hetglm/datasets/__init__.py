@@ -1,6 +1,6 @@
 """Small data sets with their stories, and a simulator of splicing experiments."""
 
-from hetglm.datasets._load import (
+from hetglm.datasets.load import (
     load_cats,
     load_clotting,
     load_germination,
@@ -8,7 +8,7 @@ from hetglm.datasets._load import (
     load_splicing,
     load_welding,
 )
-from hetglm.datasets._simulate import make_splicing
+from hetglm.datasets.simulate import make_splicing
 
 __all__ = [
     "load_cats",

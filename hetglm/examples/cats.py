@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hetglm import plots
-from hetglm.crossvalidation import cross_validate
 from hetglm.datasets import load_cats
-from hetglm.examples._story import OUT, heading, run, save, say, show
+from hetglm.examples.story import OUT, heading, run, save, say, show
 from hetglm.exceptions import NotNestedError
-from hetglm.models import DoubleGLM
-from hetglm.selection import stepwise
+from hetglm.inference.stepwise import stepwise
+from hetglm.models.doubleglm import DoubleGLM
+from hetglm.prediction.crossvalidation import cross_validate
+from hetglm.utils import axes
 
 STORY = (
     "The hearts of 144 cats are weighed (Hwt, in g) beside their bodies (Bwt, in kg). A linear model "
@@ -158,11 +158,11 @@ def choose(cats: pd.DataFrame) -> None:
 
 def picture(cats: pd.DataFrame, res: Any) -> Any:
     """Draw hearts with mean and prediction interval, and sigma with its symmetric interval."""
-    figure = plots.require_matplotlib()(figsize=(9, 4.2), layout="constrained")
+    figure = axes.require_matplotlib()(figsize=(9, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     grid = pd.DataFrame({"Bwt": np.linspace(cats["Bwt"].min(), cats["Bwt"].max(), 60)})
     bands = intervals(res, grid)
-    blue, orange = plots.COLOURS[:2]
+    blue, orange = axes.COLOURS[:2]
     left.plot(
         cats["Bwt"], cats["Hwt"], "o", ms=4, mec="none", color="0.35", alpha=0.6, label="cats"
     )

@@ -10,10 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from statsmodels.genmod.families import Tweedie
 
-from hetglm import plots
-from hetglm.examples._story import OUT, heading, run, save, say
+from hetglm.examples.story import OUT, heading, run, save, say
 from hetglm.families.tweedie import CompoundPoissonGamma
-from hetglm.models import DoubleGLM
+from hetglm.models.doubleglm import DoubleGLM
+from hetglm.utils.axes import COLOURS, MARKERS, require_matplotlib
 
 POWER = 1.5
 POLICIES = 100_000
@@ -151,7 +151,7 @@ def draw_claim_free(axes: Any, data: pd.DataFrame, law: Any) -> None:
     for young, cells in (
         seen.groupby(["young", np.ceil(seen["years"] * 13).rename("month")]).mean().groupby("young")
     ):
-        colour, marker = plots.COLOURS[int(young)], plots.MARKERS[int(young)]
+        colour, marker = COLOURS[int(young)], MARKERS[int(young)]
         label = DRIVERS[int(young)]
         axes.plot(cells["years"], cells["free"], marker, ms=4, color=colour, label=label)
         axes.plot(cells["years"], cells["fitted"], color=colour, lw=1)
@@ -166,7 +166,7 @@ def draw_tail(axes: Any, data: pd.DataFrame, res: Any) -> None:
         observed = [(some["claim"] > level).mean() for level in levels]
         few = some.iloc[:: max(1, len(some) // 1000)]
         laws = res.get_distribution(few.assign(weight=few["years"] ** (POWER - 1)))
-        colour, marker = plots.COLOURS[int(young)], plots.MARKERS[int(young)]
+        colour, marker = COLOURS[int(young)], MARKERS[int(young)]
         axes.loglog(levels, observed, marker, ms=4, color=colour)
         axes.loglog(levels, [laws.sf(level).mean() for level in levels], color=colour, lw=1)
     axes.set(xlabel="claim (thousands)", ylabel="share of policies above")
@@ -174,7 +174,7 @@ def draw_tail(axes: Any, data: pd.DataFrame, res: Any) -> None:
 
 def picture(data: pd.DataFrame, res: Any) -> Any:
     """Draw the share of claim-free policies by exposure, and the tail of the claims, with the fit."""
-    figure = plots.require_matplotlib()(figsize=(9, 4), layout="constrained")
+    figure = require_matplotlib()(figsize=(9, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     draw_claim_free(left, data, res.get_distribution())
     draw_tail(right, data, res)

@@ -11,12 +11,12 @@ from scipy import stats
 from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_linear_model import GLM
 
-from hetglm import plots
-from hetglm.anova import anova
-from hetglm.crossvalidation import cross_validate
 from hetglm.datasets import load_germination
-from hetglm.examples._story import OUT, heading, run, save, say, show
-from hetglm.models import BetaBinomial
+from hetglm.examples.story import OUT, heading, run, save, say, show
+from hetglm.inference.anova import anova
+from hetglm.models.doubleglm import BetaBinomial
+from hetglm.prediction.crossvalidation import cross_validate
+from hetglm.utils.axes import COLOURS, require_matplotlib
 
 STORY = (
     "Seeds of two varieties of the parasitic plant Orobanche aegyptiaca lie on 21 plates with an "
@@ -118,14 +118,14 @@ def prediction_limits(seeds: pd.DataFrame, res: Any, plain: Any) -> pd.DataFrame
 
 def picture(seeds: pd.DataFrame, res: Any, plain: Any) -> Any:
     """Draw the share that germinated on each plate, with both prediction intervals."""
-    axes = plots.require_matplotlib()(figsize=(9, 4.5), layout="constrained").subplots()
+    axes = require_matplotlib()(figsize=(9, 4.5), layout="constrained").subplots()
     limits = prediction_limits(seeds, res, plain)
     order = seeds.assign(mean=res.predict(seeds)).sort_values(["variety", "root", "n"]).index
     cells = (seeds["variety"] + ", " + seeds["root"])[order]
     n = seeds["n"][order].to_numpy()
     gap = np.cumsum(np.r_[0, np.diff(pd.factorize(cells)[0])])  # a space between treatments
     x = np.arange(len(order)) + gap
-    blue, orange = plots.COLOURS[:2]
+    blue, orange = COLOURS[:2]
     for name, colour, width, alpha, label in (
         ("beta-binomial", blue, 9, 0.45, "beta-binomial, 95 % of plates"),
         ("binomial", orange, 3, 1.0, "binomial, 95 % of plates"),

@@ -11,11 +11,12 @@ import pandas as pd
 from statsmodels.genmod.families import Binomial
 
 from hetglm import plots
-from hetglm.anova import anova
 from hetglm.datasets import load_splicing
-from hetglm.examples._story import OUT, heading, run, save, say
+from hetglm.examples.story import OUT, heading, run, save, say
 from hetglm.exceptions import BoundaryWarning, SmallCountsWarning
-from hetglm.models import BetaBinomial, DoubleGLM
+from hetglm.inference.anova import anova
+from hetglm.models.doubleglm import BetaBinomial, DoubleGLM
+from hetglm.utils.axes import require_matplotlib
 
 QUESTION = (
     "A biologist counts K of N transcripts in two groups of 20 genes, under three treatments, with 30 "
@@ -112,7 +113,7 @@ def picture(data: pd.DataFrame, res: Any) -> Any:
     cells = data.drop_duplicates(["group", "treatment"]).reset_index(drop=True)
     frame = res.get_prediction(cells, which="icc").summary_frame()
     fitted = pd.concat([cells[["group", "treatment"]], frame], axis=1)
-    figure = plots.require_matplotlib()(figsize=(8, 5), layout="constrained")
+    figure = require_matplotlib()(figsize=(8, 5), layout="constrained")
     axes = plots.plot_beyond_binomial(observed, fitted, "treatment", "group", figure.subplots())
     axes.set_title("Each point a gene; lines and bands: fit and 95 % interval, clustered by gene")
     return figure

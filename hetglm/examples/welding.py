@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hetglm import plots
 from hetglm.datasets import load_welding
-from hetglm.examples._story import OUT, heading, run, save, say, show
-from hetglm.models import DoubleGLM
+from hetglm.examples.story import OUT, heading, run, save, say, show
+from hetglm.models.doubleglm import DoubleGLM
+from hetglm.utils.axes import COLOURS, require_matplotlib
 
 STORY = (
     "Sixteen welds, each with its own combination of nine settings at two levels (Taguchi and Wu 1980). "
@@ -126,7 +126,7 @@ def robust_design(res: Any) -> None:
 
 def picture(welds: pd.DataFrame, res: Any) -> Any:
     """Draw the distances from the mean with the fitted sd, and what each setting gives."""
-    figure = plots.require_matplotlib()(figsize=(9.5, 4.2), layout="constrained")
+    figure = require_matplotlib()(figsize=(9.5, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     grid = settings_of(res)
     draw_spread(left, welds, res, grid[grid["Drying"] == 1])
@@ -139,7 +139,7 @@ def draw_spread(axes: Any, welds: pd.DataFrame, res: Any, cells: pd.DataFrame) -
     away = np.maximum(np.abs(res.resid), 0.01)
     for i, cell in enumerate(cells.itertuples()):
         own = (welds["Material"] == cell.Material) & (welds["Preheating"] == cell.Preheating)
-        colour = plots.COLOURS[cell.Preheating > 0]
+        colour = COLOURS[cell.Preheating > 0]
         x = i + np.linspace(-0.2, 0.2, own.sum())
         axes.plot(x, np.sort(away[own]), "o", ms=5, color="0.3", label=None if i else "welds")
         axes.fill_between(
@@ -161,7 +161,7 @@ def draw_spread(axes: Any, welds: pd.DataFrame, res: Any, cells: pd.DataFrame) -
 
 def draw_settings(axes: Any, grid: pd.DataFrame) -> None:
     """Draw mean and 95 % of the welds of each setting."""
-    blue, orange = plots.COLOURS[:2]
+    blue, orange = COLOURS[:2]
     y = np.arange(len(grid))
     colours = np.where(grid["Preheating"] > 0, orange, blue)
     axes.hlines(y, grid["lower"], grid["upper"], colors=list(colours), lw=3)

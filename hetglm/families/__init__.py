@@ -13,12 +13,7 @@ from hetglm.families.gamma import Gamma
 from hetglm.families.gaussian import Gaussian
 from hetglm.families.inverse_gaussian import InverseGaussian
 from hetglm.families.negbin import NegativeBinomial
-from hetglm.families.quasi import (
-    QuasiBinomial,
-    QuasiNegativeBinomial,
-    QuasiPoisson,
-    QuasiTweedie,
-)
+from hetglm.families.quasi import QuasiBinomial, QuasiNegativeBinomial, QuasiPoisson, QuasiTweedie
 from hetglm.families.tweedie import Tweedie
 
 __all__ = ["REGISTRY", "BetaBinomial", "Family", "NegativeBinomial", "of_statsmodels"]

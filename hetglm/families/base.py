@@ -6,9 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
-from numpy.typing import NDArray
-
-Array = NDArray[Any]
+from hetglm.typing import Array
 
 
 @dataclass(frozen=True)

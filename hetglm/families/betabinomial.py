@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import expit, xlogy
 
-from hetglm._numerics import (
+from hetglm.families.base import Family, Rows, Terms
+from hetglm.families.quantiles import quantiles
+from hetglm.families.special.betabinomial import (
     FEW,
     HEAD,
     Derivatives,
@@ -25,9 +27,8 @@ from hetglm._numerics import (
     stirling,
     stirling_large,
 )
-from hetglm._text import require
-from hetglm.families.base import Array, Family, Rows, Terms
-from hetglm.families.quantiles import quantiles
+from hetglm.typing import Array
+from hetglm.utils.messages import require
 
 #: Rows evaluated at a time: the temporaries stay near the cache, the calls cost little.
 BLOCK = 10_000

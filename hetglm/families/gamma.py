@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from hetglm._numerics import stirling, stirling1, stirling2
-from hetglm._text import require
-from hetglm.families.base import Array, Rows
+from hetglm.families.base import Rows
 from hetglm.families.exponential import ExponentialDispersion, divergence
+from hetglm.families.special.betabinomial import stirling, stirling1, stirling2
+from hetglm.typing import Array
+from hetglm.utils.messages import require
 
 
 class Gamma(ExponentialDispersion):

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from hetglm.families.base import Array, Rows
+from hetglm.families.base import Rows
 from hetglm.families.exponential import ExponentialDispersion
+from hetglm.typing import Array
 
 
 class Gaussian(ExponentialDispersion):

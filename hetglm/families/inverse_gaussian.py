@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from hetglm._text import require
-from hetglm.families.base import Array, Rows
+from hetglm.families.base import Rows
 from hetglm.families.exponential import ExponentialDispersion
+from hetglm.typing import Array
+from hetglm.utils.messages import require
 
 
 class InverseGaussian(ExponentialDispersion):

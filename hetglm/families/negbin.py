@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from hetglm._negbin_numerics import log_factors, log_probability
-from hetglm._text import require
-from hetglm.families.base import Array, Family, Rows, Terms
+from hetglm.families.base import Family, Rows, Terms
 from hetglm.families.betabinomial import END, LONGEST, NODE_WEIGHTS, NODES, end_weights, flat
 from hetglm.families.quantiles import quantiles
+from hetglm.families.special.negbin import log_factors, log_probability
+from hetglm.typing import Array
+from hetglm.utils.messages import require
 
 #: Means and dispersions beyond these are evaluated at them: no power of theirs over- or underflows.
 SMALLEST, LARGEST = 1e-100, 1e100

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-Array = NDArray[Any]
+from hetglm.typing import Array
+
 #: Takes the indices of some rows; returns what gives two numbers for each of their counts k, of which
 #: the ratio is P(Y = k + 1) / P(Y = k).
 Ratio = Callable[[NDArray[np.intp]], Callable[[Array], tuple[Array, Array]]]

@@ -7,10 +7,11 @@ from abc import abstractmethod
 import numpy as np
 from scipy.special import xlogy
 
-from hetglm._numerics import log1pmx
-from hetglm._text import require
-from hetglm.families.base import Array, Rows, Terms
+from hetglm.families.base import Rows, Terms
 from hetglm.families.exponential import ExponentialDispersion, divergence
+from hetglm.families.special.betabinomial import log1pmx
+from hetglm.typing import Array
+from hetglm.utils.messages import require
 
 #: Counts at 0 are moved here before V(y) is taken (Nelder and Pregibon 1987).
 BOUNDARY_SHIFT = 1 / 6

@@ -34,10 +34,11 @@ from numpy.polynomial import chebyshev
 from scipy import stats
 from scipy.special import gammainc, gammaincc, wrightomega
 
-from hetglm._numerics import stirling
-from hetglm.families.base import Array, Rows
+from hetglm.families.base import Rows
 from hetglm.families.exponential import LOG_2PI, divergence
 from hetglm.families.quasi import QuasiTweedie
+from hetglm.families.special.betabinomial import stirling
+from hetglm.typing import Array
 
 #: Terms further below the largest than this (in logarithms) are not summed: e^-45 = 3e-20.
 NEGLIGIBLE = 45.0

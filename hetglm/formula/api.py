@@ -1,6 +1,6 @@
 """Functions for formulas and data frames: ``import hetglm.formula.api as hmf``."""
 
-from hetglm.models import BetaBinomial, DoubleGLM, NegativeBinomial
+from hetglm.models.doubleglm import BetaBinomial, DoubleGLM, NegativeBinomial
 
 __all__ = ["betabinomial", "doubleglm", "negativebinomial"]
 

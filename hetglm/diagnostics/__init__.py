@@ -1,0 +1,1 @@
+"""Residuals, influence, findings and their plots."""

@@ -1,0 +1,462 @@
+"""What may be wrong with a fit, in plain words: the term, the evidence and what one can do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hetglm.diagnostics.influence import LocationScaleInfluence
+from hetglm.estimation import checks
+from hetglm.estimation.search import Fit
+from hetglm.inference.hypotheses import Term
+from hetglm.likelihood.likelihood import Likelihood
+from hetglm.typing import Array
+from hetglm.utils.display import Printed
+from hetglm.utils.linalg import contains
+from hetglm.utils.messages import listed
+
+#: Leverage of a row that its own coefficient fits, and a leverage that is huge.
+EXACT, HUGE = 1 - 1e-6, 0.8
+#: Rows of a dispersion's cell, less what the mean takes of them, that are a handful.
+HANDFUL = 5.0
+#: Smallest eigenvalue of the information, scaled to a unit diagonal, that leaves half of the digits.
+SINGULAR = 1e-8
+#: Wald statistics beyond this mislead nobody, however they shrink.
+PLAIN = 5.0
+#: Step of the derivative of the information in a linear predictor.
+STEP = 1e-4
+#: Rows that the information and its derivatives are taken from where there are more.
+ROWS = 5_000
+
+
+#: Kinds of findings, in the order in which they are looked for.
+CHECKS = (
+    *("convergence", "unbounded", "edge", "several maxima", "separation", "boundary", "aliased"),
+    *("single row", "few rows", "Hauck-Donner", "near-singular", "leverage", "small counts"),
+)
+
+
+@dataclass(frozen=True, repr=False)
+class Finding(Printed):
+    """
+    One thing that may be wrong with a fit.
+
+    Attributes
+    ----------
+    kind : str
+        "convergence", "separation", "boundary", "aliased", "single row", "few rows", "Hauck-Donner",
+        "near-singular", "leverage", "several maxima", "unbounded", "edge" or "small counts".
+    terms : tuple of str
+        Coefficients it is about, as ``params`` names them.
+    evidence : str
+        What was seen.
+    remedy : str
+        What one can do.
+    rows : tuple of int
+        Positions of the rows it is about in the data that were passed; the text has their labels.
+    """
+
+    kind: str
+    terms: tuple[str, ...]
+    evidence: str
+    remedy: str
+    rows: tuple[int, ...] = ()
+
+    @property
+    def term(self) -> str:
+        """The terms in one line."""
+        return listed(self.terms)
+
+    def _headline(self) -> str:
+        about = f" ({self.term})" if self.terms else ""
+        return f"{self.kind}{about}: {self.evidence}. {self.remedy}."
+
+
+class Diagnosis(Printed, list[Finding]):
+    """The findings on a fit, a list that prints in plain words."""
+
+    def _headline(self) -> str:
+        if not self:
+            return f"No problems found by the checks that were run ({', '.join(CHECKS)})."
+        kinds = ", ".join(dict.fromkeys(self.kinds))
+        return f"{len(self)} finding{'s' * (len(self) > 1)}: {kinds}"
+
+    def _body(self) -> list[str | pd.DataFrame]:
+        return [f"{i}. {finding._headline()}" for i, finding in enumerate(self, 1)]
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of the findings."""
+        return [finding.kind for finding in self]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """
+    A fit as it is examined.
+
+    Attributes
+    ----------
+    core : Likelihood
+        Rows at the boundary held there.
+    bare : Likelihood
+        None held.
+    fit : Fit
+    names : list of str
+        Of the p + q coefficients.
+    estimable : ndarray of bool, shape (p + q,)
+    terms : list of Term
+    tvalues : ndarray, shape (p + q,)
+    leverage, leverage_dispersion : ndarray, shape (n,)
+    """
+
+    core: Likelihood
+    bare: Likelihood
+    fit: Fit
+    names: list[str]
+    estimable: Array
+    terms: list[Term]
+    tvalues: Array
+    leverage: Array
+    leverage_dispersion: Array
+
+    def where(self, rows: Array) -> str:
+        """Return rows in words."""
+        return self.core.names.text(rows)
+
+    def positions(self, rows: Array) -> tuple[int, ...]:
+        """Return the positions of rows in the data that were passed."""
+        return tuple(int(i) for i in self.core.names.positions[rows])
+
+    @cached_property
+    def sample(self) -> Likelihood:
+        """The core, or rows of it that make the same information but for a few per cent."""
+        return self.core if self.core.n <= ROWS else thinned(self.core, self._importance)
+
+    @property
+    def _importance(self) -> Array:
+        """Share of each row in the leverage of both parts, and in the number of rows."""
+        leverage = self.frequency * (self.leverage + self.leverage_dispersion)
+        leverage = np.maximum(np.nan_to_num(leverage, posinf=0.0), 0.0)
+        return leverage / (leverage.sum() or 1.0) + 1 / len(leverage)
+
+    @property
+    def frequency(self) -> Array:
+        """How often each row was observed, shape (n,)."""
+        return np.ones(self.core.n) if self.core.freq is None else self.core.freq
+
+
+def diagnose(res: Any) -> Diagnosis:
+    """Return the findings on a fit; see the results' method."""
+    model, influence = res.model, LocationScaleInfluence(res)
+    facts = Facts(
+        res._core,
+        model.core,
+        res._fit,
+        model.parameter_names,
+        model.estimable,
+        model.term_list,
+        np.asarray(res.tvalues),
+        influence.hat_matrix_diag,
+        influence.hat_matrix_diag_dispersion,
+    )
+    found = Diagnosis()
+    for check in (of_the_search, separation, boundary, small_counts, aliased):
+        found += check(facts)
+    told = {name for finding in found for name in finding.terms}
+    cells = [*single_rows(facts), *dispersion_cells(facts)]
+    found += cells
+    found += (f for f in hauck_donner(facts) if not told & set(f.terms))
+    if not told:  # what runs off makes the information singular, and was told
+        found += near_singular(facts)
+    known = {row for finding in cells for row in finding.rows}
+    found += (f for f in leverages(facts) if not known & set(f.rows))
+    return found
+
+
+# What the fit says of itself -----------------------------------------------------------------------
+
+
+def of_the_search(facts: Facts) -> Iterator[Finding]:
+    """Yield what the search for the maximum met."""
+    fit = facts.fit
+    if not fit.converged:
+        yield Finding(
+            "convergence",
+            (),
+            f"the fit did not converge: {fit.message} (scaled gradient {fit.decrement:.1e})",
+            "Take more iterations, start_params near the answer, or a simpler dispersion",
+        )
+    if fit.spike:
+        yield Finding(
+            "unbounded",
+            (),
+            f"{fit.spike}, and this is a maximum beside that",
+            "Merge the cell with another, or take the term out of one part",
+        )
+    if fit.edge:
+        yield Finding("edge", (), fit.edge, "A log or logit link has no such edge")
+    if fit.second == fit.second:
+        yield Finding(
+            "several maxima",
+            (),
+            f"the best maximum found has log-likelihood {fit.llf:.4f}, the next {fit.second:.4f}, and "
+            "there may be others",
+            "The data do not settle a dispersion of so many terms: use fewer",
+        )
+
+
+def separation(facts: Facts) -> Iterator[Finding]:
+    """Yield the terms of a separated mean."""
+    found = checks.separated(facts.bare, facts.fit, facts.names)
+    if found is not None:
+        rows, terms = found
+        yield Finding(
+            "separation",
+            tuple(terms),
+            f"at {facts.where(rows)} the fit is at the limit of the mean, so the estimate is not finite "
+            "and its standard error means nothing",
+            "Merge the level with another, or leave the term out; het.anova tests it by its likelihood",
+            facts.positions(rows),
+        )
+
+
+def boundary(facts: Facts) -> Iterator[Finding]:
+    """Yield the terms that run off to the ends of the dispersion."""
+    end, family = facts.fit.boundary, facts.core.family
+    if end is None:
+        return
+    for rows, what in (
+        (end.rows, f"the data vary no more than the {family.at_zero}: the dispersion is zero"),
+        (end.infinite, f"the data are {family.at_infinity}: the dispersion is infinite"),
+    ):
+        if rows.any():
+            yield Finding(
+                "boundary",
+                tuple(end.terms),
+                f"at {facts.where(rows)} {what}, and these coefficients are not finite",
+                "boundary_limits() bounds the dispersion of such cells; or use a dispersion of fewer "
+                "terms",
+                facts.positions(rows),
+            )
+
+
+def small_counts(facts: Facts) -> Iterator[Finding]:
+    """Yield that the extended quasi-likelihood misleads, with the rows of more than half its error."""
+    found = checks.small_counts(facts.core, facts.fit)
+    if found is not None:
+        rows = found.error > 0.5 * found.error.max()
+        yield Finding(
+            "small counts",
+            (),
+            f"{found.evidence}; see {facts.where(rows)}",
+            found.remedy[0].upper() + found.remedy[1:],
+            facts.positions(rows),
+        )
+
+
+def aliased(facts: Facts) -> Iterator[Finding]:
+    """Yield the columns that were left out."""
+    names = [name for name, kept in zip(facts.names, facts.estimable, strict=True) if not kept]
+    if names:
+        yield Finding(
+            "aliased",
+            tuple(names),
+            "a linear combination of earlier columns of its part, and left out of the fit",
+            "Take it out of the formula, or out of the data whatever it repeats",
+        )
+
+
+# Cells ---------------------------------------------------------------------------------------------
+
+
+def single_rows(facts: Facts) -> Iterator[Finding]:
+    """Yield the rows that have a coefficient of the mean to themselves."""
+    rows = (facts.leverage > EXACT) & (facts.frequency <= 1)
+    if not rows.any():
+        return
+    X = facts.core.X
+    alone = (X[rows] != 0).any(axis=0) & ~(X[~rows] != 0).any(axis=0)
+    names = tuple(name for name, own in zip(facts.names, alone, strict=False) if own)
+    yield Finding(
+        "single row",
+        names,
+        f"the mean has a coefficient for {facts.where(rows)} alone (leverage 1): what is fitted exactly "
+        "tells nothing of the dispersion",
+        "Merge the cell with another, or take the term out of the mean",
+        facts.positions(rows),
+    )
+
+
+def dispersion_cells(facts: Facts) -> Iterator[Finding]:
+    """Yield the cells of the dispersion with one row, or with a handful that the mean leaves."""
+    seen: set[tuple[int, ...]] = set()
+    left = facts.frequency * (1 - np.clip(np.nan_to_num(facts.leverage), 0.0, 1.0))
+    for term in reversed([t for t in facts.terms if t.part == "dispersion" and t.factors]):
+        for rows, label in _cells(facts, term):
+            positions = facts.positions(rows)
+            count, free = facts.frequency[rows].sum(), left[rows].sum()
+            if free >= HANDFUL or positions in seen:
+                continue
+            seen.add(positions)
+            single = count <= 1
+            yield Finding(
+                "single row" if single else "few rows",
+                (term.name,),
+                f"{facts.where(rows)}, {count:g} in all, at {label}; the mean leaves {free:.1f} of that "
+                "to tell of the dispersion there",
+                "Merge the cell with another; Wald intervals and tests of it are not to be trusted, and "
+                "REML, the score test or a bootstrap are better",
+                positions,
+            )
+
+
+def _cells(facts: Facts, term: Term) -> Iterator[tuple[Array, str]]:
+    """Yield the rows and the name of each level of a factor; nothing for a number."""
+    k = facts.core.k_mean
+    margin = [
+        t for t in facts.terms if t.part == term.part and t.factors and t.factors <= term.factors
+    ]
+    columns = np.array(sorted(j - k for t in margin for j in t.columns), dtype=int)
+    Z = facts.core.Z[:, columns]
+    glance = np.unique(Z[: 4 * (Z.shape[1] + 2)], axis=0)
+    if len(columns) == 0 or len(glance) > Z.shape[1] + 1:
+        return
+    levels, of_row = np.unique(Z, axis=0, return_inverse=True)
+    if len(levels) < 2 or len(levels) > Z.shape[1] + 1:
+        return
+    names = [facts.names[k + j].removeprefix("dispersion-") for j in columns]
+    for i, level in enumerate(levels):
+        values = [f"{name} = {v:g}" for name, v in zip(names, level, strict=True) if v != 0]
+        plain = term.name.removeprefix("dispersion-")
+        yield of_row.ravel() == i, " and ".join(values) or f"the reference level of {plain}"
+
+
+# Numbers -------------------------------------------------------------------------------------------
+
+
+def hauck_donner(facts: Facts) -> Iterator[Finding]:
+    """
+    Yield the coefficients whose Wald statistic falls as the estimate moves away from zero.
+
+    References
+    ----------
+    Hauck, W. W. and Donner, A. (1977). Wald's test as applied to hypotheses in logit analysis. JASA
+    72, 851-853. Yee, T. W. (2022). On the Hauck-Donner effect in Wald tests. JASA 117, 1763-1774.
+    """
+    slopes = wald_slopes(facts.sample, facts.fit)
+    for term in facts.terms:
+        columns = list(term.columns)
+        A = np.hstack([facts.core.X, facts.core.Z])[:, columns] if columns else np.empty((0, 0))
+        if not columns or not term.factors or contains(A, np.ones((len(A), 1))):
+            continue  # that a level of its own is far from zero is no test of anything
+        for j in columns:
+            if slopes[j] < 0 and abs(facts.tvalues[j]) < PLAIN:
+                yield Finding(
+                    "Hauck-Donner",
+                    (facts.names[j],),
+                    f"its standard error grows faster than the estimate ({facts.fit.internal[j]:.2f}): "
+                    f"the z of {facts.tvalues[j]:.2f} would be larger for a smaller effect",
+                    "Do not trust this z; use the likelihood ratio (het.anova(res, typ=2)) and "
+                    "conf_int(method='profile')",
+                )
+
+
+def thinned(core: Likelihood, importance: Array) -> Likelihood:
+    """
+    Return rows drawn by importance, with frequencies that make their sums those of all rows.
+
+    By leverage, rows that a coefficient hangs on are all but sure to be drawn, and each direction's
+    information is kept to the same relative error. The draw is the same every time.
+    """
+    share = importance / importance.sum()
+    drawn = np.random.default_rng(0).choice(core.n, ROWS, p=share)
+    rows, times = np.unique(drawn, return_counts=True)
+    taken = core.take(rows)
+    frequency = 1.0 if taken.freq is None else taken.freq
+    return replace(taken, freq=frequency * times / (ROWS * share[rows]))
+
+
+def wald_slopes(core: Likelihood, fit: Fit) -> Array:
+    """
+    Return 1 - b v'/(2 v) of each coefficient, negative where b/sqrt(v) falls away from zero.
+
+    v is the variance of the coefficient b by the expected information, the others held; shape
+    (p + q,), NaN where there is none.
+    """
+    kept, params, k = fit.solved, fit.internal, core.k_mean
+    out = np.full(len(params), np.nan)
+    information = -core.expected_hessian(params)[np.ix_(kept, kept)]
+    try:
+        inverse = np.zeros((len(params), len(params)))
+        inverse[np.ix_(kept, kept)] = np.linalg.inv(information)
+    except np.linalg.LinAlgError:
+        return out
+    U, T = core.X @ inverse[:k], core.Z @ inverse[k:]
+    with np.errstate(all="ignore"):
+        for part, A, name in (
+            (slice(0, k), core.X, "offset"),
+            (slice(k, None), core.Z, "offset_dispersion"),
+        ):
+            mm, mp, pp = _information_slopes(core, params, name)
+            u, t = U[:, part], T[:, part]
+            change = mm[:, None] * u * u + 2 * mp[:, None] * u * t + pp[:, None] * t * t
+            v_slope = -np.einsum("ij,ij->j", A, change)
+            out[part] = 1 - params[part] * v_slope / (2 * np.diag(inverse)[part])
+    return np.where(kept, out, np.nan)
+
+
+def _information_slopes(core: Likelihood, params: Array, name: str) -> Any:
+    """Return the derivatives of each row's expected information in one of its predictors."""
+    shift = getattr(core, name)
+    shift = np.zeros(core.n) if shift is None else shift
+    up, down = (_shifted(core, name, shift + h).expected_factors(params) for h in (STEP, -STEP))
+    return tuple(-(a - b) / (2 * STEP) for a, b in zip(up, down, strict=True))
+
+
+def _shifted(core: Likelihood, name: str, shift: Array) -> Likelihood:
+    if name == "offset":
+        return replace(core, offset=shift)
+    return replace(core, offset_dispersion=shift)
+
+
+def near_singular(facts: Facts) -> Iterator[Finding]:
+    """Yield the coefficients that the data hardly tell apart."""
+    kept = facts.fit.solved
+    information = -facts.sample.expected_hessian(facts.fit.internal)[np.ix_(kept, kept)]
+    scale = np.sqrt(np.diag(information))
+    names = [name for name, own in zip(facts.names, kept, strict=True) if own]
+    if not np.all(scale > 0):
+        return
+    values, vectors = np.linalg.eigh(information / np.outer(scale, scale))
+    if values[0] > SINGULAR:
+        return
+    share = np.abs(vectors[:, 0])
+    which = tuple(name for name, s in zip(names, share, strict=True) if s > 0.3 * share.max())
+    yield Finding(
+        "near-singular",
+        which,
+        f"the information has eigenvalue {values[0]:.1e} (unit diagonal): these coefficients can change "
+        "together with next to no change of the likelihood",
+        "Centre the variables, leave out one that nearly repeats another, or use fewer terms",
+    )
+
+
+def leverages(facts: Facts) -> Iterator[Finding]:
+    """Yield the rows that nearly make a part's fit alone."""
+    for part, h in (("mean", facts.leverage), ("dispersion", facts.leverage_dispersion)):
+        rows = h > HUGE
+        if rows.any() and h.max() > 3 * np.mean(h):
+            yield Finding(
+                "leverage",
+                (),
+                f"{facts.where(rows)}: leverage up to {h[rows].max():.2f} on the {part}, where the "
+                f"average is {np.mean(h):.2f}; the fit there is its own doing",
+                "Look at get_influence().summary_frame(), and fit without it to see what changes",
+                facts.positions(rows),
+            )

@@ -1,0 +1,454 @@
+"""Pictures of what is fitted: the dispersion over a term, variance against mean, the coefficients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hetglm.design import arrays, syntax
+from hetglm.diagnostics.influence import LocationScaleInfluence
+from hetglm.prediction import quantities
+from hetglm.typing import Array
+from hetglm.utils.axes import (
+    COLOURS,
+    INK,
+    MARKERS,
+    bins,
+    drawn_rows,
+    flag,
+    is_wide,
+    levels,
+    log_axis,
+    many_axes,
+    note,
+    one_axes,
+    require_rows,
+    sampled,
+    say_drawn,
+    separation,
+    shortened,
+    weighted_means,
+)
+from hetglm.utils.messages import listed
+
+#: Points of a curve, bins of the mean, and curves or groups that can be told apart.
+CURVE, BINS, GROUPS = 101, 12, len(COLOURS)
+#: Cells at the boundary of more than this many would take longer to bound than a picture may.
+LIMITS = 12
+#: So many times the estimates and limits of others, an interval would squeeze them to a line.
+MOST_RATIO = 20.0
+#: What is said of a coefficient that has no finite estimate, and no interval.
+UNTOLD = " (no estimate)"
+LINES = ("-", "--", "-.", ":")
+
+
+# -- the dispersion over a term ---------------------------------------------------------------------
+
+
+def plot_dispersion(res: Any, term: str, *, alpha: float = 0.05, ax: Any = None) -> Any:
+    """
+    Draw the fitted dispersion over the variables of a term, with its interval.
+
+    Parameters
+    ----------
+    res : results
+    term : str
+        Term of the dispersion with one variable or two, with or without its prefix; the first is
+        drawn along the axis, the second by colour. Without a formula, a column.
+    alpha : float
+        One minus the coverage of the pointwise intervals.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+        The other variables are held at their median, or most frequent level. Levels at the boundary
+        are at 0, with the profile limit of `boundary_limits` above them.
+
+    Raises
+    ------
+    ValueError
+        For an unknown term, a constant, or one of more than two variables.
+    """
+    alpha = arrays.share(alpha, "alpha")
+    name = term.removeprefix("dispersion-") if isinstance(term, str) else None
+    known = [t for t in res.model.term_list if t.part == "dispersion" and t.factors]
+    names = [t.name.removeprefix("dispersion-") for t in known]
+    if name not in names:
+        raise ValueError(
+            f"term={term!r}: choose a term of the dispersion: {listed(names) or 'none'}"
+        )
+    require_rows(res)
+    if res.model._spec is None:
+        curves, x = _column_curve(res, name, alpha), name
+    else:
+        x, *hue = _variables(res.model, name)
+        curves = _formula_curves(res, x, hue, alpha)
+    ax = one_axes(ax)
+    for i, (label, frame) in enumerate(curves.items()):
+        _curve(ax, frame, i, label, len(curves))
+    ax.set_xlabel(x)
+    _dispersion_axis(ax, pd.concat(curves.values()))
+    core = res.model.core
+    ax.set_ylabel(f"dispersion {core.family.symbol}, {100 * (1 - alpha):g} % interval")
+    if len(curves) > 1:
+        ax.legend(frameon=False, fontsize="small")
+    if len(res.model.term_list) and len(known) > 1:
+        ax.set_title("others at their median or most frequent level", fontsize="small", color=INK)
+    return ax
+
+
+def _dispersion_axis(ax: Any, drawn: pd.DataFrame) -> None:
+    """Take logarithms; where the dispersion is 0 start there, and say what holds of the boundary."""
+    nil = drawn["predicted"] == 0
+    if nil.any():
+        bounded = (drawn["ci_upper"][nil] > 0).any()
+        what = "limits are of the profile likelihood" if bounded else "see boundary_limits()"
+        note(ax, f"0 at the boundary: {what}")
+        if not _from_nil(ax, drawn):
+            note(ax, "an interval ends above the picture")
+    elif not (drawn[["predicted", "ci_lower"]] <= 0).to_numpy().any():
+        log_axis(ax, "y")
+    if np.isinf(drawn["predicted"]).any():
+        note(ax, "without a marker: infinite at the boundary")
+
+
+def _from_nil(ax: Any, drawn: pd.DataFrame) -> bool:
+    """Start the axis at 0; return whether all intervals are shown, or one would hide the others."""
+    ends = drawn[["predicted", "ci_upper"]].to_numpy()
+    known = drawn["predicted"].where(drawn["predicted"] > 0, drawn["ci_upper"]).to_numpy()
+    most = MOST_RATIO * np.max(known[np.isfinite(known)], initial=0.0)
+    shown = ends[ends <= most]
+    ax.set_ylim(0, 1.08 * np.max(shown, initial=0.0) or 1.0)
+    return not np.any(ends > most)
+
+
+def _bounded(res: Any, Z: Array, frame: pd.DataFrame, alpha: float) -> pd.DataFrame:
+    """Return predictions with intervals from 0 to the profile limit for cells at the boundary."""
+    if res.boundary is None or not 0 < len(res.boundary.cells) <= LIMITS:
+        return frame
+    same = np.all(np.isclose(Z[:, None], res.boundary.cells), axis=2)
+    drawn = same.any(axis=1) & (frame["predicted"] == 0).to_numpy()
+    if not drawn.any():
+        return frame
+    upper = res.boundary_limits(alpha)["upper"].to_numpy()[same.argmax(axis=1)]
+    low, high = frame["ci_lower"].mask(drawn, 0.0), frame["ci_upper"].mask(drawn, upper)
+    return frame.assign(ci_lower=low, ci_upper=high)
+
+
+def _variables(model: Any, name: str) -> list[str]:
+    """Return the one or two variables of a term, the one for the axis first."""
+    design = model._spec.dispersion
+    factors = next(t.factors for t in design.info.terms if t.name() == name)
+    read = set().union(*(syntax.names(factor.code)[1] for factor in factors))
+    found = [column for column in model._frame.columns if column in read]
+    if not 1 <= len(found) <= 2:
+        raise ValueError(
+            f"term={name!r}: it has {len(found)} variables of the data, and a picture has room for one "
+            "or two; use get_prediction(new_data, which='dispersion')"
+        )
+    # a number on the axis, a factor by colour; of two factors the one of many levels on the axis
+    return sorted(found, key=lambda v: _is_factor(model, v) and 1 + (_colours(model, v) <= GROUPS))
+
+
+def _colours(model: Any, name: str) -> int:
+    return int(model._frame[name].nunique())
+
+
+def _is_factor(model: Any, name: str) -> bool:
+    column = model._frame[name]
+    number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    return not number or name in model._spec.dispersion.categories
+
+
+def _places(model: Any, name: str, most: int) -> Array:
+    """Return the levels of a factor, or values of a number: a curve's, or three quantiles."""
+    column = model._frame[name]
+    if _is_factor(model, name):
+        found = levels(column, name)
+        if len(found) > most:
+            raise ValueError(f"{name}: {len(found)} levels, but {most} can be told apart")
+        return pd.Series(found, dtype=object).to_numpy()
+    if most == GROUPS:
+        return np.quantile(column, [0.1, 0.5, 0.9])
+    return np.linspace(column.min(), column.max(), CURVE)
+
+
+def _formula_curves(res: Any, x: str, hue: list[str], alpha: float) -> dict[str, pd.DataFrame]:
+    """Return the predictions along x, for each value of the other variable."""
+    model = res.model
+    places = _places(model, x, len(model._frame))
+    colours = _places(model, hue[0], GROUPS) if hue else [None]
+    wanted = model._spec.dispersion.variables | set(model._spec.columns.values())
+    read = [name for name in model._frame.columns if name in wanted]
+    curves = {}
+    for level in colours:
+        fixed = {x: places} | ({hue[0]: [level] * len(places)} if hue else {})
+        data = _typical(model._frame[read], len(places), fixed)
+        given = {}
+        if model.offset_dispersion is not None and "offset_dispersion" not in model._spec.columns:
+            given["offset_dispersion"] = np.full(len(places), np.median(model.offset_dispersion))
+        frame = res.get_prediction(data, which="dispersion", **given).summary_frame(alpha)
+        design = model._spec.dispersion.build(data).to_numpy()
+        frame = _bounded(res, design, frame.reset_index(drop=True), alpha)
+        text = f"{level:.3g}" if isinstance(level, float) else str(level)
+        curves[f"{hue[0]} = {text}" if hue else ""] = frame.assign(x=places)
+    return curves
+
+
+def _typical(frame: pd.DataFrame, n: int, fixed: dict[str, Any]) -> pd.DataFrame:
+    """Return n rows of medians and most frequent levels, but for the columns given."""
+    columns: dict[str, Any] = {}
+    for name, column in frame.items():
+        if name in fixed:
+            dtype = column.dtype if column.dtype.kind not in "iu" else float
+            columns[str(name)] = pd.Series(list(fixed[name]), dtype=dtype)
+        elif pd.api.types.is_numeric_dtype(column) and column.dtype.kind != "b":
+            # of the values there are, so that C(number) finds its level
+            middle = column.quantile(0.5, interpolation="nearest")
+            columns[str(name)] = pd.Series([middle] * n, dtype=column.dtype)
+        else:
+            columns[str(name)] = pd.Series([column.mode().iloc[0]] * n, dtype=column.dtype)
+    return pd.DataFrame(columns)
+
+
+def _column_curve(res: Any, name: str, alpha: float) -> dict[str, pd.DataFrame]:
+    """Return the predictions along a column of the design, the others at their medians."""
+    model, Z = res.model, res.model.core.Z
+    j = model._dispersion_names.index(name)
+    values = np.unique(Z[:, j])
+    places = values if len(values) <= 2 else np.linspace(values[0], values[-1], CURVE)
+    rows = np.tile(np.median(Z, axis=0), (len(places), 1))
+    rows[:, j] = places
+    given = {}
+    if model.offset_dispersion is not None:
+        given["offset_dispersion"] = np.full(len(places), np.median(model.offset_dispersion))
+    found = res.get_prediction(None, rows, which="dispersion", transform=False, **given)
+    return {"": _bounded(res, rows, found.summary_frame(alpha), alpha).assign(x=places)}
+
+
+def _curve(ax: Any, frame: pd.DataFrame, i: int, label: str, curves: int) -> None:
+    colour, style = COLOURS[i], {"label": label or None}
+    if len(frame) == CURVE and frame["x"].dtype.kind == "f":
+        ax.fill_between(
+            frame["x"], frame["ci_lower"], frame["ci_upper"], color=colour, alpha=0.2, lw=0
+        )
+        ax.plot(frame["x"], frame["predicted"], color=colour, lw=2, ls=LINES[i], **style)
+        return
+    place = np.arange(len(frame)) + 0.12 * (i - (curves - 1) / 2)
+    with np.errstate(invalid="ignore"):
+        ends = frame["predicted"] - frame["ci_lower"], frame["ci_upper"] - frame["predicted"]
+    ends = np.nan_to_num(ends, posinf=0.0)  # no limit: nothing is drawn
+    bars = ax.errorbar(
+        place, frame["predicted"], ends, fmt=MARKERS[i], color=colour, ms=6, lw=1.5, **style
+    )
+    bars[0].set_clip_on(False)  # half of a marker at 0 is below the axis
+    names = [f"{v:g}" if isinstance(v, float) else str(v) for v in frame["x"]]
+    crowded = sum(map(len, names)) > 50
+    ax.set_xticks(range(len(frame)), names, rotation=90 if crowded else 0)
+    ax.set_xlim(-0.5, len(frame) - 0.5)
+
+
+# -- variance against mean ------------------------------------------------------------------------
+
+
+def plot_mean_variance(res: Any, *, by: Any = None, ax: Any = None, rng: Any = None) -> Any:
+    """
+    Draw the variance of the response against its mean, with the fitted variance function.
+
+    Parameters
+    ----------
+    res : results
+    by : str or array_like, shape (n,), optional
+        Column of the data, or labels, of at most four groups that are drawn apart.
+    ax : matplotlib Axes, optional
+    rng : None, int or numpy.random.Generator
+        Which of many rows are drawn.
+
+    Returns
+    -------
+    matplotlib Axes
+        Large markers: means of the squared residuals, over 1 - leverage, in bins of equal numbers by
+        the fitted mean. Lines: the fitted variance in the same bins. Small dots: the fitted variance
+        of single rows, which differs at one mean where their dispersions do. For binomial-type
+        models, of the proportion. Rows at the limit of a separated mean are left out.
+    """
+    require_rows(res)
+    generator = arrays.generator(rng)
+    groups, n = _groups(res.model, by), res._core.n
+    looked = sampled(n, generator)
+    core, params = res._core if looked is None else res._core.take(looked), res._fit.internal
+    inside = ~separation(res)[0]
+    inside = inside if looked is None else inside[looked]
+    mean = quantities.predict(core, params, "mean")
+    variance = quantities.predict(core, params, "var")
+    if core.family.counts_successes:
+        variance = variance / core.trials**2
+    standardised = LocationScaleInfluence(res, looked).resid_studentized
+    square = np.nan_to_num(standardised**2) * variance
+    freq = np.ones(core.n) if core.freq is None else core.freq
+    ax = one_axes(ax)
+    rows = drawn_rows(core.n, generator)
+    handles = {}
+    for i, (label, member) in enumerate(groups.items()):
+        member = inside & (member if looked is None else member[looked])
+        if not member.any():
+            continue  # a rare group is not in the sample
+        dots = rows[member[rows]]
+        ax.plot(mean[dots], variance[dots], ".", color=COLOURS[i], ms=2, alpha=0.35, zorder=1)
+        codes = bins(mean[member], BINS)
+        given = (mean[member], variance[member], square[member])
+        x, fitted, observed = weighted_means(codes, freq[member], *given)
+        (line,) = ax.plot(x, fitted, color=COLOURS[i], lw=2, ls=LINES[i], label="fitted")
+        (marks,) = ax.plot(
+            *(x, observed, MARKERS[i]),
+            **{"color": COLOURS[i], "ms": 7, "mec": "white", "label": "observed"},
+        )
+        handles[label] = (line, marks)
+    if inside.any():
+        _scales(ax, mean[inside], core.family.unit_interval)
+    proportion = core.family.counts_successes or core.family.takes_trials
+    ax.set_xlabel("fitted mean" + (" of the proportion" if proportion else ""))
+    ax.set_ylabel("variance, by bins" + (" of the proportion" if proportion else ""))
+    _mean_variance_legend(ax, handles, by)
+    if not inside.all():
+        note(ax, f"{int((~inside).sum()):,} rows at the limit of the mean left out")
+    say_drawn(ax, len(rows) if looked is None else len(looked), n)
+    return ax
+
+
+def _mean_variance_legend(ax: Any, handles: dict[str, tuple[Any, Any]], by: Any) -> None:
+    """Say what is what above the picture, where it hides nothing: a line for each group."""
+    if by is None:
+        given: Any = {one.get_label(): one for pair in handles.values() for one in pair}
+        title = None
+    else:
+        given = {shortened(name, 40): pair for name, pair in handles.items()}
+        title = (f"{by}: " if isinstance(by, str) else "") + "fitted as lines, observed as markers"
+    # characters of the small print that a line has room for
+    room = 14 * ax.get_position().width * ax.figure.get_figwidth()
+    columns = max(1, min(len(given), int(room / (max(map(len, given), default=1) + 8))))
+    ax.legend(
+        *(list(given.values()), list(given)),
+        **{"title": title, "ncols": columns, "frameon": False, "fontsize": "small"},
+        **{"title_fontsize": "small", "loc": "lower center", "bbox_to_anchor": (0.5, 1.0)},
+    )
+
+
+def _scales(ax: Any, mean: Array, probability: bool) -> None:
+    """Take logarithms of both axes where what is drawn allows them and needs them."""
+    drawn = np.concatenate([line.get_ydata() for line in ax.lines])
+    if is_wide(drawn, 5.0):
+        log_axis(ax, "y")
+    if is_wide(mean) and not probability:
+        log_axis(ax, "x")
+
+
+def _groups(model: Any, by: Any) -> dict[str, Array]:
+    """Return which rows are in each group, in the order of the levels."""
+    if by is None:
+        return {"": np.ones(model.core.n, dtype=bool)}
+    labels = _labels(model, by)
+    found = levels(labels, "by")
+    if len(found) > GROUPS:
+        raise ValueError(
+            f"by: {len(found)} groups, but {GROUPS} can be told apart; cut it into fewer"
+        )
+    return {str(level): np.asarray(labels == level, dtype=bool) for level in found}
+
+
+def _labels(model: Any, by: Any) -> pd.Series:
+    """Return the group of each row of the fit; what was passed of dropped rows is left out."""
+    n = model.core.n
+    if isinstance(by, str):
+        if model._frame is None or by not in model._frame.columns:
+            raise ValueError(f"by={by!r} is not a column of the data of a formula fit")
+        labels = model._frame[by]
+    else:
+        try:
+            labels = by if isinstance(by, pd.Series) else pd.Series(arrays.labels(by))
+        except (TypeError, ValueError) as exc:
+            raise ValueError("by: give the name of one column, or a label for each row") from exc
+        if len(labels) not in (n, model._n_passed):
+            raise ValueError(f"by: {len(labels)} labels, but there are {n} rows")
+        labels = labels if len(labels) == n else labels.iloc[model._kept]
+    if labels.isna().any():
+        raise ValueError(f"by: missing value in {model.core.names.text(labels.isna())}")
+    return labels
+
+
+# -- coefficients ---------------------------------------------------------------------------------
+
+
+def plot_coefficients(
+    res: Any, *, alpha: float = 0.05, intercept: bool = False, ax: Any = None
+) -> Any:
+    """
+    Draw the coefficients of both parts with their intervals.
+
+    Parameters
+    ----------
+    res : results
+    alpha : float
+        One minus the coverage.
+    intercept : bool
+        Whether the constants are drawn too.
+    ax : sequence of two matplotlib Axes, optional
+        For the mean and the dispersion, each on the scale of its link.
+
+    Returns
+    -------
+    ndarray of matplotlib Axes, shape (2,)
+        Coefficients without a finite estimate, separated ones among them, are named only.
+    """
+    alpha, intercept = arrays.share(alpha, "alpha"), flag(intercept, "intercept")
+    model, k = res.model, len(res.model._mean_names)
+    if model._spec is None:  # which columns are constant is seen in the rows
+        require_rows(res)
+    limits = np.asarray(res.conf_int(alpha))
+    flat = {j for term in model.term_list if not term.factors for j in term.columns}
+    parts = []
+    for names, first in ((model._mean_names, 0), (model._dispersion_names, k)):
+        parts.append(
+            [(n, first + j) for j, n in enumerate(names) if intercept or first + j not in flat]
+        )
+    tall = 0.9 + 0.3 * max(len(part) for part in parts)
+    names = [name for part in parts for name, _ in part]
+    # inches of the names, which stand left of either part
+    wide = 2 * (2.4 + 0.07 * (max(map(len, names), default=0) + len(UNTOLD)))
+    size = float(np.clip(wide, 8.0, 30.0)), float(np.clip(tall, 2.5, 20.0))
+    axes = many_axes(ax, 1, 2, size, "parts")
+    params = np.array(res.params, dtype=float)
+    params[np.isin(model.parameter_names, separation(res)[1])] = np.nan
+    link = type(model.core.link_dispersion).__name__.lower()
+    titles = ("mean", f"dispersion: {link}({model.core.family.symbol})")
+    for i, (place, part, title) in enumerate(zip(axes, parts, titles, strict=True)):
+        _forest(place, part, params, limits, i)
+        place.set_title(title, fontsize="medium")
+        place.set_xlabel(f"coefficient, {100 * (1 - alpha):g} % interval", fontsize="small")
+    return axes
+
+
+def _forest(ax: Any, part: list[tuple[str, int]], params: Array, limits: Array, i: int) -> None:
+    ax.axvline(0, color=INK, lw=1, ls=":")
+    where = np.array([j for _, j in part], dtype=int)
+    y = np.arange(len(part))[::-1]
+    finite = np.isfinite(params[where])
+    if not len(part):
+        ax.annotate("constant only", (0.5, 0.5), xycoords="axes fraction", ha="center")
+    ends = np.abs(limits[where] - params[where, None]).T
+    ax.errorbar(
+        params[where][finite],
+        y[finite],
+        xerr=np.nan_to_num(ends[:, finite]),
+        fmt=MARKERS[i],
+        color=COLOURS[i],
+        ms=6,
+        lw=1.5,
+    )
+    names = [name + ("" if ok else UNTOLD) for (name, _), ok in zip(part, finite, strict=True)]
+    room = 60 * ax.figure.get_figheight() / max(len(part), 1)  # points a name has of the height
+    ax.set_yticks(y, names, fontsize=float(np.clip(0.85 * room, 4.0, 8.5)))
+    ax.set_ylim(-0.6, max(len(part) - 0.4, 0.6))

@@ -1,0 +1,96 @@
+"""Residuals of a fit, a function for each kind; all of a single row, whatever its frequency."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from hetglm.families.tails import normal_scores, tails
+from hetglm.likelihood.likelihood import Likelihood
+from hetglm.prediction import quantities
+from hetglm.typing import Array
+
+
+def response(core: Likelihood, params: Array) -> Array:
+    """Return y less its fitted mean; of successes, the proportion less its probability."""
+    y = core.y if not core.family.counts_successes or core.trials is None else core.y / core.trials
+    return y - core.predictors(params).mean.mu
+
+
+def pearson(core: Likelihood, params: Array) -> Array:
+    """Return the residuals of the response in units of its fitted standard deviation."""
+    at = core.predictors(params)
+    variance = core.family.variance(at.mean.mu, at.mean.nu, core.row_phi(at.phi), core.trials)
+    counts = core.trials if core.family.counts_successes and core.trials is not None else 1.0
+    return response(core, params) * counts / np.sqrt(variance)
+
+
+def deviance(core: Likelihood, params: Array) -> Array:
+    """
+    Return sign(y - mu) sqrt(D), D twice what a mean of its own gains a row at its dispersion.
+
+    In an exponential dispersion model that is w d/phi, d the unit deviance. The others have no
+    deviance free of the dispersion, but a gain they have.
+    """
+    at = core.predictors(params)
+    nu = at.mean.nu if core.family.unit_interval else None
+    try:
+        gain = core.family.unit_deviance(core.rows, at.mean.mu, nu) / core.row_phi(at.phi)
+    except NotImplementedError:
+        best = core.family.saturated(core.rows, core.row_phi(at.phi))
+        gain = 2 * (best - core.terms(at, 0).loglike)
+    return np.sign(response(core, params)) * np.sqrt(np.maximum(gain, 0.0))  # of rounding
+
+
+def dispersion(core: Likelihood, params: Array, expected: Array | None = None) -> Array:
+    """
+    Return the score of each row in its dispersion's predictor, in units of its standard deviation.
+
+    For the Gaussian, and for the extended quasi-likelihood, (w d/phi - 1)/sqrt(2): the Pearson
+    residual of the gamma GLM that the deviances d follow. NaN where a row tells nothing of the
+    dispersion. ``expected`` is the expected second derivative of each row, where it is known.
+    """
+    core = replace(core, freq=None)
+    score = core.factors(params, 1).zeta
+    assert score is not None
+    expected = core.expected_factors(params)[2] if expected is None else expected
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return score / np.sqrt(-expected)
+
+
+def quantile(core: Likelihood, params: Array, rng: np.random.Generator) -> Array:
+    """
+    Return the normal quantile of each response's place in its fitted distribution.
+
+    Where the response has a probability (counts, the zeros of the Tweedie) the place is drawn
+    uniformly within its jump, so that under the model the residuals are standard normal but for the
+    estimation (Dunn and Smyth 1996). The extremes are taken from the logarithm of the tail they lie
+    in: none is infinite because a probability underflows.
+
+    Raises
+    ------
+    NotImplementedError
+        For extended quasi-likelihood families, which have no distribution.
+
+    References
+    ----------
+    Dunn, P. K. and Smyth, G. K. (1996). Randomized quantile residuals. Journal of Computational and
+    Graphical Statistics 5, 236-244.
+    """
+    require_distribution(core, "quantile residuals", "kind='standardized-deviance'")
+    found = tails(quantities.distribution(core, params), core.y)
+    uniform = np.full(core.n, 0.5)
+    jumps = np.isfinite(found.at)
+    uniform[jumps] = rng.uniform(size=int(jumps.sum()))
+    return normal_scores(found, uniform)
+
+
+def require_distribution(core: Likelihood, what: str, instead: str) -> None:
+    """Raise a NotImplementedError for families that have no distribution."""
+    if not core.family.exact:
+        raise NotImplementedError(
+            f"{core.family.name} by extended quasi-likelihood is not a distribution, so it has no "
+            f"{what}: use {instead}, or a model with a likelihood (BetaBinomial for proportions, "
+            "NegativeBinomial for counts, likelihood='exact' for Tweedie)"
+        )

@@ -1,0 +1,1 @@
+"""From a criterion to estimates with their covariance."""

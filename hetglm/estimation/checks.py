@@ -1,0 +1,301 @@
+"""What is to be said of a fit: convergence, separation, boundary, aliased columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtr
+
+from hetglm.estimation.fit import at_fit
+from hetglm.estimation.reml import RemlFit
+from hetglm.estimation.search import Fit
+from hetglm.exceptions import (
+    AliasedColumnWarning,
+    BoundaryWarning,
+    ConvergenceWarning,
+    DomainEdgeWarning,
+    SeparationWarning,
+    SeveralMaximaWarning,
+    SmallCountsWarning,
+    UnboundedLikelihoodWarning,
+)
+from hetglm.families.quasi import Quasi
+from hetglm.likelihood.likelihood import Likelihood
+from hetglm.likelihood.links import invert
+from hetglm.typing import Array
+from hetglm.utils.linalg import gram, inverse
+from hetglm.utils.messages import listed, warn
+
+#: Share of a mean direction's information, against its columns, below which it has no estimate.
+SEPARATED_INFORMATION = 1e-6
+SEPARATED_TAIL = 1e-4
+#: Expected size of a test at 5 % from which the extended quasi-likelihood is not to be trusted, and the
+#: normal quantile of such a test. Where the size expected is less, it is 3 to 8 % (tests/test_eql.py).
+LARGEST_SIZE, TWO_SIDED = 0.07, 1.959963984540054
+
+
+def warn_of_aliases(likelihood: Likelihood, estimable: Array, names: list[str]) -> None:
+    """Warn, once, of the columns that are left out, by name."""
+    text = aliased_text(likelihood, estimable, names)
+    if text:
+        warn(text, AliasedColumnWarning)
+
+
+def aliased_text(likelihood: Likelihood, estimable: Array, names: list[str]) -> str:
+    """Return the sentence on aliased columns, or an empty one."""
+    aliased = [name for name, kept in zip(names, estimable, strict=True) if not kept]
+    if not aliased:
+        return ""
+    silent = likelihood.family.indifferent(likelihood.rows)
+    where = "" if silent is None else f"; {likelihood.family.silent} tell nothing of a dispersion"
+    return (
+        f"aliased, left out of the fit: {listed(aliased)} (each a linear combination of earlier columns "
+        f"of its part{where}); the coefficients are reported as NaN"
+    )
+
+
+def diagnose(
+    likelihood: Likelihood,
+    fitted: Fit,
+    estimable: Array,
+    names: list[str],
+    warn_convergence: bool = True,
+) -> list[str]:
+    """Return what is to be said of a fit, one sentence each, and warn of it by its own class."""
+    notes = []
+    if not fitted.converged:
+        notes.append(
+            f"the fit did not converge: {fitted.message} (scaled gradient {fitted.decrement:.1e}); try "
+            "more iterations, start_params or a simpler dispersion"
+        )
+        if warn_convergence:
+            warn(notes[-1], ConvergenceWarning)
+    if fitted.spike:
+        notes.append(f"{fitted.spike}; this is the maximum beside that, with a zero gradient")
+        warn(notes[-1], UnboundedLikelihoodWarning)
+    if fitted.edge:
+        notes.append(
+            f"{fitted.edge}; the gradient is not zero there, so tests are rough and standard errors are "
+            "those of the expected information of the other rows; a log or logit link has no such edge"
+        )
+        warn(notes[-1], DomainEdgeWarning)
+    if not np.isfinite(fitted.llf):
+        return notes
+    separated = separation_text(likelihood, fitted, names)
+    if separated and isinstance(fitted, RemlFit):
+        raise ValueError(
+            f"reml=True: {separated.removesuffix('; the other numbers stand')} and log det X'WX, which "
+            "REML adjusts by, has no limit; take these terms out of the mean or fit by maximum "
+            "likelihood"
+        )
+    if separated:
+        separated += _untold_text(fitted, estimable, names)
+        notes.append(separated)
+        warn(separated, SeparationWarning)
+    for boundary in boundary_texts(fitted, likelihood):
+        notes.append(boundary)
+        warn(boundary, BoundaryWarning)
+    if fitted.second == fitted.second:
+        notes.append(
+            "the likelihood has several maxima: this is the best one found (log-likelihood "
+            f"{fitted.llf:.4f}), the next is at {fitted.second:.4f}, and there may be others; the data "
+            "do not settle a dispersion of so many terms: use fewer"
+        )
+        warn(notes[-1], SeveralMaximaWarning)
+    small = small_counts(likelihood, fitted)
+    if small is not None:
+        notes.append(f"{small.evidence}; {small.remedy}")
+        warn(notes[-1], SmallCountsWarning)
+    aliased = aliased_text(likelihood, estimable, names)
+    return [*notes, aliased] if aliased else notes
+
+
+@dataclass(frozen=True)
+class SmallCounts:
+    """
+    How far the extended quasi-likelihood (EQL) of a fit is from its reference distribution.
+
+    Attributes
+    ----------
+    error : ndarray, shape (n,)
+        Relative error of the expected unit deviance of each row, were the dispersion constant.
+    spread : float
+        Largest ratio of the standard deviation of a combination of dispersion coefficients to its
+        standard error.
+    bias : float
+        Length of the bias of the dispersion effects, in standard errors.
+    remedy : str
+        What to use instead.
+    """
+
+    error: Array
+    spread: float
+    bias: float
+    remedy: str
+
+    @property
+    def size(self) -> float:
+        """Expected share of rejections of a test of no dispersion effect at 5 %."""
+        above, below = (TWO_SIDED - self.bias) / self.spread, (TWO_SIDED + self.bias) / self.spread
+        return float(ndtr(-above) + ndtr(-below))
+
+    @property
+    def evidence(self) -> str:
+        """What is wrong, in words."""
+        largest = self.error.max()
+        off = f"up to about {100 * largest:.0f} %" if largest < 0.5 else "50 % or more"
+        biased = f", and its dispersion effects are off by about {self.bias:.1f} standard errors"
+        return (
+            "expected counts are small against the dispersion for the extended quasi-likelihood (EQL): "
+            f"its phi is off by {off}{biased if self.bias > 0.2 else ''}, so tests of the dispersion "
+            "and all standard errors are not to be trusted"
+        )
+
+
+def small_counts(likelihood: Likelihood, fitted: Fit) -> SmallCounts | None:
+    """
+    Return the error of the extended quasi-likelihood where it misleads, None where it does not.
+
+    The score of the dispersion is the sum of z (d/phi - 1)/2. Were d/phi a chi-square of one degree of
+    freedom its mean would be 0 and its variance the information; with the relative error b of the
+    saddlepoint d/phi is about (1 + b) times that (a Bartlett factor). b is taken at one common phi, as
+    under the hypothesis that is tested.
+    """
+    family, k = likelihood.family, likelihood.k_mean
+    kept = fitted.estimated[k:]
+    if family.exact or not isinstance(family, Quasi) or not kept.any():
+        return None
+    at = likelihood.predictors(fitted.internal)
+    freq = np.ones(likelihood.n) if likelihood.freq is None else likelihood.freq
+    error = family.saddlepoint_error(
+        at.mean.mu, at.mean.nu, _reference_phi(likelihood, at.phi, freq)
+    )
+    Z, slope = likelihood.Z[:, kept], at.d_phi / at.phi
+    information = gram(Z, freq * slope**2, Z)
+    covariance = inverse(information)
+    if covariance is None:
+        return None
+    root = np.linalg.cholesky(covariance)
+    spread = np.linalg.eigvalsh(root.T @ gram(Z, freq * (slope * (1 + error)) ** 2, Z) @ root)[-1]
+    level = np.sum(freq * slope * error) / np.sum(freq * slope**2)
+    score = root.T @ (Z.T @ (freq * slope * (error - level * slope)))
+    bias = np.sqrt(0.5 * np.sum(score**2))
+    found = SmallCounts(error, float(np.sqrt(spread)), float(bias), family.instead())
+    return found if found.size > LARGEST_SIZE else None
+
+
+def _reference_phi(likelihood: Likelihood, phi: Array, freq: Array) -> Array:
+    """
+    Return phi / w of the reference distribution of each row, at the one phi of the hypothesis.
+
+    Counts cannot vary less than in steps of 1: at phi < 1 it is their variance phi mu, not mu/phi,
+    that has to be large.
+    """
+    common = np.full(likelihood.n, np.average(phi, weights=freq))
+    phi = common if likelihood.offset_dispersion is None else phi
+    counts = likelihood.y if likelihood.weights is None else likelihood.y * likelihood.weights
+    if np.allclose(counts, np.rint(counts), rtol=1e-9, atol=1e-9):
+        phi = np.maximum(phi, 1 / phi)
+    return likelihood.row_phi(phi)
+
+
+def boundary_texts(fitted: Fit, likelihood: Likelihood) -> list[str]:
+    """Return the sentences on rows whose dispersion is zero or infinite."""
+    if fitted.boundary is None:
+        return []
+    family = likelihood.family
+    rows, infinite, terms = fitted.boundary.rows, fitted.boundary.infinite, fitted.boundary.terms
+    law = family.at_zero
+    supremum = (
+        f"{listed(terms)} have no finite estimate; the log-likelihood is its supremum, the other "
+        "numbers are those with these rows held at"
+    )
+    texts = []
+    if rows.any():
+        texts.append(
+            f"the dispersion is zero in {likelihood.names.text(rows)}, at the {law} boundary: "
+            f"these rows are no more variable than the {law}, and {supremum} the {law}"
+        )
+    if infinite.any():
+        texts.append(
+            f"the dispersion is infinite in {likelihood.names.text(infinite)}: these rows are "
+            f"{family.at_infinity}, and {supremum} that"
+        )
+    return texts
+
+
+def separation_text(likelihood: Likelihood, fitted: Fit, names: list[str]) -> str:
+    """Return the sentence on mean terms without a finite estimate, or an empty one."""
+    found = separated(likelihood, fitted, names)
+    if found is None:
+        return ""
+    rows, terms = found
+    return (
+        f"the response is separated: {likelihood.names.text(rows)} are fitted at the limit of the "
+        f"mean, so {listed(terms)} have no finite estimate; the other numbers stand"
+    )
+
+
+def separated(
+    likelihood: Likelihood, fitted: Fit, names: list[str]
+) -> tuple[Array, list[str]] | None:
+    """Return the rows at a limit of the mean and the coefficients that take them there, or None."""
+    k = likelihood.k_mean
+    keep = fitted.estimated[:k]
+    likelihood = at_fit(likelihood, fitted)
+    unit = likelihood.family.unit_interval
+    eta = likelihood.linear_predictor(fitted.internal[:k])
+    if unit and _inside(likelihood.link, eta):
+        return None
+    at = likelihood.predictors(fitted.internal)
+    tail = np.minimum(at.mean.mu, at.mean.nu) if unit else np.abs(at.mean.mu)
+    # rows of no count, which may be the most, are those that can be separated
+    level = 0.5 if unit else np.median(tail[likelihood.y != 0] if likelihood.y.any() else tail)
+    at_limit = (tail < SEPARATED_TAIL * level) & (np.abs(at.mean.d1) < SEPARATED_TAIL * level)
+    if not at_limit.any() or not keep.any():
+        return None
+    X = likelihood.X[:, keep]
+    weight = np.nan_to_num(-likelihood.expected_factors(fitted.internal)[0])
+    if at_limit.all():  # no row is left to compare with: the way they went
+        flat = fitted.internal[:k][keep][:, None]
+    else:
+        flat = _flat_directions(X, np.maximum(weight, 0.0), ~at_limit)
+    moved = np.max(np.abs(X @ flat), axis=1, initial=0.0)
+    rows = at_limit & (moved > 1e-3 * moved.max())
+    if not rows.any():
+        return None
+    share = np.max(np.abs(flat), axis=1) * np.sqrt(np.mean(X**2, axis=0))
+    kept = [name for name, kept in zip(names[:k], keep, strict=True) if kept]
+    terms = [name for name, s in zip(kept, share, strict=True) if s > 0.1 * share.max()]
+    return rows, terms
+
+
+def _inside(link: Any, eta: Array) -> bool:
+    """Return whether no probability is near a limit: most are not, and two of them tell."""
+    ends = invert(link, np.array([eta.min(), eta.max()]))
+    return bool(np.minimum(ends.mu, ends.nu).min() >= 0.5 * SEPARATED_TAIL)
+
+
+def _untold_text(fitted: Fit, estimable: Array, names: list[str]) -> str:
+    """Return the end of a sentence on coefficients that only separated rows could tell of."""
+    known = set() if fitted.boundary is None else set(fitted.boundary.terms)
+    told = zip(names, estimable, fitted.estimated, strict=True)
+    lost = [name for name, kept, found in told if kept and not found and name not in known]
+    return f", but nothing tells of {listed(lost)}" if lost else ""
+
+
+def _flat_directions(X: Array, weight: Array, plain: Array) -> Array:
+    """Return the combinations of columns, shape (k, r), with next to none of plain rows' information."""
+    scale = np.sqrt(np.einsum("ij,ij->j", X, X))
+    S = X / scale
+    whitener = inverse(gram(S, None, S))
+    if whitener is None:
+        return np.zeros((X.shape[1], 0))
+    root = np.linalg.cholesky(whitener)
+    values, vectors = np.linalg.eigh(root.T @ gram(S, weight, S) @ root)
+    told = weight[plain & (weight > 0)]
+    typical = float(np.median(told)) if len(told) else 1.0
+    flat = vectors[:, values <= SEPARATED_INFORMATION * typical]
+    return np.asarray(root @ flat / scale[:, None])

@@ -1,0 +1,299 @@
+"""
+Maxima at the edge of a link's domain: fitted means that may go no further.
+
+With an identity link a mean of counts may be 0 but not negative, and where the counts are 0 the
+likelihood may still rise there: the maximum has no zero gradient. It is found as that of a problem
+with inequalities: the rows at the edge are held, the rest is maximised, and it is the maximum where
+the gradient pushes every held row outwards (Karush, Kuhn and Tucker; Nocedal and Wright 2006, 16.5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from scipy.optimize import nnls
+from statsmodels.genmod.families import links
+
+from hetglm.estimation.search import Fit, Settings, search
+from hetglm.likelihood.boundary import ZERO, null_space, recession
+from hetglm.likelihood.likelihood import Likelihood
+from hetglm.likelihood.links import invert
+from hetglm.typing import Array
+from hetglm.utils.linalg import independent_columns
+
+Watch = Callable[[Array, bool], None]
+
+#: A row is at the edge where so small a change of its predictor, in units of the largest, leaves the
+#: domain; it is held so much nearer, where its mean still has digits.
+CLOSE, HELD = 1e-6, 1e-13
+#: Sets of rows that are tried for each coefficient, and a gradient's share that is rounding.
+ROUNDS, ROUNDING = 4, 1e-5
+#: What rounding may leave of a response that is fitted exactly, on the scale of the predictor.
+EXACT = 1e-10
+
+
+def settle(
+    likelihood: Likelihood,
+    estimated: Array,
+    stopped: Fit,
+    settings: Settings,
+    watch: Watch,
+) -> Fit:
+    """
+    Return the maximum at the edge of the mean's domain that a search stopped short of.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+    estimated : ndarray of bool, shape (p + q,)
+    stopped : Fit
+        A search that did not converge.
+    settings : Settings
+    watch : callable
+        Called with the coefficients after each step; may raise.
+
+    Returns
+    -------
+    Fit
+        ``stopped`` itself where no row is at the edge, or no maximum was found there.
+    """
+    params, iterations = stopped.internal, stopped.iterations
+    released = np.zeros(likelihood.n, dtype=bool)
+    for _ in range(ROUNDS * len(params)):
+        sides = edge_sides(likelihood, params)
+        held = (sides != 0) & ~released
+        if not held.any():
+            again = search(likelihood, estimated, params, settings, watch)
+            return again if released.any() and again.converged else stopped
+        start = _step_back(likelihood, estimated, params, sides, held)
+        found = _on_face(likelihood, estimated, start, held, settings, watch)
+        params, iterations = found.internal, iterations + found.iterations
+        if not found.converged:
+            if np.array_equal(edge_sides(likelihood, params) != 0, sides != 0):
+                break  # stopped, but by no further row
+            released[:] = False
+            continue
+        outward = _outward(likelihood, estimated, params, sides, held)
+        if outward is None:
+            return _settled(likelihood, estimated, found, held, iterations)
+        released |= held & ~outward
+    return stopped
+
+
+def edge_sides(likelihood: Likelihood, params: Array) -> Array:
+    """Return 1 for rows whose mean leaves its domain where its predictor rises, -1 where it falls."""
+    at = likelihood.predictors(params)
+    step = CLOSE * np.max(np.abs(at.eta), initial=0.0)
+    return np.asarray(
+        np.where(_inside(likelihood, params, at.eta + step), 0, 1)
+        - np.where(_inside(likelihood, params, at.eta - step), 0, 1)
+    )
+
+
+def _inside(likelihood: Likelihood, params: Array, eta: Array) -> Array:
+    """Return which rows have a likelihood at a linear predictor of the mean."""
+    at = likelihood.predictors(params)
+    mean = invert(likelihood.link, eta)
+    value = likelihood.terms(replace(at, mean=mean), 0).loglike
+    return np.isfinite(value)
+
+
+def _step_back(
+    likelihood: Likelihood, estimated: Array, params: Array, sides: Array, held: Array
+) -> Array:
+    """Return coefficients with the held rows at one small distance from the edge."""
+    k = likelihood.k_mean
+    eta = likelihood.predictors(params).eta
+    unit = np.max(np.abs(eta), initial=0.0)
+    near, far = np.zeros(likelihood.n), np.full(likelihood.n, CLOSE * unit)
+    for _ in range(60):
+        middle = 0.5 * (near + far)
+        inside = _inside(likelihood, params, eta + sides * middle)
+        near, far = np.where(inside, middle, near), np.where(inside, far, middle)
+    wanted = (sides * (near - HELD * unit))[held]
+    keep = np.flatnonzero(estimated[:k])
+    moved = params.copy()
+    moved[keep] += np.linalg.lstsq(likelihood.X[np.ix_(held, keep)], wanted, rcond=None)[0]
+    return moved if likelihood.loglike(moved) > -np.inf else params
+
+
+def _on_face(
+    likelihood: Likelihood,
+    estimated: Array,
+    start: Array,
+    held: Array,
+    settings: Settings,
+    watch: Watch,
+) -> Fit:
+    """Return the search over the coefficients that leave the held rows' means where they are."""
+    k = likelihood.k_mean
+    keep = np.flatnonzero(estimated[:k])
+    basis = null_space(likelihood.X[:, keep], np.flatnonzero(held))
+    free = np.zeros((k, basis.shape[1]))
+    free[keep] = basis
+    offset = likelihood.predictors(start).eta
+    face = replace(likelihood, X=likelihood.X @ free, offset=offset)
+    inner = np.r_[independent_columns(face.X), estimated[k:]]
+
+    def whole(params: Array) -> Array:
+        r = free.shape[1]
+        return np.r_[start[:k] + free @ params[:r], params[r:]]
+
+    found = search(
+        face,
+        inner,
+        np.r_[np.zeros(free.shape[1]), start[k:]],
+        settings,
+        lambda params, converged: watch(whole(params), converged),
+    )
+    return replace(found, internal=whole(found.internal))
+
+
+def _outward(
+    likelihood: Likelihood, estimated: Array, params: Array, sides: Array, held: Array
+) -> Array | None:
+    """Return which held rows the gradient pushes outwards, None where these balance it."""
+    keep = np.flatnonzero(estimated[: likelihood.k_mean])
+    gradient = likelihood.gradient(likelihood.factors(params, 1))[keep]
+    push = (sides[held, None] * likelihood.X[np.ix_(held, keep)]).T
+    size = np.linalg.norm(likelihood.X[:, keep], axis=0)
+    multiplier, rest = nnls(push / size[:, None], gradient / size)
+    if rest <= ROUNDING * np.linalg.norm(gradient / size):
+        return None
+    outward = np.zeros(likelihood.n, dtype=bool)
+    outward[np.flatnonzero(held)[multiplier > 0]] = True
+    return outward
+
+
+def _settled(
+    likelihood: Likelihood, estimated: Array, found: Fit, held: Array, iterations: int
+) -> Fit:
+    """Return a search on a face as a fit of all coefficients, the rows at its edge named."""
+    # a row at the edge may have infinite derivatives, and the observed cross block no zero mean
+    information = -likelihood.take(~held).expected_hessian(found.internal)
+    mu = likelihood.predictors(found.internal).mean.mu[held]
+    limits = " or ".join(f"{value:g}" for value in np.unique(np.round(mu, 6)))
+    link = type(likelihood.link).__name__
+    return replace(
+        found,
+        params=np.where(estimated, found.internal, np.nan),
+        estimated=estimated,
+        solved=estimated,
+        iterations=iterations,
+        message="the maximum is at the edge of the domain",
+        information=information[np.ix_(estimated, estimated)],
+        edge=(
+            f"the maximum lies at the edge of the domain of the mean, {limits}: the {link} link would "
+            f"take {likelihood.names.text(held)} beyond it"
+        ),
+    )
+
+
+def unbounded_direction(
+    likelihood: Likelihood, estimated: Array, params: Array, vanished: Array, reml: bool
+) -> tuple[Array, Array] | None:
+    r"""
+    Return the rows whose dispersion can fall for ever with gain, and how; None if there are none.
+
+    Where the mean fits rows V exactly, the log-likelihood moves by :math:`-\frac12 t \sum_i z_i'c`
+    along a direction c of the dispersion that lets no other row fall. There is such a c with gain
+    unless the sum of all :math:`z_i` is a combination of those of the other rows with weights >= 0
+    (Farkas). The criterion of REML gains back what the mean takes: the :math:`z_i'c` of as many rows
+    as X has columns, independent ones, those first that fall fastest.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+    estimated : ndarray of bool, shape (p + q,)
+    params : ndarray, shape (p + q,)
+        Where a search has come to.
+    vanished : ndarray of bool, shape (n,)
+        Rows whose dispersion has gone to zero there.
+    reml : bool
+
+    Returns
+    -------
+    rows : ndarray of bool, shape (n,)
+    direction : ndarray, shape (q,)
+    """
+    if not _fitted_exactly(likelihood, estimated, vanished):
+        return None
+    # the mean that fits these may fit others as well
+    at = likelihood.predictors(params)
+    with np.errstate(all="ignore"):
+        left = np.abs(np.asarray(likelihood.link(likelihood.y), dtype=float) - at.eta)
+    more = vanished | (left <= EXACT * np.max(np.abs(at.eta)))
+    if _fitted_exactly(likelihood, estimated, more):
+        vanished = more
+    k = likelihood.k_mean
+    Z, X = likelihood.Z[:, estimated[k:]], likelihood.X[:, estimated[:k]]
+    size = np.maximum(np.max(np.abs(Z), axis=0, initial=0.0), np.finfo(float).tiny)
+    Z = Z / size
+    freq = np.ones(likelihood.n) if likelihood.freq is None else likelihood.freq
+
+    def slope_of(order: Array) -> Array:
+        total = Z.T @ freq
+        if not reml:
+            return total
+        first = np.argsort(order, kind="stable")
+        return total - Z[first[_independent_rows(X[first])]].sum(axis=0)
+
+    direction = np.zeros(likelihood.Z.shape[1])
+    if not isinstance(likelihood.link_dispersion, links.Log):
+        # phi itself goes to zero, at finite coefficients
+        direction[estimated[k:]] = (
+            np.linalg.lstsq(Z[vanished], -np.ones(vanished.sum()), rcond=None)[0] / size
+        )
+        return vanished, direction
+    slope = slope_of(at.zeta)
+    others = np.unique(Z[~vanished], axis=0)
+    weights = nnls(others.T, slope)[0] if len(others) else np.zeros(0)
+    way = others.T @ weights - slope
+    if np.linalg.norm(way) <= ROUNDING * np.linalg.norm(slope):  # a combination, but for rounding
+        return None
+    moved = Z @ way
+    tiny = ROUNDING * np.max(np.abs(moved), initial=0.0)
+    gain = -float(way @ slope_of(moved))
+    if gain <= ROUNDING * float(np.linalg.norm(way) * np.linalg.norm(slope)):
+        return None
+    rows = vanished & (moved < -tiny)
+    if not rows.any():
+        return None
+    direction[estimated[k:]] = way / size
+    return rows, direction
+
+
+def _independent_rows(X: Array) -> Array:
+    """Return which rows are not linear combinations of earlier ones, shape (n,)."""
+    keep = np.zeros(len(X), dtype=bool)
+    rest, size = np.array(X, dtype=float), np.linalg.norm(X, axis=1)
+    for _ in range(X.shape[1]):
+        free = np.linalg.norm(rest, axis=1) > ZERO * size
+        if not free.any():
+            break
+        i = int(np.argmax(free))
+        keep[i] = True
+        unit = rest[i] / np.linalg.norm(rest[i])
+        rest -= np.outer(rest @ unit, unit)
+    return keep
+
+
+def _fitted_exactly(likelihood: Likelihood, estimated: Array, rows: Array) -> bool:
+    """Return whether the mean's columns can fit rows exactly, or come as near as one likes."""
+    X = likelihood.X[np.ix_(rows, np.flatnonzero(estimated[: likelihood.k_mean]))]
+    with np.errstate(all="ignore"):
+        eta = np.asarray(likelihood.link(likelihood.y[rows]), dtype=float)
+    target = eta if likelihood.offset is None else eta - likelihood.offset[rows]
+    limits = np.isinf(eta)
+    if limits.any():
+        gone = recession(X, np.where(limits, np.sign(eta), 0.0))[0]
+        if not gone[limits].all():
+            return False
+    X, target = X[~limits], target[~limits]
+    if not len(X):
+        return True
+    size = np.maximum(np.max(np.abs(X), axis=0, initial=0.0), np.finfo(float).tiny)
+    left = target - X / size @ np.linalg.lstsq(X / size, target, rcond=None)[0]
+    return bool(np.max(np.abs(left)) <= EXACT * np.max(np.abs(eta[~limits])))

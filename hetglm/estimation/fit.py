@@ -1,0 +1,274 @@
+"""A fit: starting values, and the search for a maximum or for the supremum at an end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from statsmodels.genmod.families import links
+
+from hetglm.estimation import reml as reml_module
+from hetglm.estimation.domain_boundary import settle, unbounded_direction
+from hetglm.estimation.multistart import EXPLORED, supremum
+from hetglm.estimation.reml import RemlFit
+from hetglm.estimation.search import DEFAULT_METHOD, OWN_METHODS, Fit, Settings, search
+from hetglm.estimation.start import starting_values
+from hetglm.exceptions import UnboundedLikelihoodError
+from hetglm.likelihood.likelihood import Likelihood
+from hetglm.typing import Array
+from hetglm.utils.messages import listed
+
+#: phi this far below the other rows' is beyond what squared doubles can hold.
+VANISHING = 1e-30
+#: Responses larger than this, or smaller than one over it, are fitted in another unit: powers of their
+#: dispersion would over- or underflow.
+MODERATE = 1e30
+REMEDY = "; merge the cell with another or take the term out of the dispersion (or out of the mean)"
+
+
+def fit(
+    likelihood: Likelihood,
+    names: list[str],
+    estimated: Array,
+    start: Array | None = None,
+    method: str = DEFAULT_METHOD,
+    maxiter: int = 100,
+    tol: float = 1e-8,
+    disp: bool = False,
+    reml: bool = False,
+    **options: Any,
+) -> Fit:
+    """
+    Return the maximum of a likelihood, or of the adjusted profile likelihood (REML).
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+    names : list of str
+        Names of the p + q coefficients, for messages.
+    estimated : ndarray of bool, shape (p + q,)
+        Which coefficients are estimable.
+    start : ndarray, optional
+        Starting values of all coefficients; NaN counts as 0 where one is aliased. A search from
+        them that runs off begins again from the default.
+    method : str
+        ``"newton-scoring"`` or the name of a statsmodels optimiser.
+    maxiter, tol, disp
+        Largest number of steps, tolerance of the scaled gradient, whether to print.
+    reml : bool
+        Whether by REML: a `RemlFit`, for exponential dispersion families.
+    **options
+        Passed on to a statsmodels optimiser.
+
+    Raises
+    ------
+    UnboundedLikelihoodError
+        If rows are fitted exactly and the likelihood has no maximum.
+    """
+    saturated = int(estimated[: likelihood.k_mean].sum()) >= likelihood.n
+    if saturated and not likelihood.family.zero_dispersion:
+        where = (
+            f"the likelihood grows without bound: the mean has {likelihood.n} coefficients for "
+            f"{likelihood.n} rows, so every row is fitted exactly"
+        )
+        raise UnboundedLikelihoodError(f"{where}; take terms out of the mean", where)
+    unit = _unit(likelihood)
+    if unit != 1:
+        inner, units = _in_unit(likelihood, unit)
+        within = None if start is None else np.asarray(start) / units
+        found = fit(inner, names, estimated, within, method, maxiter, tol, disp, reml, **options)
+        return _from_unit(likelihood, found, unit, units)
+    if start is not None:
+        start = _checked(likelihood, start, names, estimated)
+    settings = Settings(names, method, maxiter, tol, disp, options)
+    of_row = None
+    if likelihood.family.zero_dispersion:
+        likelihood, of_row = likelihood.distinct()
+    seek = partial(_sought, likelihood, estimated, settings, reml)
+    found = seek(start)
+    if start is not None and _is_lost(found, settings):
+        again = seek(None)
+        found = again if again.converged or maximum(again) > maximum(found) else found
+    if found.boundary is None or of_row is None:
+        return found
+    return replace(found, boundary=found.boundary.of_rows(of_row))
+
+
+def _sought(
+    likelihood: Likelihood, estimated: Array, settings: Settings, reml: bool, start: Array | None
+) -> Fit:
+    """Return the fit from given starting values, or from our own."""
+    starts = starting_values(likelihood, estimated)
+    if not likelihood.family.zero_dispersion:
+        starts = starts if start is None else chain([start], starts)
+        seek = reml_module.search if reml else search
+        return _beside_spikes(likelihood, estimated, starts, settings, seek)
+    starts = starts if start is None else iter([start])
+    if isinstance(likelihood.link_dispersion, links.Log):
+        return supremum(likelihood, estimated, starts, settings)
+    return search(likelihood, estimated, next(starts), settings)
+
+
+def _is_lost(found: Fit, settings: Settings) -> bool:
+    """Return whether a search failed that had steps enough."""
+    enough = settings.method in OWN_METHODS and settings.maxiter >= EXPLORED
+    return enough and not found.converged
+
+
+def _checked(likelihood: Likelihood, start: Array, names: list[str], estimated: Array) -> Array:
+    """Return starting values, those of aliased coefficients 0 where they are NaN."""
+    missing = [n for n, bad in zip(names, np.isnan(start) & estimated, strict=True) if bad]
+    if missing:
+        raise ValueError(f"start_params: NaN for {listed(missing)}; give a number")
+    if likelihood.loglike(start) > -np.inf:
+        return np.nan_to_num(start)
+    raise ValueError("start_params: the log-likelihood is not finite there")
+
+
+def _unit(likelihood: Likelihood) -> float:
+    """Return the unit, a power of 2, that brings an extreme response to the order of 1, or 1."""
+    family, link = likelihood.family, type(likelihood.link)
+    equivariant = family.scale_power is not None and link in (links.Identity, links.Log)
+    size = np.abs(likelihood.y[likelihood.y != 0])
+    if not equivariant or not len(size) or type(likelihood.link_dispersion) is not links.Log:
+        return 1.0
+    middle = float(np.median(size))
+    return 1.0 if 1 / MODERATE < middle < MODERATE else float(2.0 ** np.floor(np.log2(middle)))
+
+
+def _in_unit(likelihood: Likelihood, unit: float) -> tuple[Likelihood, Array]:
+    """Return the likelihood of the response in another unit, and the unit of each coefficient."""
+    assert likelihood.family.scale_power is not None
+    log, zero = np.log(unit), np.zeros(likelihood.n)
+    offset = zero if likelihood.offset is None else likelihood.offset
+    shift = zero if likelihood.offset_dispersion is None else likelihood.offset_dispersion
+    linear = type(likelihood.link) is links.Identity
+    units = np.ones(likelihood.k_mean + likelihood.Z.shape[1])
+    units[: likelihood.k_mean] = unit if linear else 1.0
+    inner = replace(
+        likelihood.with_response(likelihood.y / unit),
+        offset=offset / unit if linear else offset - log,
+        offset_dispersion=shift + (likelihood.family.scale_power - 2) * log,
+    )
+    return inner, units
+
+
+def _from_unit(likelihood: Likelihood, found: Fit, unit: float, units: Array) -> Fit:
+    """Return the fit to a response in another unit as one of the response itself."""
+    freq = likelihood.n if likelihood.freq is None else float(likelihood.freq.sum())
+    jacobian = freq * np.log(unit)
+    scale = units[found.solved]
+    both = np.outer(scale, scale)
+    found = replace(
+        found,
+        params=found.params * units,
+        internal=found.internal * units,
+        llf=found.llf - jacobian,
+        information=found.information / both,
+    )
+    if isinstance(found, RemlFit) and found.cov_expected is not None:
+        adjusted = found.llf_reml - jacobian + float(np.log(scale).sum())
+        return replace(found, llf_reml=adjusted, cov_expected=found.cov_expected * both)
+    return found
+
+
+class _RanOff(Exception):
+    """The dispersion of some rows has vanished though the likelihood has a bound there."""
+
+
+def _beside_spikes(
+    likelihood: Likelihood,
+    estimated: Array,
+    starts: Iterator[Array],
+    settings: Settings,
+    seek: Callable[..., Fit],
+) -> Fit:
+    """Return the maximum that the first start leads to which runs into no spike, nor off elsewhere."""
+    unbounded = off = None
+
+    def watch(params: Array, converged: bool) -> None:
+        vanished = _vanished(likelihood, params, converged)
+        if not vanished.any():
+            return
+        where = _unbounded(likelihood, estimated, params, vanished, settings.names, seek)
+        if where:
+            raise UnboundedLikelihoodError(f"{where}{REMEDY}", where)
+        raise _RanOff
+
+    for start in starts:
+        try:
+            found = seek(likelihood, estimated, start, settings, watch)
+            if not found.converged and seek is search and settings.method in OWN_METHODS:
+                found = settle(likelihood, estimated, found, settings, watch)
+        except UnboundedLikelihoodError as exc:
+            # a maximum inside may lie beside the spike: another start may reach it, as dglm does
+            unbounded = unbounded or exc
+            continue
+        except _RanOff:
+            off = start
+            continue
+        if unbounded is None or found.converged:
+            return replace(found, spike="" if unbounded is None else unbounded.where)
+    if unbounded is None:
+        return seek(likelihood, estimated, off, settings)
+    raise unbounded
+
+
+def _vanished(likelihood: Likelihood, params: Array, converged: bool) -> Array:
+    """Return the rows whose dispersion has vanished beyond what doubles can hold."""
+    at = likelihood.predictors(params)
+    phi = likelihood.row_phi(at.phi)
+    # a search that stalled in the rounding of y - mu did not get as far as one that goes on
+    limit, roundings = (VANISHING, 1.0) if converged else (VANISHING**0.6, 64.0)
+    vanished = phi < limit * np.median(phi)
+    if likelihood.family.unit_interval:
+        vanished |= phi < limit
+    else:
+        rounding = roundings * np.finfo(float).eps * (np.abs(likelihood.y) + np.abs(at.mean.mu))
+        with np.errstate(all="ignore"):
+            variance = likelihood.family.variance(at.mean.mu, None, phi, likelihood.trials)
+            vanished |= (phi < 1e-280) | (np.sqrt(variance) < rounding)
+    # an identity link cannot take phi below the rounding of its terms; a stall is not far from that
+    k = likelihood.k_mean
+    terms = np.abs(likelihood.Z) @ np.abs(np.nan_to_num(params[k:]))
+    rest = np.finfo(float).eps ** (1.0 if converged else 2 / 3) * terms
+    vanished |= phi < 4 * rest * np.abs(likelihood.row_phi(at.d_phi))
+    return np.asarray(vanished)
+
+
+def _unbounded(
+    likelihood: Likelihood,
+    estimated: Array,
+    params: Array,
+    vanished: Array,
+    names: list[str],
+    seek: Callable[..., Fit],
+) -> str:
+    """Return where the likelihood, or the criterion of REML, is proved to be unbounded, or nothing."""
+    k = likelihood.k_mean
+    way = unbounded_direction(likelihood, estimated, params, vanished, seek is reml_module.search)
+    if way is None:
+        return ""
+    rows, direction = way
+    size = np.abs(direction) * np.sqrt(np.mean(likelihood.Z[rows] ** 2, axis=0))
+    moved = [n for n, s in zip(names[k:], size, strict=True) if s > 0.1 * size.max()]
+    return (
+        f"the likelihood grows without bound: {likelihood.names.text(rows)} can be fitted "
+        f"exactly, and the dispersion there goes to zero along {listed(moved)}"
+    )
+
+
+def at_fit(likelihood: Likelihood, fitted: Fit) -> Likelihood:
+    """Return the likelihood with the rows of the boundary held there."""
+    if fitted.boundary is None or likelihood.n == 0:
+        return likelihood
+    return replace(likelihood, held=fitted.boundary.held)
+
+
+def maximum(fitted: Fit) -> float:
+    """Return the maximum of what was maximised: the log-likelihood, or the criterion of REML."""
+    return fitted.llf_reml if isinstance(fitted, RemlFit) else fitted.llf

@@ -1,0 +1,155 @@
+"""Refits to data like those of a fit: they start at its maximum, with its information."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from statsmodels.genmod.families import links
+
+from hetglm.estimation import fit as fit_module
+from hetglm.estimation.multistart import APPROACHING, is_vague
+from hetglm.estimation.reml import RemlFit
+from hetglm.estimation.search import Fit
+from hetglm.likelihood.likelihood import Likelihood
+from hetglm.typing import Array
+from hetglm.utils.linalg import inverse
+
+#: Scaled gradient that is left at the end: coefficients to so much of their standard error, the
+#: log-likelihood to 1e-9.
+LEFT = 3e-6
+#: Steps with the information of the fit; a gradient to a few digits will do for them.
+ROUGH = 2
+#: Evaluations that a refit near by takes at most.
+MOST = 8
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """
+    A fit as its refits need it.
+
+    Attributes
+    ----------
+    core : Likelihood
+        Of the rows of the fit, none held.
+    fit : Fit
+    names : list of str
+        Of the p + q coefficients.
+    estimable : ndarray of bool, shape (p + q,)
+    """
+
+    core: Likelihood
+    fit: Fit
+    names: list[str]
+    estimable: Array
+
+    @cached_property
+    def bread(self) -> Array | None:
+        """Inverse of the information, None where it has none."""
+        return inverse(self.fit.information)
+
+    @cached_property
+    def is_grouped(self) -> bool:
+        """Whether so few rows are distinct that data like these had better be grouped."""
+        return self.core.family.zero_dispersion and self.core.distinct()[1] is not None
+
+
+def refit(fitted: Fitted, core: Likelihood, warm: bool = True) -> Fit:
+    """
+    Return the fit of the same model to other data.
+
+    Parameters
+    ----------
+    fitted : Fitted
+    core : Likelihood
+        Same columns, other rows or another response.
+    warm : bool
+        Whether to start from the fit; where that does not lead to a maximum inside, fast, and one
+        that the search from the data alone would not doubt, that search is made.
+
+    Raises
+    ------
+    ValueError
+        If there is no maximum, or the search did not converge.
+    """
+    reml = isinstance(fitted.fit, RemlFit)
+    near = warm and fitted.fit.boundary is None
+    found = _near(fitted, core) if near and not reml else None
+    if found is None:
+        start = fitted.fit.internal if near and reml else None
+        found = fit_module.fit(core, fitted.names, fitted.estimable, start, reml=reml)
+    if not found.converged:
+        raise ValueError(f"no convergence: {found.message}")
+    return found
+
+
+def _near(fitted: Fitted, core: Likelihood) -> Fit | None:
+    """
+    Return the maximum that a few steps lead to, None if they do not or if it needs a closer look.
+
+    The first steps are made with the information of the fit, the others with that of these data
+    after them; each takes a gradient only, and shrinks it by a factor of five to a thousand.
+    """
+    if fitted.is_grouped:
+        core = core.distinct()[0]
+    with np.errstate(all="ignore"):  # a step may lead far outside
+        found = _steps(fitted, core)
+    if found is None:
+        return None
+    params, information, llf, iterations, decrement = found
+    near = replace(
+        fitted.fit,
+        params=np.where(fitted.fit.estimated, params, np.nan),
+        internal=params,
+        llf=llf,
+        information=information,
+        iterations=iterations,
+        decrement=decrement,
+        converged=True,
+        message="from the maximum of the original data",
+    )
+    return near if _is_inside(core, near) else None
+
+
+def _steps(fitted: Fitted, core: Likelihood) -> tuple[Array, Array, float, int, float] | None:
+    """Return maximum, information near by, log-likelihood, steps and scaled gradient; None if far."""
+    solved = fitted.fit.solved
+    params, bread, last = fitted.fit.internal, fitted.bread, np.inf
+    for iteration in range(MOST):
+        if iteration < ROUGH:
+            gradient = core.rough_gradient(params)[0][solved]
+        else:
+            factors = core.factors(params, 2 if iteration == ROUGH else 1)
+            gradient = core.gradient(factors)[solved]
+        if iteration == ROUGH:
+            information = -core.hessian(factors)[np.ix_(solved, solved)]
+            bread = inverse(information)
+        if bread is None:
+            return None
+        step = bread @ gradient
+        decrement = max(float(gradient @ step), 0.0) ** 0.5
+        if not decrement < last:
+            return None
+        params = params.copy()
+        params[solved] += step
+        # the step after Newton's shrinks the gradient half as well as that did, the next ones as it
+        left = 2 * decrement**2 / last
+        if iteration > ROUGH and left <= LEFT:
+            # the last step gains half of the gradient times it
+            llf = float(factors.loglike.sum()) + 0.5 * decrement**2
+            return params, information, llf, iteration + 1, left
+        last = decrement
+    return None
+
+
+def _is_inside(core: Likelihood, near: Fit) -> bool:
+    """Return whether the dispersion is so far from its ends, and so well known, as not to be doubted."""
+    family = core.family
+    if not family.zero_dispersion or not isinstance(core.link_dispersion, links.Log):
+        return True
+    low, high = np.log(APPROACHING)
+    zeta = core.log_dispersion(near.internal[core.k_mean :])
+    inside = np.all(zeta + np.log(family.size(core.rows)) > low) and np.all(zeta <= high)
+    return bool(inside) and not is_vague(near, core)

@@ -1,0 +1,1 @@
+"""Special functions of the families: accurate where differences of log-gammas cancel."""

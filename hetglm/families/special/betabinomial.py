@@ -1,0 +1,906 @@
+r"""
+Differences of log-gamma functions and their derivatives, without cancellation.
+
+Stirling's remainder
+    :math:`\delta(x) = \log\Gamma(x) - [(x - \tfrac12)\log x - x + \tfrac12\log 2\pi]` and its
+    derivatives (`stirling`, `stirling1`, `stirling2`). Large x: the asymptotic series (DLMF
+    5.11.1). Small x: the recurrence :math:`\delta(x) = \delta(x + 1) + g(x)`, where with
+    :math:`r = 1/(2x + 1)`
+
+    .. math::
+        g = \frac{\operatorname{artanh} r}{r} - 1 = \sum_{k \ge 1} \frac{r^{2k}}{2k + 1}, \qquad
+        g' = -2 r \sum_{k \ge 1} \frac{2k\, r^{2k}}{2k + 1}, \qquad
+        g'' = \frac{1}{2 x^2 (x + 1)^2},
+
+    all sums of one sign, so that :math:`\delta` keeps its relative accuracy.
+
+Shifted log-gammas
+    With :math:`w = x + m - \tfrac12`, m = 8, and :math:`P(x) = x (x + 1) \cdots (x + m - 1)`,
+
+    .. math::
+        \log\Gamma(x) = w \log w - w + \tfrac12\log 2\pi + \delta_{1/2}(w) - \log P(x),
+
+    where :math:`\delta_{1/2}` is a series in odd powers of 1/w with the coefficients
+    :math:`B_{2k}(\tfrac12)/(2k (2k - 1))`, economised to five terms for w >= m - 1/2 (Chebyshev's
+    interpolation in 1/w^2 leaves 1e-15), and P, P'/P and its derivative are rational in
+    u = x (x + m - 1). This holds for all x > 0: no branch and no loop over draws. For
+    a, b, c = (mu, nu, 1)/sigma before the draws and A, B, C after them the large terms combine as
+    in Loader's form below, with h = m - 1/2:
+
+    .. math::
+        y\log\frac{n w_A}{y w_C} + z\log\frac{n w_B}{z w_C} + w_a r_a + w_b r_b
+        + h\log\frac{w_C}{w_c}, \qquad r_a = \log\frac{w_A w_c}{w_C w_a},
+
+    with both arguments less one formed from the pull :math:`(y w_c - n w_a)/w_C`. With the
+    differences of digamma :math:`\psi_a = r_a + \ldots`, less :math:`\log(w_C/w_c)` which they
+    share, those of trigamma :math:`T_a`, :math:`e = \mu\psi_a + \nu\psi_b - \psi_c` and
+    :math:`U = \psi + x T`, the derivatives in (mu, sigma) are
+
+    .. math::
+        c (\psi_a - \psi_b), \quad -c^2 e, \quad
+        c^2 (T_a + T_b), \quad -c^2 (U_a - U_b), \quad c^3 (e + \mu U_a + \nu U_b - U_c).
+
+    As sigma falls these cancel: the rounding of P'/P, about 1e-15/c, is left in e, c^2 e being of
+    the order of n or c, whichever is less, and fewer still are the digits where successes are rare.
+    So this is for rows with sigma min(n sigma, 1) and n mu/(1 + n sigma) not too small: 1e-10 is
+    left in the second derivatives at the bounds of `hetglm.families.betabinomial`.
+
+Polya's urn
+    All other rows. The probability of y successes and z failures in a given order is
+    :math:`L(\mu, y) + L(\nu, z) - L(1, n)` on the log scale, with
+    :math:`L(x, k) = \sum_{j<k}\log(x + j\sigma)`: draws from an urn that starts with the shares
+    (mu, nu) and gains :math:`\sigma` of the colour drawn. The order does not matter, so take as
+    many successes and failures one by one, ky <= 7 and kz <= 7, as the urn needs to hold at least
+    7 times :math:`\sigma` of every colour still to come (`first_draws`, plain sums; none where
+    :math:`\mu \ge 7 \sigma`), and the others from the urn
+    :math:`(\alpha, \beta) = (\mu + k_y\sigma, \nu + k_z\sigma)`. Where successes are rare, n mu
+    below 0.5, seven are taken at any :math:`\sigma`: else terms of order y/mu would cancel.
+
+    For these write every log-gamma by Stirling's formula. With the total
+    :math:`\gamma = \alpha + \beta`, the final urn :math:`(A, B) = (\mu + y\sigma, \nu + z\sigma)`
+    of total C, and :math:`p = A/C`, the large terms combine into two Kullback-Leibler
+    divergences, as in Loader's form of the binomial (C. Loader 2000, Fast and accurate computation
+    of binomial probabilities):
+
+    .. math::
+        -n' KL(y'/n' \| p) - \frac{\gamma}{\sigma} KL(\alpha/\gamma \| p)
+        - \frac12\log\frac{A B \gamma}{\alpha \beta C}
+        + [\delta(A/\sigma) - \delta(\alpha/\sigma)] + [\delta(B/\sigma) - \delta(\beta/\sigma)]
+        - [\delta(C/\sigma) - \delta(\gamma/\sigma)].
+
+    With :math:`-n KL(y/n \| p)` of all draws in place of the first divergence, the value of the
+    first draws being taken relative to p and 1 - p, what is left is free of ky, kz and parameters.
+    p minimises the two divergences together, so it need not be differentiated. All differences
+    are formed as products: :math:`p - \alpha/\gamma = \sigma\rho`,
+    :math:`\mu - \alpha/\gamma = \sigma\omega`, :math:`p - \mu = \sigma R/C` with
+    :math:`R = y - n\mu`, and hence :math:`R/C = \rho - \omega`. The formulas hold at
+    :math:`\sigma = 0`, where the binomial is left.
+
+    The tails are swapped so that mu <= nu. Every difference between B and C is then formed from
+    A = C - B, and the derivatives at y = 0 are right relative to mu, however small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.polynomial import Chebyshev, Polynomial
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import bernoulli
+
+from hetglm.typing import Array
+
+Single = NDArray[np.float32]
+
+#: B_{2k}/(2k (2k - 1)), B_{2k}/(2k) and B_{2k}: delta, -delta' and delta'' in powers of 1/x^2.
+_BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510)
+_DELTA = tuple(b / (2 * k * (2 * k - 1)) for k, b in enumerate(_BERNOULLI, 1))
+_DELTA1 = tuple(b / (2 * k) for k, b in enumerate(_BERNOULLI, 1))
+#: Eight terms are exact to rounding from here on (the ninth is 55/(18 x^18) in delta').
+_LARGE = 12
+#: sum_k z^k/(2k + 3), (artanh(r)/r - 1)/z with z = r^2; 27 terms for |r| <= 1/2.
+_ARTANH = tuple(1 / (2 * k + 3) for k in range(27))
+_ARTANH1 = tuple((2 * k + 2) / (2 * k + 3) for k in range(27))
+
+#: Steps by which `shifted_draws` moves the arguments of log-gamma, and terms of its series.
+SHIFT, SHIFT_TERMS = 8, 5
+#: 1 + t cancels below this t: r of `shifted_draws` is then the logarithm of the ratio itself.
+_CANCELLED = -0.9
+#: Draws of each colour taken one by one; from there on seven terms of the series leave 6e-15.
+HEAD = 7
+#: Coefficients of delta(x) x, -delta'(x) x^2 and the derivative of the latter, in powers of 1/x^2.
+_SERIES = np.array([_DELTA[:-1], _DELTA1[:-1], [k * c for k, c in enumerate(_DELTA1) if k]])
+#: Below this |t| log(1 + t) is summed (|r| <= 0.053, six terms); above, at most 3 digits cancel.
+_NEAR = 0.1
+_NEAR_TERMS = 6
+#: Above this t second derivatives are formed by `_far_second`; below, three digits cancel.
+_FAR = 1e3
+#: Up to this many trials n KL(y/n || p) is formed by logarithms: n roundings are lost.
+_PLAIN = 1000
+#: Rows with no more trials than this are summed draw by draw where they need first draws.
+FEW = 12
+#: Terms of the series of delta that are enough where every sigma/x is below the limit before.
+_TERMS = ((1 / 150, 2), (1 / 40, 3), (1 / 12, 5), (np.inf, 7))
+#: Stands for no success in x log x, whose value it leaves at zero.
+_NONE = 1e-30
+
+
+def _horner(
+    coefficients: Sequence[float], z: NDArray[Any], out: NDArray[Any] | None = None
+) -> NDArray[Any]:
+    """Return sum_k coefficients[k] z^k of two coefficients or more."""
+    if coefficients[-1] == 1:
+        total = np.add(z, coefficients[-2], out=out)
+    else:
+        total = np.multiply(z, coefficients[-1], out=out)
+        total += coefficients[-2]
+    for c in coefficients[-3::-1]:
+        total *= z
+        total += c
+    return total
+
+
+def log1pmx(t: ArrayLike) -> Array:
+    """
+    Return log(1 + t) - t without cancellation.
+
+    Parameters
+    ----------
+    t : array_like
+        Values of at least -1; -1 gives -inf, less gives NaN.
+
+    Notes
+    -----
+    With r = t/(2 + t), log(1 + t) = 2 artanh(r) and t - 2r = r t, so for ``|t| <= 1/2`` it is
+    -r t + 2 r^3 (1/3 + r^2/5 + ...); beyond that the difference loses less than three bits.
+    """
+    t = np.asarray(t, dtype=float)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
+        near = np.abs(t) <= 0.5
+        u = np.where(near, t, 0.0)
+        r = u / (2 + u)
+        series = -r * u + 2 * r**3 * _horner(_ARTANH, r * r)
+        far = np.where(t == np.inf, -np.inf, np.log1p(t) - np.where(np.isinf(t), 0.0, t))
+        return np.where(near, series, far)
+
+
+def stirling(x: ArrayLike) -> Array:
+    """
+    Return delta(x) = lgamma(x) - [(x - 1/2) log x - x + log(2 pi)/2] for x > 0.
+
+    It falls from infinity like -log(x)/2 at 0 to 1/(12 x); see the module's notes.
+    """
+    return _remainder(np.asarray(x, dtype=float), 0)
+
+
+def stirling_large(x: Array) -> Array:
+    """Return delta(x) for x of 32 and more, where four terms leave 2e-17."""
+    v = 1 / x
+    return v * _horner(_DELTA[:4], v * v)
+
+
+def stirling1(x: ArrayLike) -> Array:
+    """Return delta'(x) = digamma(x) - log x + 1/(2x), which is negative, for x > 0."""
+    return _remainder(np.asarray(x, dtype=float), 1)
+
+
+def stirling2(x: ArrayLike) -> Array:
+    """Return delta''(x) = trigamma(x) - 1/x - 1/(2 x^2), which is positive, for x > 0."""
+    return _remainder(np.asarray(x, dtype=float), 2)
+
+
+def _remainder(x: Array, order: int) -> Array:
+    """Return the derivative of delta of this order: the series, or the recurrence up to it."""
+    flat = x.ravel()
+    with np.errstate(all="ignore"):
+        small = flat < _LARGE
+        out = _remainder_series(np.where(small, flat + _LARGE, flat), order)
+        steps = flat[small] + np.arange(_LARGE, dtype=float)[:, None]
+        out[small] += _remainder_step(steps, order).sum(axis=0)
+        out[~(flat >= 0)] = np.nan
+        out[flat == 0] = -np.inf if order == 1 else np.inf
+    return out.reshape(x.shape)
+
+
+def _remainder_series(x: Array, order: int) -> Array:
+    """Return the asymptotic series of a derivative of delta."""
+    v = 1 / x
+    z = v * v
+    if order == 0:
+        return v * _horner(_DELTA, z)
+    return -z * _horner(_DELTA1, z) if order == 1 else v * z * _horner(_BERNOULLI, z)
+
+
+def _remainder_step(x: Array, order: int) -> Array:
+    """Return g(x) = delta(x) - delta(x + 1) or one of its derivatives."""
+    if order == 2:
+        return 0.5 / (x * (x + 1)) ** 2
+    r = 1 / (2 * x + 1)
+    z = np.where(x < 0.5, 0.0, r * r)
+    far = np.log(np.where(x < 0.5, (1 + x) / x, 1.0))
+    if order == 0:
+        return np.where(x < 0.5, (x + 0.5) * far - 1, z * _horner(_ARTANH, z))
+    near = -2 * r * z * _horner(_ARTANH1, z)
+    return np.where(x < 0.5, far - (x + 0.5) / (x * (x + 1)), near)
+
+
+class Derivatives(NamedTuple):
+    """
+    A log-probability and its derivatives in (mu, sigma), nu = 1 - mu; None beyond the order.
+
+    Every field is an array of shape (n,).
+    """
+
+    value: Array
+    mu: Array | None = None
+    sigma: Array | None = None
+    mu_mu: Array | None = None
+    mu_sigma: Array | None = None
+    sigma_sigma: Array | None = None
+
+
+class Urn(NamedTuple):
+    """
+    Rows: tails with mu <= nu, sigma, successes and failures, and how many of them come first.
+
+    Every field is an array of shape (n,).
+    """
+
+    mu: Array
+    nu: Array
+    sigma: Array
+    y: Array
+    z: Array
+    ky: Array
+    kz: Array
+
+
+class _Path(NamedTuple):
+    """
+    Urn before and after the later draws; rows (successes, failures, both) of shape (3, n).
+
+    ``drawn`` holds y', z', n', ``K`` is drawn/(start end); rho, omega and r = R/C are those of the
+    module's notes, of shape (n,).
+    """
+
+    start: Array
+    end: Array
+    inv_start: Array
+    inv_end: Array
+    drawn: Array
+    K: Array
+    rho: Array
+    omega: Array
+    r: Array
+
+
+def first_draws(urn: Urn, order: int, pooled: bool) -> Derivatives:
+    """
+    Return the sums over the first kz failures and, after them, ky successes.
+
+    Parameters
+    ----------
+    urn : Urn
+    order : int
+    pooled : bool
+        Whether the value is relative to draws with the shares p and 1 - p of the final urn.
+
+    """
+    m, n, s, y, z, ky, kz = urn
+    total = 1 + (y + z) * s
+    rates = (total / (m + y * s), total / (n + z * s)) if pooled else (1.0, 1.0)
+    out = _draws_of_one(m, n, s, kz, ky, rates[0], order)
+    failures = _draws_of_one(n, m, s, np.zeros_like(s), kz, rates[1], order)
+    failures[1:5:3] *= -1
+    out += failures
+    return Derivatives(*out)
+
+
+def _draws_of_one(
+    share: Array, other: Array, s: Array, ahead: Array, k: Array, rate: Any, order: int
+) -> Array:
+    """
+    Return the sums over k draws of one colour and their derivatives in its share and sigma.
+
+    Notes
+    -----
+    Draw j meets the part 1/a = share + j s of the total 1/d = 1 + (ahead + j) s. The terms in
+    sigma, tau = j a - (ahead + j) d, are formed as (j other - ahead share) a d. Three shares of at
+    least 1e-100 can be multiplied.
+    """
+    out = np.zeros(((1, 3, 6)[order], len(s)))
+    held, total, product, base = share.copy(), 1 + ahead * s, np.ones_like(s), ahead * share
+    least = k.min(initial=np.inf)
+    for j in range(int(k.max(initial=0))):
+        d = 1 / total
+        ratio = held * d
+        ratio *= rate
+        if j < least:
+            a = 1 / held
+        else:
+            alive = (k > j).astype(float)
+            a = alive / held
+            ratio *= alive
+            ratio += 1 - alive
+        product *= ratio
+        if j % 3 == 2:
+            out[0] += np.log(product)
+            product[:] = 1.0
+        if order:
+            _add_derivatives(out, a, d, j, j * other - base)
+        held += s
+        total += s
+    out[0] += np.log(product)
+    return out
+
+
+def _add_derivatives(out: Array, a: Array, d: Array, j: int, tau: Array) -> None:
+    """Add those of draw j to ``out``; see `_draws_of_one`. ``tau`` is overwritten."""
+    tau *= a
+    tau *= d
+    out[1] += a
+    out[2] += tau
+    if len(out) == 3:
+        return
+    twice = (2 * j) * a
+    twice -= tau
+    tau *= twice
+    out[5] -= tau
+    a *= a
+    out[3] -= a
+    a *= j
+    out[4] -= a
+
+
+def every_draw(
+    mu: Array, nu: Array, sigma: Array, y: Array, z: Array, order: int
+) -> NDArray[np.float64]:
+    """
+    Return the terms, n H(y/n) added, as plain sums over all draws at once, shape (1, 3 or 6, n).
+
+    For few rows of few trials: nothing but the number of NumPy's calls costs. Failures come first, as
+    in `_draws_of_one`; the draws of n trials lose n roundings where their terms cancel.
+    """
+    most = max(y.max(initial=0.0), z.max(initial=0.0))
+    j = np.arange(most)[:, None, None]
+    drawn, share, ahead = np.array([z, y]), np.array([nu, mu]), np.array([np.zeros_like(z), z])
+    other = share[::-1]
+    alive = j < drawn
+    d = 1 / (1 + (ahead + j) * sigma)
+    a = share + j * sigma
+    ratio = a * d
+    ratio *= (y + z) / np.maximum(drawn, 1)
+    np.copyto(ratio, 1.0, where=~alive)
+    np.log(ratio, out=ratio)
+    np.divide(alive, a, out=a)
+    out = np.empty(((1, 3, 6)[order], len(y)))
+    out[0] = ratio.sum(axis=(0, 1))
+    if order == 0:
+        return out
+    failures, successes = a.sum(axis=0)
+    out[1] = successes - failures
+    tau = j * other
+    tau -= ahead * share
+    tau *= a
+    tau *= d
+    out[2] = tau.sum(axis=(0, 1))
+    if order == 1:
+        return out
+    ja = j * a
+    twice = 2 * ja
+    twice -= tau
+    twice *= tau
+    out[5] = -twice.sum(axis=(0, 1))
+    ja *= a
+    failures, successes = ja.sum(axis=0)
+    out[4] = failures - successes
+    a *= a
+    out[3] = -a.sum(axis=(0, 1))
+    return out
+
+
+def _product_polynomials() -> tuple[tuple[float, ...], ...]:
+    """
+    Return P/u, P'/h and P'', derivatives in x, as polynomials in u: P of the module's notes.
+
+    h = x + (m - 1)/2, du/dx = 2 h and (2 h)^2 = 4 u + (m - 1)^2.
+    """
+    j = np.arange(SHIFT // 2)
+    product = Polynomial.fromroots(-j * (SHIFT - 1.0 - j))
+    slope, square = product.deriv(), Polynomial([(SHIFT - 1.0) ** 2, 4.0])
+    parts = product // Polynomial([0.0, 1.0]), 2 * slope, slope.deriv() * square + 2 * slope
+    return tuple(tuple(part.coef.tolist()) for part in parts)
+
+
+def _economised_series(steps: int, terms: int, known: int) -> tuple[tuple[float, ...], ...]:
+    """
+    Return w d, w^2 d' and w^3 d'' as polynomials in 1/w^2, d the series of the module's notes.
+
+    For w from steps - 1/2 on, where so many terms of the asymptotic series are known to be right.
+    """
+    k = np.arange(1, known + 1)
+    b = -(1 - 2.0 ** (1 - 2 * k)) * bernoulli(2 * known)[2::2]
+    reach = [0, (steps - 0.5) ** -2]
+    return tuple(
+        tuple(
+            Chebyshev.interpolate(Polynomial(c), terms - 1, domain=reach)
+            .convert(kind=Polynomial)
+            .coef.tolist()
+        )
+        for c in (b / (2 * k * (2 * k - 1)), -b / (2 * k), b)
+    )
+
+
+_PRODUCT, _PRODUCT1, _PRODUCT2 = _product_polynomials()
+_HALF, _HALF1, _HALF2 = _economised_series(SHIFT, SHIFT_TERMS, 12)
+_, _ROUGH, _ = _economised_series(4, 3, 6)
+
+
+def shifted_draws(
+    mu: Array, nu: Array, sigma: Array, drawn: Array, order: int, work: Array, out: Array
+) -> None:
+    """
+    Write the terms, n H(y/n) added, where neither sigma nor n mu nor n nu is tiny.
+
+    Parameters
+    ----------
+    mu, nu, sigma : ndarray, shape (n,)
+        1 - mu is nu up to rounding; either may be the smaller.
+    drawn : ndarray, shape (3, n)
+        Successes, failures and both.
+    order : int
+    work : ndarray, shape (8, 6, n)
+        Overwritten. The six rows are a, b, c and A, B, C: every pass takes all of them.
+    out : ndarray, shape (1, 3 or 6, n)
+    """
+    x, w, v, z, u, product, first, spare = work
+    c, share = 1 / sigma, np.array([mu, nu])
+    np.multiply(share, c, out=x[:2])
+    x[2] = c
+    np.add(x[:3], drawn, out=x[3:])
+    np.add(x, SHIFT - 0.5, out=w)
+    np.divide(1, w, out=v)
+    np.multiply(v, v, out=z)
+    np.add(x, SHIFT - 1, out=u)
+    u *= x
+    _horner(_PRODUCT, u, product)
+    product *= u
+    _horner(_HALF, z, first)
+    first *= v
+    logs = _shifted_value(w, v, product, first[3:] - first[:3], drawn, out[0])
+    if order == 0:
+        return
+    np.divide(1, product, out=product)
+    _horner(_PRODUCT1, u, first)
+    first *= product
+    w -= SHIFT / 2
+    first *= w
+    _horner(_HALF1, z, spare)
+    spare *= z
+    spare -= first
+    psi = spare[3:] - spare[:3]
+    psi[:2] += logs
+    c2 = c * c
+    np.subtract(psi[0], psi[1], out=out[1])
+    out[1] *= c
+    share_psi = share * psi[:2]
+    slope = psi[2] - share_psi[0]
+    slope -= share_psi[1]
+    np.multiply(slope, c2, out=out[2])
+    if order == 1:
+        return
+    curve = _shifted_trigamma(work, drawn)
+    np.add(curve[0], curve[1], out=out[3])
+    curve *= x[:3]
+    curve += psi
+    np.subtract(curve[1], curve[0], out=out[4])
+    share *= curve[:2]
+    share[0] += share[1]
+    share[0] -= curve[2]
+    share[0] -= slope
+    share[0] *= c
+    out[5] = share[0]
+    out[3:] *= c2
+
+
+def rough_score(
+    mu: Single, nu: Single, sigma: Single, drawn: Single, work: Single, out: Single
+) -> None:
+    """
+    Write the score to some five digits, where `shifted_draws` serves and n sigma is not small.
+
+    Four steps instead of eight, where :math:`P'/P = 4 (u + 1)(w - 2)/[u (u + 2)]` with u = x (x + 3)
+    and w = x + 7/2, and three terms of the series: enough for the roundings of single precision.
+
+    Parameters
+    ----------
+    mu, nu, sigma : ndarray, shape (n,)
+        Of float32, as all of these.
+    drawn : ndarray, shape (3, n)
+        Successes, failures and both.
+    work : ndarray, shape (4 or more, 6, n)
+        Overwritten.
+    out : ndarray, shape (2, n)
+    """
+    x, w, u, slope, *_ = work
+    c, share = 1 / sigma, np.array([mu, nu])
+    np.multiply(share, c, out=x[:2])
+    x[2] = c
+    np.add(x[:3], drawn, out=x[3:])
+    np.add(x, 3.5, out=w)
+    np.add(x, 3, out=u)
+    u *= x
+    np.subtract(w, 2, out=slope)
+    np.add(u, 2, out=x)
+    x *= u
+    u += 1
+    slope *= u
+    slope *= 4
+    slope /= x
+    np.divide(1, w, out=u)
+    u *= u
+    _horner(_ROUGH, u, x)
+    x *= u
+    x -= slope
+    psi = x[3:] - x[:3]
+    psi += np.log(w[3:] / w[:3])
+    np.subtract(psi[0], psi[1], out=out[0])
+    out[0] *= c
+    psi[:2] *= share
+    psi[2] -= psi[0]
+    psi[2] -= psi[1]
+    c *= c
+    np.multiply(psi[2], c, out=out[1])
+
+
+def _shifted_value(
+    w: Array, v: Array, product: Array, series: Array, drawn: Array, out: Array
+) -> Array:
+    """Write the value and return r of the module's notes, shape (2, n)."""
+    ratio = product[3:] / product[:3]
+    ratio[0] *= ratio[1]
+    ratio[0] /= ratio[2]
+    series[2] += np.log(ratio[0])
+    np.multiply(w[5], v[2], out=out)
+    np.log(out, out=out)
+    out *= SHIFT - 0.5
+    out += series[0]
+    out += series[1]
+    out -= series[2]
+    pull = drawn[:2] * w[2]
+    pull -= drawn[2] * w[:2]
+    pull *= v[5]
+    logs = pull * v[:2]
+    cancelled = logs < _CANCELLED
+    np.log1p(logs, out=logs)
+    for i, some in enumerate(map(np.flatnonzero, cancelled)):
+        logs[i, some] = np.log(w[i + 3, some] * v[i, some] * (w[2, some] * v[5, some]))
+    pull /= np.maximum(drawn[:2], _NONE)
+    np.negative(pull, out=pull)
+    np.log1p(pull, out=pull)
+    pull *= drawn[:2]
+    pull += logs * w[:2]
+    out += pull[0]
+    out += pull[1]
+    return logs
+
+
+def _shifted_trigamma(work: Array, drawn: Array) -> Array:
+    """Return the differences of trigamma, shape (3, n); ``slope`` is P'/P."""
+    _, _, v, z, u, inverse, slope, last = work
+    _horner(_PRODUCT2, u, last)
+    last *= inverse
+    slope *= slope
+    slope -= last
+    _horner(_HALF2, z, last)
+    z *= v
+    last *= z
+    slope += last
+    curve = slope[3:] - slope[:3]
+    step = v[3:] * v[:3]
+    step *= drawn
+    curve -= step
+    return curve
+
+
+def log_ratio(t: Array, ratio: Array) -> tuple[Array, Array, Array]:
+    """
+    Return q, kappa and theta: log(1 + t) = t q, q = 1 + t kappa, kappa = -1/2 + t theta.
+
+    Parameters
+    ----------
+    t : ndarray
+        Values of at least -1.
+    ratio : ndarray
+        1 + t, formed without t.
+
+    Notes
+    -----
+    The series for ``|t| < 0.1``, and the logarithm elsewhere: mostly few values.
+    """
+    far = np.abs(t) >= _NEAR
+    q, kappa, theta = _log_ratio_near(t)
+    if far.any():
+        index = np.flatnonzero(far)
+        i, log = 1 / t.flat[index], np.log(ratio.flat[index])
+        log *= i
+        q.flat[index] = log
+        log -= 1
+        log *= i
+        kappa.flat[index] = log
+        log += 0.5
+        log *= i
+        theta.flat[index] = log
+    return q, kappa, theta
+
+
+def _log_ratio_near(t: Array) -> tuple[Array, Array, Array]:
+    """Return `log_ratio` by the series of artanh(r), r = t/(2 + t)."""
+    h = 1 / (2 + t)
+    r = t * h
+    r *= r
+    theta = _horner(_ARTANH[:_NEAR_TERMS], r)
+    theta *= h
+    theta *= h
+    theta *= 2
+    theta += 0.5
+    theta *= h
+    kappa = t * theta
+    kappa -= 0.5
+    return 1 + t * kappa, kappa, theta
+
+
+def all_draws(urn: Urn, order: int) -> Derivatives:
+    """Return the terms of the first and the later draws, n H(y/n) added."""
+    path = _path(urn)
+    total = _divergences(urn, path, order)
+    parts = [part(urn, path, order) for part in (_roots, _remainders)]
+    if urn.ky.any() or urn.kz.any():
+        parts.append(first_draws(urn, order, True))
+    for part in parts:
+        for a, b in zip(total, part, strict=True):
+            if a is not None and b is not None:
+                a += b
+    return total
+
+
+def _path(urn: Urn) -> _Path:
+    """Return the urn before and after the later draws."""
+    m, n, s, y, z, ky, kz = urn
+    N, k, y1, z1 = y + z, ky + kz, y - ky, z - kz
+    drawn = np.array([y1, z1, y1 + z1])
+    start = np.array([ky, kz, k]) * s
+    end = np.array([y, z, N]) * s
+    for i, share in enumerate((m, n, 1.0)):
+        start[i] += share
+        end[i] += share
+    inv_start, inv_end = 1 / start, 1 / end
+    K = drawn[:2] * inv_start[:2]
+    K *= inv_end[:2]
+    rho = (y1 - drawn[2] * m + s * (y1 * kz - z1 * ky)) * inv_end[2] * inv_start[2]
+    omega = (m * kz - n * ky) * inv_start[2]
+    return _Path(start, end, inv_start, inv_end, drawn, K, rho, omega, (y - N * m) * inv_end[2])
+
+
+def _divergences(urn: Urn, path: _Path, order: int) -> Derivatives:
+    """Return minus the two divergences."""
+    s, k, rho, omega = urn.sigma, urn.ky + urn.kz, path.rho, path.omega
+    f = path.start[2] * path.inv_start[:2]
+    step, signed = s * rho, np.array([rho, -rho])
+    growth = path.inv_end[2] * path.end[:2]
+    t = signed * f * s
+    q, kappa, theta = log_ratio(t, growth * f)
+    pull = kappa * f
+    pulled = pull[0] + pull[1]
+    value = rho * path.start[2] * step * pulled + _data_divergence(urn, path, growth)
+    if order == 0:
+        return Derivatives(value)
+    d_mu = rho * (f[0] * q[0] + f[1] * q[1])
+    rho2 = rho * rho
+    d_sigma = -rho2 * pulled - omega * d_mu
+    if order == 1:
+        return Derivatives(value, d_mu, d_sigma)
+    pull *= f
+    bend = theta * (f * f)
+    k2, K, r = pull[0] - pull[1], path.K[0] + path.K[1], path.r
+    kr = k * rho * (path.inv_start[0] + path.inv_start[1])
+    rK = r * K
+    d_ss = 2 * rho2 * (rho * (bend[0] - bend[1]) + omega * k2) - r * rK - kr * (rho - 2 * omega)
+    d_ms = -rK - kr - rho2 * k2
+    far = t[0] > _FAR
+    if far.any():
+        d_ms[far], d_ss[far] = _far_second(
+            Urn(*(a[far] for a in urn)),
+            _Path(*(a[..., far] for a in path)),
+            d_mu[far],
+            d_sigma[far],
+        )
+    return Derivatives(value, d_mu, d_sigma, -K, d_ms, d_ss)
+
+
+def _data_divergence(urn: Urn, path: _Path, growth: Array) -> Array:
+    """Return -n KL(y/n || p): by its logarithms where the counts do not multiply their rounding."""
+    r, N = path.r, urn.y + urn.z
+    y, z = np.maximum(urn.y, _NONE), np.maximum(urn.z, _NONE)
+    if N.max(initial=0) <= _PLAIN:
+        return y * np.log(N / y * growth[0]) + z * np.log(N / z * growth[1])
+    inverse = 1 / np.array([y, z])
+    kappa = log_ratio(np.array([-r, r]) * inverse, growth * (N * inverse))[1]
+    kappa *= inverse
+    return r * r * (kappa[0] + kappa[1])
+
+
+def _far_second(urn: Urn, path: _Path, d_mu: Array, d_sigma: Array) -> tuple[Array, Array]:
+    """
+    Return the divergences' derivatives (mu sigma, sigma sigma) where p is far above alpha/gamma.
+
+    There the divergences are differenced, which loses 1/t of the digits; the terms of the other
+    form are t times their sum.
+    """
+    ia, ib, _ = path.inv_start
+    iA, iB, _ = path.inv_end
+    Ka, Kb = path.K
+    d_ms = (urn.mu * Ka - urn.nu * Kb - d_mu) / urn.sigma
+    squares = path.omega**2 * path.start[2] * ia * ib - path.r**2 * path.end[2] * iA * iB
+    return d_ms, -(2 * d_sigma + squares) / urn.sigma
+
+
+def _roots(urn: Urn, path: _Path, order: int) -> Derivatives:
+    """Return -1/2 log[A B gamma/(alpha beta C)]."""
+    m, n, s, y, z, ky, kz = urn
+    ia, ib, ig = path.inv_start
+    iA, iB, iC = path.inv_end
+    growth = path.end * path.inv_start
+    value = -0.5 * np.log(growth[0] * growth[1] / growth[2])
+    if order == 0:
+        return Derivatives(value)
+    Ka, Kb = path.K
+    d_mu = 0.5 * s * (Ka - Kb)
+    gain_y = path.end[1] * iC * path.drawn[0] * iA + path.rho
+    gain_z = path.end[0] * iC * path.drawn[1] * iB - path.rho
+    d_sigma = -0.5 * (m * ia * gain_y + n * ib * gain_z)
+    if order == 1:
+        return Derivatives(value, d_mu, d_sigma)
+    r, omega = path.r, path.omega
+    Ka, Kb = 0.5 * Ka, 0.5 * Kb
+    mA, nB = m * iA, n * iB
+    d_mm = -s * (Ka * (iA + ia) + Kb * (iB + ib))
+    d_ms = Ka * (mA - ky * s * ia) - Kb * (nB - kz * s * ib)
+    d_ss = (
+        Ka * (r * mA - omega * m * ia)
+        - Kb * (r * nB - omega * n * ib)
+        - ((y + z) * iC + (ky + kz) * ig) * d_sigma
+    )
+    return Derivatives(value, d_mu, d_sigma, d_mm, d_ms, d_ss)
+
+
+class _Points(NamedTuple):
+    """
+    Pairs of points x at which delta(x/s) is differenced: (A, alpha), (B, C) and (beta, gamma).
+
+    u and v are 1/x at the first and second of each pair, ``gap`` is u - v, ``gap2`` u^2 - v^2, all
+    of shape (3, n). ``at`` and ``slope`` are the polynomials of `_SERIES`, up to the order, at
+    s^2 v^2 and their divided differences to s^2 u^2; a constant slope is a number.
+    """
+
+    u: Array
+    v: Array
+    gap: Array
+    gap2: Array
+    at: list[Array]
+    slope: list[Any]
+
+
+def _points(urn: Urn, path: _Path, order: int) -> _Points:
+    """Return the pairs; where no success (failure) comes later, alpha (beta) and A (B) drop out."""
+    s = urn.sigma
+    ia, ib, ig = path.inv_start
+    iA, iB, iC = path.inv_end
+    u, v = np.array([iA, iB, ib]), np.array([ia, iC, ig])
+    gap = np.array([-s * path.drawn[0], path.end[0], path.start[0]])
+    gap *= u
+    gap *= v
+    later = path.drawn[:2] > 0
+    if not later.all():
+        u[0] *= later[0]
+        v[0] *= later[0]
+        u[1:] *= later[1]
+        np.copyto(gap[1:], -v[1:], where=~later[1])
+    gap2 = u + v
+    gap2 *= gap
+    x, y = s * u, s * v
+    largest = max(x.max(initial=0), y.max(initial=0))
+    terms = next((count for limit, count in _TERMS if largest <= limit), _SERIES.shape[1])
+    x *= x
+    y *= y
+    pairs = [_divided(row[:terms].tolist(), x, y) for row in _SERIES[: order + 1]]
+    return _Points(u, v, gap, gap2, [p for p, _ in pairs], [q for _, q in pairs])
+
+
+def _divided(coefficients: list[float], x: Array, y: Array) -> tuple[Array, Any]:
+    """Return P(y) and [P(x) - P(y)]/(x - y) of a polynomial of two terms or more."""
+    slope: Any = coefficients[-1]
+    at = y * slope
+    at += coefficients[-2]
+    for c in coefficients[-3::-1]:
+        slope = slope * x
+        slope += at
+        at *= y
+        at += c
+    return at, slope
+
+
+def _remainders(urn: Urn, path: _Path, order: int) -> Derivatives:
+    """
+    Return the differences of delta, differenced term by term: right relative to mu at y = 0.
+
+    Notes
+    -----
+    With e(x) = -delta'(x/s)/s^2 the derivative in sigma is mu [e(A) - e(alpha)] + nu [e(B) -
+    e(beta)] - [e(C) - e(gamma)]; B and C and beta and gamma are taken together, see `_Points`.
+    """
+    m, n, s = urn.mu, urn.nu, urn.sigma
+    points = _points(urn, path, order)
+    u, v, gap, gap2, at, slope = points
+    s2 = s * s
+    d = u * gap2
+    d *= slope[0] * s2
+    d += gap * at[0]
+    value = s * (d[0] + d[1] - d[2])
+    if order == 0:
+        return Derivatives(value)
+    v2 = v * v
+    e = v2 * at[1]
+    de = gap2 + v2
+    de *= slope[1] * s2
+    de += at[1]
+    de *= gap2
+    de_c = e[1] - e[2]
+    de_b = de[1] - de[2] + de_c
+    d_mu = s * (de_b - de[0])
+    d_sigma = m * (de[0] - de_c) + n * (de[1] - de[2])
+    if order == 1:
+        return Derivatives(value, d_mu, d_sigma)
+    return Derivatives(value, d_mu, d_sigma, *_remainders2(urn, path, points, e, de, de_b))
+
+
+def _remainders2(
+    urn: Urn, path: _Path, points: _Points, e: Array, de: Array, de_b: Array
+) -> tuple[Array, Array, Array]:
+    """
+    Return the second derivatives of the differences of delta.
+
+    Notes
+    -----
+    With e3 = e/A and e5 = s e1'(s^2/A^2)/A^5 half the slope of e(A) in sigma is mu e5 - y e3, in
+    mu it is -(e3 + s e5). Both are differenced over the same pairs. None grows as sigma falls.
+    """
+    m, n, s, y, z, ky, kz = urn
+    u, v, gap, gap2, at, slope = points
+    v2 = v * v
+    slope4 = slope[2] * (s * s)
+    de4 = gap2 * slope4
+    de4 += at[2]
+    de4 *= gap2 + 2 * v2
+    v2 *= v2
+    de4 += v2 * slope4
+    gap2 *= s
+    de4 *= gap2
+    v2 *= s
+    v2 *= at[2]
+    e3, e5 = v * e, v * v2
+    de3, de5 = u * de, u * de4
+    de3 += gap * e
+    de5 += gap * v2
+    half_a = m * de5[0] - y * de3[0] - path.drawn[0] * e3[0]
+    half_bc = y * e3[1] - z * de3[1] + n * de5[1] - m * e5[1]
+    half_bg = ky * e3[2] - kz * de3[2] + n * de5[2] - m * e5[2]
+    half_c = (ky + kz) * e3[2] - (y + z) * e3[1] + e5[1] - e5[2]
+    half_b = half_bc - half_bg
+    d_ss = 2 * (m * (half_a - half_c) + n * half_b)
+    d_ms = de_b - de[0] - 2 * s * (half_a - half_b - half_c)
+    curve3 = de3[0] + de3[1] - de3[2] + e3[1] - e3[2]
+    curve5 = de5[0] + de5[1] - de5[2] + e5[1] - e5[2]
+    return 2 * s * (curve3 + s * curve5), d_ms, d_ss

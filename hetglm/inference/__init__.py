@@ -1,0 +1,1 @@
+"""Tests, intervals and model comparison, resampling included."""

@@ -1,0 +1,444 @@
+"""Tables of tests: against constants, term by term, and of nested fits with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from html import escape
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hetglm.estimation.covariance import MODEL_BASED
+from hetglm.estimation.fit import maximum
+from hetglm.estimation.refit import Fitted
+from hetglm.exceptions import EveryRefitFailedError, UnboundedLikelihoodError, UntestedTermWarning
+from hetglm.inference.bootstrap import SimulatedP, Simulation, distribution, of_results
+from hetglm.inference.constant_dispersion import (
+    ConstantDispersionTest,
+    chi_square,
+    compare_constant,
+    constant_start,
+    mended,
+    null_fitted,
+    null_maximum,
+)
+from hetglm.inference.hypotheses import (
+    NOTHING,
+    SCORE_TYPES,
+    Hypothesis,
+    Outcome,
+    Submodels,
+    from_smaller,
+    hypotheses,
+    likelihood_ratio,
+    refit,
+    score,
+    wald,
+)
+from hetglm.inference.nested import check_nested, comparable, same_mean
+from hetglm.utils.display import WIDTH, paragraph, table_html, table_text
+from hetglm.utils.linalg import contains
+from hetglm.utils.messages import warn
+from hetglm.utils.parallel import Run
+
+#: A fit of the two-row table: what its mean and its dispersion are.
+Key = tuple[str, str]
+#: Rows of the table of one fit, and what a bootstrap adds to the others.
+PARTS, SIMULATED = ["Mean model", "Dispersion model"], SimulatedP._fields[1:]
+
+
+#: Why rows of a table are not tested.
+Reasons = dict[str, str]
+#: What a test raises where there is none.
+UNTESTABLE = (ValueError, FloatingPointError, np.linalg.LinAlgError)
+NO_COLUMN = "no column of its own can be estimated"
+AT_BOUNDARY = (
+    "the dispersion is at the boundary with the term or without it, where chi-square does not hold; "
+    "test='bootstrap' does"
+)
+INDEFINITE = "the robust covariance is not positive definite"
+
+
+class Table(pd.DataFrame):
+    """A DataFrame that prints whole, with as many digits as each column deserves."""
+
+    @property
+    def _constructor(self) -> Any:
+        return pd.DataFrame
+
+    def __repr__(self) -> str:
+        """Return the table as text, under it the reasons of rows that are not tested."""
+        above, below = self._notes()
+        return "\n".join([*map(paragraph, above), table_text(self, WIDTH), *map(paragraph, below)])
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        """Return the table as a notebook shows it."""
+        above, below = ([f"<p>{escape(note)}</p>" for note in notes] for notes in self._notes())
+        return "\n".join([*above, table_html(self), *below])
+
+    def _notes(self) -> tuple[list[str], list[str]]:
+        """Return the lines above the table, and those under it."""
+        models = [f"Model {i}: {text}" for i, text in enumerate(self.attrs.get("models", []))]
+        return models, _lines(self.attrs.get("reasons", {}))
+
+
+def _lines(reasons: Reasons) -> list[str]:
+    """Return a line for each row that is not tested."""
+    return [f"Not tested: {row}: {why}." for row, why in reasons.items()]
+
+
+def tried(call: Callable[[], Any], otherwise: Any, row: str, reasons: Reasons) -> Any:
+    """Return what a test returns; where it raises, what stands for it, and keep the reason."""
+    try:
+        return call()
+    except UNTESTABLE as exc:
+        reasons[row] = str(exc)
+        return otherwise
+
+
+def anova(
+    *results: Any,
+    typ: int | None = None,
+    test: str | None = None,
+    nrep: int | None = None,
+    rng: Any = None,
+    sequential: int | None = None,
+    n_jobs: int | None = None,
+    progress: bool | None = None,
+    checkpoint: Any = None,
+    batch_size: int | None = None,
+) -> Table:
+    """
+    Compare a fit with constant mean and dispersion, term by term, or nested fits with each other.
+
+    Parameters
+    ----------
+    *results : LocationScaleResults
+        One fit, or two and more on the same rows.
+    typ : {1, 2, 3}, optional
+        For one fit, a row for each term of both parts. 1: each against the terms before it, those of
+        the mean first and with constant dispersion; 2: against all terms that do not contain it; 3:
+        against all other terms, whatever their coding.
+    test : {"lr", "bootstrap", "wald", "score"}, optional
+        Statistic of these rows. By default the likelihood ratio, or the Wald test where the fit has
+        a robust covariance, which it and the score test honour. "bootstrap" is the likelihood ratio
+        with simulated P: the share of draws from the smaller model of the row whose ratio, both
+        models refitted, is as large. It and "lr" serve the tables without ``typ`` too.
+    nrep : int, optional
+        Draws of the bootstrap for each P, 999 by default; this and the rest for "bootstrap" only.
+    rng : None, int or numpy.random.Generator
+        Source of randomness of all rows.
+    sequential : int, optional
+        Stop a row at the draw that brings so many larger ratios (Besag and Clifford 1991).
+    n_jobs : int, optional
+        As in the results' ``bootstrap``.
+    progress : bool, optional
+        As in the results' ``bootstrap``, one bar for each P.
+    checkpoint : str or path-like, optional
+        As in the results' ``bootstrap``: the file of the first P; those of the others have the same
+        name with -2, -3, ... after it.
+    batch_size : int, optional
+        As in the results' ``bootstrap``.
+
+    Returns
+    -------
+    DataFrame
+        For one fit with ``typ``: rows (part, term), columns df, statistic (chi-square, or F where
+        the fit has ``use_t``) and P; NaN where a term cannot be tested, as where a coefficient is at
+        the boundary, so that chi-square does not hold: ``attrs["reasons"]`` and the printed table say
+        why. For one fit without, as R's ``anova.dglm``: rows "Mean model" (against a
+        constant mean, or none where the mean has no constant) and "Dispersion model" (against a
+        constant dispersion); columns DF, Seq.Chisq, Seq.P (mean first, with constant dispersion;
+        then dispersion) and Adj.Chisq, Adj.P (each in the presence of the other). After REML rows of
+        the dispersion are ratios of REML criteria; those of the mean are by maximum likelihood,
+        fitted anew, for REML criteria of different means have no ratio. For several, ordered by size:
+        df_resid, llf (after REML llf_reml), aic, bic, and df_diff, statistic, P against the row
+        above. The columns' name says what the ratio is of, and of a fit with a robust covariance that it
+        knows nothing of that ("model-based"). A bootstrap adds the Monte-Carlo standard
+        error of P, the draws that it counts and the number of those whose refits failed: mc_error,
+        draws and failed, or Seq.Error, Adj.Error and Failed (of both).
+
+    Raises
+    ------
+    NotNestedError
+        If the fits are not nested or not comparable (REML fits with different means, or one by REML
+        and one by maximum likelihood), or the dispersion has no constant.
+    ValueError
+        For an unknown type or test, or one that the fit does not allow, or another argument out of
+        range.
+    NotImplementedError
+        For the bootstrap of extended quasi-likelihood families, which have no distribution.
+    """
+    if not results:
+        raise ValueError("anova: give at least one fit")
+    fits = [getattr(res, "_results", res) for res in results]
+    for res in fits:
+        if not hasattr(res, "params_dispersion"):
+            raise ValueError(f"anova: {type(res).__name__} is no fit of this package")
+        of_results(res)  # one without its rows says so
+    if typ is not None and len(fits) > 1:
+        raise ValueError("typ: for one fit only; several are compared with each other")
+    if typ is None and test not in (None, "lr", "bootstrap"):
+        raise ValueError(
+            f"test={test!r}: choose 'lr' or 'bootstrap', or give typ=1, 2 or 3 with it"
+        )
+    run = Run(n_jobs, progress, checkpoint, batch_size)
+    simulation = None
+    if test == "bootstrap":
+        simulation = Simulation(999 if nrep is None else nrep, rng, sequential, run)
+        for res in fits:
+            distribution(of_results(res))  # a family without one says so before any work
+    elif given := _given(nrep=nrep, rng=rng, sequential=sequential, **vars(run)):
+        raise ValueError(f"{given}: only with test='bootstrap'")
+    if typ is not None:
+        return _by_terms(fits[0], typ, test, simulation)
+    table = _one(fits[0], simulation) if len(fits) == 1 else _several(fits, simulation)
+    table.columns.name = _ratio_name(fits, simulation)
+    return table
+
+
+def _given(**arguments: Any) -> str | None:
+    """Return the name of the first argument that is not None."""
+    return next((name for name, value in arguments.items() if value is not None), None)
+
+
+def _ratio_name(fits: list[Any], simulation: Simulation | None) -> str:
+    """Return what a likelihood-ratio table shows, of both parts of one fit or of several fits."""
+    res, both = fits[0], len(fits) == 1
+    name = "LR" if res.model.core.family.exact else "EQL ratio"
+    name += (" by REML" + (", mean by ML" if both else "")) if res.reml else ""
+    name += ", model-based" if any(each.cov_type not in MODEL_BASED for each in fits) else ""
+    return name + (", P by bootstrap" if simulation else "")
+
+
+def _by_terms(res: Any, typ: int, test: str | None, simulation: Simulation | None) -> Table:
+    """Return a table with a row for each term of both parts."""
+    if isinstance(typ, bool) or typ not in (1, 2, 3):
+        raise ValueError(f"typ={typ!r}: choose 1 (sequential), 2 (hierarchical) or 3 (marginal)")
+    robust = res.cov_type not in MODEL_BASED
+    test = ("wald" if robust else "lr") if test is None else test
+    if test not in ("lr", "bootstrap", "wald", "score"):
+        raise ValueError(f"test={test!r}: choose 'lr', 'bootstrap', 'wald' or 'score'")
+    if test in ("lr", "bootstrap") and robust:
+        raise ValueError(
+            f"test={test!r}: a likelihood ratio knows nothing of cov_type={res.cov_type!r}; use 'wald' "
+            "or 'score', or fit with the model-based covariance"
+        )
+    if test == "score" and res.reml:
+        raise ValueError("test='score': not after REML; use 'lr' or 'wald', or fit by ML")
+    if test == "score" and res.cov_type not in SCORE_TYPES:
+        raise ValueError(
+            f"test='score': there is none for a fit with cov_type={res.cov_type!r}; use 'wald', or fit "
+            f"with one of {', '.join(SCORE_TYPES)}"
+        )
+    submodels = Submodels(res.model, res._fit)
+    mean = submodels
+    if res.reml and test in ("lr", "bootstrap"):
+        mean = Submodels(res.model, refit(res.model))
+
+    def of_part(h: Hypothesis) -> Submodels:
+        return mean if h.term.part == "mean" else submodels
+
+    def ratio(h: Hypothesis) -> Outcome:
+        return _ratio_outcome(of_part(h), h)
+
+    outcome = {
+        "lr": ratio,
+        "bootstrap": ratio,
+        "wald": lambda h: wald(res, submodels, h),
+        "score": lambda h: score(res, submodels, h),
+    }[test]
+    tested = hypotheses(res.model.term_list, typ)
+    labels = [(h.term.part, h.term.name.removeprefix("dispersion-")) for h in tested]
+    reasons: Reasons = {}
+    found: list[tuple[Any, ...]] = []
+    for h, label in zip(tested, labels, strict=True):
+        name, df = " ".join(label), int(res.model.estimable[list(h.term.columns)].sum())
+        row = tried(partial(outcome, h), Outcome(df, np.nan, np.nan), name, reasons)
+        if simulation:
+            row = (*row[:2], *_simulated(of_part(h), h, row, simulation, name, reasons))
+        if np.isnan(row[2]):
+            reasons.setdefault(name, _why(res, row[0]))
+        found.append(row)
+    columns = ["df", "statistic", "P", *(SIMULATED if simulation else ())]
+    rows = pd.MultiIndex.from_tuples(labels, names=["part", "term"])
+    table = _explained(Table(found, index=rows, columns=columns), reasons)
+    ratio_name = _ratio_name([res], simulation)
+    table.columns.name = {"wald": "Wald", "score": "Score"}.get(test, ratio_name)
+    return table
+
+
+def _why(res: Any, df: int) -> str:
+    """Return why a test that raised nothing is NaN."""
+    if df == 0:
+        return NO_COLUMN
+    return AT_BOUNDARY if res.cov_type in MODEL_BASED or res.boundary is not None else INDEFINITE
+
+
+def _explained(table: Table, reasons: Reasons) -> Table:
+    """Return a table that has the reasons of rows that are not tested, and warn of errors."""
+    told = (NO_COLUMN, AT_BOUNDARY, INDEFINITE)  # the fit has warned of these
+    if new := {row: why for row, why in reasons.items() if why not in told}:
+        warn(f"anova: {' '.join(_lines(new))}", UntestedTermWarning)
+    if reasons:
+        table.attrs["reasons"] = reasons
+    return table
+
+
+def _ratio_outcome(submodels: Submodels, hypothesis: Hypothesis) -> Outcome:
+    """Return the ratio's test of a term; no chi-square where the null's dispersion is at an end."""
+    statistic, df = submodels.ratio(hypothesis)
+    if df == 0:
+        return NOTHING
+    null = submodels.without({*hypothesis.absent, *hypothesis.term.columns})[1]
+    regular = hypothesis.term.part == "mean" or null.boundary is None
+    return Outcome(df, statistic, chi_square(statistic, df) if regular else np.nan)
+
+
+def _simulated(
+    submodels: Submodels,
+    hypothesis: Hypothesis,
+    found: Outcome,
+    simulation: Simulation,
+    name: str,
+    reasons: Reasons,
+) -> SimulatedP:
+    """Return the simulated P of a term's ratio, if there is a ratio."""
+    if found[0] == 0 or np.isnan(found[1]):
+        return SimulatedP()
+    try:
+        return simulation(*submodels.fits(hypothesis), hypothesis.term.name)
+    except EveryRefitFailedError as exc:
+        reasons[name] = str(exc)
+        return SimulatedP()
+
+
+def _one(res: Any, simulation: Simulation | None) -> Table:
+    """Return the table of two rows."""
+    model = res.model
+    reasons: Reasons = {}
+    dispersion = tried(lambda: compare_constant(res), None, PARTS[1], reasons)
+    with_constant = contains(model.core.X, np.ones((model.core.n, 1)))
+    null = "constant" if with_constant else "empty"
+    df = int(model.estimable[: model.core.k_mean].sum()) - with_constant
+    sequential = adjusted = 0.0
+    if df:
+        sequential, adjusted = tried(
+            lambda: _mean_ratios(res, null, dispersion), (np.nan, np.nan), PARTS[0], reasons
+        )
+    df_dispersion, ratio, p = np.nan, np.nan, np.nan
+    if dispersion is not None:
+        df_dispersion, ratio, p = dispersion.df, dispersion.statistic, dispersion.pvalue
+    if simulation:
+        dfs, chisq = (df, df_dispersion), (sequential, adjusted, ratio)
+        return _explained(_one_simulated(res, null, dfs, chisq, simulation), reasons)
+    rows = [
+        (df, sequential, chi_square(sequential, df), adjusted, chi_square(adjusted, df)),
+        (df_dispersion, ratio, p, ratio, p),
+    ]
+    columns = ["DF", "Seq.Chisq", "Seq.P", "Adj.Chisq", "Adj.P"]
+    return _explained(Table(rows, columns=columns, index=PARTS), reasons)
+
+
+def _mean_ratios(
+    res: Any, null: str, dispersion: ConstantDispersionTest | None
+) -> tuple[float, float]:
+    """Return the ratios of the mean with constant dispersion, and with that of the fit."""
+    if res.reml:
+        constant, full = _by_ml(res)
+    else:
+        full = maximum(mended(res, null, "full", False))
+        if dispersion is None:
+            constant = null_maximum(res, "full", "constant")[0]
+        else:
+            constant, full = dispersion.llf_constant, max(dispersion.llf, full)
+    return (
+        likelihood_ratio(constant, null_maximum(res, null, "constant")[0], "the mean"),
+        likelihood_ratio(full, null_maximum(res, null, "full")[0], "the mean"),
+    )
+
+
+def _one_simulated(
+    res: Any,
+    null: str,
+    df: tuple[float, float],
+    chisq: tuple[float, float, float],
+    simulation: Simulation,
+) -> Table:
+    """Return the table of two rows with simulated P, the mean's against a constant or an empty one."""
+
+    def fitted(mean: str, dispersion: str, reml: bool = False) -> Fitted:
+        if (mean, dispersion, reml) == ("full", "full", res.reml):
+            return of_results(res)
+        start = constant_start(res) if (mean, dispersion) == ("full", "constant") else None
+        return null_fitted(res.model, mean, dispersion, None if reml else start, reml)
+
+    def p(smaller: Key, larger: Key, wanted: Any, what: str, reml: bool = False) -> SimulatedP:
+        if not wanted:  # no degrees of freedom, or no ratio of the data
+            return SimulatedP()
+        return simulation(fitted(*smaller, reml), fitted(*larger, reml), what)
+
+    of_mean = [
+        p((null, part), ("full", part), df[0] * (x == x), f"the mean, {part} dispersion")
+        for part, x in zip(("constant", "full"), chisq[:2], strict=True)
+    ]
+    tested = df[1] == df[1] and df[1] > 0
+    rest = p(("full", "constant"), ("full", "full"), tested, "the dispersion", res.reml)
+    cells = [
+        (x, found.pvalue, found.mc_error) for x, found in zip(chisq, (*of_mean, rest), strict=True)
+    ]
+    rows = [
+        (df[0], *cells[0], *cells[1], sum(found.failed for found in of_mean)),
+        (df[1], *cells[2], *cells[2], rest.failed),
+    ]
+    both = [f"{kind}.{name}" for kind in ("Seq", "Adj") for name in ("Chisq", "P", "Error")]
+    return Table(rows, columns=["DF", *both, "Failed"], index=PARTS)
+
+
+def _by_ml(res: Any) -> tuple[float, float]:
+    """Return the log-likelihoods of the full mean with constant and full dispersion, after REML."""
+    try:
+        return null_maximum(res, "full", "constant")[0], null_maximum(res, "full", "full")[0]
+    except UnboundedLikelihoodError as exc:
+        raise UnboundedLikelihoodError(
+            "the row of the mean needs maximum likelihood (REML criteria of different means have "
+            f"no ratio), but {exc}. compare_constant_dispersion() tests the dispersion by REML",
+            exc.where,
+        ) from exc
+
+
+def _several(fits: list[Any], simulation: Simulation | None) -> Table:
+    """Return the table of nested fits, ordered by size."""
+    fits = sorted(fits, key=lambda res: -res.df_resid)
+    fitted = [of_results(res) for res in fits]
+    criteria = [comparable(res) for res in fits]
+    columns = ["df_diff", "statistic", "P", *(SIMULATED if simulation else ())]
+    rows = []
+    for i, res in enumerate(fits):
+        compared = [np.nan] * len(columns)
+        if i:
+            smaller = fits[i - 1]
+            check_nested(smaller, res)
+            if criteria[i] < criteria[i - 1]:
+                again = from_smaller(res.model, res._fit, smaller.model.core, smaller._fit)
+                if (reached := comparable(res, again)) > criteria[i]:
+                    criteria[i], fitted[i] = reached, replace(fitted[i], fit=again)
+            df, what = round(smaller.df_resid - res.df_resid), f"model {i} against model {i - 1}"
+            compared[:2] = df, likelihood_ratio(criteria[i], criteria[i - 1], what)
+            regular = smaller.boundary is None or contains(smaller.model.core.Z, res.model.core.Z)
+            if simulation:
+                null = same_mean(fitted[i - 1], fitted[i]) if res.reml else fitted[i - 1]
+                compared[2:] = simulation(null, fitted[i], what)
+            elif regular:
+                compared[2] = chi_square(compared[1], df)
+        rows.append([res.df_resid, maximum(res._fit), res.aic, res.bic, *compared])
+    llf = "llf_reml" if fits[0].reml else "llf"
+    columns = ["df_resid", llf, "aic", "bic", *columns]
+    table = Table(rows, columns=columns, index=pd.RangeIndex(len(fits), name="model"))
+    table.attrs["models"] = [res.model._formula_text() for res in fits]
+    return table

@@ -1,0 +1,84 @@
+"""Bootstrap intervals from replicates (Davison and Hinkley 1997, Bootstrap Methods, chapter 5)."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import stats
+
+from hetglm.typing import Array
+
+METHODS = ("percentile", "basic", "studentized", "bca")
+
+
+def interval(
+    method: str,
+    estimate: Array,
+    draws: Array,
+    alpha: float,
+    bse: Array | None = None,
+    draws_bse: Array | None = None,
+    acceleration: Array | None = None,
+) -> Array:
+    """
+    Return lower and upper limits, shape (k, 2), NaN where there is no estimate.
+
+    Parameters
+    ----------
+    method : {"percentile", "basic", "studentized", "bca"}
+    estimate : ndarray, shape (k,)
+    draws : ndarray, shape (nrep, k)
+        Replicates; one that is NaN, having no finite value, counts as beyond either limit.
+    alpha : float
+    bse, draws_bse : ndarray, shapes (k,) and (nrep, k)
+        Standard errors of estimate and replicates, for "studentized".
+    acceleration : ndarray, shape (k,)
+        For "bca".
+
+    References
+    ----------
+    Efron, B. (1987). Better bootstrap confidence intervals. JASA 82, 171-185.
+    """
+    tails = np.full((2, len(estimate)), [[alpha / 2], [1 - alpha / 2]])
+    if method == "bca":
+        assert acceleration is not None
+        tails = bca_tails(estimate, draws, acceleration, tails)
+    if method in ("percentile", "bca"):
+        limits = _limits(draws, tails)
+    elif method == "basic":
+        limits = estimate - _limits(draws - estimate, tails)[::-1]
+    else:
+        assert bse is not None and draws_bse is not None
+        with np.errstate(all="ignore"):
+            limits = estimate - bse * _limits((draws - estimate) / draws_bse, tails)[::-1]
+    return np.where(np.isfinite(estimate), limits, np.nan).T
+
+
+def bca_tails(estimate: Array, draws: Array, acceleration: Array, tails: Array) -> Array:
+    """Return the tails moved for bias and skewness (Efron 1987, equation 3.10), shape (2, k)."""
+    # a replicate on the estimate, or without a finite value, is half below it
+    share = (0.5 * (1 + np.sign(np.nan_to_num(estimate - draws)))).mean(axis=0)
+    limit = 0.5 / len(draws)
+    bias = stats.norm.ppf(np.clip(share, limit, 1 - limit))
+    moved = bias + stats.norm.ppf(tails)
+    return stats.norm.cdf(bias + moved / (1 - acceleration * moved))
+
+
+def _limits(draws: Array, tails: Array) -> Array:
+    """Return the quantiles, NaN replicates being beyond both; shape (2, k)."""
+    lowest, highest = (
+        np.sort(np.nan_to_num(draws, nan=v, posinf=np.inf, neginf=-np.inf), axis=0)
+        for v in (-np.inf, np.inf)
+    )
+    return np.array([_quantile(lowest, tails[0], -np.inf), _quantile(highest, tails[1], np.inf)])
+
+
+def _quantile(ordered: Array, tail: Array, beyond: float) -> Array:
+    """Return the (nrep + 1) tail-th of the ordered replicates of each column, between two linearly."""
+    n, columns = len(ordered), np.arange(ordered.shape[1])
+    place = np.clip(np.nan_to_num(tail) * (n + 1) - 1, 0, n - 1)
+    below = np.floor(place).astype(int)
+    low, high = ordered[below, columns], ordered[np.minimum(below + 1, n - 1), columns]
+    part = place - below
+    with np.errstate(invalid="ignore"):
+        between = np.where(part > 0, low + part * (high - low), low)
+    return np.where(np.isnan(between), beyond, between)

@@ -1,0 +1,125 @@
+"""Nested fits: whether a likelihood ratio has a meaning, and what it compares."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hetglm.estimation import fit
+from hetglm.estimation.fit import maximum
+from hetglm.estimation.refit import Fitted
+from hetglm.estimation.search import Fit
+from hetglm.exceptions import NotNestedError
+from hetglm.inference.hypotheses import embedded
+from hetglm.likelihood.links import invert
+from hetglm.utils.linalg import contains, gram
+
+#: Predictors at which links are compared, and how close links are that do the same: Probit and CDFLink
+#: of the normal differ by rounding.
+GRID, SAME_LINK = np.linspace(-6, 6, 49), 1e-10
+
+
+def comparable(res: Any, fitted: Fit | None = None) -> float:
+    """Return the maximum, by REML freed of how the columns of the mean are scaled and coded."""
+    value = maximum(res._fit if fitted is None else fitted)
+    if not res.reml:
+        return value
+    X = res.model.core.X[:, res.model.estimable[: res.model.core.k_mean]]
+    s = 1 / np.sqrt(np.einsum("ij,ij->j", X, X))
+    log_det = np.linalg.slogdet(gram(X, None, X) * s * s[:, None])[1] - 2 * np.log(s).sum()
+    return value + 0.5 * float(log_det)
+
+
+def check_nested(smaller: Any, larger: Any) -> None:
+    """Raise a NotNestedError, with the reason, where a likelihood ratio has no meaning."""
+    a, b = smaller.model.core, larger.model.core
+    if type(smaller.model) is not type(larger.model) or a.family.name != b.family.name:
+        raise NotNestedError(
+            f"the fits are of different families ({a.family.name}, {b.family.name}); "
+            f"{_instead(a.family, b.family)}"
+        )
+    if a.family.exact != b.family.exact:
+        raise NotNestedError(
+            "one fit has the exact likelihood and the other an extended quasi-likelihood, which have no "
+            "ratio, and the criteria (AIC, BIC) are not comparable; give both models the same "
+            "likelihood argument"
+        )
+    if smaller.reml != larger.reml:
+        raise NotNestedError(
+            "one fit is by REML and the other by maximum likelihood; fit both by the same"
+        )
+    if not np.array_equal(a.y, b.y) and len({r.model.endog_names for r in (smaller, larger)}) > 1:
+        raise NotNestedError(
+            f"the fits have different responses ({smaller.model.endog_names}, "
+            f"{larger.model.endog_names}); fit both to the same"
+        )
+    if a.n == b.n and not np.array_equal(a.y, b.y):
+        raise NotNestedError(
+            "the responses of the fits differ: by their values, their order or the rows that are "
+            "missing; fit both to the same rows"
+        )
+    if a.n != b.n:
+        raise NotNestedError(
+            f"the fits are on different rows ({a.n} and {b.n}), perhaps because of missing values; fit "
+            "both to the same rows"
+        )
+    for name in ("trials", "weights", "freq", "offset", "offset_dispersion"):
+        first, second = (getattr(core, name) for core in (a, b))
+        if (first is None) != (second is None) or not np.array_equal(
+            0 if first is None else first, 0 if second is None else second
+        ):
+            raise NotNestedError(f"the fits differ in their {name}")
+    same_links = _same_link(a.link, b.link) and _same_link(a.link_dispersion, b.link_dispersion)
+    if not (same_links and _same_family(a.family, b.family)):
+        raise NotNestedError(
+            f"the fits differ in their links or variance functions; {_instead(a.family, b.family)}"
+        )
+    if smaller.reml and not (contains(a.X, b.X) and contains(b.X, a.X)):
+        raise NotNestedError(
+            "the fits by REML have different means, and the criterion depends on the mean's design: a "
+            "ratio compares dispersions only; to compare means, fit both by maximum likelihood"
+        )
+    if smaller.df_resid == larger.df_resid:
+        raise NotNestedError(
+            f"the fits have the same number of coefficients; {_instead(a.family, b.family)}"
+        )
+    for part, X0, X1 in (("mean", a.X, b.X), ("dispersion", a.Z, b.Z)):
+        if not contains(X1, X0):
+            raise NotNestedError(f"the {part} of the smaller fit is not part of the larger one's")
+
+
+def _instead(a: Any, b: Any) -> str:
+    """Return what fits are compared by that have no likelihood ratio, in words."""
+    if a.exact and b.exact:
+        return "compare their AIC"
+    if _same_family(a, b):
+        return "compare their AIC, which is that of the extended quasi-likelihood (EQL)"
+    return (
+        "the criteria (AIC, BIC) are not comparable, because an extended quasi-likelihood (EQL) is not "
+        "the likelihood of a distribution"
+    )
+
+
+def _same_link(a: Any, b: Any) -> bool:
+    """Return whether two links have the same inverse, whatever their classes and parameters."""
+    first, second = (invert(link, GRID).mu for link in (a, b))
+    least = np.finfo(float).eps
+    return np.allclose(first, second, rtol=SAME_LINK, atol=least, equal_nan=True)
+
+
+def _same_family(a: Any, b: Any) -> bool:
+    """Return whether two families are of one class with the same parameters, to the last digit."""
+    return type(a) is type(b) and vars(a) == vars(b)
+
+
+def same_mean(smaller: Fitted, larger: Fitted) -> Fitted:
+    """Return a smaller fit by REML with the mean's columns of the larger one, which it may code anew."""
+    core, k = larger.core, larger.core.k_mean
+    if np.array_equal(smaller.core.X, core.X):
+        return smaller
+    small, k0 = smaller.core.with_designs(X=core.X), smaller.core.k_mean
+    names = larger.names[:k] + smaller.names[k0:]
+    estimable = np.concatenate([larger.estimable[:k], smaller.estimable[k0:]])
+    start = embedded(small, smaller.core, smaller.fit.internal)
+    return Fitted(small, fit.fit(small, names, estimable, start, reml=True), names, estimable)

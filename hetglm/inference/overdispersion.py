@@ -1,0 +1,315 @@
+"""Tests of overdispersion: of sigma = 0, which lies on the boundary, and of an ordinary GLM."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from hetglm.estimation import fit, search
+from hetglm.estimation.refit import Fitted, refit
+from hetglm.estimation.search import Settings
+from hetglm.estimation.start import starting_values
+from hetglm.families.betabinomial import BetaBinomial
+from hetglm.families.negbin import NegativeBinomial
+from hetglm.families.quasi import QuasiBinomial, QuasiPoisson
+from hetglm.inference.bootstrap import exceedances, identifying, of_results, single_rows
+from hetglm.likelihood.likelihood import Likelihood
+from hetglm.prediction import quantities
+from hetglm.typing import Array
+from hetglm.utils.checkpoint import fingerprint
+from hetglm.utils.display import Printed, p_text
+from hetglm.utils.linalg import independent_columns, inverse
+from hetglm.utils.parallel import Run
+
+#: Ratios smaller than this, relative to the log-likelihood, are rounding.
+RATIO_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, repr=False)
+class OverdispersionTest(Printed):
+    """
+    Tests of phi = 0 against more.
+
+    Attributes
+    ----------
+    score, score_pvalue : float
+        Standardised score in one constant phi at 0 (Tarone's Z where the mean is constant), and the
+        one-sided p-value; NaN against anything but a constant.
+    statistic, pvalue : float
+        Likelihood ratio and its p-value.
+    alternative : str
+        What phi = 0 was tested against.
+    method : str
+        How the p-value of the ratio was obtained.
+    mc_error : float
+        Monte-Carlo standard error of the p-value of a bootstrap, NaN for others.
+    failed : int
+        Draws of a bootstrap whose refits failed; they do not count.
+    reasons : dict
+        Why they failed, with counts.
+    """
+
+    score: float
+    score_pvalue: float
+    statistic: float
+    pvalue: float
+    alternative: str
+    method: str
+    mc_error: float = np.nan
+    failed: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+
+    def _headline(self) -> str:
+        error = f" +/- {self.mc_error:.2g}" if np.isfinite(self.mc_error) else ""
+        text = f"LR = {self.statistic:.4g}, P {p_text(self.pvalue)}{error} ({self.method})"
+        if self.failed:
+            text += f"; {self.failed} refits failed and do not count: {self.reasons}"
+        if np.isfinite(self.score):
+            text = f"score Z = {self.score:.4g}, P {p_text(self.score_pvalue)}; " + text
+        return f"Test of no overdispersion against {self.alternative}: {text}"
+
+
+@dataclass(frozen=True, repr=False)
+class GLMOverdispersionTest(Printed):
+    """
+    Score tests of an ordinary Poisson or binomial GLM (phi = 1) against more variance.
+
+    Attributes
+    ----------
+    null : str
+        The GLM that was tested.
+    table : DataFrame
+        A row for each test: the variance it is against, its ``statistic``, standard normal if the GLM
+        holds, and the one-sided ``P``.
+    dispersion : float
+        Pearson's chi-square over its degrees of freedom, about 1 if the GLM holds.
+    """
+
+    null: str
+    table: pd.DataFrame
+    dispersion: float
+
+    @property
+    def score(self) -> float:
+        """Score statistic against the negative binomial (NB2), or the beta-binomial."""
+        return float(self.table["statistic"].iloc[0])
+
+    @property
+    def score_pvalue(self) -> float:
+        """One-sided p-value of that."""
+        return float(self.table["P"].iloc[0])
+
+    statistic, pvalue = score, score_pvalue
+
+    def summary_frame(self) -> pd.DataFrame:
+        """Return the table of tests."""
+        return self.table.copy()
+
+    def _headline(self) -> str:
+        return (
+            f"Test of no overdispersion in the {self.null} (phi = 1): score Z = {self.score:.4g}, P "
+            f"{p_text(self.score_pvalue)}, Pearson chi-square/df = {self.dispersion:.4g}"
+        )
+
+    def _body(self) -> list[str | pd.DataFrame]:
+        return [self.table]
+
+
+def of_glm(core: Likelihood, keep_mean: Array) -> GLMOverdispersionTest:
+    """Return the score tests at the GLM of the same mean, offset and frequencies."""
+    core = with_boundary_law(core)
+    null = without_dispersion(core, keep_mean)[1]
+    at = core.predictors(null.internal).mean
+    freq = np.ones(core.n) if core.freq is None else core.freq
+    trials = 1.0 if core.trials is None else core.trials
+    mu, r = trials * at.mu, core.y - trials * at.mu
+    score, nb2, nb1 = score_statistic(core, null, keep_mean), "mu (1 + alpha mu)", "mu (1 + alpha)"
+    if core.trials is None:
+        z = (r**2 - core.y) / mu
+        tests = {
+            ("Dean score", nb2): score,
+            ("Dean score", nb1): np.sum(freq * z) / np.sqrt(2 * np.sum(freq)),
+            ("Cameron-Trivedi", nb2): _regression(z, mu, freq),
+            ("Cameron-Trivedi", nb1): _regression(z, np.ones(core.n), freq),
+        }
+    else:
+        tests = {("Tarone score", "n mu (1 - mu) [1 + (n - 1) rho]"): score}
+    statistic = np.array(list(tests.values()), dtype=float)
+    index = pd.MultiIndex.from_tuples(list(tests), names=["test", "variance"])
+    table = pd.DataFrame({"statistic": statistic, "P": stats.norm.sf(statistic)}, index=index)
+    pearson = np.sum(freq * r**2 / (mu if core.trials is None else mu * at.nu))
+    name = "Poisson GLM" if core.trials is None else "binomial GLM"
+    return GLMOverdispersionTest(name, table, float(pearson / (freq.sum() - keep_mean.sum())))
+
+
+def with_boundary_law(core: Likelihood) -> Likelihood:
+    """Return the counts of a quasi-Poisson or quasi-binomial as negative or beta-binomial ones."""
+    plain = replace(core, weights=None, offset_dispersion=None, rows=None)
+    if isinstance(core.family, QuasiBinomial):
+        assert core.trials is not None and core.weights is not None
+        if not np.array_equal(core.weights, core.trials):
+            raise ValueError("test_overdispersion: not with var_weights beside the trials")
+        plain = replace(plain, family=BetaBinomial(), y=_whole(core.y * core.trials))
+        return replace(plain, trials=_whole(core.trials), rows=None)
+    if core.weights is not None:
+        raise ValueError(
+            "test_overdispersion: not with var_weights, under which the response is no count; give the "
+            "counts, with exposure"
+        )
+    return replace(plain, family=NegativeBinomial(), y=_whole(core.y), rows=None)
+
+
+def _whole(count: Array) -> Array:
+    """Return counts freed of rounding, or raise a ValueError."""
+    whole = np.rint(count)
+    if not np.allclose(count, whole, rtol=1e-9, atol=1e-9):
+        raise ValueError("test_overdispersion: the response must be whole numbers (counts)")
+    return whole
+
+
+def _regression(z: Array, x: Array, freq: Array) -> float:
+    """Return the t of z on x without a constant, its variance by HC3; freq counts each row."""
+    squares = np.sum(freq * x**2)
+    slope = np.sum(freq * x * z) / squares
+    e = (z - slope * x) / (1 - x**2 / squares)
+    return float(slope * squares / np.sqrt(np.sum(freq * (x * e) ** 2)))
+
+
+def without_dispersion(core: Likelihood, keep_mean: Array) -> tuple[Likelihood, search.Fit]:
+    """Return the likelihood with every row at phi = 0, and its maximum."""
+    held = replace(core, held=np.full(core.n, -np.inf))
+    solved = np.concatenate([keep_mean, np.zeros(core.Z.shape[1], dtype=bool)])
+    names = [""] * len(solved)
+    kept = np.concatenate([keep_mean, independent_columns(core.Z)])
+    start = next(starting_values(core, kept))
+    return held, search.search(held, solved, start, Settings(names))
+
+
+def score_statistic(core: Likelihood, null: search.Fit, keep_mean: Array) -> float:
+    """
+    Return the score in one constant phi at phi = 0 over its standard deviation.
+
+    The variance is the expected information of phi less what the mean's coefficients take of it;
+    with a constant mean this is Tarone's Z (Tarone 1979, Biometrika 66, 585-590).
+    """
+    at = core.predictors(null.internal)
+    nu = at.mean.nu if core.family.unit_interval else None
+    zero = np.zeros(core.n)
+    score = core.family.evaluate(core.rows, at.mean.mu, nu, zero, 1).phi
+    assert score is not None
+    mm, mp, pp = core.family.expected_hessian(core.rows, at.mean.mu, nu, zero)
+    # the offset of log phi scales phi row by row
+    scale = np.ones(core.n) if core.offset_dispersion is None else np.exp(core.offset_dispersion)
+    freq = np.ones(core.n) if core.freq is None else core.freq
+    X = core.X[:, keep_mean] * at.mean.d1[:, None]
+    total = float(np.sum(freq * scale * score))
+    variance = -float(np.sum(freq * scale**2 * pp))
+    cross = -X.T @ (freq * scale * mp)
+    bread = inverse(-(X.T * (freq * mm)) @ X)
+    if bread is not None:
+        variance -= float(cross @ bread @ cross)
+    return total / np.sqrt(variance)
+
+
+def overdispersion(
+    res: Any, against: str, nrep: int, rng: Any, sequential: int | None, run: Run
+) -> OverdispersionTest | GLMOverdispersionTest:
+    """Return the tests of phi = 0, or of a GLM with phi = 1; see the results' method."""
+    model = res.model
+    core: Likelihood = model.core
+    keep_mean = model.estimable[: core.k_mean]
+    if isinstance(core.family, (QuasiPoisson, QuasiBinomial)):
+        quantities.need_rows(core)
+        if against != "constant":
+            raise ValueError(
+                f"against={against!r}: a {core.family.name} DoubleGLM is tested against one constant "
+                "overdispersion; fit NegativeBinomial or BetaBinomial to test a dispersion formula"
+            )
+        return of_glm(core, keep_mean)
+    if not core.family.zero_dispersion:
+        raise ValueError(f"{core.family.name}: phi = 0 is not a model of its own; nothing to test")
+    quantities.need_rows(core)
+    null = without_dispersion(core, keep_mean)[1]
+    if against == "constant":
+        constant = core.with_designs(Z=np.ones((core.n, 1)))
+        solved = np.append(keep_mean, True)
+        best = fit.fit(constant, [""] * len(solved), solved).llf
+        score = score_statistic(core, null, keep_mean)
+        ratio = _ratio(best, null.llf)
+        pvalue = 0.5 * stats.chi2.sf(ratio, 1) if ratio > 0 else 1.0
+        return OverdispersionTest(
+            score,
+            float(stats.norm.sf(score)),
+            ratio,
+            float(pvalue),
+            "a constant dispersion",
+            "half-and-half mixture of chi-square 0 and 1",
+        )
+    if against != "model":
+        raise ValueError(f"against={against!r}: choose 'constant' or 'model'")
+    ratio = _ratio(res.llf, null.llf)
+    cells = len(np.unique(core.Z, axis=0))
+    if cells == int(model.estimable[core.k_mean :].sum()):
+        return OverdispersionTest(
+            np.nan,
+            np.nan,
+            ratio,
+            _mixture(ratio, cells),
+            f"a dispersion in each of {cells} cells",
+            f"binomial mixture of chi-square 0 to {cells}",
+        )
+    full = single_rows(of_results(res))[0]
+    task = _Ratio(full, *without_dispersion(full.core, keep_mean), keep_mean)
+    identity = fingerprint(*identifying(full), "phi = 0")
+    found = exceedances(task, ratio, nrep, rng, sequential, run, identity, "the likelihood ratio")
+    stop = f", stopped at {found.exceeded} exceedances" if found.stopped else ""
+    return OverdispersionTest(
+        np.nan,
+        np.nan,
+        ratio,
+        found.pvalue,
+        "the dispersion formula",
+        f"parametric bootstrap, {len(found.ratios)} draws{stop}",
+        found.mc_error,
+        found.failed,
+        found.reasons,
+    )
+
+
+def _ratio(larger: float, smaller: float) -> float:
+    ratio = 2 * (larger - smaller)
+    return ratio if ratio > RATIO_ROUNDING * (1 + abs(larger)) else 0.0
+
+
+def _mixture(ratio: float, cells: int) -> float:
+    """Return the tail of the chi-bar-square of independent cells: weights binomial(cells, 1/2)."""
+    if ratio == 0:
+        return 1.0
+    k = np.arange(1, cells + 1)
+    return float(stats.binom.pmf(k, cells, 0.5) @ stats.chi2.sf(ratio, k))
+
+
+@dataclass(frozen=True)
+class _Ratio:
+    """Task of a replicate: the ratio of a draw without dispersion."""
+
+    full: Fitted
+    held: Likelihood
+    null: search.Fit
+    keep_mean: Array
+
+    def __call__(self, rng: np.random.Generator) -> Array:
+        core = self.full.core.with_response(
+            self.distribution.rvs(size=self.held.n, random_state=rng)
+        )
+        full = refit(self.full, core)
+        return np.array([_ratio(full.llf, without_dispersion(core, self.keep_mean)[1].llf)])
+
+    @cached_property
+    def distribution(self) -> Any:
+        return quantities.distribution(self.held, self.null.internal)

@@ -1,0 +1,1 @@
+"""The data of a model and every criterion in (beta, gamma), with derivatives."""

@@ -1,0 +1,211 @@
+"""
+The ends of the dispersion, phi = 0 and phi = infinity, as results and not as failures.
+
+Where some rows are no more variable than phi = 0 allows, the supremum of the likelihood lies at
+log phi = -infinity for them: the coefficients run off along a direction delta with Z delta = 0 on
+the other rows and Z delta < 0 on these. Rows that are all or nothing (no success or no failure) may
+go to the other end, log phi = infinity. Such directions are found from the rows whose dispersion has
+become negligible, or dominant: the null space of Z on the rest (`recession`), and inside it, by
+nonnegative least squares, a direction that takes as many of these rows as possible to their end. The
+same function finds the rows of a separated mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+
+from hetglm.typing import Array
+from hetglm.utils.display import Printed
+from hetglm.utils.linalg import distinct_rows, independent_columns
+
+#: Relative size below which a product with a direction is zero.
+ZERO = 1e-8
+#: What rounding leaves of a sum of weights that is 1.
+ROUNDING = 1e-14
+#: So many rows of a long design usually show that it has no null space.
+GLANCE = 1000
+
+
+@dataclass(frozen=True, repr=False)
+class Boundary(Printed):
+    """
+    Rows whose dispersion is zero, or infinite, at the supremum of the likelihood.
+
+    Attributes
+    ----------
+    rows : ndarray of bool, shape (n,)
+        Rows of the fit with dispersion zero.
+    infinite : ndarray of bool, shape (n,)
+        Rows of the fit with infinite dispersion: all or nothing.
+    directions : ndarray, shape (q, r)
+        Basis of the directions of the dispersion's coefficients along which they run to infinity.
+    terms : list of str
+        Coefficients without a finite estimate.
+    cells, infinite_cells : ndarray, shapes (m, q)
+        Distinct rows of the dispersion's design with dispersion zero, and infinite.
+    """
+
+    rows: Array
+    infinite: Array
+    directions: Array
+    terms: list[str]
+    cells: Array
+    infinite_cells: Array
+
+    def _headline(self) -> str:
+        zero, infinite = int(self.rows.sum()), int(self.infinite.sum())
+        return f"Boundary: dispersion 0 in {zero} rows, infinite in {infinite}"
+
+    def _body(self) -> list[str | pd.DataFrame]:
+        cells = np.vstack([self.cells, self.infinite_cells])
+        limits = ["0"] * len(self.cells) + ["infinite"] * len(self.infinite_cells)
+        table = pd.DataFrame(cells, limits).rename_axis("dispersion", axis=0)
+        return [f"Without a finite estimate: {', '.join(self.terms)}", table]
+
+    @property
+    def held(self) -> Array:
+        """Linear predictor of the rows at the boundary, NaN elsewhere, shape (n,)."""
+        return np.where(self.rows, -np.inf, np.where(self.infinite, np.inf, np.nan))
+
+    def of_rows(self, of_row: Array) -> Boundary:
+        """Return the same boundary of other rows, each of them one of these."""
+        return replace(self, rows=self.rows[of_row], infinite=self.infinite[of_row])
+
+    def place(self, Z: Array) -> tuple[Array, Array]:
+        """
+        Return where the log dispersion of new rows is infinite, and of which nothing can be said.
+
+        Parameters
+        ----------
+        Z : ndarray, shape (n, q)
+            Designs of the dispersion.
+
+        Returns
+        -------
+        held : ndarray, shape (n,)
+            -inf, inf, or NaN where it is finite.
+        unknown : ndarray of bool, shape (n,)
+        """
+        moved = Z @ self.directions
+        size = np.linalg.norm(Z, axis=1, keepdims=True) + np.isnan(Z).any(axis=1, keepdims=True)
+        away = np.any(np.abs(moved) > ZERO * size, axis=1)
+        down = np.vstack([self.cells @ self.directions, -self.infinite_cells @ self.directions]).T
+        held = np.full(len(Z), np.nan)
+        for i in np.flatnonzero(away):
+            falls, rises = (nnls(down, s * moved[i])[1] < ZERO * size[i, 0] for s in (1, -1))
+            if falls != rises:
+                held[i] = -np.inf if falls else np.inf
+        return held, away & np.isnan(held)
+
+
+def recession(
+    Z: Array, signs: Array, indifferent: Array | None = None
+) -> tuple[Array, Array, Array]:
+    """
+    Return the rows whose predictor can go to infinity together, and the directions of it.
+
+    Parameters
+    ----------
+    Z : ndarray, shape (n, q)
+        Design, of full rank.
+    signs : ndarray, shape (n,)
+        -1 where a row's predictor may go to -infinity, 1 where to infinity, 0 where it must stay.
+    indifferent : ndarray of bool, shape (n,), optional
+        Rows whose predictor may be anything.
+
+    Returns
+    -------
+    rows : ndarray of bool, shape (n,)
+    directions : ndarray, shape (q, r)
+        Basis of those that leave the other rows alone; r is 0 where no row can go.
+    direction : ndarray, shape (q,)
+        One that changes the predictor of every such row by at least 1 in size.
+    """
+    bound = np.ones(len(Z), bool) if indifferent is None else ~indifferent
+    signs = np.where(bound, signs, 0.0)
+    if not signs.any():
+        return signs != 0, np.zeros((Z.shape[1], 0)), np.zeros(Z.shape[1])
+    alike = distinct_rows([Z, signs, bound])
+    if alike is None:
+        return _recession(Z, signs, bound)
+    first, of_row = alike
+    rows, directions, direction = _recession(Z[first], signs[first], bound[first])
+    return rows[of_row], directions, direction
+
+
+def _recession(Z: Array, signs: Array, bound: Array) -> tuple[Array, Array, Array]:
+    """Return what `recession` returns; rows that are not ``bound`` may go anywhere."""
+    rows = signs != 0
+    none = np.zeros((Z.shape[1], 0))
+    while rows.any():
+        directions = null_space(Z, np.flatnonzero(bound & ~rows))
+        if directions.shape[1] == 0:
+            break
+        change = Z[rows] @ directions * -signs[rows, None]
+        # what is left of a sum that cancels is no movement
+        change[np.abs(change) < ZERO * (np.abs(Z[rows]) @ np.abs(directions))] = 0.0
+        size = np.max(np.abs(change), axis=0)
+        cells, of_row = np.unique(
+            change / np.where(size > 0, size, 1.0), axis=0, return_inverse=True
+        )
+        moving, combination = _moving(cells)
+        moving = moving[of_row.ravel()]
+        if moving.all():
+            return rows, directions, directions @ (combination / np.where(size > 0, size, 1.0))
+        rows[np.flatnonzero(rows)[~moving]] = False
+    return np.zeros(len(Z), dtype=bool), none, np.zeros(Z.shape[1])
+
+
+def null_space(Z: Array, rows: NDArray[np.intp]) -> Array:
+    """Return a basis of the null space of some rows, shape (q, r), a vector per dependent column."""
+    q = Z.shape[1]
+    if len(rows) > 2 * GLANCE and independent_columns(Z[rows[:: len(rows) // GLANCE]]).all():
+        return np.zeros((q, 0))
+    Z = Z[rows]
+    keep = independent_columns(Z)
+    return np.zeros((q, 0)) if keep.all() else combinations(Z, keep)
+
+
+def combinations(Z: Array, keep: Array) -> Array:
+    """Return each column that is not kept, less its combination of the kept ones, shape (q, r)."""
+    size = np.max(np.abs(Z), axis=0, initial=0.0)
+    size = np.where(size > 0, size, 1.0)
+    Z = Z / size
+    basis = np.zeros((len(keep), int((~keep).sum())))
+    basis[~keep] = np.eye(basis.shape[1])
+    if keep.any():
+        basis[keep] = -np.linalg.lstsq(Z[:, keep], Z[:, ~keep], rcond=None)[0]
+    basis[np.abs(basis) < ZERO] = 0.0
+    return basis / size[:, None]
+
+
+def _moving(cells: Array) -> tuple[Array, Array]:
+    """
+    Return which rows of ``cells`` may fall along one direction c, and c where all of them do.
+
+    By Gordan's theorem there is either a c with cells c < 0, or weights >= 0, not all zero, with
+    weights' cells = 0; rows with such a weight cannot fall while no other rises. The nearest that
+    nonnegative weights come to both weights' cells = 0 and a sum of 1 tells: what is left is c.
+    """
+    m, r = cells.shape
+    norm = np.linalg.norm(cells, axis=1)
+    if not norm.all():
+        return norm > 0, np.zeros(r)
+    level = np.linalg.lstsq(cells, -np.ones(m), rcond=None)[0]
+    if np.all(cells @ level < -0.5):
+        return np.ones(m, dtype=bool), 2 * level
+    lifted, goal = np.vstack([cells.T / norm, np.ones(m)]), np.append(np.zeros(r), 1.0)
+    try:
+        weights = nnls(lifted, goal)[0]
+    except RuntimeError:  # it has its own limit of steps
+        return np.zeros(m, dtype=bool), np.zeros(r)
+    rest = goal - lifted @ weights
+    c = rest[:r] / max(rest[r], ROUNDING)
+    if np.all(lifted[:r].T @ c < -0.5):
+        return np.ones(m, dtype=bool), 2 * c / norm.min()
+    return weights <= ZERO, np.zeros(r)

@@ -1,0 +1,1070 @@
+"""The model class: statsmodels' likelihood model with a second linear predictor."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from statsmodels.base.data import handle_data
+from statsmodels.base.model import GenericLikelihoodModel
+from statsmodels.genmod.families import links
+
+from hetglm.design import arrays as arrays_module
+from hetglm.design import estimability, keywords, syntax
+from hetglm.design import formula as formula_module
+from hetglm.design.arrays import (
+    check_aligned,
+    check_distinct,
+    check_finite,
+    check_index,
+    column_names,
+    count,
+    index_of,
+    numeric,
+    present,
+    row_array,
+)
+from hetglm.design.formula import TwoPartFormula, environment, terms_of, with_terms
+from hetglm.estimation import checks, fit, search, start
+from hetglm.exceptions import DroppedRowsWarning, FormulaError, MissingValueError
+from hetglm.families.base import Family
+from hetglm.inference.hypotheses import Term
+from hetglm.likelihood.likelihood import Likelihood
+from hetglm.likelihood.links import check_link, link_text
+from hetglm.models.results import LocationScaleResults, LocationScaleResultsWrapper
+from hetglm.prediction import quantities
+from hetglm.typing import Array
+from hetglm.utils.display import Printed
+from hetglm.utils.messages import RowNames, listed, naming, require, warn
+
+#: Row arrays a constructor takes beside the designs; each may be a column name in a formula call.
+ROW_ARRAYS = (
+    "offset",
+    "exposure",
+    "offset_dispersion",
+    "n_trials",
+    "var_weights",
+    "freq_weights",
+)
+#: Those that may be one number for all rows; a weight of all rows alike is none.
+SCALARS = ("offset", "exposure", "offset_dispersion", "n_trials")
+
+
+class LocationScaleModel(Printed, GenericLikelihoodModel):
+    """
+    Model with a linear predictor for the mean and one for the log dispersion.
+
+    Not used directly: see `DoubleGLM`, `BetaBinomial` and `NegativeBinomial`. Subclasses name the
+    family and the links and say which row arrays they take.
+    """
+
+    data: Any
+    #: Rows of the data that miss a value and were left out.
+    n_missing: int
+    #: Rows of the data that carry no weight and were left out.
+    n_weightless: int
+    _data_attr: list[str]
+    _formula_max_endog = 2
+    _row_arrays: ClassVar[tuple[str, ...]] = ROW_ARRAYS
+    #: Whether it can be fitted by REML.
+    _has_reml: ClassVar[bool] = False
+    #: Name of the row arrays a subclass refuses, with what to use instead.
+    _refused: ClassVar[dict[str, str]] = {}
+    #: Names of the rows passed to the constructor, where they are not all rows of the data.
+    _passed_names: RowNames | None = None
+
+    def __init__(
+        self,
+        endog: Any,
+        exog: Any,
+        exog_dispersion: Any = None,
+        *,
+        family: Family,
+        link: Any,
+        link_dispersion: Any = None,
+        offset: Any = None,
+        exposure: Any = None,
+        offset_dispersion: Any = None,
+        n_trials: Any = None,
+        var_weights: Any = None,
+        freq_weights: Any = None,
+        missing: str = "none",
+        hasconst: bool | None = None,
+    ) -> None:
+        if isinstance(endog, str):
+            raise ValueError(
+                f"endog={endog!r}: for a formula write {type(self).__name__}.from_formula(formula, data)"
+            )
+        given = dict(
+            zip(
+                ROW_ARRAYS,
+                (offset, exposure, offset_dispersion, n_trials, var_weights, freq_weights),
+                strict=True,
+            )
+        )
+        for name, instead in self._refused.items():
+            if given[name] is not None:
+                raise ValueError(f"{name}: {type(self).__name__} does not take it; {instead}")
+        if missing not in ("none", "drop", "raise"):
+            raise ValueError(f"missing={missing!r}: choose 'none', 'drop' or 'raise'")
+        self._distribution_family = family
+        self.link = check_link(link, "link")
+        self.link_dispersion = check_link(
+            links.Log() if link_dispersion is None else link_dispersion, "link_dispersion"
+        )
+        self._default_exog_dispersion = exog_dispersion is None
+        arrays = self._checked(endog, exog, exog_dispersion, given, missing)
+        self._spec: TwoPartFormula | None = None
+        self._frame: pd.DataFrame | None = None
+        self._build(endog, exog, exog_dispersion, arrays, hasconst)
+
+    # -- construction -------------------------------------------------------------------------
+
+    def _checked(
+        self, endog: Any, exog: Any, exog_dispersion: Any, given: dict[str, Any], missing: str
+    ) -> dict[str, Array | None]:
+        """Return every array as floats on the rows to be fitted."""
+        y = numeric(endog, "endog")
+        y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+        if y.ndim == 0:
+            raise ValueError("endog: one number; give the response of each row")
+        n = len(y)
+        if n == 0:
+            raise ValueError("endog: no rows to fit, the data are empty")
+        if y.ndim > 2 or (y.ndim == 2 and y.shape[1] != 2):
+            raise ValueError(f"endog: shape {y.shape}; give one column, or successes and failures")
+        if exog is None:
+            raise ValueError("exog: give the design of the mean, such as a column of ones")
+        sources = {"endog": endog, "exog": exog, "exog_dispersion": exog_dispersion}
+        check_aligned(sources | given)
+        Z = np.ones((n, 1)) if exog_dispersion is None else exog_dispersion
+        arrays: dict[str, Array | None] = {
+            "endog": y,
+            "exog": arrays_module.design(exog, n, "exog"),
+            "exog_dispersion": arrays_module.design(Z, n, "exog_dispersion"),
+        }
+        arrays |= {
+            name: row_array(value, n, name, name in SCALARS) for name, value in given.items()
+        }
+        names = self._passed_names or RowNames(np.arange(n), index_of(sources | given))
+        keep = present(arrays, n)
+        if missing == "raise" and not keep.all():
+            raise MissingValueError(f"missing values in {names.text(~keep)}")
+        if missing == "none":
+            keep[:] = True
+        self.n_missing = int(n - keep.sum())
+        keep &= _informative(arrays, keep, names)
+        self.n_weightless = int(n - keep.sum()) - self.n_missing
+        self._kept, self._n_passed = np.flatnonzero(keep), n
+        if not keep.any():
+            raise ValueError("no rows left to fit: every row misses a value or carries no weight")
+        if not keep.all():
+            arrays = {name: None if a is None else a[keep] for name, a in arrays.items()}
+        self._row_names = names.take(keep)
+        check_finite(arrays, sources, self._row_names)
+        return arrays
+
+    def _build(
+        self, endog: Any, exog: Any, exog_dispersion: Any, arrays: Any, hasconst: bool | None
+    ) -> None:
+        """Hand the arrays to the likelihood and to statsmodels' data layer."""
+        family, row_names = self._distribution_family, self.__dict__.pop("_row_names")
+        endog_name = _endog_name(endog)
+        with naming(row_names):
+            for name in ("var_weights", "freq_weights", "exposure"):
+                if arrays[name] is not None:
+                    require(arrays[name] <= 0, name, "must be positive")
+            y, trials = self._response(arrays, endog_name)
+            family.validate(y, trials, endog_name)
+        if arrays["exposure"] is not None:
+            self._check_exposure()
+        self.core = Likelihood(
+            family,
+            self.link,
+            self.link_dispersion,
+            y,
+            arrays["exog"],
+            arrays["exog_dispersion"],
+            _shift(arrays["offset"], arrays["exposure"]),
+            arrays["offset_dispersion"],
+            trials,
+            self._phi_weights(trials, arrays["var_weights"]),
+            arrays["freq_weights"],
+            names=row_names,
+        )
+        for name in ROW_ARRAYS:
+            setattr(self, name, arrays[name])
+        self.n_trials = trials if arrays["endog"].ndim == 2 else arrays["n_trials"]
+        self.exog_dispersion = arrays["exog_dispersion"]
+        names = column_names(exog, self.core.X)
+        check_distinct(names, "exog")
+        if exog_dispersion is not None:
+            scale_names = column_names(exog_dispersion, self.core.Z)
+            check_distinct(scale_names, "exog_dispersion")
+        else:
+            scale_names = ["Intercept" if "Intercept" in names else "const"]
+        response = self._observed()
+        labelled = isinstance(endog, (pd.Series, pd.DataFrame))
+        if labelled or isinstance(exog, pd.DataFrame):
+            index = (endog if labelled else exog).index[self._kept]
+            response = pd.Series(response, index=index, name=endog_name)
+            design: Any = pd.DataFrame(self.core.X, index=index, columns=names)
+        else:
+            design = self.core.X
+        super().__init__(response, design, missing="none", hasconst=hasconst)
+        self._finish(names, scale_names)
+
+    def _finish(self, names: list[str], scale_names: list[str]) -> None:
+        """Set names, ranks and degrees of freedom."""
+        self.endog = np.asarray(self.data.endog, dtype=float)
+        self.exog = self.core.X
+        self._mean_names, self._dispersion_names = list(names), list(scale_names)
+        self.data.xnames[:] = names
+        self.data.param_names = self.parameter_names
+        self._set_extra_params_names([f"dispersion-{name}" for name in scale_names])
+        self.exog_names[:] = self.parameter_names
+        self.estimable = self.core.estimable()
+        self.row_spaces = estimability.row_spaces(self.core, self.estimable)
+        self._n_rows = self.core.n
+        k = int(self.estimable.sum())
+        rank_mean = int(self.estimable[: self.core.k_mean].sum())
+        freq = self.core.freq
+        self.nobs = float(self.core.n if freq is None else freq.sum())
+        self.k_extra = k - rank_mean
+        self.df_model = float(rank_mean - self.k_constant)
+        self.df_resid = self.nobs - k
+        self._init_keys = [*self._design_keys(), *self._row_arrays]
+        self._data_attr += ["_frame", "exog_dispersion", *ROW_ARRAYS]
+        self._data_attr += ["data.orig_endog", "data.orig_exog", "_kept"]
+        self._null_drop_keys = ["exog_dispersion"]
+        self.results_class = LocationScaleResults
+        self.results_class_wrapper = LocationScaleResultsWrapper
+
+    def _formula_text(self) -> str:
+        """Return both formulas, or the columns of both designs."""
+        if self._spec is not None:
+            right = self._spec.dispersion_formula.removeprefix("~ ")
+            return f"{self._spec.formula} | {right}"
+        parts = (listed(names) for names in (self._mean_names, self._dispersion_names))
+        return f"{self.endog_names} ~ {' | '.join(parts)}"
+
+    def _headline(self) -> str:
+        rows = f"{self.nobs:.10g} row{'s' * (self.nobs != 1)}"
+        return f"{self._formula_text()}, {self.core.family.name}, {rows}"
+
+    def _body(self) -> list[str | pd.DataFrame]:
+        family, core = self.core.family, self.core
+        parts = (
+            ("Mean", link_text(core.link, "mu"), self._mean_names),
+            ("Dispersion", link_text(core.link_dispersion, family.symbol), self._dispersion_names),
+        )
+        lines: list[str | pd.DataFrame] = [
+            f"{part}: {of} ~ {listed(names)}" for part, of, names in parts
+        ]
+        unfitted = f"{type(self).__name__}, not fitted: fit() returns the estimates"
+        return [*lines, f"Variance: {family.variance_formula}", unfitted]
+
+    def _design_keys(self) -> list[str]:
+        return ["exog_dispersion", "link_dispersion"]
+
+    def initialize(self) -> None:
+        """Do nothing: ranks and degrees of freedom of both parts are set by the constructor."""
+
+    def _response(self, arrays: dict[str, Any], name: str) -> tuple[Array, Array | None]:
+        """Return the response and the trials as the family reads them."""
+        if arrays["endog"].ndim == 2:
+            instead = f"for their sum write I({name})" if " + " in name else "give one column"
+            raise ValueError(
+                f"{name}: two columns, but {self.family_name} takes one response; {instead}"
+            )
+        if arrays["n_trials"] is not None:
+            raise ValueError(
+                f"n_trials: {self.family_name} has no trials; they are for proportions"
+            )
+        return arrays["endog"], None
+
+    def _phi_weights(self, trials: Array | None, var_weights: Array | None) -> Array | None:
+        """Return what divides phi in each row."""
+        return var_weights
+
+    def _check_exposure(self) -> None:
+        if not isinstance(self.link, links.Log):
+            raise ValueError("exposure: needs a log link; use offset, on the scale of the link")
+
+    def _observed(self) -> Array:
+        """Return the response on the scale of the mean."""
+        return self.core.y
+
+    @classmethod
+    def from_formula(
+        cls,
+        formula: str,
+        data: Any,
+        exog_dispersion_formula: str | None = None,
+        subset: Any = None,
+        drop_cols: Any = None,
+        *,
+        missing: str = "drop",
+        eval_env: Any = 0,
+        **kwargs: Any,
+    ) -> LocationScaleModel:
+        """
+        Create a model from a formula and a data frame.
+
+        Parameters
+        ----------
+        formula : str
+            ``"y ~ x"`` for the mean, or both parts as ``"y ~ x | z"``: only a bar outside brackets
+            and quotes splits. For binomial responses ``"K + I(N - K) ~ ..."`` gives successes and
+            failures.
+        data : DataFrame or mapping
+        exog_dispersion_formula : str, optional
+            Formula of the dispersion, ``"~ z"``; a constant if neither it nor a bar is given.
+        subset : array_like, optional
+            Rows to use, as in ``data.loc[subset]``.
+        drop_cols : list of str, optional
+            Columns to leave out of the mean's design.
+        missing : {"drop", "raise", "none"}
+            A row that misses a value in any variable of either part, or in any row array, is
+            dropped from all of them; "raise" and "none" raise instead.
+        eval_env : int, dict or patsy EvalEnvironment
+            Where names that are no columns are looked up: 0 is the caller, -1 nowhere, a dict has
+            the names itself.
+        **kwargs
+            Arguments of the constructor; ``n_trials``, ``offset``, ``offset_dispersion``,
+            ``exposure``, ``var_weights`` and ``freq_weights`` may be names of columns.
+
+        Returns
+        -------
+        LocationScaleModel
+
+        Raises
+        ------
+        FormulaError
+            If the formula cannot be read or evaluated, or names an unknown column.
+        """
+        if missing not in ("none", "drop", "raise"):
+            raise ValueError(f"missing={missing!r}: choose 'none', 'drop' or 'raise'")
+        keywords.check_no_design(cls, kwargs)
+        arrays = {name: kwargs.pop(name) for name in ROW_ARRAYS if name in kwargs}
+        read = formula_module.read(
+            formula,
+            exog_dispersion_formula,
+            data,
+            environment(eval_env),
+            arrays,
+            subset,
+            missing,
+            drop_cols,
+        )
+        kwargs |= read.arrays
+        model = cls.__new__(cls)
+        model._passed_names = RowNames(read.kept, read.index)
+        cls.__init__(model, read.endog, read.exog, read.exog_dispersion, **kwargs)
+        del model._passed_names
+        model.n_missing += read.n_missing
+        model._default_exog_dispersion = False
+        model.formula = formula
+        model._spec, model._frame = read.spec, read.frame.iloc[model._kept]
+        model._kept, model._n_passed = read.kept[model._kept], read.n_passed
+        return model
+
+    def clone(
+        self,
+        rows: Any = None,
+        exog: Any = None,
+        exog_dispersion: Any = None,
+        endog: Any = None,
+        **row_arrays: Any,
+    ) -> LocationScaleModel:
+        """
+        Return the model on other rows, designs or responses; the one way to rebuild one.
+
+        Parameters
+        ----------
+        rows : array_like, optional
+            Positions (repeats allowed) or mask; every row array is sliced.
+        exog, exog_dispersion : array_like, optional
+            Designs that replace the model's own, on its rows; a DataFrame brings names.
+        endog : array_like, shape (n,), optional
+            Response in the form of the family (successes for the beta-binomial).
+        **row_arrays
+            ``freq_weights=None`` to count every row once.
+
+        Returns
+        -------
+        LocationScaleModel
+            Of the same class, without the formula when a design was replaced.
+        """
+        new = copy.copy(self)
+        core = self.core
+        if endog is not None:
+            core = core.with_response(numeric(endog, "endog"))
+        names, scale_names = self._mean_names, self._dispersion_names
+        if exog is not None:
+            core = core.with_designs(X=arrays_module.design(exog, core.n, "exog", empty=True))
+            names = column_names(exog, core.X)
+        if exog_dispersion is not None:
+            core = core.with_designs(
+                Z=arrays_module.design(exog_dispersion, core.n, "exog_dispersion")
+            )
+            scale_names = column_names(exog_dispersion, core.Z)
+            new._default_exog_dispersion = False
+        if exog is not None or exog_dispersion is not None:
+            new._spec = None
+            new.__dict__.pop("formula", None)
+        index = slice(None) if rows is None else np.asarray(rows)
+        new.core = core if rows is None else core.take(index)
+        for name in ROW_ARRAYS:
+            value = getattr(self, name)
+            setattr(new, name, None if value is None else value[index])
+        if "freq_weights" in row_arrays:
+            new.freq_weights = row_array(row_arrays["freq_weights"], new.core.n, "freq_weights")
+            new.core = replace(new.core, freq=new.freq_weights)
+        new.exog_dispersion = new.core.Z
+        new._frame = None if self._frame is None else self._frame.iloc[index]
+        if rows is not None:
+            new._kept, new._n_passed = np.arange(new.core.n), new.core.n
+            new.n_missing = new.n_weightless = 0
+        hasconst = None if new.core.k_mean else False
+        new.data = handle_data(new._observed(), new.core.X, "none", hasconst)
+        new.data.ynames = self.data.ynames
+        new.k_constant = new.data.k_constant
+        new._data_attr = list(self._data_attr[:4])
+        new._finish(names, scale_names)
+        return new
+
+    def with_terms(
+        self, mean: Sequence[str], dispersion: Sequence[str], eval_env: Any = -1
+    ) -> LocationScaleModel:
+        """
+        Return the model of the same rows with other terms in both parts.
+
+        Parameters
+        ----------
+        mean, dispersion : sequence of str
+            Names of terms, without the prefix of the dispersion; without a formula, of columns of
+            the part.
+        eval_env : int, dict or patsy EvalEnvironment
+            Where names are looked up that neither the data nor the formula of this model know.
+
+        Returns
+        -------
+        LocationScaleModel
+            With its formula, if this model has one.
+
+        Raises
+        ------
+        ValueError
+            If a term names an unknown variable, or one with missing values in these rows.
+        """
+        parts = dict(zip(self.column_names, (mean, dispersion), strict=True))
+        if self._spec is None:
+            designs = {"exog": self.core.X, "exog_dispersion": self.core.Z}
+            own = {n: pd.DataFrame(A, columns=self.column_names[n]) for n, A in designs.items()}
+            return self.clone(**{n: own[n][list(terms)] for n, terms in parts.items()})._labelled(
+                self
+            )
+        made = with_terms(self._spec, self._frame, mean, dispersion, environment(eval_env))
+        new = self.clone(exog=made.exog, exog_dispersion=made.exog_dispersion)
+        new._spec = made.spec
+        new.formula = f"{made.spec.formula} | {made.spec.dispersion_formula.removeprefix('~ ')}"
+        return new._labelled(self)
+
+    def _labelled(self, other: LocationScaleModel) -> LocationScaleModel:
+        """Return this model with the row labels of another one on the same rows."""
+        index = other.data.row_labels
+        if index is not None:
+            names = list(self._mean_names), list(self._dispersion_names)
+            response = pd.Series(self._observed(), index=index, name=other.data.ynames)
+            design = pd.DataFrame(self.core.X, index=index, columns=names[0])
+            self.data = handle_data(response, design, "none", None if self.core.k_mean else False)
+            self.k_constant, self._data_attr = self.data.k_constant, self._data_attr[:4]
+            self._finish(*names)
+        return self
+
+    @property
+    def rows_text(self) -> str:
+        """Sentence on the rows that were left out, empty without any."""
+        left_out = {"with missing values": self.n_missing, "without weight": self.n_weightless}
+        texts = [f"{n} {what}" for what, n in left_out.items() if n]
+        total = self._n_rows + self.n_missing + self.n_weightless
+        return f"{self._n_rows} of {total} rows; {', '.join(texts)} left out" if texts else ""
+
+    # -- names --------------------------------------------------------------------------------
+
+    @property
+    def family_name(self) -> str:
+        """Name of the family."""
+        return self._distribution_family.name
+
+    @property
+    def parameter_names(self) -> list[str]:
+        """Names of all coefficients; those of the dispersion begin with ``dispersion-``."""
+        return self._mean_names + [f"dispersion-{name}" for name in self._dispersion_names]
+
+    @property
+    def column_names(self) -> dict[str, list[str]]:
+        """Names of the columns of both designs."""
+        return {"exog": self._mean_names, "exog_dispersion": self._dispersion_names}
+
+    @property
+    def term_list(self) -> list[Term]:
+        """Terms of the mean, then of the dispersion, with what they are made of."""
+        k, found = len(self._mean_names), []
+        parts = (("mean", self.core.X, 0), ("dispersion", self.core.Z, k))
+        for (part, A, first), names in zip(parts, self.column_names.values(), strict=True):
+            if self._spec is not None:
+                design = getattr(self._spec, part)
+                columns, factors = design.terms, design.factors
+            else:
+                # a column each; one without variation is a constant
+                columns = {name: [j] for j, name in enumerate(names)}
+                flat = {name for j, name in enumerate(names) if np.ptp(A[:, j]) == 0}
+                factors = {name: frozenset() if name in flat else {name} for name in names}
+            prefix = "" if part == "mean" else "dispersion-"
+            found += [
+                Term(part, prefix + name, frozenset(factors[name]), tuple(first + j for j in cs))
+                for name, cs in columns.items()
+            ]
+        return found
+
+    @property
+    def terms(self) -> dict[str, list[int]]:
+        """Positions of each term's coefficients; a column each where there is no formula."""
+        return {term.name: list(term.columns) for term in self.term_list}
+
+    def new_row_arrays(self, data: pd.DataFrame, parts: tuple[str, ...]) -> dict[str, Array]:
+        """
+        Return the row arrays that were column names at the fit, read from new data.
+
+        Parameters
+        ----------
+        data : DataFrame
+        parts : tuple of str
+            Parts of the model a prediction reads; see `prediction.PARTS`.
+
+        Returns
+        -------
+        dict
+            ``n_trials`` too where the new data have the formula's left-hand side.
+        """
+        assert self._spec is not None
+        found: dict[str, Array] = {}
+        for name in {name for part in parts for name in quantities.BROUGHT[part]}:
+            column = self._spec.columns.get(name)
+            if column is not None and column in data.columns:
+                found[name] = numeric(data[column], column)
+            elif column is not None and name != "n_trials":
+                raise FormulaError(f"{name}: the new data have no column {column!r}")
+        if self.core.family.takes_trials and "n_trials" not in found:
+            trials = self._spec.trials(data)
+            found |= {} if trials is None else {"n_trials": trials}
+        return found
+
+    def further_columns(
+        self, mean: Any, dispersion: Any, env: Any
+    ) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
+        """
+        Return the columns that further terms would add to either part, on the rows of the fit.
+
+        Parameters
+        ----------
+        mean, dispersion : str, list of str or None
+            Name of a column of the data, or of several, or a one-sided formula.
+        env : patsy.EvalEnvironment
+            Where names are looked up that neither the data nor the formula of this model know.
+
+        Returns
+        -------
+        tuple of two DataFrames, None where nothing was asked for
+
+        Raises
+        ------
+        ValueError
+            Without a formula, for an unknown variable, or one with missing values in these rows.
+        """
+        if self._spec is None or self._frame is None:
+            raise ValueError(
+                "exog_extra: names and formulas need the data of a formula fit; give the columns"
+            )
+        designs, asked = (self._spec.mean, self._spec.dispersion), (mean, dispersion)
+        terms = [
+            [*design.terms, *terms_of(given, self._frame)]
+            for design, given in zip(designs, asked, strict=True)
+        ]
+        made = with_terms(self._spec, self._frame, terms[0], terms[1], env)
+        wide = made.exog, made.exog_dispersion
+        new = [
+            frame[[name for name in frame if name not in design.info.column_names]]
+            for design, frame in zip(designs, wide, strict=True)
+        ]
+        for given, columns in zip(asked, new, strict=True):
+            if given is not None and columns.shape[1] == 0:
+                raise ValueError(
+                    f"exog_extra={given!r}: nothing to test, the model has these terms"
+                )
+        return None if mean is None else new[0], None if dispersion is None else new[1]
+
+    def rows_of_fit(self, value: Any, name: str = "exog_extra") -> Any:
+        """
+        Return what was passed for the rows of the fit, or for all of the data, on the rows of the fit.
+
+        Parameters
+        ----------
+        value : array_like
+        name : str
+            Of the argument.
+
+        Returns
+        -------
+        array_like
+            Of the kind that was passed.
+
+        Raises
+        ------
+        ValueError
+            If it is of another length, or a Series or DataFrame with another index.
+        """
+        self.check_aligned(value, name)
+        if not isinstance(value, (pd.Series, pd.DataFrame, np.ndarray, str)):
+            value = numeric(value, name)
+        if np.ndim(value) == 0 or len(value) == self.core.n or len(value) != self._n_passed:
+            return value
+        return value.iloc[self._kept] if hasattr(value, "iloc") else value[self._kept]
+
+    def row_kwds(self, cov_kwds: dict[str, Any]) -> dict[str, Any]:
+        """
+        Translate arguments of a robust covariance to the rows of the fit.
+
+        Parameters
+        ----------
+        cov_kwds : dict
+            ``groups`` and ``time`` may be the name of a column (or a list of two for groups), or
+            arrays on the rows of the fit or of the data passed in.
+
+        Returns
+        -------
+        dict
+            With integer codes of shape (n,) or (n, 2).
+
+        Raises
+        ------
+        ValueError
+            For an unknown column, a wrong length, another index, a missing value or a single group.
+        """
+        out = dict(cov_kwds)
+        if out.get("groups") is not None:
+            out["groups"] = self._row_labels(out["groups"], "groups")
+            # one panel has lags within it and needs no other
+            if "maxlags" not in out and np.any(np.atleast_2d(out["groups"].T).max(axis=1) == 0):
+                raise ValueError("groups: all rows are in one group; give at least two groups")
+        if out.get("time") is not None:
+            out["time"] = self._row_labels(out["time"], "time")
+        return out
+
+    def _row_labels(self, value: Any, name: str) -> NDArray[Any]:
+        """Return labels of the fitted rows as integer codes, shape (n,) or (n, 2)."""
+        if isinstance(value, (list, tuple)) and self._are_two(value):
+            if len(value) > 2:
+                raise ValueError(f"{name}: {len(value)} kinds; give one or two")
+            columns = [self._row_labels(v, name) for v in value]
+            return columns[0] if len(columns) == 1 else np.column_stack(columns)
+        if isinstance(value, str):
+            if self._frame is None:
+                raise ValueError(f"{name}={value!r} is not a column of the data of a formula fit")
+            if value not in self._frame.columns:
+                raise ValueError(syntax.not_a_column(name, value, self._frame.columns))
+            labels = self._frame[value].to_numpy()
+        else:
+            labels = arrays_module.labels(value)
+            self.check_aligned(value, name)
+        if labels.ndim == 2 and labels.shape[1] == 2:
+            return np.column_stack([self._row_labels(column, name) for column in labels.T])
+        if labels.ndim != 1 or len(labels) not in (self.core.n, self._n_passed):
+            whole = "" if self._n_passed == self.core.n else f" of {self._n_passed} passed"
+            raise ValueError(
+                f"{name}: shape {labels.shape}, but there are {self.core.n} rows{whole}"
+            )
+        labels = labels if len(labels) == self.core.n else labels[self._kept]
+        if pd.isna(labels).any():
+            raise ValueError(f"{name}: missing value in {self.core.names.text(pd.isna(labels))}")
+        return pd.factorize(labels, sort=True)[0]
+
+    def _are_two(self, value: Sequence[Any]) -> bool:
+        """Return whether these are columns, by name or as labels of the rows, and not labels."""
+        rows = (self.core.n, self._n_passed)
+        arrays = [v for v in value if not isinstance(v, str)]
+        if not arrays:
+            return 0 < len(value) and len(value) not in rows
+        return all(np.ndim(v) == 1 and len(v) in rows for v in arrays)
+
+    def check_aligned(self, value: Any, name: str) -> None:
+        """
+        Raise a ValueError if a Series or DataFrame has another index than the rows of the fit.
+
+        Parameters
+        ----------
+        value : array_like
+            On the rows of the fit or of the data passed in; what has no index is taken as it is.
+        name : str
+            Of the argument.
+        """
+        if isinstance(value, (pd.Series, pd.DataFrame)):
+            whole = len(value) == self._n_passed and len(value) != self.core.n
+            rows = value.iloc[self._kept] if whole else value
+            frame = self._frame
+            check_index(rows, self.data.row_labels if frame is None else frame.index, name)
+
+    # -- likelihood, as statsmodels calls it ----------------------------------------------------
+
+    def loglikeobs(self, params: Any) -> Array:
+        """
+        Return the log-likelihood of each row.
+
+        Parameters
+        ----------
+        params : array_like, shape (p + q,)
+            Coefficients of the mean, then of the dispersion.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+        """
+        return self.core.loglike_rows(params)
+
+    def loglike(self, params: Any) -> float:
+        """
+        Return the log-likelihood; -inf where it is not defined.
+
+        Parameters
+        ----------
+        params : array_like, shape (p + q,)
+
+        Returns
+        -------
+        float
+        """
+        return self.core.loglike(params)
+
+    def score(self, params: Any) -> Array:
+        """
+        Return the gradient of the log-likelihood.
+
+        Parameters
+        ----------
+        params : array_like, shape (p + q,)
+
+        Returns
+        -------
+        ndarray, shape (p + q,)
+        """
+        return self.core.gradient(self.core.factors(params, 1))
+
+    def score_obs(self, params: Any) -> Array:
+        """
+        Return the gradient of each row.
+
+        Parameters
+        ----------
+        params : array_like, shape (p + q,)
+
+        Returns
+        -------
+        ndarray, shape (n, p + q)
+        """
+        return self.core.score_obs(params)
+
+    def hessian(self, params: Any, observed: bool = True) -> Array:
+        """
+        Return the Hessian of the log-likelihood.
+
+        Parameters
+        ----------
+        params : array_like, shape (p + q,)
+        observed : bool
+            False for its expectation.
+
+        Returns
+        -------
+        ndarray, shape (p + q, p + q)
+        """
+        if not observed:
+            return self.core.expected_hessian(params)
+        return self.core.hessian(self.core.factors(params))
+
+    def information(self, params: Any) -> Array:
+        """
+        Return the expected information.
+
+        Parameters
+        ----------
+        params : array_like, shape (p + q,)
+
+        Returns
+        -------
+        ndarray, shape (p + q, p + q)
+        """
+        return -self.core.expected_hessian(params)
+
+    def score_factor(self, params: Any, endog: Any = None) -> tuple[Array, Array]:
+        """
+        Return the derivatives of each row in the two linear predictors.
+
+        Parameters
+        ----------
+        params : array_like, shape (p + q,)
+        endog : array_like, optional
+            Another response, in the form of the family.
+
+        Returns
+        -------
+        tuple of two ndarrays, shape (n,)
+        """
+        core = self.core if endog is None else self.core.with_response(np.asarray(endog))
+        factors = core.factors(params, 1)
+        assert factors.eta is not None and factors.zeta is not None
+        return factors.eta, factors.zeta
+
+    def score_hessian_factor(
+        self, params: Any, return_hessian: bool = False, observed: bool = True
+    ) -> Any:
+        """
+        Return first and second derivatives of each row in the two linear predictors.
+
+        Parameters
+        ----------
+        params : array_like, shape (p + q,)
+        return_hessian : bool
+            Whether to return the second derivatives too.
+        observed : bool
+            False for their expectation.
+
+        Returns
+        -------
+        tuple
+            (eta, zeta), and (eta eta, eta zeta, zeta zeta) if asked for; each of shape (n,).
+        """
+        factors = self.core.factors(params, 2)
+        first = factors.eta, factors.zeta
+        if not return_hessian:
+            return first
+        if observed:
+            return first, (factors.eta_eta, factors.eta_zeta, factors.zeta_zeta)
+        return first, self.core.expected_factors(params)
+
+    def hessian_factor(self, params: Any, observed: bool = True) -> tuple[Array, Array, Array]:
+        """
+        Return the second derivatives of each row in the two linear predictors.
+
+        Parameters
+        ----------
+        params : array_like, shape (p + q,)
+        observed : bool
+            False for their expectation.
+
+        Returns
+        -------
+        tuple of three ndarrays, shape (n,)
+            eta eta, eta zeta, zeta zeta.
+        """
+        return self.score_hessian_factor(params, True, observed)[1]
+
+    def _get_exogs(self) -> tuple[Array, Array]:
+        return self.core.X, self.core.Z
+
+    def _deriv_mean_dparams(self, params: Array) -> Array:
+        """Return the derivative of each mean in the coefficients, shape (n, p + q)."""
+        slope = self.core.predictors(params).mean.d1
+        return np.column_stack([self.core.X * slope[:, None], np.zeros_like(self.core.Z)])
+
+    def _deriv_score_obs_dendog(self, params: Array) -> Array:
+        """Return the derivative of each row's score in its response, shape (n, p + q)."""
+        return self.core.score_by_response(params)
+
+    @property
+    def start_params(self) -> Array:
+        """Starting values of all coefficients, from the response alone."""
+        return next(start.starting_values(self.core, self.estimable))
+
+    # -- fit and predict ------------------------------------------------------------------------
+
+    def fit(
+        self,
+        start_params: Any = None,
+        method: str = search.DEFAULT_METHOD,
+        *,
+        reml: bool = False,
+        cov_type: str = "nonrobust",
+        cov_kwds: dict[str, Any] | None = None,
+        use_t: bool | None = None,
+        maxiter: int | None = None,
+        tol: float = 1e-8,
+        disp: bool = False,
+        warn_convergence: bool = True,
+        **kwargs: Any,
+    ) -> Any:
+        """
+        Fit both parts jointly, by maximum likelihood or by REML.
+
+        Parameters
+        ----------
+        start_params : array_like, shape (p + q,), optional
+            Starting values; none are needed.
+        method : str
+            ``"newton-scoring"``, the default, needs no tuning ("newton" is the same); or the name of
+            a statsmodels optimiser ("bfgs", "lbfgs", "nm", "powell", "cg", "ncg", "minimize", ...).
+        reml : bool
+            `DoubleGLM` only: whether to maximise the adjusted profile likelihood of the dispersion,
+            l(beta(gamma), gamma) - log det(X'WX)/2 with W the working weights of the mean, which
+            makes up for the degrees of freedom that the mean takes; restricted maximum likelihood
+            for the Gaussian.
+        cov_type : str
+            ``"nonrobust"`` (observed information), ``"eim"`` (expected information), or one of
+            statsmodels' robust types: "HC0", "HC1", "cluster", "HAC", "hac-panel", "hac-groupsum".
+            After REML, which has no robust types, ``"nonrobust"`` and ``"eim"`` are (X'WX)^-1 for the
+            mean and the inverse expected REML information for the dispersion, ``"oim"`` the inverse
+            observed one, with what the dispersion's uncertainty adds to the mean's.
+        cov_kwds : dict, optional
+            Arguments of the robust types; ``groups`` may be the name of a column.
+        use_t : bool, optional
+            Whether tests and intervals use the t distribution; False by default.
+        maxiter : int, optional
+            Largest number of steps: 100, or 10,000 for statsmodels' optimisers.
+        tol : float
+            Tolerance of the scaled gradient sqrt(g' I^-1 g).
+        disp : bool
+            Whether to print how the optimisation ended.
+        warn_convergence : bool
+            Whether a failure to converge warns.
+        **kwargs
+            Options of a statsmodels optimiser.
+
+        Returns
+        -------
+        LocationScaleResultsWrapper
+
+        Raises
+        ------
+        UnboundedLikelihoodError
+            If rows can be fitted exactly and the likelihood has no maximum.
+        ValueError
+            If an argument is out of range, or not available for the model.
+
+        References
+        ----------
+        Smyth, G. K. and Verbyla, A. P. (1999). Adjusted likelihood methods for modelling dispersion
+        in generalized linear models. Environmetrics 10, 695-709.
+        """
+        reml = keywords.flag(reml, "reml")
+        use_t = None if use_t is None else keywords.flag(use_t, "use_t")
+        disp = bool(disp) if disp is None or isinstance(disp, int) else keywords.flag(disp, "disp")
+        keywords.check_method(method, search.DEFAULT_METHOD, search.OWN_METHODS)
+        if reml and not self._has_reml:
+            raise ValueError(
+                f"reml=True: REML is for DoubleGLM; fit {type(self).__name__} by maximum likelihood"
+            )
+        if kwargs and method in search.OWN_METHODS:
+            raise keywords.unknown(self.fit, kwargs, type(self))
+        if maxiter is None:
+            maxiter = 100 if method in search.OWN_METHODS else 10_000
+        maxiter = 0 if maxiter == 0 else count(maxiter, "maxiter")
+        if not tol > 0:
+            raise ValueError(f"tol={tol}: must be positive")
+        if cov_kwds is not None and not isinstance(cov_kwds, dict):
+            raise ValueError(f"cov_kwds: give a dict, not {type(cov_kwds).__name__}")
+        if start_params is not None:
+            start_params = numeric(start_params, "start_params")
+            if start_params.shape != (len(self.parameter_names),):
+                raise ValueError(
+                    f"start_params: shape {start_params.shape}, but there are "
+                    f"{len(self.parameter_names)} coefficients"
+                )
+        checks.warn_of_aliases(self.core, self.estimable, self.parameter_names)
+        fitted = fit.fit(
+            self.core,
+            self.parameter_names,
+            self.estimable,
+            start_params,
+            method,
+            maxiter,
+            tol,
+            disp,
+            reml,
+            **kwargs,
+        )
+        notes = checks.diagnose(
+            self.core, fitted, self.estimable, self.parameter_names, warn_convergence
+        )
+        results = self.results_class(self, fitted, notes, cov_type, cov_kwds, use_t)
+        return self.results_class_wrapper(results)
+
+    def predict(
+        self,
+        params: Any,
+        exog: Any = None,
+        exog_dispersion: Any = None,
+        which: str = "mean",
+        **kwargs: Any,
+    ) -> Array:
+        """
+        Predict from given coefficients.
+
+        Parameters
+        ----------
+        params : array_like, shape (p + q,)
+        exog, exog_dispersion : array_like, optional
+            Designs of new rows; those of the fit by default.
+        which : str
+            See `LocationScaleResults.predict`.
+        **kwargs
+            ``offset``, ``exposure``, ``offset_dispersion``, ``n_trials``, ``var_weights`` of the
+            new rows and ``y_values``.
+
+        Returns
+        -------
+        ndarray, shape (n,) or (n, len(y_values)) for ``which="prob"``
+            NaN in new rows that coefficients which are NaN (aliased) would have to tell of.
+        """
+        y_values = kwargs.pop("y_values", None)
+        rows = quantities.rows_of(self, self.core, which, exog, exog_dispersion, **kwargs)
+        if (exog is not None or exog_dispersion is not None) and np.isnan(params).any():
+            rows = quantities.without_untold(self, rows, which)
+        return quantities.predict(rows, np.asarray(params, dtype=float), which, y_values)
+
+
+def _informative(arrays: dict[str, Array | None], keep: Array, names: RowNames) -> Array:
+    """Return which rows carry weight; warn of those that are kept and have no trials or frequency."""
+    endog, trials, freq = (arrays[name] for name in ("endog", "n_trials", "freq_weights"))
+    assert endog is not None
+    trials = np.abs(endog).sum(axis=1) if endog.ndim == 2 else trials
+    none = {"n_trials": trials, "freq_weights": freq}
+    empty = {name: keep & (a == 0) for name, a in none.items() if a is not None}
+    texts = [
+        f"{rows.sum()} {'row was' if rows.sum() == 1 else 'rows were'} dropped because {name} is 0: "
+        f"{names.listed(rows)}"
+        for name, rows in empty.items()
+        if rows.any()
+    ]
+    if texts:
+        warn("; ".join(texts), DroppedRowsWarning)
+    return ~np.any([*empty.values(), ~keep], axis=0)
+
+
+def _shift(offset: Array | None, exposure: Array | None) -> Array | None:
+    """Return offset + log(exposure), None if neither is given."""
+    if exposure is None:
+        return offset
+    return np.log(exposure) + (0.0 if offset is None else offset)
+
+
+def _endog_name(endog: Any) -> str:
+    if isinstance(endog, pd.DataFrame):
+        return " + ".join(str(c) for c in endog.columns)
+    name = getattr(endog, "name", None)
+    return "y" if name is None else str(name)

@@ -1,0 +1,222 @@
+"""Summary tables of a fit in statsmodels' two formats."""
+
+from __future__ import annotations
+
+from textwrap import wrap
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from statsmodels.iolib.summary import Summary, fmt_params
+from statsmodels.iolib.summary2 import Summary as Summary2
+from statsmodels.iolib.table import SimpleTable
+
+from hetglm.exceptions import NotNestedError
+from hetglm.inference import constant_dispersion
+from hetglm.likelihood.links import link_text
+from hetglm.prediction import quantities
+from hetglm.utils.display import WIDTH, TitledSummary, coefficient_table, number, paragraph
+
+#: Rows of text: flush left, no rules of their own.
+_PLAIN = {"data_aligns": "l", "table_dec_above": None, "colsep": "", "data_fmts": ["%s"]}
+#: More boundary cells than this are not listed one by one.
+MANY_CELLS = 8
+#: Format of numbers of the second summary where no other is asked for.
+FLOAT_FORMAT = "%.4f"
+QUARTILES = (0, 0.25, 0.5, 0.75, 1)
+
+
+def summary(
+    res: Any, yname: str | None, xname: list[str] | None, title: str | None, alpha: float
+) -> Summary:
+    """Return the summary of a fit; see the results' method."""
+    model = res.model
+    names = list(xname) if xname is not None else model.parameter_names
+    if len(names) != len(res.params):
+        raise ValueError(f"xname: {len(names)} names for {len(res.params)} coefficients")
+    out = TitledSummary()
+    left, right = _top(res)
+    out.add_table_2cols(
+        res,
+        gleft=left,
+        gright=right,
+        yname=yname or _short(model.endog_names),
+        title=title or f"{type(model).__name__} Regression Results",
+    )
+    out.tables.append(_likelihood_rows(res))
+    k = len(model._mean_names)
+    mean_title = f"Mean: {link_text(model.core.link, 'mu')}"
+    phi = model.core.family.symbol
+    scale_title = f"Dispersion: {link_text(model.core.link_dispersion, phi)}"
+    out.tables.append(_block(res, slice(0, k), names[:k], mean_title, alpha))
+    scale_names = [n.removeprefix("dispersion-") for n in names[k:]]
+    out.tables.append(_block(res, slice(k, None), scale_names, scale_title, alpha))
+    if model.core.n:
+        out.tables.append(_quartiles(res))
+    out.add_extra_txt(_notes(res))
+    return out
+
+
+def _top(res: Any) -> tuple[list[Any], list[Any]]:
+    """Return the two columns of the top table."""
+    family = res.model.core.family
+    exact, kind = family.exact, "" if family.exact else " (EQL)"
+    method = "ML" if exact else "Maximum EQL"
+    criteria = [(f"AIC{kind}:", [f"{res.aic:.4f}"]), (f"BIC{kind}:", [f"{res.bic:.4f}"])]
+    if res.reml:
+        method, criteria = f"REML{kind}", [("REML Log-Lik.:", [f"{res.llf_reml:.5f}"])]
+    left = [
+        ("Dep. Variable:", None),
+        ("Model:", [type(res.model).__name__]),
+        ("Family:", [family.name]),
+        ("Method:", [method]),
+        ("Date:", None),
+        ("Time:", None),
+        ("Covariance Type:", [res.cov_type]),
+    ]
+    right = [
+        ("No. Observations:", [f"{res.nobs:.10g}"]),
+        ("Df Residuals:", [f"{res.df_resid:.10g}"]),
+        ("Df Model:", [f"{res.df_model:.10g}"]),
+        ("Log-Likelihood:" if exact else "Log-EQL:", [f"{res.llf:.5f}"]),
+        *criteria,
+        ("Converged:", [f"{'yes' if res.converged else 'NO'}, {res.iterations} steps"]),
+    ]
+    return left, right
+
+
+def _clusters(res: Any) -> str:
+    """Return the number of groups of a robust covariance, of both ways where there are two."""
+    groups = res.cov_kwds.get("groups")
+    if groups is None:
+        return ""
+    columns = np.asarray(groups).reshape(len(groups), -1).T
+    return " x ".join(str(len(pd.unique(column))) for column in columns)
+
+
+def _short(name: str) -> str:
+    """Return the name of the response, of its first column where both are too long to print."""
+    return name if len(name) <= 18 else name.split(" + ")[0]
+
+
+def _likelihood_rows(res: Any) -> SimpleTable:
+    """Return the lines under the top table: variance, likelihood, rows left out and clusters."""
+    family = res.model.core.family
+    kind = "exact" if family.exact else "extended quasi-likelihood (EQL)"
+    rest = "" if family.exact else "; not a distribution"
+    kind += ", adjusted for the mean (REML)" if res.reml else rest
+    response = "the count" if family.counts_successes else "y"
+    # four cells as in the top table: as_latex takes the widths of the narrowest row
+    rows = [
+        ["Variance:   ", f"Var({response}) = {family.variance_formula}", "", ""],
+        ["Likelihood: ", kind, "", ""],
+    ]
+    lines = wrap(res.model.rows_text, WIDTH - len(rows[0][0]))
+    rows += [["" if i else "Rows:       ", line, "", ""] for i, line in enumerate(lines)]
+    if clusters := _clusters(res):
+        rows.append(["Clusters:   ", clusters, "", ""])
+    return SimpleTable(rows, txt_fmt=_PLAIN)
+
+
+def _block(res: Any, part: slice, names: list[str], title: str, alpha: float) -> SimpleTable:
+    """Return the table of one part's coefficients."""
+    columns = (res.params, res.bse, res.tvalues, res.pvalues, res.conf_int(alpha))
+    rows = tuple(np.asarray(column)[part] for column in columns)
+    return coefficient_table(names, rows, title, alpha, res.use_t)
+
+
+def _quartiles(res: Any) -> SimpleTable:
+    """Return quartiles of the standardised residuals and of the fitted standard deviations."""
+    core = res._core
+    sd = quantities.predict(core, res._fit.internal, "sd")
+    rows = [
+        ("Standardised residuals", np.asarray(res.resid_pearson)),
+        ("Fitted sd of the count" if core.family.counts_successes else "Fitted sd", sd),
+    ]
+    with np.errstate(invalid="ignore"):  # between two infinite ones, where phi is infinite
+        quartiles = [np.quantile(values, QUARTILES) for _, values in rows]
+    data = [
+        [number(q, digits=5) for q in np.nan_to_num(part, nan=np.inf, posinf=np.inf)]
+        for part in quartiles
+    ]
+    header = ["min", "1Q", "median", "3Q", "max"]
+    return SimpleTable(data, header, [name for name, _ in rows], txt_fmt=fmt_params)
+
+
+def _notes(res: Any) -> list[str]:
+    """Return the lines under the tables."""
+    family = res.model.core.family
+    try:
+        notes = [str(constant_dispersion.compare_constant(res))]
+    except (NotNestedError, ValueError) as exc:
+        notes = [f"Test of constant dispersion: {exc}"]
+    notes.append(res.cov_kwds.get("description", ""))
+    if not family.exact:
+        what = "adjusted as REML does" if res.reml else "and so are AIC, BIC and every ratio"
+        notes.append(f"The criterion is the extended quasi-likelihood (EQL), {what}.")
+    notes += [f"Note: {note}" for note in res.notes]
+    if res.boundary is not None and res.model.core.n:
+        notes += _boundary_lines(res)
+    return [line for note in notes for line in paragraph(" ".join(note.split())).splitlines()]
+
+
+def _boundary_lines(res: Any) -> list[str]:
+    """Return a line for each cell at the boundary, with the limit of its dispersion."""
+    family, cells = res.model.core.family, len(res.boundary.cells)
+    if cells > MANY_CELLS:
+        return [
+            f"{cells} cells are at the {family.at_zero} boundary; boundary_limits() bounds them."
+        ]
+    return [
+        f"At the {family.at_zero} boundary: {cell} ({row['rows']:.0f} rows): {family.symbol} = 0, 95 % "
+        f"profile interval up to {row['upper']:.4g}"
+        for cell, row in res.boundary_limits().iterrows()
+    ]
+
+
+def summary2(
+    res: Any,
+    yname: str | None,
+    xname: list[str] | None,
+    title: str | None,
+    alpha: float,
+    float_format: str,
+) -> Summary2:
+    """Return the summary in statsmodels' second format; see the results' method."""
+    model = res.model
+    names = list(xname) if xname is not None else model.parameter_names
+    left, right = _top(res)
+    pairs = [
+        ("Dep. Variable:", [yname or _short(model.endog_names)]),
+        *left[1:4],
+        *left[6:],
+        *right,
+    ]
+    cells = [(name, value[0]) for name, value in pairs]
+    if clusters := _clusters(res):
+        cells.append(("Clusters:", clusters))
+    half = (len(cells) + 1) // 2
+    cells += [("", "")] * (2 * half - len(cells))
+    top = pd.DataFrame([[*cells[i], *cells[half + i]] for i in range(half)])
+    ci = np.asarray(res.conf_int(alpha))
+    stat = "t" if res.use_t else "z"
+    table = pd.DataFrame(
+        {
+            "Coef.": np.asarray(res.params),
+            "Std.Err.": np.asarray(res.bse),
+            stat: np.asarray(res.tvalues),
+            f"P>|{stat}|": np.asarray(res.pvalues),
+            f"[{alpha / 2:g}": ci[:, 0],
+            f"{1 - alpha / 2:g}]": ci[:, 1],
+        },
+        index=names,
+    )
+    out = Summary2()
+    out.add_title(title or f"Results: {type(model).__name__}")
+    out.add_df(top, index=False, header=False, align="l")
+    if float_format == FLOAT_FORMAT:
+        table = table.apply(lambda column: [number(x) for x in column])
+    out.add_df(table, float_format=float_format)
+    for line in filter(None, [model.rows_text, *_notes(res)]):
+        out.add_text(line)
+    return out

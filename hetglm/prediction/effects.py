@@ -1,0 +1,655 @@
+"""Average effects of variables on the mean, the dispersion and the variance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from hetglm.design import arrays as arrays_module
+from hetglm.design import estimability
+from hetglm.design.estimability import RowSpace
+from hetglm.exceptions import FormulaError, NotEstimableWarning
+from hetglm.likelihood.likelihood import Likelihood, Predictors
+from hetglm.prediction import quantities
+from hetglm.typing import Array
+from hetglm.utils.display import Printed, TitledSummary, coefficient_table
+from hetglm.utils.messages import listed, quoted, warn
+
+Memo = dict[int, tuple[Any, Any]]
+
+#: Step of a derivative in standard deviations of the variable: of order h^4, 1e-12.
+STEP = 5e-4
+#: Weights of differences, over the step: inside the data, of order h^4, at these steps.
+STEPS, CENTRAL = (-2, -1, 1, 2), (1 / 12, -2 / 3, 2 / 3, -1 / 12)
+#: At an end of the data, of order h^3, at 0, ..., 3 steps inward.
+INWARD = (-11 / 6, 3.0, -3 / 2, 1 / 3)
+#: Second-order weights there; a larger relative disagreement means no finite derivative.
+INWARD_CHECK, SMOOTH = (-3 / 2, 2.0, -1 / 2, 0.0), 0.01
+#: Predictors have either sign: ratios of them say nothing.
+SIGNED = ("linear", "linear-dispersion")
+#: Where effects are evaluated, and whether they are proportional changes, as in statsmodels.
+AT = ("overall", "mean", "median", "zero", "all")
+#: What is said of effects that are evaluated at one point.
+PLACES = {
+    "mean": "at the means of the variables",
+    "median": "at the medians of the variables",
+    "zero": "at zero",
+}
+METHODS = ("dydx", "eyex", "dyex", "eydx")
+#: What has an average effect.
+WHICH = ("mean", "linear", "dispersion", "linear-dispersion", "var", "sd", "icc")
+
+
+class Predicted(NamedTuple):
+    """Predictions of rows, and their derivatives in both predictors with the designs."""
+
+    values: Array
+    slopes: list[tuple[Array | None, Array]]
+
+
+class Contrast(NamedTuple):
+    """
+    A variable with what is compared: a weighted sum of predictions on several data sets.
+
+    Parameters
+    ----------
+    variable, label : str
+    parts : list of tuple
+        (weight, of each row or of all; data); of levels the higher first, then the reference.
+    number : bool
+        Whether a number is moved from where it is in each row, and not a level given to all.
+    check : ndarray or None
+        Weights of a less accurate derivative, 0 in rows where there is none.
+    """
+
+    variable: str
+    label: str
+    parts: list[tuple[Any, pd.DataFrame]]
+    number: bool
+    check: Array | None = None
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where effects are evaluated and on what scale; see the results' get_margeff."""
+
+    which: str
+    ratio: bool = False
+    at: str = "overall"
+    method: str = "dydx"
+    dummy: bool = False
+    count: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what is unknown."""
+        for name, value, known in (("at", self.at, AT), ("method", self.method, METHODS)):
+            if value not in known:
+                raise ValueError(f"{name}={value!r}: choose one of {', '.join(map(repr, known))}")
+
+
+@dataclass(frozen=True, repr=False)
+class AverageEffects(Printed):
+    """
+    Average effects with standard errors by the delta method.
+
+    Attributes
+    ----------
+    which : str
+        What the effects are on.
+    margeff, margeff_se : ndarray, shape (k,)
+        Effects and standard errors; of ratios, these of their logarithms. Effects at each row
+        (``at="all"``) have shape (n, k) and no standard errors: NaN.
+    index : MultiIndex
+        Variable and contrast of each.
+    ratio : bool
+        Whether the effects are ratios.
+    df : float or None
+        Degrees of freedom of the t distribution, None for the normal.
+    rows : Index or None
+        Labels of the rows with ``at="all"``.
+    at : str
+        Where the effects are evaluated.
+    """
+
+    which: str
+    margeff: Array
+    margeff_se: Array
+    index: pd.MultiIndex
+    ratio: bool
+    df: float | None
+    rows: Any = None
+    at: str = "overall"
+
+    def _need_errors(self) -> None:
+        if self.margeff.ndim == 2:
+            raise ValueError(
+                "at='all' gives the effects of each row without standard errors; see margeff, or use "
+                "at='overall'"
+            )
+
+    def _headline(self) -> str:
+        if self.at == "all":
+            return f"Effects on the {self.which} in each row"
+        what = "Average effects" if self.at == "overall" else "Effects"
+        where = "" if self.at == "overall" else f" {PLACES[self.at]}"
+        what = "Ratios of" if self.ratio else f"{what} on"
+        return f"{what} the {self.which}{where}, standard errors by the delta method"
+
+    def _body(self) -> list[str | pd.DataFrame]:
+        return [self.summary_frame()]
+
+    @property
+    def _law(self) -> Any:
+        return stats.norm if self.df is None else stats.t(self.df)
+
+    @property
+    def _centre(self) -> Array:
+        with np.errstate(divide="ignore"):
+            return np.log(self.margeff) if self.ratio else self.margeff
+
+    @property
+    def tvalues(self) -> Array:
+        """Statistics of no effect, shape (k,)."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self._centre / self.margeff_se
+
+    @property
+    def pvalues(self) -> Array:
+        """Two-sided p-values of no effect, shape (k,)."""
+        return 2 * self._law.sf(np.abs(self.tvalues))
+
+    def conf_int(self, alpha: float = 0.05) -> Array:
+        """
+        Return confidence intervals, of ratios on the scale of their logarithms and mapped back.
+
+        Parameters
+        ----------
+        alpha : float
+            One minus the coverage.
+
+        Returns
+        -------
+        ndarray, shape (k, 2)
+        """
+        self._need_errors()
+        half = self._law.isf(arrays_module.share(alpha, "alpha") / 2) * self.margeff_se
+        ends = np.column_stack([self._centre - half, self._centre + half])
+        return np.exp(ends) if self.ratio else ends
+
+    def summary(self, alpha: float = 0.05) -> TitledSummary:
+        """
+        Summarise the effects as statsmodels' marginal effects do.
+
+        Parameters
+        ----------
+        alpha : float
+            One minus the coverage of the intervals.
+
+        Returns
+        -------
+        statsmodels.iolib.summary.Summary
+        """
+        return _summary(self, alpha)
+
+    def summary_frame(self, alpha: float = 0.05) -> pd.DataFrame:
+        """
+        Return a table with a row for each variable and contrast.
+
+        Parameters
+        ----------
+        alpha : float
+            One minus the coverage of the intervals.
+
+        Returns
+        -------
+        DataFrame
+            Columns effect (or ratio), se (or se_log), z (or t), P, ci_lower, ci_upper. With
+            ``at="all"`` the effects alone, a row for each row of the fit.
+        """
+        if self.margeff.ndim == 2:
+            return pd.DataFrame(self.margeff, index=self.rows, columns=self.index)
+        names = ("ratio", "se_log") if self.ratio else ("effect", "se")
+        low, high = self.conf_int(alpha).T
+        columns = {
+            names[0]: self.margeff,
+            names[1]: self.margeff_se,
+            "z" if self.df is None else "t": self.tvalues,
+            "P": self.pvalues,
+            "ci_lower": low,
+            "ci_upper": high,
+        }
+        table = pd.DataFrame(columns, index=self.index)
+        table.columns.name = self.which
+        return table
+
+
+def _summary(found: AverageEffects, alpha: float) -> TitledSummary:
+    """Return the summary of effects; see their method."""
+    names = [" ".join(map(str, labels)) for labels in found.index]
+    columns = (
+        found.margeff,
+        found.margeff_se,
+        found.tvalues,
+        found.pvalues,
+        found.conf_int(alpha),
+    )
+    what = "ratio" if found.ratio else "effect"
+    out = TitledSummary()
+    out.tables.append(
+        coefficient_table(names, columns, found._headline(), alpha, found.df is not None, what)
+    )
+    if found.ratio:
+        out.add_extra_txt(["Standard errors and statistics are of the logarithms of the ratios."])
+    return out
+
+
+def average_effects(res: Any, options: Options, variables: Any, atexog: Any) -> AverageEffects:
+    """Return effects of variables; see the results' methods."""
+    model, which = res.model, options.which
+    if options.ratio and which in SIGNED:
+        raise ValueError(
+            f"which={which!r}: predictors can be negative, and their ratios say nothing; use "
+            "get_margeff, or choose 'mean', 'dispersion', 'icc', 'var' or 'sd'"
+        )
+    known = variables_of(model, which)
+    if variables is None and options.method.endswith("ex"):
+        known = [name for name in known if levels(model, name) is None]
+    chosen = _chosen(known, which, variables)
+    data = model._spec.coded(_placed(model, options, atexog))
+    changed = set(model._frame.columns if options.at == "zero" else atexog or ())
+    found = []
+    for name in chosen:
+        memo: Memo = {}
+        for contrast in _contrasts(model, data, name, options):
+            found.append((contrast, *_effect(res, options, changed, contrast, memo)))
+    labels = pd.MultiIndex.from_tuples(
+        [(c.variable, c.label) for c, _, _ in found], names=["variable", "contrast"]
+    )
+    effects = np.stack([effect for _, effect, _ in found], axis=-1)
+    errors = np.array([se for _, _, se in found])
+    rows = data.index if options.at == "all" else None
+    df = res._df_prediction
+    return AverageEffects(which, effects, errors, labels, options.ratio, df, rows, options.at)
+
+
+def variables_of(model: Any, which: str) -> list[str]:
+    """Return the variables of the formulas that a prediction reads."""
+    if which not in WHICH:
+        other = f"; where effects are evaluated is at={which!r}" if which in AT else ""
+        raise ValueError(f"which={which!r}: choose one of {', '.join(WHICH)}{other}")
+    quantities.check_which(which, model.core.family)
+    if model._spec is None:
+        raise ValueError(
+            "effects of variables need a formula fit: a design's columns do not say which of them move "
+            "together; use predict on designs of your own"
+        )
+    quantities.need_rows(model.core)
+    parts = [part for part in quantities.PARTS[which] if part != "rows"]
+    designs = [getattr(model._spec, part) for part in parts]
+    read = set().union(*(design.variables for design in designs))
+    return [name for name in model._frame.columns if name in read]
+
+
+def _chosen(known: list[str], which: str, variables: Any) -> list[str]:
+    """Return the variables asked for, all by default."""
+    if variables is None:
+        return known
+    wanted = [variables] if isinstance(variables, str) else list(variables)
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise ValueError(
+            f"variables: {unknown[0]!r} does not move the {which}; choose from {', '.join(known)}"
+        )
+    return wanted
+
+
+def _placed(model: Any, options: Options, atexog: Any) -> pd.DataFrame:
+    """Return the rows that variables are moved on: those of the fit, with some variables fixed."""
+    data = model._frame
+    if options.at == "zero":
+        read = model._spec.mean.variables | model._spec.dispersion.variables
+        known = {name: levels(model, name) for name in data.columns if name in read}
+        zeros = {n: _repeated(data[n], 0 if v is None else v[0]) for n, v in known.items()}
+        data = data.assign(**zeros)
+    if atexog is None:
+        return data
+    if not isinstance(atexog, Mapping):
+        raise ValueError("atexog: give a dict, {name of a variable: its value}")
+    for name, value in atexog.items():
+        if name not in data.columns:
+            raise ValueError(
+                f"atexog: {name!r} is not a variable of the data; give names, not columns"
+            )
+        try:
+            moved = pd.Series(np.broadcast_to(value, len(data)), index=data.index)
+        except ValueError as exc:
+            raise ValueError(f"atexog: {name!r} has not one value, nor one a row: {exc}") from exc
+        _need_known(name, moved, levels(model, name))
+        kept = isinstance(data[name].dtype, pd.CategoricalDtype)
+        data = data.assign(**{name: moved.astype(data[name].dtype) if kept else moved})
+    return data
+
+
+def _need_known(name: str, values: pd.Series, known: list[Any] | None) -> None:
+    """Raise a ValueError for a level that no row of the fit had."""
+    strange = [] if known is None else values[~values.isin(known)].tolist()
+    if strange:
+        raise ValueError(
+            f"atexog: {name!r}: the level {quoted(strange[0])} is not one of the fit, which had "
+            f"{listed(list(map(quoted, known or [])), 12)}"
+        )
+
+
+def _contrasts(model: Any, data: pd.DataFrame, name: str, options: Options) -> Iterator[Contrast]:
+    """Yield what is compared: levels with the first, or a number with itself moved."""
+    values = levels(model, name)
+    column = data[name]
+    if values is None and options.dummy and set(model._frame[name]) == {0, 1}:
+        values = [0, 1]
+    if values is not None:
+        if options.method.endswith("ex"):
+            raise ValueError(
+                f"method={options.method!r}: {name} is a factor, of which there is no proportional "
+                "change; choose other variables=..."
+            )
+        low = data.assign(**{name: _repeated(column, values[0])})
+        for level in values[1:]:
+            high = data.assign(**{name: _repeated(column, level)})
+            sign = "/" if options.ratio else "-"
+            parts = [(1.0, high), (-1.0, low)]
+            yield Contrast(name, f"{level} {sign} {values[0]}", parts, number=False)
+        return
+    column = column.astype(float)
+    if options.ratio:
+        parts = [(1.0, data.assign(**{name: column + 1})), (-1.0, data)]
+        yield Contrast(name, "+ 1", parts, number=True)
+    elif options.count and _is_count(model._frame[name]):
+        parts = [(0.5 * sign, data.assign(**{name: column + sign})) for sign in (1, -1)]
+        yield Contrast(name, "(+ 1 less - 1)/2", parts, number=True)
+    else:
+        yield _derivative(data, name, column, model._frame[name].astype(float), options)
+
+
+def _is_count(column: pd.Series) -> bool:
+    """Return whether a number is a count, as statsmodels tells it: whole, not negative, not 0 or 1."""
+    x = column.to_numpy(float)
+    return bool(np.all((x >= 0) & (x % 1 == 0)) and x.min() < x.max() and set(x) != {0, 1})
+
+
+def _derivative(
+    data: pd.DataFrame, name: str, column: pd.Series, fitted: pd.Series, options: Options
+) -> Contrast:
+    """Return the contrast of a derivative, whose steps do not leave the range of the data."""
+    x, h = column.to_numpy(), STEP * (float(fitted.std()) or 1.0)
+    least, most = min(fitted.min(), x.min()), max(fitted.max(), x.max())
+    low, high = x - 2 * h < least, x + 2 * h > most
+    inward = 1.0 * low - 1.0 * high  # 0 of a variable that does not vary
+    inside = inward == 0
+    by = x / h if options.method.endswith("ex") else np.full(len(x), 1 / h)
+    parts = []
+    for k, step in enumerate(STEPS):
+        weight = by * np.where(inside, CENTRAL[k], inward * INWARD[k])
+        moved = x + h * np.where(inside, step, inward * k)
+        parts.append((weight, data.assign(**{name: moved})))
+    check = np.outer(INWARD_CHECK, inward * by)
+    return Contrast(name, "d/dx", parts, True, check)
+
+
+def levels(model: Any, name: str) -> list[Any] | None:
+    """Return the levels of a variable that a formula takes as a factor, None for a number."""
+    column = model._frame[name]
+    number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    factors = model._spec.mean.categories | model._spec.dispersion.categories
+    if number and name not in factors:
+        return None
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        seen = set(column)
+        return [level for level in column.cat.categories if level in seen]
+    return sorted(column.unique())
+
+
+def _repeated(column: pd.Series, value: Any) -> pd.Series:
+    """Return a column of one value with the type of another."""
+    one = pd.Series([value], dtype=column.dtype)
+    return one.repeat(len(column)).set_axis(column.index)
+
+
+def _once(memo: Memo | None, of: Any, make: Callable[[Any], Any]) -> Any:
+    """Return what is made of an object, once for the same object where there is a memo."""
+    if memo is None:
+        return make(of)
+    if id(of) not in memo:
+        memo[id(of)] = of, make(of)  # the object lives on, so that no other has its id
+    return memo[id(of)][1]
+
+
+def _effect(
+    res: Any, options: Options, changed: set[str], contrast: Contrast, memo: Memo
+) -> tuple[Any, float]:
+    """Return an effect and its standard error; the memo has what contrasts of a factor share."""
+    try:
+        parts = _parts(res, options, changed | {contrast.variable}, contrast, memo)
+    except FormulaError as exc:
+        raise FormulaError(
+            f"{contrast.variable} ({contrast.label}): the formula cannot take the values to compare "
+            f"(out of the range of the fit, or cut anew); choose other variables=...: {exc}"
+        ) from exc
+
+    def predict(rows: Likelihood) -> Predicted:
+        return _predicted(rows, res._fit.internal, options.which, options.method.startswith("ey"))
+
+    predicted = [
+        _once(_shared(contrast, i, memo), rows, predict) for i, (_, rows) in enumerate(parts)
+    ]
+    core = res.model.core
+    share = np.full(core.n, 1 / core.n) if core.freq is None else core.freq / core.freq.sum()
+    if options.ratio:
+        value, gradient = _ratio(options.which, share, *predicted)
+    else:
+        weights = [w for w, _ in parts]
+        # the weights of a row sum to 0: less the first, what does not move is exactly 0
+        moved = [p.values - predicted[0].values for p in predicted]
+        _need_slopes(contrast, weights, moved)
+        effect = _weighted(weights, moved)
+        if options.at == "all":
+            return effect, np.nan
+        value = float(share @ effect)
+        gradient = _gradient([share * w for w in weights], predicted, True)
+    with np.errstate(invalid="ignore"):
+        return value, float(np.sqrt(gradient @ np.nan_to_num(res._cov) @ gradient))
+
+
+def _shared(contrast: Contrast, i: int, memo: Memo) -> Memo | None:
+    """Return the memo for the reference level of a factor, the second part of each contrast."""
+    return memo if i == 1 and not contrast.number else None
+
+
+def _parts(
+    res: Any, options: Options, changed: set[str], contrast: Contrast, memo: Memo
+) -> list[tuple[Any, Likelihood]]:
+    """Return the weights and rows of a contrast, NaN where the data of the fit do not determine it."""
+
+    def make(data: pd.DataFrame) -> Likelihood:
+        return _rows(res.model, options.which, changed, data)
+
+    parts = [
+        (weight, _once(_shared(contrast, i, memo), data, make))
+        for i, (weight, data) in enumerate(contrast.parts)
+    ]
+    if options.at in ("mean", "median"):
+        parts = _at_centre(res.model, options.at, contrast, parts)
+    if res.boundary is not None:
+        parts = [(w, quantities.place_at_boundary(rows, res.boundary)) for w, rows in parts]
+    for part, space in res.model.row_spaces.items():
+        if part in quantities.PARTS[options.which]:
+            parts[0] = parts[0][0], _without_untold(res.model, part, space, contrast, parts)
+    return parts
+
+
+def _rows(model: Any, which: str, changed: set[str], data: pd.DataFrame) -> Likelihood:
+    """Return the rows of the fit with other values of some variables."""
+    spec, core, parts = model._spec, model.core, quantities.PARTS[which]
+    moved = {part for part in parts if part != "rows" and changed & getattr(spec, part).variables}
+    X = spec.mean.rebuild(data) if "mean" in moved else core.X
+    if len(moved) == 2 and spec.mean.columns == spec.dispersion.columns:
+        Z = X  # of the same terms
+    else:
+        Z = spec.dispersion.rebuild(data) if "dispersion" in moved else core.Z
+    if not changed & (set(spec.columns.values()) | spec.endog.variables):
+        return replace(core, X=X, Z=Z)
+    arrays = {n: getattr(model, n) for names in quantities.BROUGHT.values() for n in names}
+    arrays |= model.new_row_arrays(data, parts)
+    return quantities._core_at(model, X, Z, arrays, core.n)
+
+
+def _at_centre(
+    model: Any, at: str, contrast: Contrast, parts: list[tuple[Any, Likelihood]]
+) -> list[tuple[Any, Likelihood]]:
+    """Return a contrast with the columns of both designs at their means or medians."""
+    core = model.core
+
+    def centre(A: Array) -> Array:
+        middle = np.median(A, axis=0) if at == "median" else np.average(A, 0, core.freq)
+        return np.broadcast_to(middle, A.shape)
+
+    if np.ndim(parts[0][0]) == 0:
+        return [(w, rows.with_designs(centre(rows.X), centre(rows.Z))) for w, rows in parts]
+    X, Z = centre(core.X), centre(core.Z)
+    weights = [w[:, None] for w, _ in parts]
+    dX = centre(_weighted(weights, [rows.X for _, rows in parts]))
+    dZ = centre(_weighted(weights, [rows.Z for _, rows in parts]))
+    rows = parts[0][1]
+    return [
+        (w / STEP, rows.with_designs(X + k * STEP * dX, Z + k * STEP * dZ))
+        for k, w in zip(STEPS, CENTRAL, strict=True)
+    ]
+
+
+def _without_untold(
+    model: Any, part: str, space: RowSpace, contrast: Contrast, parts: list[tuple[Any, Likelihood]]
+) -> Likelihood:
+    """Return the first rows of a contrast with NaN where it is not estimable, and warn."""
+    name = "X" if part == "mean" else "Z"
+    designs = [getattr(rows, name) for _, rows in parts]
+    if contrast.number:
+        weights = [np.reshape(w, (-1, 1)) for w, _ in parts]
+        size = _weighted([np.abs(w) for w in weights], [np.abs(A) for A in designs])
+        outside, data = space.outside(_weighted(weights, designs), size), None
+    else:
+        outside = np.logical_or(*(space.outside(A) for A in designs))
+        data = contrast.parts[0][1]
+    bad: Array = np.asarray(outside.any(axis=1))
+    if not bad.any():
+        return parts[0][1]
+    names = model._mean_names if part == "mean" else model._dispersion_names
+    cells = estimability.cells(space, outside, names, getattr(model._spec, part), data)
+    warn(
+        f"{contrast.variable} ({contrast.label}): not estimable, NaN: the data of the fit do not "
+        f"determine the {part} at {'; '.join(cells)}",
+        NotEstimableWarning,
+    )
+    rows = parts[0][1].with_designs(**{name: np.where(bad[:, None], np.nan, designs[0])})
+    if rows.held is not None and part == "dispersion":
+        rows = replace(rows, held=np.where(bad, np.nan, rows.held))
+    return rows
+
+
+def _ratio(which: str, share: Array, high: Predicted, low: Predicted) -> tuple[float, Array]:
+    """Return a ratio of averages, and the gradient of its logarithm."""
+    if np.any(high.values < 0) or np.any(low.values < 0):
+        raise ValueError(
+            f"which={which!r}: ratios are of positive predictions, and some are negative; use "
+            "get_margeff"
+        )
+    above, below = share @ high.values, share @ low.values
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.divide(above, below)
+        gradient = _gradient([share / above, -share / np.float64(below)], [high, low], False)
+        return float(ratio), gradient
+
+
+def _weighted(weights: list[Any], values: list[Array]) -> Array:
+    """Return a weighted sum."""
+    total = weights[0] * values[0]
+    for w, v in zip(weights[1:], values[1:], strict=True):
+        total = total + w * v
+    return np.asarray(total)
+
+
+def _gradient(weights: list[Array], predicted: list[Predicted], cancel: bool) -> Array:
+    """
+    Return the gradient of a weighted sum of predictions in the coefficients, shape (p + q,).
+
+    ``cancel`` says that the weights of each row sum to 0.
+    """
+    parts = []
+    for slopes in zip(*(p.slopes for p in predicted), strict=True):
+        A = slopes[0][1]
+        derivatives = [d for d, _ in slopes if d is not None]
+        if not derivatives:  # a part that the prediction does not read, and may be NaN
+            parts.append(np.zeros(A.shape[1]))
+        elif all(design is A for _, design in slopes):
+            base = derivatives[0] if cancel else 0.0
+            parts.append(_weighted(weights, [d - base for d in derivatives]) @ A)
+        else:
+            parts.append(
+                sum(
+                    (w * d) @ design
+                    for w, d, (_, design) in zip(weights, derivatives, slopes, strict=True)
+                )
+            )
+    return np.concatenate(parts)
+
+
+def _need_slopes(contrast: Contrast, weights: list[Any], moved: list[Array]) -> None:
+    """Raise a ValueError if there is no slope at an end of the data, as of a root at 0."""
+    if contrast.check is None or np.ndim(weights[0]) == 0:  # none, or at the centre of the data
+        return
+    slopes, check = _weighted(weights, moved), _weighted(list(contrast.check), moved)
+    ends: Any = contrast.check[1] != 0
+    apart: Any = np.abs(slopes - check)
+    if np.any(apart[ends] > SMOOTH * np.max(np.abs(slopes), initial=0.0)):
+        raise ValueError(
+            f"{contrast.variable}: no finite slope at an end of its values; choose other variables=..., "
+            "or leave such rows out"
+        )
+
+
+def _predicted(rows: Likelihood, params: Array, which: str, log: bool) -> Predicted:
+    """Return predictions, or their logarithms, with their derivatives in the two predictors."""
+    at = rows.predictors(params)
+    values, (d_eta, d_zeta) = _values(rows, params, at, which)
+    if log:
+        if np.any(values <= 0):
+            raise ValueError(
+                f"method: proportional changes are of positive predictions, and some of the {which} "
+                "are not; use method='dydx'"
+            )
+        d_eta, d_zeta = (None if d is None else d / values for d in (d_eta, d_zeta))
+        values = np.log(values)
+    return Predicted(values, [(d_eta, rows.X), (d_zeta, rows.Z)])
+
+
+def _values(
+    rows: Likelihood, params: Array, at: Predictors, which: str
+) -> tuple[Array, tuple[Array | None, Array | None]]:
+    """Return a prediction and its derivatives in the two predictors, shape (n,), None for none."""
+    if which == "mean":
+        return at.mean.mu, (at.mean.d1, None)
+    if which == "linear":
+        return at.eta, (np.ones(rows.n), None)
+    if which == "dispersion":
+        return at.phi, (None, at.d_phi)
+    if which == "linear-dispersion":
+        return at.zeta, (None, np.ones(rows.n))
+    if which == "icc":
+        return at.phi / (1 + at.phi), (None, at.d_phi / (1 + at.phi) ** 2)
+    d_mu, d_phi, var = quantities.variance_slopes(rows, params, at)
+    var = np.where(np.isnan(at.eta), np.nan, var)  # a Gaussian variance does not read the mean
+    value, scale = (var, 1.0) if which == "var" else (np.sqrt(var), 0.5 / np.sqrt(var))
+    return value, (scale * d_mu * at.mean.d1, scale * d_phi * at.d_phi)

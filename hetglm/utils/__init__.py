@@ -1,0 +1,1 @@
+"""Messages, argument checks, linear algebra, seeded parallel loops and axes: nothing of statistics."""
