@@ -38,16 +38,12 @@ def class_names(cls, made_by_users=True):
 
 def main():
     """Print what is wrong and return the exit status."""
-    from hetglm.inference import bootstrap
-    from hetglm.models import results
-    from hetglm.prediction import quantities as prediction
+    from hetglm.inference.bootstrap_results import BootstrapResult
+    from hetglm.models.results import LocationScaleResults
+    from hetglm.prediction.intervals import LocationScalePrediction
 
     names = set(public_names())
-    for cls in (
-        results.LocationScaleResults,
-        prediction.LocationScalePrediction,
-        bootstrap.BootstrapResult,
-    ):
+    for cls in (LocationScaleResults, LocationScalePrediction, BootstrapResult):
         names |= set(class_names(cls, made_by_users=False))
     faults = [
         f"{name}: {code} {text}"

@@ -3,7 +3,9 @@
 from hetglm import datasets, exceptions
 from hetglm.inference.anova import anova
 from hetglm.inference.stepwise import stepwise
-from hetglm.models.doubleglm import BetaBinomial, DoubleGLM, NegativeBinomial
+from hetglm.models.betabinomial import BetaBinomial
+from hetglm.models.doubleglm import DoubleGLM
+from hetglm.models.negbin import NegativeBinomial
 from hetglm.prediction.crossvalidation import cross_validate
 
 __all__ = [

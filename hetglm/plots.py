@@ -1,24 +1,21 @@
-"""Pictures; matplotlib is an extra and is imported only here, when a picture is asked for."""
+"""Plots of fits, one or several: a face, each function lives in the room of what it shows."""
 
-from __future__ import annotations
-
-from typing import Any
-
-import numpy as np
-import pandas as pd
-
+from hetglm.diagnostics.plots_binomial import beyond_binomial, plot_beyond_binomial
 from hetglm.diagnostics.plots_dispersion import (
     plot_coefficients,
     plot_dispersion,
     plot_mean_variance,
 )
 from hetglm.diagnostics.plots_residuals import plot_diagnostics, plot_qdis, plot_qq
+from hetglm.inference.plots import plot_profile, plot_replicates
 from hetglm.utils.axes import COLOURS, MARKERS, axes_of, one_axes, require_matplotlib
 
 __all__ = [
     "COLOURS",
     "MARKERS",
+    "axes_of",
     "beyond_binomial",
+    "one_axes",
     "plot_beyond_binomial",
     "plot_coefficients",
     "plot_diagnostics",
@@ -30,180 +27,3 @@ __all__ = [
     "plot_replicates",
     "require_matplotlib",
 ]
-
-
-#: Share of the height of a histogram that its bars and lines take.
-TOP = 0.66
-
-
-def beyond_binomial(data: pd.DataFrame, successes: str, trials: str, by: list[str]) -> pd.Series:
-    """
-    Return the intraclass correlation in each cell by moments: variance beyond the binomial's.
-
-    Parameters
-    ----------
-    data : DataFrame
-        One row for each proportion.
-    successes, trials : str
-        Names of columns.
-    by : list of str
-        Columns that make the cells.
-
-    Returns
-    -------
-    Series
-        (s^2/(p (1 - p)) - m)/(1 - m), with p and s^2 the mean and variance of the proportions of a
-        cell and m the mean of 1/trials; about sigma where sigma is small.
-    """
-    cells = data.assign(_share=data[successes] / data[trials], _inverse=1 / data[trials])
-    cells = cells.groupby(by, observed=True).agg(
-        p=("_share", "mean"), s2=("_share", "var"), m=("_inverse", "mean")
-    )
-    return (cells.s2 / (cells.p * (1 - cells.p)) - cells.m) / (1 - cells.m)
-
-
-def plot_beyond_binomial(
-    observed: pd.Series, fitted: pd.DataFrame, x: str, hue: str, ax: Any = None
-) -> Any:
-    """
-    Draw the variance beyond the binomial of each cell with the fitted dispersions.
-
-    Parameters
-    ----------
-    observed : Series
-        From `beyond_binomial`; its index has the levels ``x`` and ``hue``.
-    fitted : DataFrame
-        Columns ``x``, ``hue``, ``predicted``, ``ci_lower``, ``ci_upper``.
-    x, hue : str
-        Factors on the axis and by colour.
-    ax : matplotlib Axes, optional
-
-    Returns
-    -------
-    matplotlib Axes
-    """
-    ax = one_axes(ax, (8.0, 5.0))
-    points = observed[observed > 0].rename("value").reset_index()
-    places, levels = sorted(fitted[x].unique()), sorted(fitted[hue].unique())
-    width = 0.8 / len(levels)
-    for j, level in enumerate(levels):
-        shift = (j - (len(levels) - 1) / 2) * width
-        colour, marker = COLOURS[j % len(COLOURS)], MARKERS[j % len(MARKERS)]
-        for i, place in enumerate(places):
-            values = np.sort(points.loc[(points[x] == place) & (points[hue] == level), "value"])
-            spread = np.linspace(-0.3, 0.3, len(values)) * width
-            ax.plot(i + shift + spread, values, marker, color=colour, alpha=0.55, ms=5, mec="none")
-            cell = fitted[(fitted[x] == place) & (fitted[hue] == level)].iloc[0]
-            ends = [i + shift - 0.42 * width, i + shift + 0.42 * width]
-            ax.fill_between(ends, cell.ci_lower, cell.ci_upper, color=colour, alpha=0.2, lw=0)
-            label = f"{hue} {level}" if i == 0 else None
-            ax.plot(
-                ends, [cell.predicted] * 2, color=colour, lw=2.5, marker=marker, ms=0, label=label
-            )
-    below = int((observed <= 0).sum())
-    if below:
-        text = f"{below} of {len(observed)} cells vary less than the binomial: not shown"
-        ax.annotate(text, (0.99, 0.01), xycoords="axes fraction", ha="right", fontsize="small")
-    ax.set_yscale("log")
-    ax.set_xticks(range(len(places)), [str(place) for place in places])
-    ax.set_xlabel(x)
-    ax.set_ylabel("variance of K/N beyond the binomial\n(intraclass correlation, about sigma)")
-    ax.legend(frameon=False, loc="upper left", ncols=len(levels))
-    ax.margins(y=0.15)
-    return ax
-
-
-def plot_replicates(panels: list[tuple[Any, ...]], interval: str, ax: Any = None) -> Any:
-    """
-    Draw histograms of bootstrap replicates, with estimates and intervals.
-
-    Parameters
-    ----------
-    panels : list of tuples
-        Name, replicates (NaN for those without a finite value), estimate and limits of each.
-    interval : str
-        What the limits are, for the legend.
-    ax : matplotlib Axes or sequence of them, optional
-        One for each panel.
-
-    Returns
-    -------
-    ndarray of matplotlib Axes, shape (len(panels),)
-    """
-    if ax is None:
-        rows = -(-len(panels) // 3)
-        columns = -(-len(panels) // rows)
-        figure = require_matplotlib()(figsize=(4 * columns, 3 * rows), layout="constrained")
-        ax = figure.subplots(rows, columns, squeeze=False).ravel()
-        for spare in ax[len(panels) :]:
-            spare.remove()
-        ax = ax[: len(panels)]
-    axes = axes_of(ax, len(panels), "coefficients")
-    for place, (name, values, estimate, limits) in zip(axes, panels, strict=True):
-        _histogram(place, values, estimate, limits, interval)
-        place.set_title(name, fontsize="medium")
-    axes[0].legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(0, 0.93))
-    return axes
-
-
-def _histogram(ax: Any, values: Any, estimate: float, limits: Any, interval: str) -> None:
-    finite = values[np.isfinite(values)]
-    if len(finite):
-        ax.hist(finite, bins="auto", color=COLOURS[0], alpha=0.45, ec="white", lw=0.4)
-    # bars and lines end below the legend and the remark
-    ax.axvline(estimate, 0, TOP, color=COLOURS[1], lw=2, label="estimate")
-    for i, limit in enumerate(limits[np.isfinite(limits)]):
-        ax.axvline(limit, 0, TOP, color=COLOURS[1], lw=1.2, ls="--", label=None if i else interval)
-    if len(finite) < len(values):
-        text = f"{len(values) - len(finite)} of {len(values)} replicates are not finite"
-        ax.annotate(
-            text, (0.99, 0.97), xycoords="axes fraction", ha="right", va="top", fontsize="small"
-        )
-    ax.set_xlabel("coefficient")
-    ax.set_ylabel("replicates")
-    if ax.patches:
-        ax.set_ylim(0, max(bar.get_height() for bar in ax.patches) / TOP)
-
-
-def plot_profile(trace: Any, limits: Any, cut: float, level: str, ax: Any = None) -> Any:
-    """
-    Draw a profile log-likelihood below its maximum, with the estimate and the interval.
-
-    Parameters
-    ----------
-    trace : Profile
-    limits : ndarray, shape (2,)
-        Of the interval; infinite for none.
-    cut : float
-        By how much the log-likelihood has fallen at the limits.
-    level : str
-        Coverage of the interval, for the legend.
-    ax : matplotlib Axes, optional
-
-    Returns
-    -------
-    matplotlib Axes
-    """
-    ax = one_axes(ax, (6.0, 4.0))
-    coefficient = trace.of_root()
-    root = np.linspace(coefficient.x[0], coefficient.x[-1], 201)
-    ax.plot(coefficient(root), -0.5 * root**2, color=COLOURS[0], lw=2, label="profile")
-    ends = np.clip(limits, trace.values[0], trace.values[-1])
-    low, high = (f"{limit:.4g}" for limit in limits)
-    ax.plot(ends, [-cut, -cut], color=COLOURS[1], lw=1.5, label=f"{level}: {low} to {high}")
-    finite = limits[np.isfinite(limits)]
-    bottom = -2.3 * cut
-    ax.vlines(finite, bottom, -cut, color=COLOURS[1], lw=1.2, ls=":")
-    at = f"estimate: {trace.estimate:.4g}"
-    ax.plot([trace.estimate], [0], MARKERS[0], color=COLOURS[1], ms=7, label=at)
-    shown = coefficient(root[0.5 * root**2 <= -bottom])
-    if coefficient.x[0] < 0 < coefficient.x[-1]:
-        x = np.linspace(shown[0], shown[-1], 201)
-        wald = -0.5 * ((x - trace.estimate) / coefficient.derivative()(0.0)) ** 2
-        ax.plot(x, wald, color="0.45", lw=1.2, ls="--", label="Wald")
-    ax.set_ylim(bottom, 0.25 * cut)
-    ax.set_xlim(shown[0], shown[-1])
-    ax.set_xlabel(trace.name)
-    ax.set_ylabel("log-likelihood below its maximum")
-    ax.legend(framealpha=0.9, edgecolor="none", fontsize="small", loc="best")
-    return ax

@@ -15,7 +15,7 @@ import hetglm.api as het
 import hetglm.formula.api as hmf
 from hetglm.estimation import fit as fit_module
 from hetglm.estimation import refit
-from hetglm.estimation.fit import maximum
+from hetglm.estimation.record import maximum
 from hetglm.exceptions import (
     AliasedColumnWarning,
     BootstrapFailureWarning,
@@ -23,7 +23,7 @@ from hetglm.exceptions import (
     NotNestedError,
     UntestedTermWarning,
 )
-from hetglm.inference import bootstrap, hypotheses
+from hetglm.inference import bootstrap_test, likelihood_ratio
 from hetglm.utils import parallel
 from hetglm.utils.parallel import generator
 
@@ -385,18 +385,20 @@ def test_failed_fits_are_refitted_from_the_smaller_one(monkeypatch):
     """Never a negative ratio: the larger model starts where the smaller one ended."""
     res = CASES["gaussian"].formula("x + z | z").fit()
     expected = het.anova(res, typ=1)
-    fit = hypotheses.refit
+    fit = refit.fit_again
 
     def failing(model, start=None, reml=False):
         found = fit(model, start)
         short = 1e3 if model.core.k_mean == 2 and start is None else 0
         return replace(found, llf=found.llf - short)
 
-    monkeypatch.setattr(hypotheses, "refit", failing)
+    for user in (refit, likelihood_ratio):
+        monkeypatch.setattr(user, "fit_again", failing)
     assert_allclose(het.anova(res, typ=1)["statistic"], expected["statistic"], rtol=1e-5)
-    monkeypatch.setattr(
-        hypotheses, "refit", lambda model, *_, **__: replace(fit(model), llf=-model.core.k_mean)
-    )
+    for user in (refit, likelihood_ratio):
+        monkeypatch.setattr(
+            user, "fit_again", lambda model, *_, **__: replace(fit(model), llf=-model.core.k_mean)
+        )
     with pytest.warns(UntestedTermWarning, match=r"likelihood ratio of .* is negative"):
         table = het.anova(res, typ=1)
     assert np.isnan(table.loc[("mean", "z"), ["statistic", "P"]]).all()
@@ -469,7 +471,7 @@ def test_comparisons_of_a_fit_that_failed(reml):
 def test_a_comparison_that_stays_negative_is_an_error(monkeypatch):
     res = CASES["gaussian"].formula("x | z").fit()._results
     res._fit = replace(res._fit, llf=-1e3)
-    monkeypatch.setattr(hypotheses, "refit", lambda *args: res._fit)
+    monkeypatch.setattr(refit, "fit_again", lambda *args: res._fit)
     with pytest.raises(ValueError, match="ratio of the dispersion is negative"):
         res.compare_constant_dispersion()
     with pytest.warns(UntestedTermWarning, match="ratio of the dispersion is negative"):
@@ -761,7 +763,7 @@ def test_failed_refits_are_in_the_table(monkeypatch):
             raise ValueError("no luck: at all")
         return original(of, core, warm)
 
-    monkeypatch.setattr(bootstrap, "refit", sometimes)
+    monkeypatch.setattr(bootstrap_test, "refit", sometimes)
     with pytest.warns(BootstrapFailureWarning, match="bootstrap refits failed"):
         table = het.anova(fitted("gaussian", "x | z"), typ=3, test="bootstrap", nrep=20, rng=1)
     assert table["failed"].between(1, 19).all()

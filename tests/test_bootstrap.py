@@ -12,10 +12,12 @@ from scipy import stats
 import hetglm.api as het
 import hetglm.formula.api as hmf
 from hetglm.estimation import fit as fit_module
+from hetglm.estimation import record
 from hetglm.estimation import refit as refit_module
-from hetglm.estimation.refit import Fitted, _steps, refit
+from hetglm.estimation.record import Fitted
+from hetglm.estimation.refit import _steps, refit
 from hetglm.exceptions import BootstrapFailureWarning, BoundaryWarning
-from hetglm.inference import bootstrap, bootstrap_intervals, bootstrap_results
+from hetglm.inference import bootstrap, bootstrap_intervals, bootstrap_results, bootstrap_test
 from hetglm.utils.parallel import Run, generator
 
 #: A refit that starts at the fit ends where one from the data alone does.
@@ -32,7 +34,7 @@ def raw(res):
 
 def task(res, kind="pairs", codes=None, cov_type="", cov_kwds=None):
     res = raw(res)
-    of = bootstrap.of_results(res)
+    of = record.of_results(res)
     return bootstrap.Resampling(of, kind, codes, cov_type, cov_kwds or {}, res.df_resid)
 
 
@@ -162,7 +164,7 @@ def test_steps_end_where_the_gradient_vanishes_fast(gradients, iterations):
 
 
 def test_refit_without_convergence_is_a_failure(monkeypatch):
-    of = bootstrap.of_results(raw(fitted("gaussian", "x | z")))
+    of = record.of_results(raw(fitted("gaussian", "x | z")))
     stuck = replace(of.fit, converged=False, message="it is stuck")
     monkeypatch.setattr(fit_module, "fit", lambda *args, **kwargs: stuck)
     with pytest.raises(ValueError, match="no convergence: it is stuck"):
@@ -455,8 +457,8 @@ def ratio(name="gaussian", right="x | z", **kwargs):
     """Return the comparison of a fit with its null, and both fits."""
     res = raw(fitted(name, right))
     null = raw(fitted(name, right.split("|")[0] + "| 1"))
-    pair = bootstrap.of_results(null), bootstrap.of_results(res)
-    return bootstrap.bootstrap_ratio(*pair, **kwargs), (null, res)
+    pair = record.of_results(null), record.of_results(res)
+    return bootstrap_test.bootstrap_ratio(*pair, **kwargs), (null, res)
 
 
 def noise():
@@ -485,8 +487,8 @@ def test_ratios_are_those_of_two_fits():
 def test_ratios_have_the_distribution_of_chi_square():
     res = noise()
     null = raw(CASES["gaussian"].formula("x | 1", simulated(60)).fit())
-    _, found = bootstrap.bootstrap_ratio(
-        bootstrap.of_results(null), bootstrap.of_results(res), 300, 1
+    _, found = bootstrap_test.bootstrap_ratio(
+        record.of_results(null), record.of_results(res), 300, 1
     )
     assert stats.kstest(found.ratios, stats.chi2(1).cdf).pvalue > 1e-3
     p = res.compare_constant_dispersion(test="bootstrap", nrep=300, rng=1)
@@ -499,9 +501,9 @@ def test_ratios_have_the_distribution_of_chi_square():
 def test_sequential_stop_counts_in_the_order_of_the_draws(batch_size):
     res = noise()
     null = raw(CASES["gaussian"].formula("x | 1", simulated(60)).fit())
-    pair = bootstrap.of_results(null), bootstrap.of_results(res)
-    _, full = bootstrap.bootstrap_ratio(*pair, 200, 1)
-    p, found = bootstrap.bootstrap_ratio(
+    pair = record.of_results(null), record.of_results(res)
+    _, full = bootstrap_test.bootstrap_ratio(*pair, 200, 1)
+    p, found = bootstrap_test.bootstrap_ratio(
         *pair, 200, 1, sequential=5, run=Run(1, batch_size=batch_size)
     )
     last = np.flatnonzero(full.ratios >= full.statistic)[4] + 1
@@ -511,7 +513,7 @@ def test_sequential_stop_counts_in_the_order_of_the_draws(batch_size):
     q = 6 / (last + 2)
     assert found.mc_error == pytest.approx(q * np.sqrt((1 - q) / 5))
     assert_array_equal(found.ratios, full.ratios[:last])
-    p, found = bootstrap.bootstrap_ratio(*pair, 200, 1, sequential=10**6)
+    p, found = bootstrap_test.bootstrap_ratio(*pair, 200, 1, sequential=10**6)
     assert (p, found.stopped) == (full.pvalue, False)
 
 
@@ -523,7 +525,7 @@ def test_failed_refits_of_a_ratio_are_counted(monkeypatch):
             raise ValueError("no luck: at all")
         return original(of, core, warm)
 
-    monkeypatch.setattr(bootstrap, "refit", sometimes)
+    monkeypatch.setattr(bootstrap_test, "refit", sometimes)
     res = raw(fitted("gaussian", "x | z"))
     with pytest.warns(BootstrapFailureWarning, match="of 40 bootstrap refits failed"):
         test = res.compare_constant_dispersion(test="bootstrap", nrep=40, rng=1)
@@ -545,11 +547,11 @@ def test_larger_model_below_the_smaller_one_is_refitted(monkeypatch):
         return replace(found, llf=found.llf - 100) if worse else found
 
     plain = ratio(nrep=4, rng=1)[0][1].ratios
-    monkeypatch.setattr(bootstrap, "refit", low)
+    monkeypatch.setattr(bootstrap_test, "refit", low)
     assert_allclose(ratio(nrep=4, rng=1)[0][1].ratios, plain, atol=4 * LLF)
     assert any(colds)
     monkeypatch.setattr(
-        bootstrap,
+        bootstrap_test,
         "refit",
         lambda of, core, warm=True: replace(original(of, core, warm), llf=-float(len(of.names))),
     )
@@ -606,8 +608,8 @@ BAD = {
         "cov_type='cluster' cannot be made of a resample of kind='pairs'",
     ),
     "below": (
-        lambda: bootstrap.bootstrap_ratio(
-            *(bootstrap.of_results(raw(fitted("gaussian", r))) for r in ("x | z", "x | 1"))
+        lambda: bootstrap_test.bootstrap_ratio(
+            *(record.of_results(raw(fitted("gaussian", r))) for r in ("x | z", "x | 1"))
         ),
         "the larger model is below the smaller one",
     ),
@@ -695,7 +697,7 @@ def test_studentized_refits_have_the_groups_of_the_fit(groups):
 @pytest.mark.parametrize("sequential", [None, 2])
 def test_a_p_of_one_has_an_error(sequential):
     """Two draws of two say little: those of p = 1/2 do so every fourth time."""
-    found = bootstrap.exceedances(
+    found = bootstrap_test.exceedances(
         lambda rng: np.ones(1), 0.5, 2, 1, sequential, Run(), "", "a constant"
     )
     assert (found.pvalue, len(found.ratios)) == (1, 2)

@@ -17,7 +17,7 @@ from scipy import optimize, stats
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
-from hetglm.estimation import multistart
+from hetglm.estimation import dispersion_boundary
 from hetglm.exceptions import (
     AliasedColumnWarning,
     BoundaryWarning,
@@ -413,12 +413,12 @@ def test_rows_that_are_held_do_not_change_the_others():
     estimated = model.estimable()
     params = np.where(estimated, np.linspace(0.1, 0.5, len(estimated)), 0.0)
     params[model.k_mean :] /= np.abs(model.Z).max(axis=0)
-    kept = multistart._without(model, ends, params, estimated)
+    kept = dispersion_boundary._without(model, ends, params, estimated)
     before, after = (model.log_dispersion(p[model.k_mean :])[:5] for p in (params, kept))
     assert_allclose(after, before, rtol=1e-9)
     # two rows need two coefficients of the dispersion at most
     ends[2:] = -np.inf
-    kept = multistart._without(model, ends, params, estimated)
+    kept = dispersion_boundary._without(model, ends, params, estimated)
     assert np.count_nonzero(kept[model.k_mean :]) <= 2
     after = model.log_dispersion(kept[model.k_mean :])[:2]
     assert_allclose(after, before[:2], rtol=1e-9)

@@ -18,7 +18,7 @@ import hetglm.formula.api as hmf
 from hetglm.diagnostics import findings
 from hetglm.diagnostics.findings import PLAIN, thinned, wald_slopes
 from hetglm.likelihood.likelihood import Likelihood
-from hetglm.models import results_choice
+from hetglm.models import results_diagnostics
 
 #: Central differences of the refitted information agree to so much.
 DIFFERENCES = 1e-5
@@ -390,4 +390,4 @@ def test_sample_of_rows_has_the_information_of_all(monkeypatch):
 
 
 def test_docstring_examples():
-    assert doctest.testmod(results_choice).failed == 0
+    assert doctest.testmod(results_diagnostics).failed == 0

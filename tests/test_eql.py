@@ -15,9 +15,9 @@ from scipy.special import xlogy
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
-from hetglm import families
 from hetglm.estimation import checks
 from hetglm.exceptions import NotNestedError, SmallCountsWarning
+from hetglm.families import registry
 
 F, LINKS, LOG = sm.families, sm.families.links, sm.families.links.Log()
 
@@ -89,7 +89,7 @@ def drawn(rng, kind, mu, phi, extra, size):
 
 def quasi(kind, extra):
     """Return the family of the package, by extended quasi-likelihood."""
-    return families.of_statsmodels(statsmodels_family(kind, extra), LIKELIHOOD.get(kind))
+    return registry.of_statsmodels(statsmodels_family(kind, extra), LIKELIHOOD.get(kind))
 
 
 LIKELIHOOD = {"tweedie": "eql"}

@@ -21,6 +21,7 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 from hetglm import families
+from hetglm.families import registry
 from hetglm.families.base import Family, Rows
 from hetglm.families.exponential import ExponentialDispersion
 
@@ -52,7 +53,7 @@ VARIANTS = {
 def discover():
     """Return the families by name: those of the registry, and every other concrete class."""
     found = {}
-    for cls, make in families.REGISTRY.items():
+    for cls, make in registry.REGISTRY.items():
         for variant in VARIANTS.get(cls, [{}]):
             family = make(cls(**variant))
             shown = "-".join([type(family).__name__, *(f"{v:g}" for v in variant.values())])
@@ -695,7 +696,7 @@ def test_validate(name):
 
 def test_tweedie_power():
     for power in (-1.0, 0.5):
-        family = families.of_statsmodels(sm.families.Tweedie(var_power=power))
+        family = registry.of_statsmodels(sm.families.Tweedie(var_power=power))
         with pytest.raises(ValueError, match=rf"var_power must be 0 or at least 1, not {power:g}"):
             family.validate(np.ones(2), None, "y")
 
@@ -777,8 +778,8 @@ def test_pickling(name):
 
 
 def test_parameters_of_statsmodels_families_arrive():
-    assert families.of_statsmodels(sm.families.NegativeBinomial(alpha=0.3)).alpha == 0.3
-    assert families.of_statsmodels(sm.families.Tweedie(var_power=1.7)).power == 1.7
+    assert registry.of_statsmodels(sm.families.NegativeBinomial(alpha=0.3)).alpha == 0.3
+    assert registry.of_statsmodels(sm.families.Tweedie(var_power=1.7)).power == 1.7
 
 
 @pytest.mark.parametrize(
@@ -791,7 +792,7 @@ def test_parameters_of_statsmodels_families_arrive():
 )
 def test_no_family(given, message):
     with pytest.raises(ValueError, match=f"^family{message}"):
-        families.of_statsmodels(given)
+        registry.of_statsmodels(given)
 
 
 # ---- the saturated log-likelihood -------------------------------------------------------------------

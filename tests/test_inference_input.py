@@ -7,7 +7,7 @@ import pytest
 from conftest import CASES, fitted, simulated
 
 import hetglm.api as het
-from hetglm.inference import bootstrap
+from hetglm.estimation import record
 from hetglm.utils import parallel
 from hetglm.utils.checkpoint import fingerprint
 
@@ -169,11 +169,11 @@ def test_checkpoint_of_the_same_model_by_reml(entry, tmp_path):
 
 def test_refits_by_reml_are_others_whatever_the_estimates():
     ml, reml = (
-        bootstrap.of_results(CASES["gaussian"].formula("x | z").fit(reml=by)._results)
+        record.of_results(CASES["gaussian"].formula("x | z").fit(reml=by)._results)
         for by in (False, True)
     )
     same = replace(ml, fit=replace(ml.fit, params=reml.fit.params))
-    parts = [bootstrap.identifying(fitted) for fitted in (same, reml)]
+    parts = [record.identifying(fitted) for fitted in (same, reml)]
     assert str(parts[0][-2]) == str(parts[1][-2])
     assert fingerprint(*parts[0]) != fingerprint(*parts[1])
 

@@ -10,7 +10,7 @@ import hetglm.api as het
 
 me = pytest.importorskip("marginaleffects")
 
-from hetglm.marginaleffects import MarginalModel  # noqa: E402  # noqa: E402 - only where there is the package
+from hetglm.marginaleffects import MarginalModel  # noqa: E402  # noqa: E402  # noqa: E402 - only where there is the package
 
 # what it uses of polars is deprecated there, and gone from polars 2
 pytestmark = pytest.mark.filterwarnings("ignore:.*get_categories:DeprecationWarning")

@@ -11,15 +11,14 @@ from numpy.testing import assert_allclose
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
-from hetglm import families
 from hetglm.estimation.domain_boundary import unbounded_direction
-from hetglm.estimation.newton import Local, maximize
-from hetglm.estimation.search import ScaledObjective
+from hetglm.estimation.newton import maximize
 from hetglm.estimation.start import _corrected, starting_values
 from hetglm.exceptions import UnboundedLikelihoodError
-from hetglm.families import base, betabinomial
+from hetglm.families import base, betabinomial, registry
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.likelihood.links import invert
+from hetglm.likelihood.objective import Local, ScaledObjective
 from hetglm.utils import linalg
 from hetglm.utils.linalg import (
     contains,
@@ -461,7 +460,7 @@ def chain(name, n=12):
     family, link, link_dispersion, level, level_dispersion = CHAINS[name]
     ours = family
     if not isinstance(family, base.Family):
-        ours = families.of_statsmodels(family, "eql" if name == "tweedie" else None)
+        ours = registry.of_statsmodels(family, "eql" if name == "tweedie" else None)
     rng = np.random.default_rng(7)
     X = np.column_stack([np.ones(n), rng.uniform(-0.2, 0.2, n), rng.uniform(-0.2, 0.2, n)])
     Z = np.column_stack([np.ones(n), rng.uniform(-0.3, 0.3, n)])

@@ -17,6 +17,7 @@ import pytest
 from conftest import CASES, fitted, simulated
 from numpy.testing import assert_array_equal
 
+from hetglm.estimation import record
 from hetglm.inference import bootstrap
 from hetglm.utils import parallel
 from hetglm.utils.checkpoint import fingerprint
@@ -125,7 +126,7 @@ def test_jobs_follow_the_configuration_of_joblib(monkeypatch):
 
 
 def test_tasks_are_sent_in_little_more_than_their_data():
-    of = bootstrap.of_results(RES._results)
+    of = record.of_results(RES._results)
     task = bootstrap.Resampling(of, "parametric", None, "", {}, 1.0)
     task(np.random.default_rng(1))
     data = sum(a.nbytes for a in (of.core.y, of.core.X, of.core.Z))
@@ -192,7 +193,7 @@ SLOW_RUN = """
     import sys, time
     sys.path.insert(0, {tests!r})
     from conftest import fitted
-    from hetglm import bootstrap
+    from hetglm.inference import bootstrap
 
     refit = bootstrap.refit
 
@@ -251,7 +252,7 @@ def test_finished_checkpoint_grows_and_keeps_its_seed(tmp_path, monkeypatch):
     longer = RES.bootstrap(8, checkpoint=str(path), n_jobs=2).params
     assert_array_equal(longer[:5], first)
     entropy = json.loads(path.read_text().splitlines()[0][9:])[3]
-    of = bootstrap.of_results(RES._results)
+    of = record.of_results(RES._results)
     task = bootstrap.Resampling(of, "pairs", None, "", {}, 1.0)
     assert_array_equal(longer[7], task(parallel.generator(entropy, 7)))
     assert sorted(records(path)) == list(range(8))
@@ -379,15 +380,15 @@ def test_fingerprint_is_the_same_in_another_process():
         import sys
         sys.path.insert(0, {tests!r})
         from conftest import fitted
-        from hetglm import bootstrap
-        from hetglm._checkpoint import fingerprint
-        of = bootstrap.of_results(fitted("negative-binomial", "x | z")._results)
-        print(fingerprint(*bootstrap.identifying(of)))
+        from hetglm.estimation.record import identifying, of_results
+        from hetglm.utils.checkpoint import fingerprint
+        of = of_results(fitted("negative-binomial", "x | z")._results)
+        print(fingerprint(*identifying(of)))
     """
     code = textwrap.dedent(code.format(tests=str(Path(__file__).parent)))
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    of = bootstrap.of_results(fitted("negative-binomial", "x | z")._results)
-    assert out.stdout.strip() == fingerprint(*bootstrap.identifying(of))
+    of = record.of_results(fitted("negative-binomial", "x | z")._results)
+    assert out.stdout.strip() == fingerprint(*record.identifying(of))
 
 
 # ---- Dask ----------------------------------------------------------------------------------------

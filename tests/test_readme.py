@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import doctest
+import importlib
+import pkgutil
 import re
 from pathlib import Path
+
+import hetglm
 
 README = Path(__file__).parent.parent / "README.rst"
 
@@ -18,11 +22,8 @@ def test_examples_print_what_the_readme_says():
 
 
 def test_docstring_examples():
-    import hetglm.models.doubleglm
-    import hetglm.models.results
-    import hetglm.plots
-
-    for module in (hetglm.models, hetglm.plots, hetglm.results):
+    names = [found.name for found in pkgutil.walk_packages(hetglm.__path__, "hetglm.")]
+    for module in map(importlib.import_module, [n for n in names if not n.endswith("__main__")]):
         assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
 
 

@@ -19,14 +19,21 @@ from scipy import stats
 import hetglm.api as het
 import hetglm.formula.api as hmf
 from hetglm.datasets import load_cats, load_clotting, load_welding
-from hetglm.estimation.reml import AdjustedProfile, evaluate, mean_given, moments, whitener, working
 from hetglm.exceptions import (
     AliasedColumnWarning,
     NotNestedError,
     UnboundedLikelihoodError,
     UntestedTermWarning,
 )
-from hetglm.families import tweedie
+from hetglm.families.special import tweedie
+from hetglm.likelihood.adjusted_profile import (
+    AdjustedProfile,
+    evaluate,
+    mean_given,
+    moments,
+    whitener,
+    working,
+)
 from hetglm.utils.parallel import generator
 
 REFERENCE = Path(__file__).parent / "reference"

@@ -14,9 +14,10 @@ from scipy import integrate, optimize, stats
 from scipy.special import gammaln, logsumexp
 
 import hetglm.api as het
-from hetglm import families
+from hetglm.families import registry
 from hetglm.families.quasi import QuasiTweedie
-from hetglm.families.tweedie import CompoundPoissonGamma, Tweedie, information, saddlepoint_gap
+from hetglm.families.special.tweedie import information, saddlepoint_gap
+from hetglm.families.tweedie import CompoundPoissonGamma, Tweedie
 
 F = sm.families
 EPS = np.finfo(float).eps
@@ -76,7 +77,7 @@ def test_series_is_the_sum_over_the_claims(power):
 def test_rows_do_not_depend_on_their_neighbours(monkeypatch):
     sizes = np.random.default_rng(0).permutation(np.geomspace(1e-6, 300, 200))
     whole = saddlepoint_gap(sizes, 1.2)
-    monkeypatch.setattr("hetglm.families.tweedie.BLOCK_TERMS", 7)  # a row or two at a time
+    monkeypatch.setattr("hetglm.families.special.tweedie.BLOCK_TERMS", 7)  # a row or two at a time
     single = [saddlepoint_gap(sizes[i : i + 1], 1.2) for i in range(len(sizes))]
     for k, (together, blocks) in enumerate(zip(whole, saddlepoint_gap(sizes, 1.2), strict=True)):
         assert_allclose(together, blocks, rtol=1e-12, atol=1e-13)
@@ -271,15 +272,15 @@ def test_exact_powers_are_the_exact_families():
 )
 def test_likelihoods_that_are_not_there(family, likelihood, message):
     with pytest.raises(ValueError, match=message):
-        families.of_statsmodels(family, likelihood)
+        registry.of_statsmodels(family, likelihood)
 
 
 def test_defaults():
-    assert type(families.of_statsmodels(F.Tweedie(var_power=1.5))) is Tweedie
+    assert type(registry.of_statsmodels(F.Tweedie(var_power=1.5))) is Tweedie
     for power in (1, 2.5):
-        assert type(families.of_statsmodels(F.Tweedie(var_power=power))) is QuasiTweedie
-    assert type(families.of_statsmodels(F.Tweedie(var_power=1.5), "eql")) is QuasiTweedie
-    assert families.of_statsmodels(F.Gamma(), "exact").name == "Gamma"
+        assert type(registry.of_statsmodels(F.Tweedie(var_power=power))) is QuasiTweedie
+    assert type(registry.of_statsmodels(F.Tweedie(var_power=1.5), "eql")) is QuasiTweedie
+    assert registry.of_statsmodels(F.Gamma(), "exact").name == "Gamma"
     for power in (1.0, 2.0, 0.5):
         with pytest.raises(ValueError, match=rf"1 < var_power < 2, not {power:g}"):
             Tweedie(power)

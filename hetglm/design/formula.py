@@ -12,10 +12,11 @@ import pandas as pd
 import patsy
 
 from hetglm.design import frames, syntax
-from hetglm.design.arrays import check_index, numeric
+from hetglm.design.arrays import check_index
 from hetglm.design.design import Design, is_plain, levels_of
 from hetglm.design.syntax import PATSY_BUILTINS
 from hetglm.exceptions import FormulaError, MissingValueError
+from hetglm.utils.checks import numeric
 from hetglm.utils.messages import listed
 
 _DAYS = ("dates", "I((pd.to_datetime({0}) - pd.to_datetime({0}.min())).dt.days)")

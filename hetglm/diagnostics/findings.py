@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hetglm.design.terms import Term
 from hetglm.diagnostics.influence import LocationScaleInfluence
 from hetglm.estimation import checks
-from hetglm.estimation.search import Fit
-from hetglm.inference.hypotheses import Term
+from hetglm.estimation.record import Fit
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.typing import Array
 from hetglm.utils.display import Printed

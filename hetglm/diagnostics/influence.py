@@ -11,10 +11,10 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.outliers_influence import _BaseInfluenceMixin
 
-from hetglm.design import arrays
 from hetglm.diagnostics import residuals
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.typing import Array
+from hetglm.utils import checks
 from hetglm.utils.axes import flag, one_axes
 from hetglm.utils.display import Printed
 from hetglm.utils.linalg import inverse
@@ -249,7 +249,7 @@ class LocationScaleInfluence(Printed, _BaseInfluenceMixin):
             raise ValueError("external=True: these residuals are internal; leave it out")
         if criterion != "cooks":
             raise ValueError(f"criterion={criterion!r}: only 'cooks' is known of these models")
-        ax, alpha = one_axes(ax), arrays.share(alpha, "alpha")
+        ax, alpha = one_axes(ax), checks.share(alpha, "alpha")
         return super().plot_influence(False, alpha, criterion, size, plot_alpha, ax, **kwargs)
 
     def plot_index(

@@ -9,8 +9,10 @@ import pandas as pd
 
 from hetglm.design import arrays, syntax
 from hetglm.diagnostics.influence import LocationScaleInfluence
+from hetglm.diagnostics.plots_base import require_rows, separation
 from hetglm.prediction import quantities
 from hetglm.typing import Array
+from hetglm.utils import checks
 from hetglm.utils.axes import (
     COLOURS,
     INK,
@@ -24,10 +26,8 @@ from hetglm.utils.axes import (
     many_axes,
     note,
     one_axes,
-    require_rows,
     sampled,
     say_drawn,
-    separation,
     shortened,
     weighted_means,
 )
@@ -72,7 +72,7 @@ def plot_dispersion(res: Any, term: str, *, alpha: float = 0.05, ax: Any = None)
     ValueError
         For an unknown term, a constant, or one of more than two variables.
     """
-    alpha = arrays.share(alpha, "alpha")
+    alpha = checks.share(alpha, "alpha")
     name = term.removeprefix("dispersion-") if isinstance(term, str) else None
     known = [t for t in res.model.term_list if t.part == "dispersion" and t.factors]
     names = [t.name.removeprefix("dispersion-") for t in known]
@@ -276,7 +276,7 @@ def plot_mean_variance(res: Any, *, by: Any = None, ax: Any = None, rng: Any = N
         models, of the proportion. Rows at the limit of a separated mean are left out.
     """
     require_rows(res)
-    generator = arrays.generator(rng)
+    generator = checks.generator(rng)
     groups, n = _groups(res.model, by), res._core.n
     looked = sampled(n, generator)
     core, params = res._core if looked is None else res._core.take(looked), res._fit.internal
@@ -403,7 +403,7 @@ def plot_coefficients(
     ndarray of matplotlib Axes, shape (2,)
         Coefficients without a finite estimate, separated ones among them, are named only.
     """
-    alpha, intercept = arrays.share(alpha, "alpha"), flag(intercept, "intercept")
+    alpha, intercept = checks.share(alpha, "alpha"), flag(intercept, "intercept")
     model, k = res.model, len(res.model._mean_names)
     if model._spec is None:  # which columns are constant is seen in the rows
         require_rows(res)

@@ -10,12 +10,13 @@ import numpy as np
 from scipy import stats
 from scipy.special import ndtr, ndtri
 
-from hetglm.design import arrays
 from hetglm.diagnostics import residuals
 from hetglm.diagnostics.influence import LocationScaleInfluence
+from hetglm.diagnostics.plots_base import compared, require_rows, separation
 from hetglm.likelihood.likelihood import Likelihood
-from hetglm.prediction import quantities
+from hetglm.prediction import intervals, quantities
 from hetglm.typing import Array
+from hetglm.utils import checks
 from hetglm.utils.axes import (
     COLOURS,
     GREY,
@@ -23,17 +24,14 @@ from hetglm.utils.axes import (
     MARKERS,
     POINTS,
     bins,
-    compared,
     drawn_rows,
     is_wide,
     log_axis,
     many_axes,
     note,
     one_axes,
-    require_rows,
     sampled,
     say_drawn,
-    separation,
     shortened,
     weighted_means,
 )
@@ -175,7 +173,7 @@ def plot_qq(
         quantile residuals, or the standardised deviance residuals for extended quasi-likelihood.
     """
     fits, names = compared(res, res2, labels)
-    ax, generator = one_axes(ax), arrays.generator(rng)
+    ax, generator = one_axes(ax), checks.generator(rng)
     found = [shown(fit, generator) for fit in fits]
     for i, one in enumerate(found):
         _qq(ax, one, i, names[i], band=i == 0)
@@ -214,9 +212,9 @@ def plot_qdis(
     matplotlib Axes
         Shares of the responses in each interval, equal under the model, with the 95 % band of each.
     """
-    bins = arrays.count(bins, "bins")
+    bins = checks.count(bins, "bins")
     fits, names = compared(res, res2, labels)
-    ax, generator = one_axes(ax), arrays.generator(rng)
+    ax, generator = one_axes(ax), checks.generator(rng)
     found = [shown(fit, generator) for fit in fits]
     edges, total = np.linspace(0, 1, bins + 1), found[0].freq.sum()
     tail = 0.5 * (1 - LEVEL)
@@ -266,7 +264,7 @@ def plot_diagnostics(res: Any, *, ax: Any = None, rng: Any = None) -> Any:
     van Buuren, S. and Fredriks, M. (2001). Worm plot: a simple diagnostic device for modelling
     growth reference curves. Statistics in Medicine 20, 1259-1277.
     """
-    generator = arrays.generator(rng)
+    generator = checks.generator(rng)
     axes = many_axes(ax, 2, 3, (11.0, 6.6), "pictures")
     one = shown(res, generator)
     distance = np.nan_to_num(one.influence.cooks_distance[0])
@@ -396,7 +394,7 @@ def dispersion_bins(one: Shown) -> DispersionBins:
 def _components(one: Shown) -> tuple[Array, Array]:
     """Return d log V/d log phi and e^2/((1 - h) V) - 1 of each row."""
     core, params = one.core, one.res._fit.internal
-    _, slope, variance = quantities.variance_slopes(core, params)
+    _, slope, variance = intervals.variance_slopes(core, params)
     with np.errstate(invalid="ignore", divide="ignore"):
         weight = slope * core.predictors(params).phi / variance
         return weight, one.influence.resid_studentized**2 - 1

@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 
-from hetglm.design import arrays
 from hetglm.diagnostics import residuals
-from hetglm.estimation.fit import at_fit
-from hetglm.estimation.refit import Fitted, refit
-from hetglm.estimation.search import Fit
+from hetglm.estimation import record
+from hetglm.estimation.record import Fit, Fitted, at_fit
+from hetglm.estimation.refit import refit
 from hetglm.families.tails import has_atom
 from hetglm.inference import bootstrap
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.prediction import quantities
 from hetglm.typing import Array
+from hetglm.utils import checks, parallel
 from hetglm.utils.display import Printed
 from hetglm.utils.parallel import Run, replicate
 
@@ -167,10 +167,10 @@ def scaled(frozen: Any, y: Array, nsim: int, rng: np.random.Generator) -> Array:
 
 def simulate_residuals(res: Any, nsim: int, rng: Any, again: bool, run: Run) -> SimulatedResiduals:
     """Return scaled residuals and tests of a fit; see the results' method."""
-    nsim, generator = arrays.count(nsim, "nsim"), arrays.generator(rng)
+    nsim, generator = checks.count(nsim, "nsim"), checks.generator(rng)
     if again not in (True, False):
         raise ValueError(f"refit={again!r}: give True or False")
-    fitted, rows = bootstrap.single_rows(bootstrap.of_results(res), np.arange(res.model.core.n))
+    fitted, rows = record.single_rows(record.of_results(res), np.arange(res.model.core.n))
     residuals.require_distribution(
         fitted.core, "simulated residuals", "plot_diagnostics() and bootstrap(kind='pairs')"
     )
@@ -178,6 +178,6 @@ def simulate_residuals(res: Any, nsim: int, rng: Any, again: bool, run: Run) -> 
     found = scaled(task.distribution, fitted.core.y, nsim, generator)
     observed = statistics(fitted.core, fitted.fit, generator)
     done = replicate(task, nsim, generator, run, "simulated residuals", "")
-    bootstrap._report(done, "simulations")
+    parallel.report_failures(done, "simulations")
     passed = res.model.core.names.positions[rows]
     return SimulatedResiduals(found, passed, observed, done.values, nsim, again, done.reasons)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from hetglm.estimation.search import Fit
+from hetglm.estimation.record import Fit
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.likelihood.links import invert
 from hetglm.typing import Array

@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
-from hetglm.estimation.fit import at_fit
-from hetglm.estimation.reml import RemlFit
-from hetglm.estimation.search import Fit
+from hetglm.estimation.record import Fit, RemlFit, at_fit
 from hetglm.exceptions import (
     AliasedColumnWarning,
     BoundaryWarning,

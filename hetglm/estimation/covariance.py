@@ -11,8 +11,7 @@ from scipy.linalg import eigh
 from statsmodels.base.covtype import get_robustcov_results
 
 from hetglm.estimation import reml
-from hetglm.estimation.reml import RemlFit
-from hetglm.estimation.search import Fit
+from hetglm.estimation.record import Fit, RemlFit
 from hetglm.exceptions import IndefiniteCovarianceWarning
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.typing import Array

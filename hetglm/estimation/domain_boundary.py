@@ -16,7 +16,8 @@ import numpy as np
 from scipy.optimize import nnls
 from statsmodels.genmod.families import links
 
-from hetglm.estimation.search import Fit, Settings, search
+from hetglm.estimation.record import Fit, Settings
+from hetglm.estimation.search import search
 from hetglm.likelihood.boundary import ZERO, null_space, recession
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.likelihood.links import invert

@@ -14,8 +14,8 @@ from statsmodels.genmod.families import links
 from hetglm.estimation import reml as reml_module
 from hetglm.estimation.domain_boundary import settle, unbounded_direction
 from hetglm.estimation.multistart import EXPLORED, supremum
-from hetglm.estimation.reml import RemlFit
-from hetglm.estimation.search import DEFAULT_METHOD, OWN_METHODS, Fit, Settings, search
+from hetglm.estimation.record import DEFAULT_METHOD, OWN_METHODS, Fit, RemlFit, Settings, maximum
+from hetglm.estimation.search import search
 from hetglm.estimation.start import starting_values
 from hetglm.exceptions import UnboundedLikelihoodError
 from hetglm.likelihood.likelihood import Likelihood
@@ -24,9 +24,11 @@ from hetglm.utils.messages import listed
 
 #: phi this far below the other rows' is beyond what squared doubles can hold.
 VANISHING = 1e-30
+
 #: Responses larger than this, or smaller than one over it, are fitted in another unit: powers of their
 #: dispersion would over- or underflow.
 MODERATE = 1e30
+
 REMEDY = "; merge the cell with another or take the term out of the dispersion (or out of the mean)"
 
 
@@ -260,15 +262,3 @@ def _unbounded(
         f"the likelihood grows without bound: {likelihood.names.text(rows)} can be fitted "
         f"exactly, and the dispersion there goes to zero along {listed(moved)}"
     )
-
-
-def at_fit(likelihood: Likelihood, fitted: Fit) -> Likelihood:
-    """Return the likelihood with the rows of the boundary held there."""
-    if fitted.boundary is None or likelihood.n == 0:
-        return likelihood
-    return replace(likelihood, held=fitted.boundary.held)
-
-
-def maximum(fitted: Fit) -> float:
-    """Return the maximum of what was maximised: the log-likelihood, or the criterion of REML."""
-    return fitted.llf_reml if isinstance(fitted, RemlFit) else fitted.llf

@@ -20,63 +20,71 @@ import numpy as np
 
 from hetglm.estimation import cells as cells_module
 from hetglm.estimation.cells import GRID, codes, other_starts
-from hetglm.estimation.search import (
-    LONGEST_LOG_STEP,
-    OWN_METHODS,
-    Fit,
-    ScaledObjective,
-    Settings,
-    search,
+from hetglm.estimation.dispersion_boundary import (
+    determined,
+    fit_at_boundary,
+    search_from,
+    zero_scores,
 )
-from hetglm.likelihood.boundary import ZERO, Boundary, null_space, recession
+from hetglm.estimation.record import OWN_METHODS, Fit, Settings
+from hetglm.estimation.search import search
+from hetglm.estimation.separation import (
+    TAIL,
+    lost_coefficients,
+    moved_near_limit,
+    put_near_limit,
+    separated_rows,
+)
+from hetglm.likelihood.boundary import ZERO, recession
 from hetglm.likelihood.likelihood import Likelihood
-from hetglm.likelihood.links import near_limit, reached
+from hetglm.likelihood.objective import LONGEST_LOG_STEP
 from hetglm.typing import Array
-from hetglm.utils.linalg import distinct_rows, independent_columns, inverse, mixed_columns
+from hetglm.utils.linalg import distinct_rows, inverse
 
-#: Size times phi below which, and phi above which, a row is tried at its end on the way there ...
-APPROACHING = (1e-2, 1e3)
-#: ... and cannot be told from it where a search ended.
-ARRIVED = (1e-4, 1e6)
 #: Standard error of a row's log phi from which on a maximum inside may not be the only one.
 VAGUE = 1.5
-#: How far gains by phi = 0 outweigh losses before rows are held there.
-OUTWEIGHS = 3.0
-#: Log-likelihood that is given up, for the time being, to end a search that goes nowhere, and steps
-#: before that.
-SLIGHT, PATIENCE = 1e-2, 3
-#: Least fall of log phi in a step of such a search: one that comes to rest has a maximum there.
-FALLS = 1.0
+
 #: Log-likelihoods closer than this are level.
 LEVEL = 1e-9
+
 #: Maxima further apart than this are different ones.
 DISTINCT = 1e-5
+
 #: Difference of log-likelihood from the best down to which another maximum is worth a word.
 COMPETING = -5.0
+
 #: Other starts that are tried: as many as have so many rows in all, but some.
 ROWS_SEARCHED, FEWEST_STARTS = 20_000, 4
+
 #: Times a search leaves phi = 0 again, at most; of very many rows, once.
 MOST_ESCAPES = 10
+
 #: Steps after which a search from another start is given up if it promises too little, and the most
 #: that twice the log-likelihood is believed to gain by more.
 EXPLORED, MOST_GAIN = 40, 10.0
-#: What a separated row's mean is short of its limit, over its trials.
-TAIL = 1e-10
+
 #: Log of phi times size, at most, where a search starts that leaves phi = 0.
 FOOT = -2.0
+
 #: Rows towards which ways out of phi = 0 are looked for, those that gain most by it, and the range of
 #: log phi along a way.
 WAYS, STEEP = 16, (3.0, 10.0, 40.0)
+
 #: Steps by which a way is steered to more gain: a little, and then further.
 STEERED = (12, 48)
+
 #: Ways on which phi differs by less than this share of the largest, everywhere, are one.
 ALIKE = 0.05
+
 #: Levels of log phi that other starts have.
 LEVELS = (-6.0, -2.0, 1.0)
+
 #: Log phi per standard deviation of a column that other starts have.
 SLOPE = 10.0
+
 #: Times that another maximum of single cells may lead further.
 MOST_ROUNDS = 3
+
 #: Times the slopes of the best maximum, for a last start.
 STEEPER = 1.6
 
@@ -97,85 +105,26 @@ def supremum(
         Starting values, the best first.
     settings : Settings
     """
-    rows, direction = _separated(likelihood, estimated)
+    rows, direction = separated_rows(likelihood, estimated)
     if not rows.any():
         return _at_ends(likelihood, estimated, starts, settings)
     if rows.all():  # nothing is left to search for: the search finds that
-        start = _beyond(likelihood, next(starts), rows, direction, TAIL**2)
+        start = moved_near_limit(likelihood, next(starts), rows, direction, TAIL**2)
         found = search(likelihood, estimated, start, settings)
         of_mean = np.arange(len(estimated)) < likelihood.k_mean
         return replace(
             found, params=np.where(of_mean, found.params, np.nan), estimated=estimated & of_mean
         )
     inner = likelihood.take(~rows)
-    solved = _solvable(inner, estimated, np.full(inner.n, np.nan))
+    solved = determined(inner, estimated, np.full(inner.n, np.nan))
     found = _at_ends(inner, solved, starts, settings)
-    return _lifted(
-        found, likelihood, estimated & ~_lost(solved, estimated, likelihood), rows, direction
-    )
-
-
-def _separated(likelihood: Likelihood, estimated: Array) -> tuple[Array, Array]:
-    """Return the rows whose mean goes to its limit at the supremum, and a direction that takes it."""
-    k = likelihood.k_mean
-    kept = estimated[:k]
-    direction = np.zeros(k)
-    sides = likelihood.family.sides(likelihood.rows)
-    sides = np.where(reached(likelihood.link, sides), sides, 0.0)
-    rows, _, direction[kept] = recession(likelihood.X[:, kept], sides)
-    return rows, direction
-
-
-def _lost(solved: Array, estimated: Array, likelihood: Likelihood) -> Array:
-    """Return the dispersion's coefficients of which only separated rows could tell."""
-    lost = estimated & ~solved
-    lost[: likelihood.k_mean] = False
-    return lost
-
-
-def _lifted(
-    found: Fit, likelihood: Likelihood, estimated: Array, rows: Array, direction: Array
-) -> Fit:
-    """Return a fit without the separated rows as one of all rows, these near their limit."""
-    k = likelihood.k_mean
-    internal = _beyond(likelihood, found.internal, rows, direction, TAIL)
-    boundary = found.boundary
-    solved = found.solved | (estimated & (np.arange(len(estimated)) < k))
-    params = np.where(estimated, internal, np.nan)
-    held = None
-    if boundary is not None:
-        at_zero, infinite = np.zeros((2, likelihood.n), dtype=bool)
-        at_zero[~rows], infinite[~rows] = boundary.rows, boundary.infinite
-        boundary = replace(boundary, rows=at_zero, infinite=infinite)
-        estimated = estimated & (found.estimated | (np.arange(len(estimated)) < k))
-        params = np.where(estimated, internal, np.nan)
-        held = boundary.held
-    objective = ScaledObjective(replace(likelihood, held=held), solved)
-    local = objective.local(objective.reduced(internal))
-    return replace(
+    return put_near_limit(
         found,
-        params=params,
-        estimated=estimated,
-        internal=internal,
-        solved=solved,
-        llf=local.value,
-        information=local.information * np.outer(objective.scale, objective.scale),
-        boundary=boundary,
+        likelihood,
+        estimated & ~lost_coefficients(solved, estimated, likelihood),
+        rows,
+        direction,
     )
-
-
-def _beyond(
-    likelihood: Likelihood, params: Array, rows: Array, direction: Array, tail: float
-) -> Array:
-    """Return params moved in a direction of the mean until all the rows are this near their limit."""
-    trials = 1.0 if likelihood.trials is None else likelihood.trials[rows]
-    tails = np.broadcast_to(tail / trials, int(rows.sum()))
-    eta = likelihood.predictors(params).eta[rows]
-    moved = likelihood.X[rows] @ direction
-    target = near_limit(likelihood.link, tails, moved > 0)
-    out = np.array(params)
-    out[: likelihood.k_mean] += max(float(np.max((target - eta) / moved)), 0.0) * direction
-    return out
 
 
 def _at_ends(
@@ -186,7 +135,7 @@ def _at_ends(
     sides = likelihood.family.sides(likelihood.rows)
     indifferent = likelihood.family.indifferent(likelihood.rows)
     top, _, _ = recession(likelihood.Z[:, estimated[k:]], np.abs(sides), indifferent)
-    best = _from_start(likelihood, estimated, next(starts), settings, top)
+    best = search_from(likelihood, estimated, next(starts), settings, top)
     alone = settings.method not in OWN_METHODS or settings.maxiter < EXPLORED
     if alone:
         return best
@@ -269,10 +218,10 @@ def _explored(
 ) -> Fit:
     """Return what a start leads to, to the end only where it may pass a log-likelihood."""
     glance = replace(settings, maxiter=min(settings.maxiter, EXPLORED))
-    found = _from_start(likelihood, estimated, start, glance, top)
+    found = search_from(likelihood, estimated, start, glance, top)
     if found.converged or found.llf + 0.5 * min(found.decrement**2, MOST_GAIN) < llf:
         return found
-    return _from_start(likelihood, estimated, start, settings, top)
+    return search_from(likelihood, estimated, start, settings, top)
 
 
 def _better(best: Fit, found: Fit) -> Fit:
@@ -315,9 +264,11 @@ def _other_starts(
     """Yield other starting values: out of phi = 0, those not tried, levels, and slopes both ways."""
     k = likelihood.k_mean
     ends = np.full(likelihood.n, -np.inf)
-    solved = _solvable(likelihood, estimated, ends)
+    solved = determined(likelihood, estimated, ends)
     zero = search(replace(likelihood, held=ends), solved, found.internal, settings)
-    yield from _escapes(likelihood, _at_boundary(zero, likelihood, estimated, ends, settings.names))
+    yield from _escapes(
+        likelihood, fit_at_boundary(zero, likelihood, estimated, ends, settings.names)
+    )
     yield from starts
     Z = likelihood.Z
     beta = found.internal[:k]
@@ -416,198 +367,3 @@ def _balance(c: Array, moved: Array, score: Array) -> tuple[float, Array]:
         value += side * np.log(total)
         gradient += side * (weights @ moved) / total
     return value, gradient
-
-
-class _MeetsBoundary(Exception):
-    """Rows are on their way to an end and gain by it: hold them there."""
-
-    def __init__(self, params: Array, ends: Array) -> None:
-        super().__init__()
-        self.params, self.ends = params, ends
-
-
-class _Watch:
-    """Stops a search where rows not held yet approach an end and would lose by leaving it."""
-
-    def __init__(self, likelihood: Likelihood, estimated: Array) -> None:
-        self.likelihood, self.estimated = likelihood, estimated
-        held = likelihood.held
-        self.held = np.zeros(likelihood.n, bool) if held is None else ~np.isnan(held)
-        self.near: Array = self.held
-        self.waited = 0
-        self.nowhere: Array = np.full(likelihood.n, np.nan)
-        self.ends = self.zeta = self.nowhere
-        self.crawls = False
-
-    @functools.cached_property
-    def cells(self) -> Array | None:
-        """The cell of each row where each has a dispersion of its own."""
-        return codes(self.likelihood, self.estimated)
-
-    def __call__(self, params: Array, converged: bool) -> None:
-        """Raise `_MeetsBoundary` where that is so."""
-        zeta = self.likelihood.log_dispersion(params[self.likelihood.k_mean :])
-        signs = _signs(self.likelihood, zeta, *APPROACHING)
-        if signs is None and self.likelihood.held is None:
-            self.near, self.ends, self.zeta = self.held, self.nowhere, zeta
-            return
-        near = np.zeros(len(zeta)) if signs is None else signs != 0
-        if np.array_equal(near, self.near):
-            self.waited += 1
-        else:
-            self.near, self.waited = near, 0
-            self.ends = _candidates(self.likelihood, self.estimated, params, *APPROACHING)
-        falls = (zeta < self.zeta - FALLS) & (self.ends < 0) & ~self.held
-        self.zeta, self.crawls = zeta, self.waited >= PATIENCE and bool(falls.any())
-        new = ~np.isnan(self.ends) & ~self.held
-        going = self._going(params, new) if new.any() else new
-        if going.any():
-            raise _MeetsBoundary(params, np.where(going | self.held, self.ends, np.nan))
-
-    def _going(self, params: Array, new: Array) -> Array:
-        """
-        Return which rows that come near an end had better be held there.
-
-        Cells with a dispersion of their own go to phi = 0 if they gain by it, other rows all together.
-        """
-        rows = new & (self.ends < 0)
-        if not rows.any():
-            return new
-        if self.cells is None:
-            return new & self._gains(params, rows)
-        score = np.zeros(len(rows))
-        score[rows] = zero_scores(self.likelihood, params, rows)
-        return new & (np.bincount(self.cells, score)[self.cells] <= 0)
-
-    def _gains(self, params: Array, rows: Array) -> bool:
-        """Return whether rows that gain by phi = 0 outweigh by far those that lose, or all is slight."""
-        phi = self.likelihood.predictors(params).phi[rows]
-        change = zero_scores(self.likelihood, params, rows) * phi
-        of_cell = np.unique(mixed_columns([self.likelihood.Z[rows]]), return_inverse=True)[1]
-        change = np.bincount(of_cell, weights=change)
-        loss, gain = np.sum(change[change > 0]), -np.sum(change[change < 0])
-        patient = loss < SLIGHT and self.crawls
-        return bool(OUTWEIGHS * loss < gain or (patient and loss < gain))
-
-
-def _from_start(
-    likelihood: Likelihood, estimated: Array, start: Array, settings: Settings, top: Array
-) -> Fit:
-    """
-    Return where one start leads to, the rows ``top`` being held at infinite dispersion.
-
-    Rows are held at their end as soon as they seem to go there: that saves the crawl of log phi to
-    infinity.
-    """
-    ends, params = np.where(top, np.inf, np.nan), start
-    while True:
-        held = ~np.isnan(ends)
-        core = replace(likelihood, held=ends) if held.any() else likelihood
-        solved = _solvable(likelihood, estimated, ends) if held.any() else estimated
-        try:
-            found = search(core, solved, params, settings, _Watch(core, estimated))
-        except _MeetsBoundary as met:
-            ends, params = met.ends, _without(core, met.ends, met.params, estimated)
-            continue
-        more = _candidates(core, estimated, found.internal, *ARRIVED)
-        if not np.any(~np.isnan(more) & ~held):
-            break
-        ends, params = more, _without(core, more, found.internal, estimated)
-    return _at_boundary(found, likelihood, estimated, ends, settings.names) if held.any() else found
-
-
-def _without(core: Likelihood, ends: Array, params: Array, estimated: Array) -> Array:
-    """Return params in the coefficients that rows at no end determine; their dispersion stays."""
-    k, free = core.k_mean, np.isnan(ends)
-    solved = _solvable(core, estimated, ends)
-    silent = core.family.indifferent(core.rows)
-    Z = core.Z[free if silent is None else free & ~silent]
-    size = np.max(np.abs(Z), axis=0, initial=0.0)
-    kept = solved[k:] & (size > 0)
-    out = np.array(params)
-    out[k:] = 0.0
-    if kept.any():
-        A = Z[:, kept] / size[kept]
-        out[k:][kept] = np.linalg.lstsq(A, Z @ params[k:], rcond=None)[0] / size[kept]
-    return out
-
-
-def _solvable(likelihood: Likelihood, estimated: Array, ends: Array) -> Array:
-    """Return the coefficients that are determined, the dispersion's by the rows at no end."""
-    k, family = likelihood.k_mean, likelihood.family
-    silent = family.indifferent(likelihood.rows)
-    telling = np.isnan(ends) if silent is None else np.isnan(ends) & ~silent
-    X = likelihood.X if family.mean_at_infinity else likelihood.X[ends != np.inf]
-    solved = np.array(estimated)
-    for A, part in ((X, slice(0, k)), (likelihood.Z[telling], slice(k, None))):
-        columns = np.flatnonzero(estimated[part])
-        solved[part][columns[~independent_columns(A[:, columns])]] = False
-    return solved
-
-
-def _signs(core: Likelihood, zeta: Array, negligible: float, dominant: float) -> Array | None:
-    """Return -1 where phi is next to zero, 1 where it is next to infinite and may be, else 0."""
-    # most searches come near no end, None: two numbers tell
-    if zeta.min(initial=0.0) > np.log(negligible) and zeta.max(initial=0.0) <= np.log(dominant):
-        return None
-    sizes = core.family.size(core.rows)
-    signs = np.where(zeta < np.log(negligible / sizes), -1.0, 0.0)
-    large = zeta > np.log(dominant)
-    if large.any():
-        signs[large & (core.family.sides(core.rows) != 0)] = 1.0
-    return signs
-
-
-def _candidates(
-    core: Likelihood, estimated: Array, params: Array, negligible: float, dominant: float
-) -> Array:
-    """Return the end of the log dispersion each row is held at or can go to, NaN for the others."""
-    signs = _signs(core, core.log_dispersion(params[core.k_mean :]), negligible, dominant)
-    if signs is None:
-        return np.full(core.n, np.nan) if core.held is None else core.held
-    kept = estimated[core.k_mean :]
-    silent = core.family.indifferent(core.rows)
-    # rows held already went to their end faster than these, and may move either way meanwhile
-    held = np.zeros(core.n, dtype=bool) if core.held is None else ~np.isnan(core.held)
-    rows, _, _ = recession(core.Z[:, kept], signs, held if silent is None else held | silent)
-    ends = np.where(rows, np.copysign(np.inf, signs), np.nan)
-    return ends if core.held is None else np.where(held, core.held, ends)
-
-
-def zero_scores(likelihood: Likelihood, params: Array, rows: Array) -> Array:
-    """Return the score in phi, at phi = 0, of some rows."""
-    core = replace(likelihood, held=np.where(rows, -np.inf, np.nan)).take(rows)
-    score = core.terms(core.predictors(params), 1).phi
-    assert score is not None
-    score = score if core.freq is None else score * core.freq
-    return score if core.offset_dispersion is None else score * np.exp(core.offset_dispersion)
-
-
-def _at_boundary(
-    found: Fit, likelihood: Likelihood, estimated: Array, ends: Array, names: list[str]
-) -> Fit:
-    """Return the fit with the coefficients that have no finite value as NaN."""
-    k = likelihood.k_mean
-    silent = likelihood.family.indifferent(likelihood.rows)
-    finite = np.isnan(ends) if silent is None else np.isnan(ends) & ~silent
-    kept_mean, kept = estimated[:k], estimated[k:]
-    reduced = null_space(likelihood.Z[:, kept], np.flatnonzero(finite))
-    directions = np.zeros((likelihood.Z.shape[1], reduced.shape[1]))
-    directions[kept] = reduced
-    infinite = np.any(directions != 0, axis=1)
-    params, estimated = np.array(found.params), np.array(found.solved)
-    params[k:][infinite] = np.nan
-    estimated[k:][infinite] = False
-    # of the mean, those that only rows at infinity have
-    lost = np.append(kept_mean & ~found.solved[:k], infinite)
-    terms = [name for name, gone in zip(names, lost, strict=True) if gone]
-    zero, top = ends < 0, ends > 0
-    cells, top_cells = (_distinct(likelihood.Z[rows]) for rows in (zero, top))
-    boundary = Boundary(zero, top, directions, terms, cells, top_cells)
-    return replace(found, params=params, estimated=estimated, boundary=boundary)
-
-
-def _distinct(Z: Array) -> Array:
-    """Return the distinct rows of a design, sorted."""
-    alike = distinct_rows([Z])
-    return np.unique(Z if alike is None else Z[alike[0]], axis=0)

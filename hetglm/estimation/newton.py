@@ -4,68 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
+from hetglm.likelihood.objective import Local, Objective
 from hetglm.typing import Array
 from hetglm.utils.linalg import solve_scaled
 
 #: Share of the predicted gain a step must bring (Armijo's constant, Nocedal and Wright 2006, 3.1).
 SUFFICIENT = 1e-4
+
 #: Below this gain, in units of n + |llf|, a log-likelihood that is a difference of large terms may not
 #: see a step; the gradient, which has more digits, judges it.
 ROUNDING = 2.0**-40
+
 #: A step that shrinks the gradient by less than this, where the value sees nothing, is the last.
 SHRINKS = 0.9
+
 #: A stall with a scaled gradient above this is no convergence.
 STALLED_TOLERANCE = 1e-5
+
 SMALLEST_STEP = 2.0**-40
+
 #: After a step that had to be shortened, the next begins with so many times its share.
 LONGER = 8.0
+
 #: A step that changes the information by a share of CLOSING at most leaves as little of the gradient:
 #: with MANY rows it is taken without another evaluation.
 CLOSING, MANY = 1e-6, 4000
-
-
-@dataclass(frozen=True)
-class Local:
-    """Log-likelihood at a point with its gradient and observed information."""
-
-    value: float
-    gradient: Array
-    information: Array
-
-
-class Objective(Protocol):
-    """
-    What is maximised: a log-likelihood of params with analytic derivatives.
-
-    Attributes
-    ----------
-    n : int
-        Rows.
-    furthest : float
-        Longest sensible step along a direction without curvature; infinite where there is no scale.
-    """
-
-    n: int
-    furthest: float
-
-    def value(self, params: Array) -> float:
-        """Return the log-likelihood, -inf outside its domain."""
-
-    def local(self, params: Array) -> Local:
-        """Return value, gradient and observed information."""
-
-    def expected_information(self, params: Array) -> Array:
-        """Return the expected information."""
-
-    def longest_step(self, params: Array, step: Array) -> float:
-        """Return the largest fraction of a step from ``params`` that is sensible."""
-
-    def change(self, step: Array) -> float:
-        """Return the largest change of a row's linear predictor by a step."""
 
 
 @dataclass(frozen=True)

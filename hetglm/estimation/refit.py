@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from statsmodels.genmod.families import links
 
-from hetglm.estimation import fit as fit_module
-from hetglm.estimation.multistart import APPROACHING, is_vague
-from hetglm.estimation.reml import RemlFit
-from hetglm.estimation.search import Fit
+from hetglm.estimation import fit
+from hetglm.estimation.dispersion_boundary import APPROACHING
+from hetglm.estimation.multistart import is_vague
+from hetglm.estimation.record import Fit, Fitted, RemlFit, maximum
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.typing import Array
 from hetglm.utils.linalg import inverse
@@ -19,41 +19,12 @@ from hetglm.utils.linalg import inverse
 #: Scaled gradient that is left at the end: coefficients to so much of their standard error, the
 #: log-likelihood to 1e-9.
 LEFT = 3e-6
+
 #: Steps with the information of the fit; a gradient to a few digits will do for them.
 ROUGH = 2
+
 #: Evaluations that a refit near by takes at most.
 MOST = 8
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """
-    A fit as its refits need it.
-
-    Attributes
-    ----------
-    core : Likelihood
-        Of the rows of the fit, none held.
-    fit : Fit
-    names : list of str
-        Of the p + q coefficients.
-    estimable : ndarray of bool, shape (p + q,)
-    """
-
-    core: Likelihood
-    fit: Fit
-    names: list[str]
-    estimable: Array
-
-    @cached_property
-    def bread(self) -> Array | None:
-        """Inverse of the information, None where it has none."""
-        return inverse(self.fit.information)
-
-    @cached_property
-    def is_grouped(self) -> bool:
-        """Whether so few rows are distinct that data like these had better be grouped."""
-        return self.core.family.zero_dispersion and self.core.distinct()[1] is not None
 
 
 def refit(fitted: Fitted, core: Likelihood, warm: bool = True) -> Fit:
@@ -79,7 +50,7 @@ def refit(fitted: Fitted, core: Likelihood, warm: bool = True) -> Fit:
     found = _near(fitted, core) if near and not reml else None
     if found is None:
         start = fitted.fit.internal if near and reml else None
-        found = fit_module.fit(core, fitted.names, fitted.estimable, start, reml=reml)
+        found = fit.fit(core, fitted.names, fitted.estimable, start, reml=reml)
     if not found.converged:
         raise ValueError(f"no convergence: {found.message}")
     return found
@@ -153,3 +124,22 @@ def _is_inside(core: Likelihood, near: Fit) -> bool:
     zeta = core.log_dispersion(near.internal[core.k_mean :])
     inside = np.all(zeta + np.log(family.size(core.rows)) > low) and np.all(zeta <= high)
     return bool(inside) and not is_vague(near, core)
+
+
+def fit_again(model: Any, start: Array | None = None, reml: bool = False) -> Fit:
+    """Return the fit of a model."""
+    return fit.fit(model.core, model.parameter_names, model.estimable, start, reml=reml)
+
+
+def from_smaller(model: Any, fitted: Fit, core: Likelihood, smaller: Fit) -> Fit:
+    """Return what a fit that failed, below a smaller model's, reaches from that if it converges."""
+    start = embedded(model.core, core, smaller.internal)
+    again = fit_again(model, start, isinstance(fitted, RemlFit))
+    return again if again.converged and maximum(again) > maximum(fitted) else fitted
+
+
+def embedded(larger: Likelihood, smaller: Likelihood, params: Array) -> Array:
+    """Return coefficients of a larger model with the predictors of a smaller one."""
+    beta, gamma = np.split(params, [smaller.k_mean])
+    parts = ((larger.X, smaller.X, beta), (larger.Z, smaller.Z, gamma))
+    return np.concatenate([np.linalg.lstsq(A, B @ b, rcond=None)[0] for A, B, b in parts])

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hetglm.estimation.search import Fit, Settings, search
+from hetglm.estimation.record import Fit, Settings
+from hetglm.estimation.search import search
 from hetglm.likelihood.likelihood import Likelihood, Predictors
 from hetglm.likelihood.links import invert, reached
 from hetglm.typing import Array

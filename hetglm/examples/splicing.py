@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 from statsmodels.genmod.families import Binomial
 
-from hetglm import plots
 from hetglm.datasets import load_splicing
+from hetglm.diagnostics import plots_binomial
 from hetglm.examples.story import OUT, heading, run, save, say
 from hetglm.exceptions import BoundaryWarning, SmallCountsWarning
 from hetglm.inference.anova import anova
-from hetglm.models.doubleglm import BetaBinomial, DoubleGLM
+from hetglm.models.betabinomial import BetaBinomial
+from hetglm.models.doubleglm import DoubleGLM
 from hetglm.utils.axes import require_matplotlib
 
 QUESTION = (
@@ -109,12 +110,14 @@ def answer(res: Any) -> None:
 
 def picture(data: pd.DataFrame, res: Any) -> Any:
     """Draw the variance beyond the binomial by gene, group and treatment, with the fit."""
-    observed = plots.beyond_binomial(data, "K", "N", ["group", "treatment", "id"])
+    observed = plots_binomial.beyond_binomial(data, "K", "N", ["group", "treatment", "id"])
     cells = data.drop_duplicates(["group", "treatment"]).reset_index(drop=True)
     frame = res.get_prediction(cells, which="icc").summary_frame()
     fitted = pd.concat([cells[["group", "treatment"]], frame], axis=1)
     figure = require_matplotlib()(figsize=(8, 5), layout="constrained")
-    axes = plots.plot_beyond_binomial(observed, fitted, "treatment", "group", figure.subplots())
+    axes = plots_binomial.plot_beyond_binomial(
+        observed, fitted, "treatment", "group", figure.subplots()
+    )
     axes.set_title("Each point a gene; lines and bands: fit and 95 % interval, clustered by gene")
     return figure
 

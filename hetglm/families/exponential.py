@@ -7,7 +7,7 @@ from abc import abstractmethod
 import numpy as np
 
 from hetglm.families.base import Family, Rows, Terms
-from hetglm.families.special.betabinomial import log1pmx
+from hetglm.families.special.stirling import log1pmx
 from hetglm.typing import Array
 
 LOG_2PI = float(np.log(2 * np.pi))

@@ -9,7 +9,7 @@ from scipy import stats
 
 from hetglm.families.base import Rows
 from hetglm.families.exponential import ExponentialDispersion, divergence
-from hetglm.families.special.betabinomial import stirling, stirling1, stirling2
+from hetglm.families.special.stirling import stirling, stirling1, stirling2
 from hetglm.typing import Array
 from hetglm.utils.messages import require
 

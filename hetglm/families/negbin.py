@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from hetglm.families.base import Family, Rows, Terms
-from hetglm.families.betabinomial import END, LONGEST, NODE_WEIGHTS, NODES, end_weights, flat
 from hetglm.families.quantiles import quantiles
 from hetglm.families.special.negbin import log_factors, log_probability
+from hetglm.families.special.summation import END, LONGEST, NODE_WEIGHTS, NODES, end_weights, flat
 from hetglm.typing import Array
 from hetglm.utils.messages import require
 

@@ -9,7 +9,7 @@ from scipy.special import xlogy
 
 from hetglm.families.base import Rows, Terms
 from hetglm.families.exponential import ExponentialDispersion, divergence
-from hetglm.families.special.betabinomial import log1pmx
+from hetglm.families.special.stirling import log1pmx
 from hetglm.typing import Array
 from hetglm.utils.messages import require
 

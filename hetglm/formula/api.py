@@ -1,6 +1,8 @@
 """Functions for formulas and data frames: ``import hetglm.formula.api as hmf``."""
 
-from hetglm.models.doubleglm import BetaBinomial, DoubleGLM, NegativeBinomial
+from hetglm.models.betabinomial import BetaBinomial
+from hetglm.models.doubleglm import DoubleGLM
+from hetglm.models.negbin import NegativeBinomial
 
 __all__ = ["betabinomial", "doubleglm", "negativebinomial"]
 

@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 
 from hetglm.estimation.covariance import MODEL_BASED
-from hetglm.estimation.fit import maximum
-from hetglm.estimation.refit import Fitted
+from hetglm.estimation.record import Fitted, maximum, of_results
+from hetglm.estimation.refit import fit_again, from_smaller
 from hetglm.exceptions import EveryRefitFailedError, UnboundedLikelihoodError, UntestedTermWarning
-from hetglm.inference.bootstrap import SimulatedP, Simulation, distribution, of_results
+from hetglm.inference.bootstrap import distribution
+from hetglm.inference.bootstrap_test import SimulatedP, Simulation
 from hetglm.inference.constant_dispersion import (
     ConstantDispersionTest,
     chi_square,
@@ -25,20 +26,11 @@ from hetglm.inference.constant_dispersion import (
     null_fitted,
     null_maximum,
 )
-from hetglm.inference.hypotheses import (
-    NOTHING,
-    SCORE_TYPES,
-    Hypothesis,
-    Outcome,
-    Submodels,
-    from_smaller,
-    hypotheses,
-    likelihood_ratio,
-    refit,
-    score,
-    wald,
-)
+from hetglm.inference.hypotheses import NOTHING, Hypothesis, Outcome, hypotheses
+from hetglm.inference.likelihood_ratio import Submodels, likelihood_ratio
 from hetglm.inference.nested import check_nested, comparable, same_mean
+from hetglm.inference.score import SCORE_TYPES, score
+from hetglm.inference.wald import wald
 from hetglm.utils.display import WIDTH, paragraph, table_html, table_text
 from hetglm.utils.linalg import contains
 from hetglm.utils.messages import warn
@@ -239,7 +231,7 @@ def _by_terms(res: Any, typ: int, test: str | None, simulation: Simulation | Non
     submodels = Submodels(res.model, res._fit)
     mean = submodels
     if res.reml and test in ("lr", "bootstrap"):
-        mean = Submodels(res.model, refit(res.model))
+        mean = Submodels(res.model, fit_again(res.model))
 
     def of_part(h: Hypothesis) -> Submodels:
         return mean if h.term.part == "mean" else submodels

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hetglm import plots
-from hetglm.design import arrays
-from hetglm.inference import bootstrap_intervals
+from hetglm.inference import bootstrap_intervals, plots
 from hetglm.typing import Array
+from hetglm.utils import checks
 from hetglm.utils.display import Printed, p_text
 
 
@@ -112,7 +111,7 @@ class BootstrapResult(Printed):
         ----------
         Davison, A. C. and Hinkley, D. V. (1997). Bootstrap Methods and their Application, chapter 5.
         """
-        alpha = arrays.share(alpha, "alpha")
+        alpha = checks.share(alpha, "alpha")
         if method not in bootstrap_intervals.METHODS:
             raise ValueError(
                 f"method={method!r}: choose one of {', '.join(bootstrap_intervals.METHODS)}"

@@ -11,13 +11,12 @@ from scipy import stats
 
 from hetglm.estimation import fit as fit_module
 from hetglm.estimation.covariance import MODEL_BASED
-from hetglm.estimation.fit import maximum
-from hetglm.estimation.refit import Fitted
-from hetglm.estimation.search import Fit
+from hetglm.estimation.record import Fit, Fitted, maximum, of_results
+from hetglm.estimation.refit import from_smaller
 from hetglm.exceptions import NotNestedError
-from hetglm.inference.bootstrap import bootstrap_ratio, of_results
 from hetglm.inference.bootstrap_results import BootstrapRatio
-from hetglm.inference.hypotheses import NEGATIVE_BY_ROUNDING, from_smaller, likelihood_ratio
+from hetglm.inference.bootstrap_test import bootstrap_ratio
+from hetglm.inference.likelihood_ratio import NEGATIVE_BY_ROUNDING, likelihood_ratio
 from hetglm.typing import Array
 from hetglm.utils.display import Printed, p_text
 from hetglm.utils.linalg import contains

@@ -7,11 +7,9 @@ from typing import Any
 import numpy as np
 
 from hetglm.estimation import fit
-from hetglm.estimation.fit import maximum
-from hetglm.estimation.refit import Fitted
-from hetglm.estimation.search import Fit
+from hetglm.estimation.record import Fit, Fitted, maximum
+from hetglm.estimation.refit import embedded
 from hetglm.exceptions import NotNestedError
-from hetglm.inference.hypotheses import embedded
 from hetglm.likelihood.links import invert
 from hetglm.utils.linalg import contains, gram
 

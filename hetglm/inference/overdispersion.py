@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from hetglm.estimation import fit, search
-from hetglm.estimation.refit import Fitted, refit
-from hetglm.estimation.search import Settings
+from hetglm.estimation import fit, record, search
+from hetglm.estimation.record import Fitted, Settings, identifying, of_results, single_rows
+from hetglm.estimation.refit import refit
 from hetglm.estimation.start import starting_values
 from hetglm.families.betabinomial import BetaBinomial
 from hetglm.families.negbin import NegativeBinomial
 from hetglm.families.quasi import QuasiBinomial, QuasiPoisson
-from hetglm.inference.bootstrap import exceedances, identifying, of_results, single_rows
+from hetglm.inference.bootstrap_test import exceedances
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.prediction import quantities
 from hetglm.typing import Array
@@ -180,7 +180,7 @@ def _regression(z: Array, x: Array, freq: Array) -> float:
     return float(slope * squares / np.sqrt(np.sum(freq * (x * e) ** 2)))
 
 
-def without_dispersion(core: Likelihood, keep_mean: Array) -> tuple[Likelihood, search.Fit]:
+def without_dispersion(core: Likelihood, keep_mean: Array) -> tuple[Likelihood, record.Fit]:
     """Return the likelihood with every row at phi = 0, and its maximum."""
     held = replace(core, held=np.full(core.n, -np.inf))
     solved = np.concatenate([keep_mean, np.zeros(core.Z.shape[1], dtype=bool)])
@@ -190,7 +190,7 @@ def without_dispersion(core: Likelihood, keep_mean: Array) -> tuple[Likelihood, 
     return held, search.search(held, solved, start, Settings(names))
 
 
-def score_statistic(core: Likelihood, null: search.Fit, keep_mean: Array) -> float:
+def score_statistic(core: Likelihood, null: record.Fit, keep_mean: Array) -> float:
     """
     Return the score in one constant phi at phi = 0 over its standard deviation.
 
@@ -224,7 +224,7 @@ def overdispersion(
     core: Likelihood = model.core
     keep_mean = model.estimable[: core.k_mean]
     if isinstance(core.family, (QuasiPoisson, QuasiBinomial)):
-        quantities.need_rows(core)
+        record.need_rows(core)
         if against != "constant":
             raise ValueError(
                 f"against={against!r}: a {core.family.name} DoubleGLM is tested against one constant "
@@ -233,7 +233,7 @@ def overdispersion(
         return of_glm(core, keep_mean)
     if not core.family.zero_dispersion:
         raise ValueError(f"{core.family.name}: phi = 0 is not a model of its own; nothing to test")
-    quantities.need_rows(core)
+    record.need_rows(core)
     null = without_dispersion(core, keep_mean)[1]
     if against == "constant":
         constant = core.with_designs(Z=np.ones((core.n, 1)))
@@ -300,7 +300,7 @@ class _Ratio:
 
     full: Fitted
     held: Likelihood
-    null: search.Fit
+    null: record.Fit
     keep_mean: Array
 
     def __call__(self, rng: np.random.Generator) -> Array:

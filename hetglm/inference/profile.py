@@ -12,15 +12,15 @@ from scipy import stats
 from scipy.interpolate import PchipInterpolator
 from scipy.optimize import brentq
 
-from hetglm import plots
-from hetglm.design import arrays
 from hetglm.estimation import fit as fit_module
-from hetglm.estimation.fit import maximum
-from hetglm.estimation.reml import RemlFit
-from hetglm.estimation.search import FURTHEST, Fit, Settings, search
+from hetglm.estimation.record import Fit, RemlFit, Settings, maximum
+from hetglm.estimation.search import search
 from hetglm.estimation.start import starting_values
+from hetglm.inference import plots
 from hetglm.likelihood.likelihood import Likelihood
+from hetglm.likelihood.objective import FURTHEST
 from hetglm.typing import Array
+from hetglm.utils import checks
 from hetglm.utils.display import Printed, number
 from hetglm.utils.linalg import solve_scaled
 
@@ -98,7 +98,7 @@ class Profile(Printed):
             The signed root is interpolated between the values; infinite beyond the last one.
         """
         root = self.of_root()
-        cut = stats.norm.isf(arrays.share(alpha, "alpha") / 2)
+        cut = stats.norm.isf(checks.share(alpha, "alpha") / 2)
         beyond = [cut > -root.x[0], cut > root.x[-1]]
         limits = root(np.clip([-cut, cut], root.x[0], root.x[-1]))
         return np.where(beyond, [-np.inf, np.inf], limits)

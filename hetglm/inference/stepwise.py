@@ -12,10 +12,10 @@ import pandas as pd
 from hetglm.design import formula as formula_module
 from hetglm.design import syntax
 from hetglm.estimation import checks
-from hetglm.estimation.fit import maximum
-from hetglm.estimation.search import Fit
+from hetglm.estimation.record import Fit, maximum
+from hetglm.estimation.refit import fit_again, from_smaller
 from hetglm.exceptions import FormulaError, MissingValueError
-from hetglm.inference.hypotheses import from_smaller, refit, robust_kwds
+from hetglm.inference.wald import robust_kwds
 from hetglm.utils.display import Printed
 from hetglm.utils.messages import listed
 from hetglm.utils.parallel import progress_bar
@@ -468,7 +468,7 @@ class _Search:
         if larger and current is not None and _rank(model) == _rank(current.model):
             return _skipped(bare, "its columns depend on those of the model")
         try:
-            fit = refit(model, reml=reml)
+            fit = fit_again(model, reml=reml)
             smaller = current.fit if larger and current is not None else None
             if current is not None and smaller is not None and maximum(fit) < maximum(smaller):
                 fit = from_smaller(model, fit, current.model.core, smaller)

@@ -15,30 +15,30 @@ from statsmodels.base.model import GenericLikelihoodModel
 from statsmodels.genmod.families import links
 
 from hetglm.design import arrays as arrays_module
-from hetglm.design import estimability, keywords, syntax
 from hetglm.design import formula as formula_module
+from hetglm.design import keywords, syntax
 from hetglm.design.arrays import (
     check_aligned,
     check_distinct,
     check_finite,
     check_index,
     column_names,
-    count,
     index_of,
-    numeric,
     present,
     row_array,
 )
 from hetglm.design.formula import TwoPartFormula, environment, terms_of, with_terms
-from hetglm.estimation import checks, fit, search, start
+from hetglm.design.terms import Term
+from hetglm.estimation import checks, fit, record, start
 from hetglm.exceptions import DroppedRowsWarning, FormulaError, MissingValueError
 from hetglm.families.base import Family
-from hetglm.inference.hypotheses import Term
+from hetglm.likelihood import estimability
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.likelihood.links import check_link, link_text
 from hetglm.models.results import LocationScaleResults, LocationScaleResultsWrapper
-from hetglm.prediction import quantities
+from hetglm.prediction import new_rows, quantities
 from hetglm.typing import Array
+from hetglm.utils.checks import count, numeric
 from hetglm.utils.display import Printed
 from hetglm.utils.messages import RowNames, listed, naming, require, warn
 
@@ -556,7 +556,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         """
         assert self._spec is not None
         found: dict[str, Array] = {}
-        for name in {name for part in parts for name in quantities.BROUGHT[part]}:
+        for name in {name for part in parts for name in new_rows.BROUGHT[part]}:
             column = self._spec.columns.get(name)
             if column is not None and column in data.columns:
                 found[name] = numeric(data[column], column)
@@ -897,7 +897,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
     def fit(
         self,
         start_params: Any = None,
-        method: str = search.DEFAULT_METHOD,
+        method: str = record.DEFAULT_METHOD,
         *,
         reml: bool = False,
         cov_type: str = "nonrobust",
@@ -964,15 +964,15 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         reml = keywords.flag(reml, "reml")
         use_t = None if use_t is None else keywords.flag(use_t, "use_t")
         disp = bool(disp) if disp is None or isinstance(disp, int) else keywords.flag(disp, "disp")
-        keywords.check_method(method, search.DEFAULT_METHOD, search.OWN_METHODS)
+        keywords.check_method(method, record.DEFAULT_METHOD, record.OWN_METHODS)
         if reml and not self._has_reml:
             raise ValueError(
                 f"reml=True: REML is for DoubleGLM; fit {type(self).__name__} by maximum likelihood"
             )
-        if kwargs and method in search.OWN_METHODS:
+        if kwargs and method in record.OWN_METHODS:
             raise keywords.unknown(self.fit, kwargs, type(self))
         if maxiter is None:
-            maxiter = 100 if method in search.OWN_METHODS else 10_000
+            maxiter = 100 if method in record.OWN_METHODS else 10_000
         maxiter = 0 if maxiter == 0 else count(maxiter, "maxiter")
         if not tol > 0:
             raise ValueError(f"tol={tol}: must be positive")
@@ -1032,9 +1032,9 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
             NaN in new rows that coefficients which are NaN (aliased) would have to tell of.
         """
         y_values = kwargs.pop("y_values", None)
-        rows = quantities.rows_of(self, self.core, which, exog, exog_dispersion, **kwargs)
+        rows = new_rows.rows_of(self, self.core, which, exog, exog_dispersion, **kwargs)
         if (exog is not None or exog_dispersion is not None) and np.isnan(params).any():
-            rows = quantities.without_untold(self, rows, which)
+            rows = new_rows.without_untold(self, rows, which)
         return quantities.predict(rows, np.asarray(params, dtype=float), which, y_values)
 
 

@@ -1,4 +1,4 @@
-"""The models users fit: their documentation, defaults and responses."""
+"""The double generalized linear model."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 from statsmodels.genmod import families as sm_families
-from statsmodels.genmod.families import links
 
-from hetglm import families
 from hetglm.design import keywords
 from hetglm.design.arrays import split_binomial
-from hetglm.families import base, betabinomial, negbin
+from hetglm.families import registry
 from hetglm.families.quasi import QuasiBinomial
 from hetglm.models.base import LocationScaleModel
 from hetglm.typing import Array
@@ -107,7 +105,7 @@ class DoubleGLM(LocationScaleModel):
         keywords.refuse(type(self), unknown)
         self.family = sm_families.Gaussian() if family is None else family
         self.likelihood = likelihood
-        ours = families.of_statsmodels(self.family, likelihood)
+        ours = registry.of_statsmodels(self.family, likelihood)
         super().__init__(
             endog,
             exog,
@@ -147,188 +145,3 @@ class DoubleGLM(LocationScaleModel):
         if trials is None or self._trials_are_weights:
             return var_weights
         return trials if var_weights is None else trials * var_weights
-
-
-class OwnLaw(LocationScaleModel):
-    """Model of a law of its own: not used directly, its subclasses name the family and the link."""
-
-    _law: ClassVar[type[base.Family]]
-    _default_link: ClassVar[Any]
-
-    def __init__(
-        self,
-        endog: Any,
-        exog: Any,
-        exog_dispersion: Any = None,
-        *,
-        link: Any = None,
-        link_dispersion: Any = None,
-        offset: Any = None,
-        exposure: Any = None,
-        offset_dispersion: Any = None,
-        n_trials: Any = None,
-        var_weights: Any = None,
-        freq_weights: Any = None,
-        missing: str = "none",
-        hasconst: bool | None = None,
-        **unknown: Any,
-    ) -> None:
-        keywords.refuse(type(self), unknown)
-        super().__init__(
-            endog,
-            exog,
-            exog_dispersion,
-            family=self._law(),
-            link=self._default_link() if link is None else link,
-            link_dispersion=link_dispersion,
-            offset=offset,
-            exposure=exposure,
-            offset_dispersion=offset_dispersion,
-            n_trials=n_trials,
-            var_weights=var_weights,
-            freq_weights=freq_weights,
-            missing=missing,
-            hasconst=hasconst,
-        )
-
-    def _design_keys(self) -> list[str]:
-        return [*super()._design_keys(), "link"]
-
-
-class BetaBinomial(OwnLaw):
-    """
-    Beta-binomial model with linear predictors for the mean and the log overdispersion.
-
-    Successes out of n with success probability from a Beta(a, b) law: mu = a/(a + b), sigma =
-    1/(a + b), Var(y) = n mu (1 - mu) [1 + (n - 1) rho] and rho = sigma/(1 + sigma) the intraclass
-    correlation, so that log(sigma) = logit(rho).
-
-    Parameters
-    ----------
-    endog : array_like, shape (n,) or (n, 2)
-        Successes and failures; or counts of successes, or proportions, with ``n_trials``.
-    exog : array_like, shape (n, p)
-        Design of the mean; no constant is added.
-    exog_dispersion : array_like, shape (n, q), optional
-        Design of log sigma; a constant by default.
-    link : statsmodels link
-        Link of mu, the logit by default.
-    link_dispersion : statsmodels link
-        Link of sigma, the logarithm by default.
-    offset : array_like, shape (n,), optional
-        Added to the mean's linear predictor.
-    exposure : array_like, shape (n,), optional
-        Its logarithm is added to the mean's linear predictor; log link only.
-    offset_dispersion : array_like, shape (n,), optional
-        Added to the dispersion's linear predictor.
-    n_trials : array_like, shape (n,), optional
-        Trials of each row.
-    var_weights : None
-        Not taken: the trials are what divides the variance here.
-    freq_weights : array_like, shape (n,), optional
-        Number of times each row was observed.
-    missing : {"none", "drop", "raise"}
-    hasconst : bool, optional
-        Whether exog has a constant; found out by default.
-    **unknown
-        Any other name is a TypeError, which says what other packages' names are called here.
-
-    References
-    ----------
-    Crowder, M. J. (1978). Beta-binomial Anova for proportions. Applied Statistics 27, 34-37.
-
-    Examples
-    --------
-    >>> import hetglm.api as het
-    >>> import hetglm.formula.api as hmf
-    >>> seeds = het.datasets.load_germination()
-    >>> res = hmf.betabinomial("y + I(n - y) ~ variety * root | root", seeds).fit()
-    >>> print(f"{res.llf:.4f}")
-    -53.6937
-    """
-
-    _row_arrays: ClassVar[tuple[str, ...]] = (
-        "offset",
-        "exposure",
-        "offset_dispersion",
-        "n_trials",
-        "freq_weights",
-    )
-    _refused: ClassVar[dict[str, str]] = {
-        "var_weights": "use n_trials for trials or freq_weights for repeated rows"
-    }
-
-    _law, _default_link = betabinomial.BetaBinomial, links.Logit
-
-    def _response(self, arrays: dict[str, Any], name: str) -> tuple[Array, Array | None]:
-        return split_binomial(arrays["endog"], arrays["n_trials"], name, whole=True)
-
-    def _observed(self) -> Array:
-        assert self.core.trials is not None
-        return self.core.y / self.core.trials
-
-
-class NegativeBinomial(OwnLaw):
-    """
-    Negative binomial model (NB2) with linear predictors for the mean and the log dispersion.
-
-    Counts with Var(y) = mu + alpha mu^2: Poisson counts whose mean varies by a Gamma law of shape
-    1/alpha. alpha = 0 is the Poisson. glmmTMB's ``nbinom2`` has phi = 1/alpha; gamlss's ``NBI`` and
-    Stata's ``gnbreg`` have log(alpha), as here.
-
-    Parameters
-    ----------
-    endog : array_like, shape (n,)
-        Counts.
-    exog : array_like, shape (n, p)
-        Design of the mean; no constant is added.
-    exog_dispersion : array_like, shape (n, q), optional
-        Design of log alpha; a constant by default.
-    link : statsmodels link
-        Link of mu, the logarithm by default.
-    link_dispersion : statsmodels link
-        Link of alpha, the logarithm by default.
-    offset : array_like, shape (n,), optional
-        Added to the mean's linear predictor.
-    exposure : array_like, shape (n,), optional
-        Its logarithm is added to the mean's linear predictor; log link only.
-    offset_dispersion : array_like, shape (n,), optional
-        Added to the dispersion's linear predictor.
-    n_trials, var_weights : None
-        Not taken: a count has no trials, and its variance nothing to divide.
-    freq_weights : array_like, shape (n,), optional
-        Number of times each row was observed.
-    missing : {"none", "drop", "raise"}
-    hasconst : bool, optional
-        Whether exog has a constant; found out by default.
-    **unknown
-        Any other name is a TypeError, which says what other packages' names are called here.
-
-    References
-    ----------
-    Lawless, J. F. (1987). Negative binomial and mixed Poisson regression. Canadian Journal of
-    Statistics 15, 209-225.
-
-    Examples
-    --------
-    >>> import hetglm.api as het
-    >>> import hetglm.formula.api as hmf
-    >>> splicing = het.datasets.load_splicing()
-    >>> res = hmf.negativebinomial("N ~ id | group", splicing).fit()
-    >>> print(res.params_dispersion.round(4).to_string())
-    Intercept    -3.3185
-    group[T.b]   -0.2087
-    """
-
-    _row_arrays: ClassVar[tuple[str, ...]] = (
-        "offset",
-        "exposure",
-        "offset_dispersion",
-        "freq_weights",
-    )
-    _refused: ClassVar[dict[str, str]] = {
-        "n_trials": "counts out of n trials are for BetaBinomial; for time or area use exposure",
-        "var_weights": "use exposure for time or area, freq_weights for repeated rows",
-    }
-
-    _law, _default_link = negbin.NegativeBinomial, links.Log

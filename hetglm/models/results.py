@@ -16,27 +16,30 @@ from statsmodels.base.model import (
 )
 from statsmodels.iolib.summary2 import Summary as Summary2
 
-from hetglm.design import arrays
 from hetglm.diagnostics import residuals
 from hetglm.diagnostics.influence import LocationScaleInfluence
 from hetglm.estimation.covariance import covariance
-from hetglm.estimation.fit import at_fit
-from hetglm.estimation.reml import RemlFit
-from hetglm.estimation.search import Fit
+from hetglm.estimation.record import Fit, RemlFit, at_fit
 from hetglm.inference import bootstrap, bootstrap_results, constant_dispersion, overdispersion
 from hetglm.models import summary
-from hetglm.models.results_choice import Choice
-from hetglm.models.results_diagnostics import Pictures
-from hetglm.models.results_inference import Inference
-from hetglm.models.results_prediction import Predictions
+from hetglm.models.results_diagnostics import ChoiceMethods, DiagnosticMethods
+from hetglm.models.results_inference import InferenceMethods
+from hetglm.models.results_prediction import PredictionMethods
 from hetglm.prediction import quantities
 from hetglm.typing import Array
+from hetglm.utils import checks
 from hetglm.utils.display import Printed
 from hetglm.utils.parallel import Run
 
 
 class LocationScaleResults(
-    Printed, Inference, Predictions, Choice, Pictures, _LLRMixin, GenericLikelihoodModelResults
+    Printed,
+    InferenceMethods,
+    PredictionMethods,
+    ChoiceMethods,
+    DiagnosticMethods,
+    _LLRMixin,
+    GenericLikelihoodModelResults,
 ):
     """
     Results of a location-scale fit.
@@ -380,7 +383,7 @@ class LocationScaleResults(
         run = Run(n_jobs, progress, checkpoint, batch_size)
         if nrep is None:
             nrep = 999 if test == "bootstrap" else 199
-        arrays.draws(nrep, rng, sequential)
+        checks.draws(nrep, rng, sequential)
         return constant_dispersion.compare_constant(self, test, nrep, rng, sequential, run)
 
     def test_overdispersion(
@@ -466,7 +469,7 @@ class LocationScaleResults(
                         mu (1 + alpha) 1.5152 0.0649
         """
         run = Run(n_jobs, progress, checkpoint, batch_size)
-        arrays.draws(nrep, rng, sequential)
+        checks.draws(nrep, rng, sequential)
         return overdispersion.overdispersion(self, against, nrep, rng, sequential, run)
 
     # -- reports --------------------------------------------------------------------------------
@@ -583,7 +586,7 @@ class LocationScaleResultsWrapper(LikelihoodResultsWrapper):
         table = self._results.cov_params(r_matrix, column, scale, cov_p, other)
         if r_matrix is not None or np.ndim(table) == 0 or not isinstance(self.params, pd.Series):
             return table
-        wanted = arrays.positions(column, self._results.model.parameter_names)
+        wanted = checks.positions(column, self._results.model.parameter_names)
         names = self.params.index[wanted]
         return pd.DataFrame(table, index=names, columns=names)
 
@@ -611,7 +614,7 @@ class LocationScaleResultsWrapper(LikelihoodResultsWrapper):
         table = self._results.conf_int(alpha, cols, method, **kwargs)
         if not isinstance(self.params, pd.Series):
             return table
-        wanted = arrays.positions(cols, self._results.model.parameter_names)
+        wanted = checks.positions(cols, self._results.model.parameter_names)
         return pd.DataFrame(table, index=self.params.index[wanted])
 
 

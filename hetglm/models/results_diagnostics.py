@@ -1,4 +1,4 @@
-"""Residuals and pictures of a fit: the methods of results that hand to `residuals` and `plots`."""
+"""Methods of results on diagnostics: each one documents and hands over."""
 
 from __future__ import annotations
 
@@ -7,9 +7,51 @@ from typing import Any
 import pandas as pd
 from statsmodels.base.model import GenericLikelihoodModelResults
 
-from hetglm.design import arrays
-from hetglm.diagnostics import plots_dispersion, plots_residuals, residuals, simulated_residuals
+from hetglm.diagnostics import (
+    findings,
+    plots_dispersion,
+    plots_residuals,
+    residuals,
+    simulated_residuals,
+)
+from hetglm.utils import checks
 from hetglm.utils.parallel import Run
+
+
+class ChoiceMethods(GenericLikelihoodModelResults):
+    """What helps to decide whether to trust a fit."""
+
+    def diagnose(self) -> findings.Diagnosis:
+        """
+        Return what may be wrong with the fit, in plain words.
+
+        Looked for are a search that did not converge, a separated mean, cells at the boundary of the
+        dispersion, cells of one row, aliased columns, Wald tests that fail (Hauck and Donner 1977), an
+        information that is near-singular, huge leverages, and cells of the dispersion with a handful
+        of rows.
+
+        Returns
+        -------
+        Diagnosis
+            A list of `Finding`, each with ``kind``, ``term``, ``evidence`` and ``remedy``; empty where
+            nothing was found. Prints as numbered paragraphs.
+
+        Raises
+        ------
+        ValueError
+            If the data of the fit were removed.
+
+        Examples
+        --------
+        >>> import hetglm.api as het
+        >>> import hetglm.formula.api as hmf
+        >>> print(hmf.doubleglm("Hwt ~ Bwt | Bwt", het.datasets.load_cats()).fit().diagnose())
+        No problems found by the checks that were run (convergence, unbounded, edge,
+        several maxima, separation, boundary, aliased, single row, few rows,
+        Hauck-Donner, near-singular, leverage, small counts).
+        """
+        return findings.diagnose(self)
+
 
 #: Kinds of residuals, with the attribute of the results or of their influence that has them.
 KINDS = {
@@ -24,7 +66,7 @@ KINDS = {
 }
 
 
-class Pictures(GenericLikelihoodModelResults):
+class DiagnosticMethods(GenericLikelihoodModelResults):
     """Residuals of results, and what is drawn of them."""
 
     def get_resid(self, kind: str = "quantile", *, rng: Any = None) -> Any:
@@ -69,7 +111,7 @@ class Pictures(GenericLikelihoodModelResults):
             raise ValueError(f"kind={kind!r}: choose one of {', '.join(map(repr, KINDS))}")
         if self.model.core.n == 0:
             raise ValueError("the data of the fit were removed (remove_data); fit again")
-        generator = arrays.generator(rng)
+        generator = checks.generator(rng)
         if kind == "quantile":
             values = residuals.quantile(self._core, self._fit.internal, generator)
         else:

@@ -13,19 +13,21 @@ from statsmodels.base._parameter_inference import score_test
 from statsmodels.base.model import GenericLikelihoodModelResults
 from statsmodels.stats.contrast import WaldTestResults, t_test_multi
 
-from hetglm.design import arrays, formula, syntax
+from hetglm.design import formula, syntax
 from hetglm.estimation.covariance import MODEL_BASED, ROBUST, covariance, is_definite
+from hetglm.estimation.record import of_results
 from hetglm.exceptions import NotEstimableWarning
 from hetglm.inference import profile
-from hetglm.inference.bootstrap import of_results
-from hetglm.inference.hypotheses import NOTHING_TO_TEST, SCORE_TYPES, extra_columns, robust_score
+from hetglm.inference.hypotheses import NOTHING_TO_TEST
+from hetglm.inference.score import SCORE_TYPES, extra_columns, robust_score
 from hetglm.inference.test_results import LinearTests, PairwiseComparisons, TermTests, score_tested
 from hetglm.typing import Array
+from hetglm.utils import checks
 from hetglm.utils.linalg import inverse
 from hetglm.utils.messages import listed, warn
 
 
-class Inference(GenericLikelihoodModelResults):
+class InferenceMethods(GenericLikelihoodModelResults):
     """Tests and intervals of results, in which aliased coefficients stay out."""
 
     def cov_params(
@@ -62,7 +64,7 @@ class Inference(GenericLikelihoodModelResults):
         if column is not None:
             if r_matrix is not None or other is not None:
                 raise ValueError("column: give it on its own, without r_matrix and other")
-            chosen = arrays.positions(column, self.model.parameter_names, "column")
+            chosen = checks.positions(column, self.model.parameter_names, "column")
             matrix = super().cov_params(None, None, scale, cov_p, None)[np.ix_(chosen, chosen)]
             return matrix[0, 0] if np.ndim(column) == 0 else matrix
         if r_matrix is None:
@@ -93,7 +95,7 @@ class Inference(GenericLikelihoodModelResults):
             If the hypothesis names an aliased coefficient or an unknown one.
         """
         r_matrix = self._restrictions(r_matrix)
-        test = super(Inference, self._without_nan()).t_test(r_matrix, cov_p, use_t)
+        test = super(InferenceMethods, self._without_nan()).t_test(r_matrix, cov_p, use_t)
         test.__class__ = LinearTests  # the same numbers, with a display
         return test
 
@@ -123,7 +125,7 @@ class Inference(GenericLikelihoodModelResults):
         # of the covariance of the fit only: another one is the caller's
         own = not (args or {"cov_p", "invcov"} & kwargs.keys())
         exists = not own or self._has_wald_test(r_matrix)
-        test = super(Inference, self._without_nan()).wald_test(r_matrix, *args, **kwargs)
+        test = super(InferenceMethods, self._without_nan()).wald_test(r_matrix, *args, **kwargs)
         if not exists:
             for name in {"statistic", "pvalue", "fvalue", "tvalue"} & vars(test).keys():
                 setattr(test, name, getattr(test, name) * np.nan)
@@ -468,8 +470,8 @@ class Inference(GenericLikelihoodModelResults):
         ----------
         Efron, B. (1987). Better bootstrap confidence intervals. JASA 82, 171-185.
         """
-        alpha = arrays.share(alpha, "alpha")
-        columns = arrays.positions(cols, self.model.parameter_names)
+        alpha = checks.share(alpha, "alpha")
+        columns = checks.positions(cols, self.model.parameter_names)
         if method not in ("wald", "profile", "bootstrap"):
             raise ValueError(f"method={method!r}: choose 'wald', 'profile' or 'bootstrap'")
         if method == "bootstrap":
@@ -530,7 +532,7 @@ class Inference(GenericLikelihoodModelResults):
             wald = self.conf_int(alpha, [j])[0]
             low, high = np.where(np.isfinite(ends), ends, wald)
             values = np.linspace(low, high, 21)
-        values = np.sort(arrays.finite_values(values, "values"))
+        values = np.sort(checks.finite_values(values, "values"))
         along.out_to(values[values >= along.estimate])
         along.out_to(values[values < along.estimate][::-1])
         return along.trace
@@ -557,7 +559,7 @@ class Inference(GenericLikelihoodModelResults):
         ValueError
             As in `profile`.
         """
-        alpha = arrays.share(alpha, "alpha")
+        alpha = checks.share(alpha, "alpha")
         trace = self.profile(name, alpha=min(alpha / 10, 0.001))
         column = self.model.parameter_names.index(name)
         return profile.picture(trace, self._profile_intervals([column], alpha)[0], alpha, ax)
@@ -590,7 +592,7 @@ class Inference(GenericLikelihoodModelResults):
             self._fit,
             model.parameter_names,
             model._dispersion_names,
-            arrays.share(alpha, "alpha"),
+            checks.share(alpha, "alpha"),
         )
 
 

@@ -10,11 +10,11 @@ from statsmodels.base.model import GenericLikelihoodModelResults
 
 from hetglm.design import frames
 from hetglm.inference import bootstrap
-from hetglm.prediction import effects, quantities
+from hetglm.prediction import effects, intervals, new_rows, quantities
 from hetglm.typing import Array
 
 
-class Predictions(GenericLikelihoodModelResults):
+class PredictionMethods(GenericLikelihoodModelResults):
     """What results say of rows, those of the fit and new ones."""
 
     def _new_rows(
@@ -29,7 +29,7 @@ class Predictions(GenericLikelihoodModelResults):
         """Return the rows of a prediction and their labels; ``said`` parts give no warnings."""
         model = self.model
         if exog is None and exog_dispersion is None:
-            return quantities.rows_of(model, self._core, which, **given), model.data.row_labels
+            return new_rows.rows_of(model, self._core, which, **given), model.data.row_labels
         data = None
         if transform and model._spec is not None:
             if exog_dispersion is not None:
@@ -49,10 +49,10 @@ class Predictions(GenericLikelihoodModelResults):
                 for part, design in designs.items()
             )
             given = {**model.new_row_arrays(data, parts), **given}
-        rows = quantities.rows_of(model, self._core, which, exog, exog_dispersion, **given)
+        rows = new_rows.rows_of(model, self._core, which, exog, exog_dispersion, **given)
         if self.boundary is not None:
-            rows = quantities.place_at_boundary(rows, self.boundary)
-        rows = quantities.without_untold(model, rows, which, data, said)
+            rows = new_rows.place_at_boundary(rows, self.boundary)
+        rows = new_rows.without_untold(model, rows, which, data, said)
         return rows, rows.names.labels
 
     def predict(
@@ -120,7 +120,7 @@ class Predictions(GenericLikelihoodModelResults):
         obs_ci: str = "predictive",
         y_values: Any = None,
         **kwargs: Any,
-    ) -> quantities.LocationScalePrediction:
+    ) -> intervals.LocationScalePrediction:
         """
         Predict with standard errors and intervals.
 
@@ -172,7 +172,7 @@ class Predictions(GenericLikelihoodModelResults):
                 quantities.predict(observed, self._fit.internal, "var")
             except ValueError:
                 observed = None  # the new rows say nothing of the dispersion or of the trials
-        return quantities.get_prediction(
+        return intervals.get_prediction(
             rows,
             self._fit.internal,
             self._cov,
@@ -192,7 +192,7 @@ class Predictions(GenericLikelihoodModelResults):
 
     def design_effect(
         self, exog: Any = None, exog_dispersion: Any = None, **kwargs: Any
-    ) -> quantities.LocationScalePrediction:
+    ) -> intervals.LocationScalePrediction:
         """
         Return the design effect 1 + (n - 1) rho of each row, n its trials.
 
@@ -237,7 +237,7 @@ class Predictions(GenericLikelihoodModelResults):
         row_labels: Any = None,
         ci_method: str = "endpoint",
         **kwargs: Any,
-    ) -> quantities.LocationScalePrediction:
+    ) -> intervals.LocationScalePrediction:
         """
         Return the effective sample size n / (1 + (n - 1) rho) of each row, n its trials.
 
@@ -281,8 +281,8 @@ class Predictions(GenericLikelihoodModelResults):
         if not total:
             return self.get_prediction(exog, exog_dispersion, "effective-size", **given)
         rows, _ = self._new_rows("effective-size", exog, exog_dispersion, transform, kwargs)
-        predicted, link = quantities.total_effective_size(rows, self._fit.internal, self._cov)
-        return quantities.LocationScalePrediction(
+        predicted, link = intervals.total_effective_size(rows, self._fit.internal, self._cov)
+        return intervals.LocationScalePrediction(
             predicted,
             link,
             "effective-size",

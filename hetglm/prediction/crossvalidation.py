@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hetglm.design import arrays
-from hetglm.estimation.refit import Fitted, refit
-from hetglm.estimation.search import Fit
+from hetglm.estimation.record import Fit, Fitted
+from hetglm.estimation.refit import fit_again, refit
 from hetglm.exceptions import FoldFailureWarning
-from hetglm.inference import hypotheses
 from hetglm.likelihood.likelihood import Likelihood
-from hetglm.prediction import quantities
+from hetglm.prediction import new_rows, quantities
 from hetglm.prediction.scores import HeldOut, Metric, chosen_metrics, numbers
 from hetglm.typing import Array
+from hetglm.utils import checks
 from hetglm.utils.display import Printed
 from hetglm.utils.messages import listed, reason, warn
 from hetglm.utils.parallel import Run, each
@@ -192,11 +191,11 @@ def cross_validate(
         raise ValueError(f"res: {type(res).__name__} is no fit of this package")
     if res.model.core.n == 0:
         raise ValueError("res: remove_data() took the rows of this fit away; fit again")
-    run, alpha = Run(n_jobs, progress), arrays.share(alpha, "alpha")
-    repeats = arrays.count(repeats, "repeats")
+    run, alpha = Run(n_jobs, progress), checks.share(alpha, "alpha")
+    repeats = checks.count(repeats, "repeats")
     chosen = chosen_metrics(metrics, res.model.core.family, alpha)
     codes = None if groups is None else _codes(res.model, groups)
-    folds = _folds(res.model.core.n, k, repeats, codes, arrays.generator(rng))
+    folds = _folds(res.model.core.n, k, repeats, codes, checks.generator(rng))
     task = Folds(_models(res), chosen, res.reml)
     outcomes = each(task, folds, run, "cross-validation")
     return _summarised(res.model, folds, outcomes, list(chosen), codes, k, repeats, alpha)
@@ -219,7 +218,7 @@ def _folds(
     """Return (repeat, held-out rows) of every fold."""
     units = n if codes is None else int(codes.max()) + 1
     what = "rows" if codes is None else "groups"
-    if arrays.count(k, "k") < 2 or k > units:
+    if checks.count(k, "k") < 2 or k > units:
         raise ValueError(f"k={k}: give a number of parts from 2 to {units}, the number of {what}")
     size = np.ones(n, dtype=int) if codes is None else np.bincount(codes)
     found = []
@@ -249,7 +248,7 @@ def _models(res: Any) -> dict[str, tuple[Any, Fitted]]:
     found = {FITTED: (model, _as_fitted(model, res._fit))}
     if core.Z.shape[1] > 1 or np.ptp(core.Z) > 0:
         constant = model.clone(exog_dispersion=pd.DataFrame({"Intercept": np.ones(core.n)}))
-        found[CONSTANT] = constant, _as_fitted(constant, hypotheses.refit(constant, reml=res.reml))
+        found[CONSTANT] = constant, _as_fitted(constant, fit_again(constant, reml=res.reml))
     return found
 
 
@@ -297,7 +296,7 @@ class Folds:
             return Outcome(np.zeros(len(rows), dtype=bool), reason=reason(exc))
         test = replace(model.clone(rows=rows).core, freq=None)
         if fit.boundary is not None:
-            test = quantities.place_at_boundary(test, fit.boundary)
+            test = new_rows.place_at_boundary(test, fit.boundary)
         predicted = _predictable(train, test)
         if not predicted.any():
             return Outcome(predicted)
@@ -307,7 +306,7 @@ class Folds:
     def _fit(self, train: Any, fitted: Fitted) -> Fit:
         if np.array_equal(train.estimable, fitted.estimable):
             return refit(fitted, train.core)
-        found = hypotheses.refit(train, reml=self.reml)
+        found = fit_again(train, reml=self.reml)
         if not found.converged:
             raise ValueError(f"no convergence: {found.message}")
         return found

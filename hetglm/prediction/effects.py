@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from hetglm.design import arrays as arrays_module
-from hetglm.design import estimability
-from hetglm.design.estimability import RowSpace
+from hetglm.estimation import record
 from hetglm.exceptions import FormulaError, NotEstimableWarning
+from hetglm.likelihood import estimability
+from hetglm.likelihood.estimability import RowSpace
 from hetglm.likelihood.likelihood import Likelihood, Predictors
-from hetglm.prediction import quantities
+from hetglm.prediction import intervals, new_rows, quantities
 from hetglm.typing import Array
+from hetglm.utils import checks
 from hetglm.utils.display import Printed, TitledSummary, coefficient_table
 from hetglm.utils.messages import listed, quoted, warn
 
@@ -177,7 +178,7 @@ class AverageEffects(Printed):
         ndarray, shape (k, 2)
         """
         self._need_errors()
-        half = self._law.isf(arrays_module.share(alpha, "alpha") / 2) * self.margeff_se
+        half = self._law.isf(checks.share(alpha, "alpha") / 2) * self.margeff_se
         ends = np.column_stack([self._centre - half, self._centre + half])
         return np.exp(ends) if self.ratio else ends
 
@@ -288,7 +289,7 @@ def variables_of(model: Any, which: str) -> list[str]:
             "effects of variables need a formula fit: a design's columns do not say which of them move "
             "together; use predict on designs of your own"
         )
-    quantities.need_rows(model.core)
+    record.need_rows(model.core)
     parts = [part for part in quantities.PARTS[which] if part != "rows"]
     designs = [getattr(model._spec, part) for part in parts]
     read = set().union(*(design.variables for design in designs))
@@ -484,7 +485,7 @@ def _parts(
     if options.at in ("mean", "median"):
         parts = _at_centre(res.model, options.at, contrast, parts)
     if res.boundary is not None:
-        parts = [(w, quantities.place_at_boundary(rows, res.boundary)) for w, rows in parts]
+        parts = [(w, new_rows.place_at_boundary(rows, res.boundary)) for w, rows in parts]
     for part, space in res.model.row_spaces.items():
         if part in quantities.PARTS[options.which]:
             parts[0] = parts[0][0], _without_untold(res.model, part, space, contrast, parts)
@@ -502,9 +503,9 @@ def _rows(model: Any, which: str, changed: set[str], data: pd.DataFrame) -> Like
         Z = spec.dispersion.rebuild(data) if "dispersion" in moved else core.Z
     if not changed & (set(spec.columns.values()) | spec.endog.variables):
         return replace(core, X=X, Z=Z)
-    arrays = {n: getattr(model, n) for names in quantities.BROUGHT.values() for n in names}
+    arrays = {n: getattr(model, n) for names in new_rows.BROUGHT.values() for n in names}
     arrays |= model.new_row_arrays(data, parts)
-    return quantities._core_at(model, X, Z, arrays, core.n)
+    return new_rows._core_at(model, X, Z, arrays, core.n)
 
 
 def _at_centre(
@@ -649,7 +650,7 @@ def _values(
         return at.zeta, (None, np.ones(rows.n))
     if which == "icc":
         return at.phi / (1 + at.phi), (None, at.d_phi / (1 + at.phi) ** 2)
-    d_mu, d_phi, var = quantities.variance_slopes(rows, params, at)
+    d_mu, d_phi, var = intervals.variance_slopes(rows, params, at)
     var = np.where(np.isnan(at.eta), np.nan, var)  # a Gaussian variance does not read the mean
     value, scale = (var, 1.0) if which == "var" else (np.sqrt(var), 0.5 / np.sqrt(var))
     return value, (scale * d_mu * at.mean.d1, scale * d_phi * at.d_phi)

@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 from statsmodels.genmod import families
 
+from hetglm import models
 from hetglm.diagnostics.residuals import require_distribution
 from hetglm.exceptions import UntestedTermWarning
 from hetglm.inference.anova import anova
-from hetglm.models import doubleglm
 from hetglm.shell.files import Format, Table, check_folder, read_table, write
 from hetglm.shell.options import FAMILIES, LINKS, MODELS
 from hetglm.utils import axes
@@ -180,7 +180,7 @@ def build(args: argparse.Namespace, data: pd.DataFrame) -> Any:
     arrays = {name: column for name, column in arrays.items() if column is not None}
     link = {} if args.link is None else {"link": getattr(families.links, LINKS[args.link])()}
     if args.model in MODELS:
-        make = getattr(doubleglm, MODELS[args.model]).from_formula
+        make = getattr(models, MODELS[args.model]).from_formula
         return make(args.formula, data, eval_env=NAMES, **arrays, **link)
     options = {name: getattr(args, name) for name in ("alpha", "var_power")}
     options = {name: value for name, value in options.items() if value is not None}
@@ -190,7 +190,7 @@ def build(args: argparse.Namespace, data: pd.DataFrame) -> Any:
         family = getattr(families, FAMILIES[args.family or "gaussian"])(**link, **options)
     if args.likelihood is not None:
         arrays["likelihood"] = args.likelihood
-    make = doubleglm.DoubleGLM.from_formula
+    make = models.DoubleGLM.from_formula
     return make(args.formula, data, eval_env=NAMES, family=family, **arrays)
 
 

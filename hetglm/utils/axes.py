@@ -1,4 +1,4 @@
-"""What pictures share: matplotlib when it is asked for, colours, bins and which rows are drawn."""
+"""Matplotlib axes, colours, bins and notes: what every plot shares, whatever it shows."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hetglm.estimation import checks
-from hetglm.likelihood.likelihood import Likelihood
 from hetglm.typing import Array
 
 #: Colours that stay apart for colour-blind readers and in grey (Okabe and Ito), with markers.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+
 MARKERS = ("o", "^", "s", "D")
+
 #: Of bands, lines that nothing is compared with, and small print.
 GREY, INK = "0.85", "0.35"
+
 #: Labels on a short logarithmic axis.
 MOST_TICKS = 5
+
 #: More points than this say no more; and of more rows than that, a sample is looked at.
 POINTS, SAMPLE = 4000, 50_000
 
@@ -55,41 +57,11 @@ def _check_axes(axes: Any, given: Any) -> None:
         raise ValueError(f"ax: give matplotlib Axes, not {type(given).__name__}")
 
 
-def compared(res: Any, res2: Any, labels: Any) -> tuple[list[Any], list[str | None]]:
-    """Return one fit or two, and their names in a legend."""
-    if res2 is None:
-        return [res], [None]
-    if not isinstance(getattr(getattr(res2, "model", None), "core", None), Likelihood):
-        raise ValueError(f"res2: give the results of another fit of hetglm, not {res2!r:.60}")
-    two = isinstance(labels, (list, tuple)) and len(labels) == 2
-    if not two or not all(isinstance(label, str) for label in labels):
-        raise ValueError(f"labels={labels!r}: give two strings, the names of the two fits")
-    return [res, res2], list(labels)
-
-
 def flag(value: Any, name: str) -> bool:
     """Return True or False."""
     if not isinstance(value, (bool, np.bool_)):
         raise ValueError(f"{name}={value!r}: give True or False")
     return bool(value)
-
-
-def separation(res: Any) -> tuple[Array, list[str]]:
-    """
-    Return which rows are fitted at the limit of a separated mean, shape (n,), and its coefficients.
-
-    The variance of such rows is nil but for rounding, so that residuals over it tell of nothing.
-    """
-    core, found = res.model.core, None
-    if core.n:
-        found = checks.separated(core, res._fit, res.model.parameter_names)
-    return (np.zeros(core.n, dtype=bool), []) if found is None else found
-
-
-def require_rows(res: Any) -> None:
-    """Raise a ValueError where the rows of the fit are gone."""
-    if res.model.core.n == 0:
-        raise ValueError("the data of the fit were removed (remove_data); fit again")
 
 
 def levels(column: pd.Series, name: str) -> list[Any]:

@@ -20,18 +20,21 @@ from typing import Any
 
 import numpy as np
 
-from hetglm.design import arrays
+from hetglm.exceptions import BootstrapFailureWarning, EveryRefitFailedError
 from hetglm.typing import Array
+from hetglm.utils import checks
 from hetglm.utils.checkpoint import Checkpoint
-from hetglm.utils.messages import reason
+from hetglm.utils.messages import reason, warn
 
 #: What came of a replicate: its vector, or why there is none.
 Outcome = list[float] | str
 
 #: Batches for each job, so that a slow or lost one holds up little, and the longest of them.
 BATCHES, LONGEST = 8, 100
+
 #: Times in a row that batches are lost, with nothing coming back, before the run is given up.
 MOST_LOSSES = 3
+
 #: 32-bit words of a seed.
 WORDS = 4
 
@@ -67,7 +70,7 @@ class Run:
         if self.progress not in (None, True, False):
             raise ValueError(f"progress={self.progress!r}: give True, False or None")
         if self.batch_size is not None:
-            arrays.count(self.batch_size, "batch_size")
+            checks.count(self.batch_size, "batch_size")
 
     def jobs(self) -> int:
         """Return how many jobs run at once."""
@@ -136,8 +139,8 @@ def replicate(
         Of the outcomes so far, in order: how many of them are enough, 0 for none. What comes after
         is left out, so that it does not matter how many were run at once.
     """
-    nrep = arrays.count(nrep, "nrep")
-    entropy = arrays.generator(rng).integers(2**32, size=WORDS).tolist()
+    nrep = checks.count(nrep, "nrep")
+    entropy = checks.generator(rng).integers(2**32, size=WORDS).tolist()
     kept = None
     if run.checkpoint is not None:
         kept = Checkpoint(run.checkpoint, what, identity, entropy, rng is None)
@@ -344,3 +347,15 @@ def progress_bar(
         ) from exc
     with tqdm(total=total, desc=what) as bar:
         yield bar.update
+
+
+def report_failures(done: Replicates, what: str) -> None:
+    """Raise where every replicate failed, warn where some did."""
+    if done.failed == done.nrep:
+        raise EveryRefitFailedError(f"every bootstrap refit failed: {done.reasons}")
+    if done.failed:
+        warn(
+            f"{done.failed} of {done.nrep} bootstrap refits failed and are not among the {what}: "
+            f"{done.reasons}",
+            BootstrapFailureWarning,
+        )

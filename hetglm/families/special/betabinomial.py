@@ -82,148 +82,49 @@ Polya's urn
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.polynomial import Chebyshev, Polynomial
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.special import bernoulli
 
+from hetglm.families.special.stirling import ARTANH, DELTA, DELTA1, horner
 from hetglm.typing import Array
 
 Single = NDArray[np.float32]
 
-#: B_{2k}/(2k (2k - 1)), B_{2k}/(2k) and B_{2k}: delta, -delta' and delta'' in powers of 1/x^2.
-_BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510)
-_DELTA = tuple(b / (2 * k * (2 * k - 1)) for k, b in enumerate(_BERNOULLI, 1))
-_DELTA1 = tuple(b / (2 * k) for k, b in enumerate(_BERNOULLI, 1))
-#: Eight terms are exact to rounding from here on (the ninth is 55/(18 x^18) in delta').
-_LARGE = 12
-#: sum_k z^k/(2k + 3), (artanh(r)/r - 1)/z with z = r^2; 27 terms for |r| <= 1/2.
-_ARTANH = tuple(1 / (2 * k + 3) for k in range(27))
-_ARTANH1 = tuple((2 * k + 2) / (2 * k + 3) for k in range(27))
-
 #: Steps by which `shifted_draws` moves the arguments of log-gamma, and terms of its series.
 SHIFT, SHIFT_TERMS = 8, 5
+
 #: 1 + t cancels below this t: r of `shifted_draws` is then the logarithm of the ratio itself.
 _CANCELLED = -0.9
+
 #: Draws of each colour taken one by one; from there on seven terms of the series leave 6e-15.
 HEAD = 7
+
 #: Coefficients of delta(x) x, -delta'(x) x^2 and the derivative of the latter, in powers of 1/x^2.
-_SERIES = np.array([_DELTA[:-1], _DELTA1[:-1], [k * c for k, c in enumerate(_DELTA1) if k]])
+_SERIES = np.array([DELTA[:-1], DELTA1[:-1], [k * c for k, c in enumerate(DELTA1) if k]])
+
 #: Below this |t| log(1 + t) is summed (|r| <= 0.053, six terms); above, at most 3 digits cancel.
 _NEAR = 0.1
+
 _NEAR_TERMS = 6
+
 #: Above this t second derivatives are formed by `_far_second`; below, three digits cancel.
 _FAR = 1e3
+
 #: Up to this many trials n KL(y/n || p) is formed by logarithms: n roundings are lost.
 _PLAIN = 1000
+
 #: Rows with no more trials than this are summed draw by draw where they need first draws.
 FEW = 12
+
 #: Terms of the series of delta that are enough where every sigma/x is below the limit before.
 _TERMS = ((1 / 150, 2), (1 / 40, 3), (1 / 12, 5), (np.inf, 7))
+
 #: Stands for no success in x log x, whose value it leaves at zero.
 _NONE = 1e-30
-
-
-def _horner(
-    coefficients: Sequence[float], z: NDArray[Any], out: NDArray[Any] | None = None
-) -> NDArray[Any]:
-    """Return sum_k coefficients[k] z^k of two coefficients or more."""
-    if coefficients[-1] == 1:
-        total = np.add(z, coefficients[-2], out=out)
-    else:
-        total = np.multiply(z, coefficients[-1], out=out)
-        total += coefficients[-2]
-    for c in coefficients[-3::-1]:
-        total *= z
-        total += c
-    return total
-
-
-def log1pmx(t: ArrayLike) -> Array:
-    """
-    Return log(1 + t) - t without cancellation.
-
-    Parameters
-    ----------
-    t : array_like
-        Values of at least -1; -1 gives -inf, less gives NaN.
-
-    Notes
-    -----
-    With r = t/(2 + t), log(1 + t) = 2 artanh(r) and t - 2r = r t, so for ``|t| <= 1/2`` it is
-    -r t + 2 r^3 (1/3 + r^2/5 + ...); beyond that the difference loses less than three bits.
-    """
-    t = np.asarray(t, dtype=float)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
-        near = np.abs(t) <= 0.5
-        u = np.where(near, t, 0.0)
-        r = u / (2 + u)
-        series = -r * u + 2 * r**3 * _horner(_ARTANH, r * r)
-        far = np.where(t == np.inf, -np.inf, np.log1p(t) - np.where(np.isinf(t), 0.0, t))
-        return np.where(near, series, far)
-
-
-def stirling(x: ArrayLike) -> Array:
-    """
-    Return delta(x) = lgamma(x) - [(x - 1/2) log x - x + log(2 pi)/2] for x > 0.
-
-    It falls from infinity like -log(x)/2 at 0 to 1/(12 x); see the module's notes.
-    """
-    return _remainder(np.asarray(x, dtype=float), 0)
-
-
-def stirling_large(x: Array) -> Array:
-    """Return delta(x) for x of 32 and more, where four terms leave 2e-17."""
-    v = 1 / x
-    return v * _horner(_DELTA[:4], v * v)
-
-
-def stirling1(x: ArrayLike) -> Array:
-    """Return delta'(x) = digamma(x) - log x + 1/(2x), which is negative, for x > 0."""
-    return _remainder(np.asarray(x, dtype=float), 1)
-
-
-def stirling2(x: ArrayLike) -> Array:
-    """Return delta''(x) = trigamma(x) - 1/x - 1/(2 x^2), which is positive, for x > 0."""
-    return _remainder(np.asarray(x, dtype=float), 2)
-
-
-def _remainder(x: Array, order: int) -> Array:
-    """Return the derivative of delta of this order: the series, or the recurrence up to it."""
-    flat = x.ravel()
-    with np.errstate(all="ignore"):
-        small = flat < _LARGE
-        out = _remainder_series(np.where(small, flat + _LARGE, flat), order)
-        steps = flat[small] + np.arange(_LARGE, dtype=float)[:, None]
-        out[small] += _remainder_step(steps, order).sum(axis=0)
-        out[~(flat >= 0)] = np.nan
-        out[flat == 0] = -np.inf if order == 1 else np.inf
-    return out.reshape(x.shape)
-
-
-def _remainder_series(x: Array, order: int) -> Array:
-    """Return the asymptotic series of a derivative of delta."""
-    v = 1 / x
-    z = v * v
-    if order == 0:
-        return v * _horner(_DELTA, z)
-    return -z * _horner(_DELTA1, z) if order == 1 else v * z * _horner(_BERNOULLI, z)
-
-
-def _remainder_step(x: Array, order: int) -> Array:
-    """Return g(x) = delta(x) - delta(x + 1) or one of its derivatives."""
-    if order == 2:
-        return 0.5 / (x * (x + 1)) ** 2
-    r = 1 / (2 * x + 1)
-    z = np.where(x < 0.5, 0.0, r * r)
-    far = np.log(np.where(x < 0.5, (1 + x) / x, 1.0))
-    if order == 0:
-        return np.where(x < 0.5, (x + 0.5) * far - 1, z * _horner(_ARTANH, z))
-    near = -2 * r * z * _horner(_ARTANH1, z)
-    return np.where(x < 0.5, far - (x + 0.5) / (x * (x + 1)), near)
 
 
 class Derivatives(NamedTuple):
@@ -434,7 +335,9 @@ def _economised_series(steps: int, terms: int, known: int) -> tuple[tuple[float,
 
 
 _PRODUCT, _PRODUCT1, _PRODUCT2 = _product_polynomials()
+
 _HALF, _HALF1, _HALF2 = _economised_series(SHIFT, SHIFT_TERMS, 12)
+
 _, _ROUGH, _ = _economised_series(4, 3, 6)
 
 
@@ -465,19 +368,19 @@ def shifted_draws(
     np.multiply(v, v, out=z)
     np.add(x, SHIFT - 1, out=u)
     u *= x
-    _horner(_PRODUCT, u, product)
+    horner(_PRODUCT, u, product)
     product *= u
-    _horner(_HALF, z, first)
+    horner(_HALF, z, first)
     first *= v
     logs = _shifted_value(w, v, product, first[3:] - first[:3], drawn, out[0])
     if order == 0:
         return
     np.divide(1, product, out=product)
-    _horner(_PRODUCT1, u, first)
+    horner(_PRODUCT1, u, first)
     first *= product
     w -= SHIFT / 2
     first *= w
-    _horner(_HALF1, z, spare)
+    horner(_HALF1, z, spare)
     spare *= z
     spare -= first
     psi = spare[3:] - spare[:3]
@@ -541,7 +444,7 @@ def rough_score(
     slope /= x
     np.divide(1, w, out=u)
     u *= u
-    _horner(_ROUGH, u, x)
+    horner(_ROUGH, u, x)
     x *= u
     x -= slope
     psi = x[3:] - x[:3]
@@ -590,11 +493,11 @@ def _shifted_value(
 def _shifted_trigamma(work: Array, drawn: Array) -> Array:
     """Return the differences of trigamma, shape (3, n); ``slope`` is P'/P."""
     _, _, v, z, u, inverse, slope, last = work
-    _horner(_PRODUCT2, u, last)
+    horner(_PRODUCT2, u, last)
     last *= inverse
     slope *= slope
     slope -= last
-    _horner(_HALF2, z, last)
+    horner(_HALF2, z, last)
     z *= v
     last *= z
     slope += last
@@ -641,7 +544,7 @@ def _log_ratio_near(t: Array) -> tuple[Array, Array, Array]:
     h = 1 / (2 + t)
     r = t * h
     r *= r
-    theta = _horner(_ARTANH[:_NEAR_TERMS], r)
+    theta = horner(ARTANH[:_NEAR_TERMS], r)
     theta *= h
     theta *= h
     theta *= 2

@@ -1,0 +1,184 @@
+"""What a fit is: its record, the settings of the search, and the fit with its data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from hetglm.likelihood.boundary import Boundary
+from hetglm.likelihood.likelihood import Likelihood
+from hetglm.typing import Array
+from hetglm.utils.linalg import inverse
+
+#: The default method; every other name is one of statsmodels' optimisers.
+DEFAULT_METHOD = "newton-scoring"
+
+#: "newton" too is ours: statsmodels' takes full steps and leaves the domain.
+OWN_METHODS = (DEFAULT_METHOD, "newton")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """
+    A maximised likelihood.
+
+    Attributes
+    ----------
+    params : ndarray, shape (p + q,)
+        Coefficients of both parts, NaN where one is aliased or has no finite estimate.
+    estimated : ndarray of bool, shape (p + q,)
+        Which coefficients have an estimate.
+    internal : ndarray, shape (p + q,)
+        Coefficients that make the predictors of the rows that are not held at the boundary.
+    solved : ndarray of bool, shape (p + q,)
+        Which of the latter were searched for; the others are 0.
+    llf : float
+        Log-likelihood at the maximum.
+    method, message : str
+        How it was reached, and how the search ended.
+    iterations : int
+    decrement : float
+        Gradient in units of its standard deviation, over all directions.
+    converged : bool
+    information : ndarray, shape (k, k)
+        Observed information of the solved coefficients.
+    retvals : dict
+        What statsmodels' optimiser returned, or the same facts of ours.
+    spike : str
+        Where else the likelihood is unbounded, if that was met on the way to this maximum.
+    edge : str
+        Which means are at the edge of their domain, where the maximum lies there.
+    boundary : Boundary or None
+        Rows whose dispersion is zero or infinite, where there are such.
+    second : float
+        Log-likelihood of the next best maximum that was met, NaN if no other was.
+    """
+
+    params: Array
+    estimated: Array
+    internal: Array
+    solved: Array
+    llf: float
+    method: str
+    message: str
+    iterations: int
+    decrement: float
+    converged: bool
+    information: Array
+    retvals: dict[str, Any]
+    spike: str = ""
+    edge: str = ""
+    boundary: Boundary | None = None
+    second: float = np.nan
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to search: names of the coefficients, method and its options."""
+
+    names: list[str]
+    method: str = DEFAULT_METHOD
+    maxiter: int = 100
+    tol: float = 1e-8
+    disp: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RemlFit(Fit):
+    """
+    A fit by REML: ``llf`` is the ordinary log-likelihood there, ``information`` the expected one.
+
+    Attributes
+    ----------
+    llf_reml : float
+        Maximum of the adjusted profile log-likelihood.
+    cov_expected : ndarray, shape (k, k)
+        Inverse of the expected information of the solved coefficients.
+    """
+
+    llf_reml: float = np.nan
+    cov_expected: Array | None = None
+
+
+def need_rows(core: Likelihood) -> None:
+    """Raise a ValueError if the rows of the fit were removed."""
+    if core.n == 0:
+        raise ValueError("remove_data() took the rows of this fit away; fit again")
+
+
+def at_fit(likelihood: Likelihood, fitted: Fit) -> Likelihood:
+    """Return the likelihood with the rows of the boundary held there."""
+    if fitted.boundary is None or likelihood.n == 0:
+        return likelihood
+    return replace(likelihood, held=fitted.boundary.held)
+
+
+def maximum(fitted: Fit) -> float:
+    """Return the maximum of what was maximised: the log-likelihood, or the criterion of REML."""
+    return fitted.llf_reml if isinstance(fitted, RemlFit) else fitted.llf
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """
+    A fit as its refits need it.
+
+    Attributes
+    ----------
+    core : Likelihood
+        Of the rows of the fit, none held.
+    fit : Fit
+    names : list of str
+        Of the p + q coefficients.
+    estimable : ndarray of bool, shape (p + q,)
+    """
+
+    core: Likelihood
+    fit: Fit
+    names: list[str]
+    estimable: Array
+
+    @cached_property
+    def bread(self) -> Array | None:
+        """Inverse of the information, None where it has none."""
+        return inverse(self.fit.information)
+
+    @cached_property
+    def is_grouped(self) -> bool:
+        """Whether so few rows are distinct that data like these had better be grouped."""
+        return self.core.family.zero_dispersion and self.core.distinct()[1] is not None
+
+
+def of_results(res: Any) -> Fitted:
+    """Return what refits need of a result."""
+    model = res.model
+    need_rows(model.core)
+    return Fitted(model.core, res._fit, model.parameter_names, model.estimable)
+
+
+def single_rows(fitted: Fitted, groups: Any = None) -> tuple[Fitted, Any]:
+    """Return the fit with each row repeated as often as it was observed, so that rows are units."""
+    core, fit = fitted.core, fitted.fit
+    if core.freq is None:
+        return fitted, groups
+    if not np.array_equal(core.freq, np.round(core.freq)):
+        raise ValueError("freq_weights: the bootstrap draws rows, so they must be whole numbers")
+    rows = np.repeat(np.arange(core.n), core.freq.astype(int))
+    if fit.boundary is not None:
+        fit = replace(fit, boundary=fit.boundary.of_rows(rows))
+    single = replace(core.take(rows), freq=None)
+    return replace(fitted, core=single, fit=fit), None if groups is None else groups[rows]
+
+
+def identifying(fitted: Fitted) -> list[Any]:
+    """Return what tells a fit from others: data, estimates to a few digits, and whether by REML."""
+    core = fitted.core
+    names = "y X Z offset offset_dispersion trials weights freq".split()
+    arrays = [getattr(core, name) for name in names]
+    estimates = [f"{value:.5g}" for value in fitted.fit.params]
+    links, reml = (core.link, core.link_dispersion), isinstance(fitted.fit, RemlFit)
+    return [core.family, *links, *arrays, fitted.names, estimates, reml]

@@ -1,0 +1,187 @@
+"""The bootstrap's test: a ratio against ratios of samples drawn from the null model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hetglm.estimation.record import Fitted, identifying, maximum, single_rows
+from hetglm.estimation.refit import refit
+from hetglm.inference.bootstrap import distribution
+from hetglm.inference.bootstrap_results import BootstrapRatio
+from hetglm.typing import Array
+from hetglm.utils import checks
+from hetglm.utils.checkpoint import fingerprint
+from hetglm.utils.checks import generator
+from hetglm.utils.parallel import Outcome, Run, replicate, report_failures
+
+#: A ratio may be this much below another, per unit of both, by rounding alone.
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Task of a replicate of a likelihood ratio: data drawn from the smaller model."""
+
+    null: Fitted
+    full: Fitted
+
+    def __call__(self, rng: np.random.Generator) -> Array:
+        """Return the ratio of a draw, shape (1,)."""
+        n = self.null.core.n
+        full = self.full.core.with_response(self.distribution.rvs(size=n, random_state=rng))
+        null = replace(self.null.core, y=full.y, rows=full.rows)
+        for warm in (True, False):
+            fits = refit(self.full, full, warm), refit(self.null, null, warm)
+            ratio = 2 * (maximum(fits[0]) - maximum(fits[1]))
+            if ratio >= -ROUNDING * (1 + abs(fits[0].llf)):
+                return np.array([ratio])
+        raise ValueError("the larger model ended below the smaller one")
+
+    @cached_property
+    def distribution(self) -> Any:
+        """Distribution of the rows under the smaller model."""
+        return distribution(self.null)
+
+
+def bootstrap_ratio(
+    null: Fitted,
+    full: Fitted,
+    nrep: int = 999,
+    rng: Any = None,
+    *,
+    sequential: int | None = None,
+    run: Run | None = None,
+    what: str = "the likelihood ratio",
+) -> tuple[float, BootstrapRatio]:
+    """
+    Test a smaller model against a larger one by a parametric bootstrap of their likelihood ratio.
+
+    Parameters
+    ----------
+    null, full : Fitted
+        Of the same rows and responses; see `of_results`.
+    nrep : int
+        Draws from the smaller model; both are refitted to each.
+    rng : None, int or numpy.random.Generator
+        Source of randomness.
+    sequential : int, optional
+        Stop at the draw that brings so many ratios at least as large as that of the data: few
+        draws settle a large p-value.
+    run : Run, optional
+        Jobs, progress bar and checkpoint.
+    what : str
+        What the ratio is of, for the progress bar and messages.
+
+    Returns
+    -------
+    pvalue : float
+    details : BootstrapRatio
+
+    Raises
+    ------
+    NotImplementedError
+        For extended quasi-likelihood families, which have no distribution to draw from.
+    ValueError
+        If an argument is out of range, the larger model is below the smaller one, or every refit
+        failed.
+
+    References
+    ----------
+    Davison, A. C. and Hinkley, D. V. (1997). Bootstrap Methods and their Application, 4.2.
+    Besag, J. and Clifford, P. (1991). Sequential Monte Carlo p-values. Biometrika 78, 301-304.
+    """
+    statistic = 2 * (maximum(full.fit) - maximum(null.fit))
+    if statistic < -ROUNDING * (1 + abs(full.fit.llf)):
+        raise ValueError("the larger model is below the smaller one: it is not at its maximum")
+    distribution(null)  # a family without one says so before any work
+    null, full = (single_rows(fitted)[0] for fitted in (null, full))  # a draw for each of them
+    identity = fingerprint(*identifying(null), *identifying(full))
+    found = exceedances(
+        Ratio(null, full), statistic, nrep, rng, sequential, run or Run(), identity, what
+    )
+    return found.pvalue, found
+
+
+class SimulatedP(NamedTuple):
+    """P of a bootstrap in a table: its Monte-Carlo error, the draws that count and those that failed."""
+
+    pvalue: float = np.nan
+    mc_error: float = np.nan
+    draws: int = 0
+    failed: int = 0
+
+
+class Simulation:
+    """
+    How the p-values of a table are simulated: one `bootstrap_ratio` for each, in turn.
+
+    Parameters
+    ----------
+    nrep : int
+    rng : None, int or numpy.random.Generator
+        One source for all of them; each moves it on by one draw.
+    sequential : int or None
+    run : Run
+        The first bootstrap has its checkpoint, the others files beside it that end in -2, -3, ...
+    """
+
+    def __init__(self, nrep: int, rng: Any, sequential: int | None, run: Run) -> None:
+        checks.draws(nrep, rng, sequential)
+        self.nrep, self.sequential, self.run, self.done = nrep, sequential, run, 0
+        self.rng = None if rng is None else generator(rng)
+
+    def __call__(self, null: Fitted, full: Fitted, what: str) -> SimulatedP:
+        """Return P of the ratio of two fits."""
+        self.done += 1
+        run = self.run
+        if run.checkpoint is not None and self.done > 1:
+            run = replace(run, checkpoint=f"{os.fspath(run.checkpoint)}-{self.done}")
+        p, found = bootstrap_ratio(
+            null, full, self.nrep, self.rng, sequential=self.sequential, run=run, what=what
+        )
+        return SimulatedP(p, found.mc_error, len(found.ratios), found.failed)
+
+
+def exceedances(
+    task: Callable[[np.random.Generator], Array],
+    statistic: float,
+    nrep: int,
+    rng: Any,
+    sequential: int | None,
+    run: Run,
+    identity: str,
+    what: str,
+) -> BootstrapRatio:
+    """Return how often a task's statistic is at least that of the data; see `bootstrap_ratio`."""
+    least = statistic - ROUNDING * (1 + abs(statistic))
+    wanted = None if sequential is None else checks.count(sequential, "sequential")
+
+    def enough(outcomes: list[Outcome]) -> int:
+        hits = [i for i, o in enumerate(outcomes) if not isinstance(o, str) and o[0] >= least]
+        return hits[wanted - 1] + 1 if wanted is not None and len(hits) >= wanted else 0
+
+    done = replicate(
+        task,
+        nrep,
+        rng,
+        run,
+        f"bootstrap of {what}",
+        identity,
+        enough if wanted else None,
+    )
+    report_failures(done, "draws")
+    ratios = done.values[:, 0]
+    exceeded, count = int((ratios >= least).sum()), len(ratios)
+    stopped = exceeded == wanted
+    # of a fixed number of draws the binomial error, of a fixed number of exceedances the negative one
+    p = exceeded / count if stopped else (1 + exceeded) / (1 + count)
+    # at the mean of p under a flat prior: no error is 0 where every draw exceeds
+    q = (1 + exceeded) / (2 + count)
+    error = q * ((1 - q) / exceeded) ** 0.5 if stopped else (q * (1 - q) / count) ** 0.5
+    return BootstrapRatio(statistic, ratios, done.nrep, exceeded, p, error, stopped, done.reasons)

@@ -1,0 +1,87 @@
+"""Likelihood ratios against submodels without some terms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from hetglm.estimation.record import Fit, Fitted, RemlFit, maximum
+from hetglm.estimation.refit import fit_again, from_smaller
+from hetglm.exceptions import NotNestedError
+from hetglm.inference.hypotheses import Hypothesis
+from hetglm.utils.messages import listed
+
+#: A likelihood ratio may be this much below zero, per unit of log-likelihood, by rounding alone.
+NEGATIVE_BY_ROUNDING = 1e-9
+
+
+def likelihood_ratio(larger: float, smaller: float, what: str) -> float:
+    """Return 2 (larger - smaller); an error where it is negative beyond rounding."""
+    value = 2 * (larger - smaller)
+    if value < -NEGATIVE_BY_ROUNDING * (1 + abs(larger)):
+        raise ValueError(
+            f"the likelihood ratio of {what} is negative ({value:.3g}): the larger model has a higher "
+            "maximum that was not reached, from the smaller one's estimates neither; try other "
+            "start_params, or take terms out"
+        )
+    return max(value, 0.0)
+
+
+class Submodels:
+    """The models with some columns of a fit, each fitted once."""
+
+    def __init__(self, model: Any, fitted: Fit) -> None:
+        self.model, self.reml = model, isinstance(fitted, RemlFit)
+        self._known: dict[frozenset[int], tuple[Any, Fit]] = {frozenset(): (model, fitted)}
+
+    def without(self, columns: Any) -> tuple[Any, Fit]:
+        """Return the model without some columns, and its fit."""
+        columns = frozenset(columns)
+        if columns not in self._known:
+            reduced = self._reduced(columns)
+            self._known[columns] = reduced, fit_again(reduced, reml=self.reml)
+        return self._known[columns]
+
+    def ratio(self, hypothesis: Hypothesis) -> tuple[float, int]:
+        """Return the likelihood ratio of a term and its degrees of freedom."""
+        absent, term = frozenset(hypothesis.absent), hypothesis.term
+        (big, larger), (small, smaller) = (
+            self.without(columns) for columns in (absent, absent.union(term.columns))
+        )
+        if maximum(larger) < maximum(smaller):
+            larger = from_smaller(big, larger, small.core, smaller)
+            self._known[absent] = big, larger
+        df = int(big.estimable.sum() - small.estimable.sum())
+        return likelihood_ratio(maximum(larger), maximum(smaller), term.name), df
+
+    def fits(self, hypothesis: Hypothesis) -> tuple[Fitted, Fitted]:
+        """Return the fits without and with a term, as their refits need them."""
+        absent = {*hypothesis.absent}
+        both = (
+            self.without(columns) for columns in (absent.union(hypothesis.term.columns), absent)
+        )
+        null, full = (
+            Fitted(model.core, fit, model.parameter_names, model.estimable) for model, fit in both
+        )
+        return null, full
+
+    def _reduced(self, columns: frozenset[int]) -> Any:
+        core, names = self.model.core, self.model.parameter_names
+        designs: dict[str, pd.DataFrame] = {}
+        for name, A, first in (
+            ("exog", core.X, 0),
+            ("exog_dispersion", core.Z, core.k_mean),
+        ):
+            kept = [j for j in range(A.shape[1]) if first + j not in columns]
+            if len(kept) == A.shape[1]:
+                continue
+            if not kept and name == "exog_dispersion":
+                lost = listed([names[j] for j in sorted(columns) if j >= core.k_mean])
+                raise NotNestedError(
+                    f"without {lost} the dispersion has no column left to be tested against: keep an "
+                    "intercept in its formula"
+                )
+            own = self.model.column_names[name]
+            designs[name] = pd.DataFrame(A[:, kept], columns=[own[j] for j in kept])
+        return self.model.clone(**designs)

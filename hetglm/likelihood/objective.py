@@ -1,0 +1,146 @@
+"""What an optimiser sees of a criterion: value, gradient and information in scaled coordinates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from statsmodels.genmod.families import links
+
+from hetglm.likelihood.likelihood import Likelihood
+from hetglm.typing import Array
+
+
+@dataclass(frozen=True)
+class Local:
+    """Log-likelihood at a point with its gradient and observed information."""
+
+    value: float
+    gradient: Array
+    information: Array
+
+
+class Objective(Protocol):
+    """
+    What is maximised: a log-likelihood of params with analytic derivatives.
+
+    Attributes
+    ----------
+    n : int
+        Rows.
+    furthest : float
+        Longest sensible step along a direction without curvature; infinite where there is no scale.
+    """
+
+    n: int
+    furthest: float
+
+    def value(self, params: Array) -> float:
+        """Return the log-likelihood, -inf outside its domain."""
+
+    def local(self, params: Array) -> Local:
+        """Return value, gradient and observed information."""
+
+    def expected_information(self, params: Array) -> Array:
+        """Return the expected information."""
+
+    def longest_step(self, params: Array, step: Array) -> float:
+        """Return the largest fraction of a step from ``params`` that is sensible."""
+
+    def change(self, step: Array) -> float:
+        """Return the largest change of a row's linear predictor by a step."""
+
+
+#: Largest change of a log-dispersion in one step: keeps a step off the flat parts of a likelihood.
+LONGEST_LOG_STEP = 4.0
+
+#: Longest step along a direction without curvature, in units of a standardised column's effect.
+FURTHEST = 20.0
+
+#: Size times phi (1/phi) below which another value makes no difference to the length of a step.
+PLAIN_LAW = 1e-5
+
+
+class ScaledObjective:
+    """The log-likelihood in the estimable coefficients, columns scaled to unit root mean square."""
+
+    def __init__(self, likelihood: Likelihood, estimated: Array) -> None:
+        self.likelihood = likelihood
+        self.estimated = estimated
+        self.n = likelihood.n
+        # log-odds and log sigma have a scale of their own
+        self.furthest = FURTHEST if likelihood.family.zero_dispersion else np.inf
+        squares = [np.einsum("ij,ij->j", A, A) for A in (likelihood.X, likelihood.Z)]
+        rms = np.sqrt(np.concatenate(squares) / max(self.n, 1))
+        self.scale = np.where(rms > 0, rms, 1.0)[estimated]
+
+    def full(self, params: Array) -> Array:
+        """Return coefficients of all columns, 0 where aliased."""
+        full = np.zeros(len(self.estimated))
+        full[self.estimated] = params / self.scale
+        return full
+
+    def reduced(self, full: Array) -> Array:
+        """Return scaled coefficients of the estimable columns."""
+        return np.asarray(full, dtype=float)[self.estimated] * self.scale
+
+    def value(self, params: Array) -> float:
+        """Return the log-likelihood."""
+        return self.likelihood.loglike(self.full(params))
+
+    def local(self, params: Array) -> Local:
+        """Return value, gradient and observed information."""
+        factors = self.likelihood.factors(self.full(params))
+        with np.errstate(all="ignore"):
+            value = float(factors.loglike.sum())
+            gradient = self.likelihood.gradient(factors)[self.estimated] / self.scale
+            hessian = self.likelihood.hessian(factors)
+        return Local(value if value == value else -np.inf, gradient, self._shrink(-hessian))
+
+    def gradient(self, params: Array) -> Array:
+        """Return the gradient alone."""
+        factors = self.likelihood.factors(self.full(params), 1)
+        return self.likelihood.gradient(factors)[self.estimated] / self.scale
+
+    def expected_information(self, params: Array) -> Array:
+        """Return the expected information."""
+        return self._shrink(-self.likelihood.expected_hessian(self.full(params)))
+
+    def longest_step(self, params: Array, step: Array) -> float:
+        """
+        Return the fraction of a step that changes no log-dispersion by more than a few units.
+
+        Where the likelihood is finite at phi = 0, only the change between dispersions that make a
+        difference counts.
+        """
+        core, k = self.likelihood, self.likelihood.k_mean
+        change = core.Z @ self.full(step)[k:]
+        if not isinstance(core.link_dispersion, links.Log):
+            at = core.predictors(self.full(params))
+            with np.errstate(all="ignore"):
+                of_log = np.nanmax(np.abs(change * at.d_phi / at.phi), initial=0.0)
+            return float(min(1.0, LONGEST_LOG_STEP / max(of_log, LONGEST_LOG_STEP)))
+        if np.max(np.abs(change), initial=0.0) <= LONGEST_LOG_STEP:
+            return 1.0
+        here = core.predictors(self.full(params)).zeta
+        low, high = np.full(self.n, -np.inf), np.inf
+        if core.family.zero_dispersion:
+            low, high = np.log(PLAIN_LAW / core.family.size(core.rows)), -np.log(PLAIN_LAW)
+        up = np.sign(change)
+        here, ahead = here * up, np.where(up > 0, high, -low)
+        until = np.maximum(here, np.where(up > 0, low, -high)) + LONGEST_LOG_STEP
+        with np.errstate(all="ignore"):
+            fraction = (until - here) / np.abs(change)
+        fraction = np.where((until > ahead) | ~np.isfinite(here), np.inf, fraction)
+        return float(min(1.0, np.nanmin(fraction, initial=np.inf)))
+
+    def change(self, step: Array) -> float:
+        """Return the largest change of a row's linear predictor by a step."""
+        core, k, step = self.likelihood, self.likelihood.k_mean, self.full(step)
+        changes = core.X @ step[:k], core.Z @ step[k:]
+        return max(float(np.max(np.abs(change), initial=0.0)) for change in changes)
+
+    def _shrink(self, information: Array) -> Array:
+        kept = information[np.ix_(self.estimated, self.estimated)]
+        return kept / np.outer(self.scale, self.scale)

@@ -1,0 +1,371 @@
+"""Standard errors and intervals of predictions, by the delta method on the scale of a link."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit, ndtr, stdtrit
+from statsmodels.base._prediction_inference import PredictionResultsBase
+
+from hetglm.likelihood.likelihood import Likelihood, Predictors
+from hetglm.likelihood.links import invert
+from hetglm.prediction.quantities import (
+    CORRELATION,
+    counts_asked,
+    intraclass_correlation,
+    of_intraclass_correlation,
+    of_intraclass_correlation_slope,
+    predict,
+    trials_of,
+    unprepared,
+)
+from hetglm.typing import Array
+from hetglm.utils.checks import share
+from hetglm.utils.display import Printed
+from hetglm.utils.linalg import distinct_rows
+
+_STEP = 1e-30  # complex step: no subtraction, so any tiny step is exact
+
+
+@dataclass(frozen=True)
+class OnLink:
+    """
+    A prediction on the scale on which its interval is formed.
+
+    Attributes
+    ----------
+    centre, se : ndarray, shape (n,)
+        Prediction and standard error on that scale.
+    inverse : callable
+        Back to the scale of the prediction.
+    slope : ndarray, shape (n,)
+        Derivative of the prediction in its transform, for the delta method.
+    """
+
+    centre: Array
+    se: Array
+    inverse: Callable[[Array], Array]
+    slope: Array
+
+
+def on_link(
+    rows: Likelihood, params: Array, cov: Array, which: str, y_values: Any = None
+) -> OnLink:
+    """Return a prediction on the scale of its link, with its standard error by the delta method."""
+    at = rows.predictors(params)
+    k = rows.k_mean
+    V = np.nan_to_num(cov)
+    if which in ("mean", "linear"):
+        se = np.sqrt(np.einsum("ij,jk,ik->i", rows.X, V[:k, :k], rows.X))
+        if which == "linear":
+            return OnLink(at.eta, se, lambda t: t, np.ones_like(at.eta))
+        return OnLink(at.eta, se, lambda t: invert(rows.link, t).mu, at.mean.d1)
+    if which in ("dispersion", "linear-dispersion", *CORRELATION):
+        se = np.sqrt(np.einsum("ij,jk,ik->i", rows.Z, V[k:, k:], rows.Z))
+        if rows.held is not None:  # no Wald interval at the boundary
+            se = np.where(np.isnan(rows.held), se, np.nan)
+        if which == "linear-dispersion":
+            return OnLink(at.zeta, se, lambda t: t, np.ones_like(at.zeta))
+        if which == "dispersion":
+            return OnLink(at.zeta, se, lambda t: invert(rows.link_dispersion, t).mu, at.d_phi)
+        icc, trials = intraclass_correlation(at.phi), rows.trials
+        with np.errstate(divide="ignore", invalid="ignore"):  # phi = 0 at the boundary
+            centre, se = np.log(at.phi), se * at.d_phi / at.phi
+        if which != "icc":  # one trial has no other to be correlated with, at the boundary too
+            se = np.where(trials == 1, 0.0, se)
+        slope = of_intraclass_correlation_slope(which, icc, trials)
+        return OnLink(
+            centre, se, lambda t: of_intraclass_correlation(which, expit(t), trials), slope
+        )
+    if which == "prob":
+        return _probability(rows, params, V, y_values)
+    d_mu, d_phi, var = variance_slopes(rows, params)
+    jacobian = _jacobian(rows, d_mu * at.mean.d1 / var, d_phi * at.d_phi / var)
+    se = np.sqrt(np.einsum("ij,jk,ik->i", jacobian, V, jacobian))
+    if which == "var":
+        return OnLink(np.log(var), se, np.exp, var)
+    return OnLink(0.5 * np.log(var), 0.5 * se, np.exp, np.sqrt(var))
+
+
+def total_effective_size(rows: Likelihood, params: Array, cov: Array) -> tuple[Array, OnLink]:
+    """
+    Return the sum of the effective sizes of all rows, shape (1,), with what its interval needs.
+
+    The interval is formed on the logit of the place of the sum between the number of rows (rho = 1)
+    and that of their trials (rho = 0). Rows of a fit count by their frequency.
+    """
+    freq = np.ones(rows.n) if rows.freq is None else rows.freq
+    trials: Any = rows.trials
+    total = np.atleast_1d(freq @ predict(rows, params, "effective-size"))
+    low, high = freq @ (trials > 0), freq @ trials
+    if low == high:  # no row has more than one trial
+        return total, OnLink(total, np.zeros(1), lambda t: t, np.ones(1))
+    at, link, k = rows.predictors(params), on_link(rows, params, cov, "effective-size"), rows.k_mean
+    with np.errstate(divide="ignore", invalid="ignore"):  # phi = 0 at the boundary
+        by_zeta = np.where(link.slope == 0, 0.0, link.slope * at.d_phi / at.phi)
+        jacobian = (freq * by_zeta) @ rows.Z
+        se = np.sqrt(jacobian @ np.nan_to_num(cov)[k:, k:] @ jacobian)
+        se = np.full(1, np.nan if np.isnan(link.se).any() else se)
+        slope = (total - low) * (high - total) / (high - low)
+        centre = np.log(total - low) - np.log(high - total)
+        return total, OnLink(centre, se / slope, lambda t: low + (high - low) * expit(t), slope)
+
+
+def _jacobian(rows: Likelihood, by_eta: Array, by_zeta: Array) -> Array:
+    return np.column_stack([rows.X * by_eta[:, None], rows.Z * by_zeta[:, None]])
+
+
+def variance_slopes(
+    rows: Likelihood, params: Array, at: Predictors | None = None
+) -> tuple[Array, Array, Array]:
+    """Return d var/d mu, d var/d phi (phi before its weight) and var, by complex step."""
+    trials_of(rows, "var")
+    at = rows.predictors(params) if at is None else at
+    phi = rows.row_phi(at.phi)
+    variance: Any = rows.family.variance
+    h = 1j * _STEP
+    with np.errstate(invalid="ignore"):  # NaN rows
+        d_mu = variance(at.mean.mu + h, at.mean.nu - h, phi, rows.trials).imag / _STEP
+        d_phi = variance(at.mean.mu, at.mean.nu, phi + h, rows.trials).imag / _STEP
+    weight = 1.0 if rows.weights is None else rows.weights
+    return d_mu, d_phi / weight, variance(at.mean.mu, at.mean.nu, phi, rows.trials)
+
+
+def _probability(rows: Likelihood, params: Array, V: Array, y_values: Any) -> OnLink:
+    counts = counts_asked(rows, y_values)
+    if len(counts) != 1:
+        raise ValueError("which='prob': give one y_values at a time for an interval")
+    p = predict(rows, params, "prob", counts)[:, 0]
+    inside = (p > 0) & (p < 1)
+    # of one response, whatever the frequency of the row
+    core = replace(unprepared(rows, np.full(rows.n, counts[0])), freq=None).take(inside)
+    factors = core.factors(params, 1)
+    assert factors.eta is not None and factors.zeta is not None
+    jacobian = _jacobian(core, factors.eta, factors.zeta) / (1 - p[inside])[:, None]
+    centre = np.where(np.isnan(p), np.nan, np.where(p > 0, np.inf, -np.inf))
+    centre[inside] = np.log(p[inside]) - np.log1p(-p[inside])
+    se = np.where(np.isnan(p), np.nan, 0.0)
+    se[inside] = np.sqrt(np.einsum("ij,jk,ik->i", jacobian, V, jacobian))
+    return OnLink(centre, se, expit, p * (1 - p))
+
+
+@dataclass(frozen=True)
+class Observation:
+    """
+    A new response of each row, with what is not known of its distribution.
+
+    Attributes
+    ----------
+    rows : Likelihood
+        With all that the variance needs.
+    params, cov : ndarray
+        Estimates and their covariance.
+    """
+
+    rows: Likelihood
+    params: Array
+    cov: Array
+
+    def interval(self, alpha: float, kind: str) -> Array:
+        """
+        Return the interval of a new observation of each row, shape (n, 2).
+
+        ``"plugin"`` gives the quantiles of the fitted distribution. ``"predictive"`` adds the variance
+        of the estimated mean to that of the response, in the distribution of the family, and reads
+        its quantiles where the t distribution has the normal one's, with df = 2 / Var(log variance)
+        degrees of freedom, the variance as far as the dispersion determines it. For a Gaussian with
+        constant dispersion by REML this is the exact t interval of least squares.
+        """
+        rows = self.rows
+        at = rows.predictors(self.params)
+        mu, nu, phi = at.mean.mu, at.mean.nu, rows.row_phi(at.phi)
+        level = np.full(rows.n, alpha / 2)
+        if kind == "predictive":
+            with np.errstate(all="ignore"):
+                spread = self._variance_of_mean(at)
+                level = ndtr(stdtrit(self._df(at), level))
+                phi = rows.family.mixed_dispersion(mu, nu, phi, spread)
+        return _quantiles(rows, mu, nu, phi, level)
+
+    def _variance_of_mean(self, at: Any) -> Array:
+        """Return the variance of each estimated mean."""
+        X, k = self.rows.X, self.rows.k_mean
+        return at.mean.d1**2 * _quadratic(X, np.nan_to_num(self.cov)[:k, :k])
+
+    def _df(self, at: Any) -> Array:
+        """Return the degrees of freedom of each response's variance, infinite at the boundary."""
+        Z, k = self.rows.Z, self.rows.k_mean
+        _, slope, variance = variance_slopes(self.rows, self.params)
+        relative = (slope * at.d_phi / variance) ** 2
+        df = 2 / (relative * _quadratic(Z, np.nan_to_num(self.cov)[k:, k:]))
+        if self.rows.held is not None:
+            df = np.where(np.isnan(self.rows.held), df, np.inf)
+        return np.where(relative == 0, np.inf, df)
+
+
+def _quadratic(A: Array, V: Array) -> Array:
+    """Return a' V a for every row a."""
+    return np.einsum("ij,ij->i", A @ V, A)
+
+
+def _quantiles(rows: Likelihood, mu: Array, nu: Array | None, phi: Array, level: Array) -> Array:
+    """Return the quantiles of each row at ``level`` and one minus it, of equal rows once."""
+    known = np.flatnonzero(~np.isnan(mu + phi + level))
+    given = [None if a is None else a[known] for a in (mu, nu, phi, rows.trials, level)]
+    alike = distinct_rows([a for a in given if a is not None])
+    if alike is not None:
+        given = [None if a is None else a[alike[0]] for a in given]
+    *parameters, level = (cast(Array, a) for a in given)
+    law = rows.family.distribution(*parameters)
+    ends = np.column_stack([law.ppf(level), law.isf(level)])
+    out = np.full((rows.n, 2), np.nan)
+    out[known] = ends if alike is None else ends[alike[1]]
+    return out
+
+
+def _checked_kind(kind: str) -> str:
+    if kind not in ("predictive", "plugin"):
+        raise ValueError(f"obs_ci={kind!r}: choose 'predictive' or 'plugin'")
+    return kind
+
+
+def _checked_method(method: str) -> str:
+    if method not in ("endpoint", "delta"):
+        raise ValueError(f"ci_method={method!r}: choose 'endpoint' or 'delta'")
+    return method
+
+
+class LocationScalePrediction(Printed, PredictionResultsBase):
+    """
+    Predictions with standard errors and intervals.
+
+    Attributes
+    ----------
+    predicted, se : ndarray, shape (n,)
+        On the scale asked for; se by the delta method.
+    which : str
+    """
+
+    def __init__(
+        self,
+        predicted: Array,
+        link: OnLink,
+        which: str,
+        ci_method: str,
+        df: float | None,
+        row_labels: Any,
+        observation: Observation | None = None,
+        obs_ci: str = "predictive",
+    ) -> None:
+        self.which, self.ci_method = which, _checked_method(ci_method)
+        self.obs_ci = _checked_kind(obs_ci)
+        self._link, self._observation = link, observation
+        super().__init__(
+            predicted,
+            (link.slope * link.se) ** 2,
+            df=df,
+            dist="norm" if df is None else "t",
+            row_labels=row_labels,
+        )
+
+    def _headline(self) -> str:
+        n = len(np.atleast_1d(self.predicted))
+        return f"Predictions (which={self.which!r}) of {n} row{'s' * (n != 1)}, with 95 % intervals"
+
+    def _body(self) -> list[str | pd.DataFrame]:
+        return [self.summary_frame()]
+
+    def conf_int(
+        self,
+        *,
+        alpha: float = 0.05,
+        method: str | None = None,
+        obs: bool = False,
+        obs_ci: str | None = None,
+    ) -> Array:
+        """
+        Return the interval of each row.
+
+        Parameters
+        ----------
+        alpha : float
+            One minus the coverage.
+        method : {"endpoint", "delta"}, optional
+            Formed on the link scale and mapped back, or symmetric; as chosen in get_prediction.
+        obs : bool
+            Return the interval of a new observation instead.
+        obs_ci : {"predictive", "plugin"}, optional
+            Kind of that interval; as chosen in get_prediction.
+
+        Returns
+        -------
+        ndarray, shape (n, 2)
+        """
+        alpha = share(alpha, "alpha")
+        method = _checked_method(method or self.ci_method)
+        if obs:
+            if self._observation is None:
+                raise ValueError(
+                    "no prediction interval: it needs which='mean', a family with a distribution and, "
+                    "for counts, n_trials"
+                )
+            return self._observation.interval(alpha, _checked_kind(obs_ci or self.obs_ci))
+        q = self.dist.isf(alpha / 2, *self.dist_args)
+        if method == "delta":
+            return np.column_stack([self.predicted - q * self.se, self.predicted + q * self.se])
+        link = self._link
+        ends = [link.inverse(link.centre - q * link.se), link.inverse(link.centre + q * link.se)]
+        return np.sort(np.column_stack(ends), axis=1)
+
+    def summary_frame(self, alpha: float = 0.05) -> pd.DataFrame:
+        """
+        Return predictions, standard errors and intervals as a table.
+
+        Parameters
+        ----------
+        alpha : float
+            One minus the coverage.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``predicted se ci_lower ci_upper``, and ``obs_ci_lower obs_ci_upper`` for the
+            mean of a family with a distribution: the interval of a new observation.
+        """
+        ci = self.conf_int(alpha=alpha)
+        table = {
+            "predicted": self.predicted,
+            "se": self.se,
+            "ci_lower": ci[:, 0],
+            "ci_upper": ci[:, 1],
+        }
+        if self._observation is not None:
+            obs = self.conf_int(alpha=alpha, obs=True)
+            table |= {"obs_ci_lower": obs[:, 0], "obs_ci_upper": obs[:, 1]}
+        return pd.DataFrame(table, index=self.row_labels)
+
+
+def get_prediction(
+    rows: Likelihood,
+    params: Array,
+    cov: Array,
+    which: str,
+    y_values: Any,
+    ci_method: str,
+    obs_ci: str,
+    df: float | None,
+    row_labels: Any,
+    observed: Likelihood | None,
+) -> LocationScalePrediction:
+    """Return predictions of ``rows`` with what their intervals need; see the results' method."""
+    predicted = predict(rows, params, which, y_values)
+    predicted = predicted[:, 0] if predicted.ndim == 2 else predicted
+    observation = None if observed is None else Observation(observed, params, cov)
+    link = on_link(rows, params, cov, which, y_values)
+    return LocationScalePrediction(
+        predicted, link, which, ci_method, df, row_labels, observation, obs_ci
+    )

@@ -1,0 +1,236 @@
+"""New rows: their designs and row arrays, checked against those of the fit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hetglm.design.arrays import check_aligned, index_of, row_array
+from hetglm.exceptions import NotEstimableWarning
+from hetglm.likelihood import estimability
+from hetglm.likelihood.boundary import Boundary
+from hetglm.likelihood.likelihood import Likelihood
+from hetglm.prediction.quantities import PARTS, check_which
+from hetglm.typing import Array
+from hetglm.utils.checks import numeric
+from hetglm.utils.messages import RowNames, naming, require, warn
+
+#: Row arrays of the fit that each part of a new row must bring too.
+BROUGHT = {
+    "mean": ("offset", "exposure"),
+    "dispersion": ("offset_dispersion",),
+    "rows": ("n_trials", "var_weights"),
+}
+
+
+def rows_of(
+    model: Any,
+    core: Likelihood,
+    which: str,
+    exog: Any = None,
+    exog_dispersion: Any = None,
+    **given: Any,
+) -> Likelihood:
+    """
+    Return the rows a prediction is for: those of the fit, or new ones with all they need.
+
+    Parameters
+    ----------
+    model : LocationScaleModel
+    core : Likelihood
+        Of the rows of the fit.
+    which : str
+    exog, exog_dispersion : array_like, optional
+        New designs, in the columns of the fit.
+    **given
+        ``offset``, ``exposure``, ``offset_dispersion``, ``n_trials``, ``var_weights``.
+
+    Raises
+    ------
+    ValueError
+        If a new design comes without what the prediction needs beside it: nothing is broadcast or
+        taken from the rows of the fit.
+    """
+    check_which(which, core.family)
+    known = {name for names in BROUGHT.values() for name in names}
+    if set(given) - known:
+        raise TypeError(f"predict: unknown argument {sorted(set(given) - known)[0]!r}")
+    given = {name: value for name, value in given.items() if value is not None}
+    _refuse(model, given)
+    exog = one_row(exog, core.X, "exog")
+    exog_dispersion = one_row(exog_dispersion, core.Z, "exog_dispersion")
+    designs = {"exog": exog, "exog_dispersion": exog_dispersion}
+    check_aligned({**designs, **given})
+    if exog is None and exog_dispersion is None:
+        given = {name: model.rows_of_fit(value, name) for name, value in given.items()}
+        return _fitted_rows(model, core, given)
+    needs = PARTS[which]
+    n = len(exog if exog is not None else exog_dispersion)
+    X = _new_design(model, exog, n, "exog", core.X, "mean" in needs)
+    if exog_dispersion is None and model._default_exog_dispersion:
+        exog_dispersion = np.ones((n, 1))
+    Z = _new_design(model, exog_dispersion, n, "exog_dispersion", core.Z, "dispersion" in needs)
+    for part in needs:
+        for name in BROUGHT[part]:
+            if getattr(model, name) is not None and name not in given:
+                raise ValueError(
+                    f"{name}: the fit has it, so which={which!r} on new rows needs it too; pass "
+                    f"{name}=..., or the columns the fit took it from"
+                )
+    names = RowNames(np.arange(n), index_of(designs))
+    return _core_at(model, X, Z, _row_arrays(given, names), names)
+
+
+def one_row(value: Any, fitted: Array, name: str) -> Any:
+    """Return a new design as a table, one of its rows in one dimension as a table of one row."""
+    k = fitted.shape[1]
+    if isinstance(value, pd.Series):
+        return value.to_frame().T if k != 1 else value
+    if value is None or isinstance(value, pd.DataFrame):
+        return value
+    array = numeric(value, name)
+    if array.ndim == 0:
+        raise ValueError(f"{name}: one number; give a row of {k} numbers, or rows of them")
+    if array.ndim == 1 and len(array) == 0:
+        return np.empty((0, k))
+    return array[None, :] if array.ndim == 1 and k != 1 else array
+
+
+def _refuse(model: Any, given: dict[str, Any]) -> None:
+    """Raise a ValueError for row arrays that the model does not take at the fit either."""
+    for name in given:
+        if name in model._refused:
+            raise ValueError(
+                f"{name}: {type(model).__name__} does not take it; {model._refused[name]}"
+            )
+    if "n_trials" in given and not model.core.family.takes_trials:
+        raise ValueError(f"n_trials: {model.family_name} has no trials; they are for proportions")
+    if "exposure" in given:
+        model._check_exposure()
+
+
+def _row_arrays(given: dict[str, Any], names: RowNames) -> dict[str, Any]:
+    """Return row arrays; a single number is that of every row."""
+    n = len(names.positions)
+    arrays: dict[str, Any] = {
+        name: row_array(value, n, name, True) for name, value in given.items()
+    }
+    with naming(names):
+        for name in ("exposure", "var_weights"):
+            require(arrays.get(name, np.ones(n)) <= 0, name, "must be positive")
+        require(arrays.get("n_trials", np.ones(n)) < 0, "n_trials", "must not be negative")
+    return arrays
+
+
+def _new_design(model: Any, value: Any, n: int, name: str, fitted: Array, needed: bool) -> Array:
+    if value is None:
+        if needed:
+            raise ValueError(f"{name}: this prediction needs it on the new rows; pass {name}=...")
+        return np.full((n, fitted.shape[1]), np.nan)
+    if isinstance(value, pd.DataFrame):
+        _check_columns([str(column) for column in value.columns], model.column_names[name], name)
+    array = numeric(value, name)
+    array = array[:, None] if array.ndim == 1 else array
+    if array.shape != (n, fitted.shape[1]):
+        raise ValueError(
+            f"{name}: shape {array.shape}, but the fit has {fitted.shape[1]} columns and there are "
+            f"{n} new rows"
+        )
+    return array
+
+
+def _check_columns(new: list[str], fitted: list[str], name: str) -> None:
+    """Raise a ValueError if a column of the fit is at another place in the new design."""
+    for column, there in zip(new, fitted, strict=False):
+        if column != there and column in fitted:
+            raise ValueError(
+                f"{name}: column {column!r} is where the fit has {there!r}; give the columns in the "
+                f"order {fitted}, or pass to_numpy() if they are in it under other names"
+            )
+
+
+def _core_at(model: Any, X: Array, Z: Array, arrays: dict[str, Any], names: RowNames) -> Likelihood:
+    """Return the likelihood's predictors on new rows; it has no response there."""
+    core: Likelihood = model.core
+    offset, exposure = arrays.get("offset"), arrays.get("exposure")
+    if exposure is not None:
+        offset = np.log(exposure) + (0.0 if offset is None else offset)
+    trials, weights = arrays.get("n_trials"), arrays.get("var_weights")
+    weights = model._phi_weights(trials, weights)
+    return Likelihood(
+        core.family,
+        core.link,
+        core.link_dispersion,
+        np.full(len(X), np.nan),
+        X,
+        Z,
+        offset,
+        arrays.get("offset_dispersion"),
+        trials,
+        weights,
+        None,
+        rows=(),
+        names=names,
+    )
+
+
+def _fitted_rows(model: Any, core: Likelihood, given: dict[str, Any]) -> Likelihood:
+    if core.n == 0:
+        raise ValueError("the data of the fit were removed (remove_data); pass new rows")
+    if not given:
+        return core
+    arrays = {name: getattr(model, name) for names in BROUGHT.values() for name in names}
+    arrays |= _row_arrays(given, core.names)
+    rows = _core_at(model, core.X, core.Z, arrays, core.names)
+    return replace(rows, held=core.held, freq=core.freq)
+
+
+def place_at_boundary(rows: Likelihood, boundary: Boundary) -> Likelihood:
+    """Return new rows with zero dispersion where the fit has it, and NaN where it cannot tell."""
+    held, unknown = boundary.place(rows.Z)
+    Z = np.where(unknown[:, None], np.nan, rows.Z)
+    return replace(rows, Z=Z, held=held)
+
+
+def without_untold(
+    model: Any,
+    rows: Likelihood,
+    which: str,
+    data: pd.DataFrame | None = None,
+    said: tuple[str, ...] = (),
+) -> Likelihood:
+    """
+    Return new rows with NaN designs where the fitted rows do not determine them, and warn.
+
+    Parameters
+    ----------
+    model : LocationScaleModel
+    rows : Likelihood
+        From `rows_of`.
+    which : str
+    data : DataFrame, optional
+        What the formula made the rows of.
+    said : tuple of str
+        Parts of the model without a warning.
+    """
+    for part, space in model.row_spaces.items():
+        if part not in PARTS[which]:
+            continue
+        of_mean = part == "mean"
+        A = rows.X if of_mean else rows.Z
+        outside = space.outside(A)
+        bad = outside.any(axis=1)
+        if not bad.any():
+            continue
+        if part not in said:
+            design = None if data is None else getattr(model._spec, part)
+            names = model._mean_names if of_mean else model._dispersion_names
+            cells = estimability.cells(space, outside, names, design, data)
+            warn(estimability.message(part, outside, rows.names, cells), NotEstimableWarning)
+        rows = rows.with_designs(**{"X" if of_mean else "Z": np.where(bad[:, None], np.nan, A)})
+        if rows.held is not None and not of_mean:
+            rows = replace(rows, held=np.where(bad, np.nan, rows.held))
+    return rows
