@@ -12,7 +12,7 @@ from scipy.special import gammaln
 
 from hetglm.families.betabinomial import BetaBinomial
 
-sys.path.append(str(Path(__file__).parents[1] / "tests"))
+sys.path.append(str(Path(__file__).parents[1] / "tests/families"))
 
 from test_betabinomial_numerics import TRIALS, adversarial_rows, scaled_errors
 

@@ -19,7 +19,7 @@ from hetglm.diagnostics.influence import LocationScaleInfluence
 from hetglm.exceptions import AliasedColumnWarning, BoundaryWarning
 
 F = sm.families
-REFERENCE = Path(__file__).parent / "reference"
+REFERENCE = Path(__file__).parents[1] / "reference"
 
 #: The same numbers in another order of additions, through one inverse of condition 1e3.
 ROUNDING = 1e-9

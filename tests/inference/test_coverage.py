@@ -1,7 +1,8 @@
 """
 How often 95 % intervals cover and 5 % tests reject, by simulation, and the README's tables of it.
 
-``python tests/test_coverage.py`` computes the tables, in half an hour or so; the slow tests compare
+``PYTHONPATH=tests:tests/estimation python tests/inference/test_coverage.py`` computes the tables, in
+half an hour or so; the slow tests compare
 them with other draws.
 """
 
@@ -21,7 +22,7 @@ from test_cluster import drawn_genes
 import hetglm.api as het
 import hetglm.formula.api as hmf
 
-README = Path(__file__).parent.parent / "README.rst"
+README = Path(__file__).parents[2] / "README.rst"
 #: Draws of the tables and of the slow tests, which are others; the first of them are bootstrapped.
 TABLE = {"all": range(1000), "bootstrap": range(200)}
 HERE = {"all": range(1000, 1300), "bootstrap": range(1000, 1050)}

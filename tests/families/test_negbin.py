@@ -23,7 +23,7 @@ from hetglm.families import negbin
 from hetglm.families.negbin import bulk, negative_binomial, sum_over_counts
 from hetglm.families.special.negbin import BLOCK, FEW, log_factors, log_probability
 
-REFERENCE = Path(__file__).parent / "reference"
+REFERENCE = Path(__file__).parents[1] / "reference"
 FAMILY = negbin.NegativeBinomial()
 #: What the family promises: values relative to max(1, value), derivatives relative to the larger of
 #: themselves and their expected size.

@@ -10,7 +10,7 @@ from scipy import stats
 
 import hetglm.api as het
 
-README = Path(__file__).parent.parent / "README.rst"
+README = Path(__file__).parents[2] / "README.rst"
 
 TESTS = ["LR, ML", "LR, REML", "Wald, ML", "Wald, ML, eim", "Wald, REML", "Score"]
 #: Percentages of OF_TABLE draws, nominally 5, as the README has them.

@@ -26,7 +26,7 @@ from hetglm.exceptions import (
 )
 from hetglm.likelihood import boundary
 
-REFERENCE = Path(__file__).parent / "reference"
+REFERENCE = Path(__file__).parents[1] / "reference"
 CERTIFIED = json.loads((REFERENCE / "certified_betabinomial_maxima.json").read_text())["fits"]
 #: The certified maxima are exact sums to about 1e-12; so is ours.
 LLF = 1e-10

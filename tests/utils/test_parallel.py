@@ -209,7 +209,7 @@ SLOW_RUN = """
 @pytest.mark.parametrize("kind", ["pairs", "parametric"])
 def test_killed_run_goes_on_where_it_stopped(tmp_path, kind):
     path = tmp_path / "kept"
-    code = SLOW_RUN.format(tests=str(Path(__file__).parent), kind=kind, path=str(path))
+    code = SLOW_RUN.format(tests=str(Path(__file__).parents[1]), kind=kind, path=str(path))
     process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)])
     until = time.time() + PATIENCE
     while not path.exists() or len(path.read_bytes().splitlines()) < 6:
@@ -385,7 +385,7 @@ def test_fingerprint_is_the_same_in_another_process():
         of = of_results(fitted("negative-binomial", "x | z")._results)
         print(fingerprint(*identifying(of)))
     """
-    code = textwrap.dedent(code.format(tests=str(Path(__file__).parent)))
+    code = textwrap.dedent(code.format(tests=str(Path(__file__).parents[1])))
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     of = record.of_results(fitted("negative-binomial", "x | z")._results)
     assert out.stdout.strip() == fingerprint(*record.identifying(of))

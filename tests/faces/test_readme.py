@@ -10,7 +10,7 @@ from pathlib import Path
 
 import hetglm
 
-README = Path(__file__).parent.parent / "README.rst"
+README = Path(__file__).parents[2] / "README.rst"
 
 
 def test_examples_print_what_the_readme_says():

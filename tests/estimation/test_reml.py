@@ -36,7 +36,7 @@ from hetglm.likelihood.adjusted_profile import (
 )
 from hetglm.utils.parallel import generator
 
-REFERENCE = Path(__file__).parent / "reference"
+REFERENCE = Path(__file__).parents[1] / "reference"
 FAMILIES, LINKS = sm.families, sm.families.links
 D = simulated()
 WELDING = "Strength ~ Drying + Material | Material + Method + Preheating"

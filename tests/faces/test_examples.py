@@ -15,7 +15,7 @@ from hetglm.datasets import load_cats, load_germination, load_welding
 from hetglm.examples import cats, claims, germination, story, welding
 from hetglm.models import betabinomial, doubleglm
 
-REFERENCE = Path(__file__).parent / "reference"
+REFERENCE = Path(__file__).parents[1] / "reference"
 #: lmvar's digits: its solver stops a little before the maximum (slopes to 1e-8, 13 digits printed).
 LMVAR = 2e-7
 #: What is printed, to half a unit of its last digit.
