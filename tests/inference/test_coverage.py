@@ -2,8 +2,7 @@
 How often 95 % intervals cover and 5 % tests reject, by simulation, and the README's tables of it.
 
 ``PYTHONPATH=tests:tests/estimation python tests/inference/test_coverage.py`` computes the tables, in
-half an hour or so; the slow tests compare
-them with other draws.
+half an hour or so; the slow tests compare them with other draws.
 """
 
 from __future__ import annotations

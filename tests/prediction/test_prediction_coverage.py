@@ -1,5 +1,7 @@
 """
-How often 95 % intervals of new observations cover them: ``PYTHONPATH=tests python tests/prediction/test_prediction_coverage.py``.
+How often 95 % intervals of new observations cover them.
+
+``PYTHONPATH=tests python tests/prediction/test_prediction_coverage.py`` prints the README's table.
 
 The mean is ~ x + z + group, the dispersion constant or ~ group; 40 new rows for each sample.
 """
