@@ -192,15 +192,15 @@ def of_the_search(facts: Facts) -> Iterator[Finding]:
             f"the fit did not converge: {fit.message} (scaled gradient {fit.decrement:.1e})",
             "Take more iterations, start_params near the answer, or a simpler dispersion",
         )
-    if fit.spike:
+    if fit.unbounded:
         yield Finding(
             "unbounded",
             (),
-            f"{fit.spike}, and this is a maximum beside that",
+            f"{fit.unbounded}, and this is a maximum beside that",
             "Merge the cell with another, or take the term out of one part",
         )
-    if fit.edge:
-        yield Finding("edge", (), fit.edge, "A log or logit link has no such edge")
+    if fit.domain_boundary:
+        yield Finding("edge", (), fit.domain_boundary, "A log or logit link has no such edge")
     if fit.second == fit.second:
         yield Finding(
             "several maxima",
@@ -232,8 +232,11 @@ def boundary(facts: Facts) -> Iterator[Finding]:
     if end is None:
         return
     for rows, what in (
-        (end.rows, f"the data vary no more than the {family.at_zero}: the dispersion is zero"),
-        (end.infinite, f"the data are {family.at_infinity}: the dispersion is infinite"),
+        (
+            end.rows,
+            f"the data vary no more than the {family.limit_at_zero}: the dispersion is zero",
+        ),
+        (end.infinite, f"the data are {family.limit_at_infinity}: the dispersion is infinite"),
     ):
         if rows.any():
             yield Finding(

@@ -35,7 +35,7 @@ LOWEST, HIGHEST = 1e-3, 5.0
 GLANCE = 500
 
 
-def codes(likelihood: Likelihood, estimated: Array) -> Array | None:
+def saturated_cells(likelihood: Likelihood, estimated: Array) -> Array | None:
     """Return each row's cell, None where cells do not all have a dispersion of their own."""
     Z, q = likelihood.Z, int(estimated[likelihood.k_mean :].sum())
     # a glance shows that most designs have more distinct rows
@@ -54,7 +54,7 @@ def doubtful(found: Fit, likelihood: Likelihood, cells: Array) -> Array:
     free = int(found.solved[:k].sum())
     Z = likelihood.Z[:, found.solved[k:]]
     variance = np.sum((Z @ covariance[free:, free:]) * Z, axis=1)
-    # rows of one trial are not held, but of the cell
+    # rows of one trial are not fixed, but of the cell
     return np.bincount(cells, zero | (variance > DOUBTFUL**2))[cells] > 0
 
 
@@ -70,12 +70,12 @@ def other_starts(
     estimated : ndarray of bool, shape (p + q,)
     found : Fit
     cells : ndarray of int, shape (n,)
-        From `codes`.
+        From `saturated_cells`.
     doubtful : ndarray of bool, shape (n,)
         Rows of the cells to look at.
     """
-    held = None if found.boundary is None else found.boundary.held
-    at = replace(likelihood, held=held).predictors(found.internal)
+    fixed = None if found.boundary is None else found.boundary.fixed_predictor
+    at = replace(likelihood, fixed_predictor=fixed).predictors(found.internal)
     rows = np.flatnonzero(doubtful)
     names, of_row = np.unique(cells[rows], return_inverse=True)
     zeta_here = np.full(len(names), np.inf)
@@ -88,7 +88,7 @@ def other_starts(
         _other_maximum(*cell) for cell in zip(values, slopes, grid, zeta_here, here, strict=True)
     ]
     promising = [(c, j) for c, j in enumerate(points) if j is not None]
-    lowest = np.log(LOWEST / likelihood.family.size(likelihood.rows))
+    lowest = np.log(LOWEST / likelihood.family.boundary_scale(likelihood.rows))
     alone = [[each] for each in promising] if len(promising) > 1 else []
     for some in [promising, *alone] if promising else ():
         eta, zeta = np.array(at.eta), np.clip(at.zeta, lowest, HIGHEST)
@@ -115,7 +115,7 @@ def _coefficients(likelihood: Likelihood, estimated: Array, eta: Array, zeta: Ar
 
 def _grid(inner: Likelihood, of_row: Array) -> Array:
     """Return log dispersions of each cell, from zero to far above 1, shape (cells, GRID)."""
-    size = np.bincount(of_row, inner.family.size(inner.rows)) / np.bincount(of_row)
+    size = np.bincount(of_row, inner.family.boundary_scale(inner.rows)) / np.bincount(of_row)
     low = np.log(LOW / size)[:, None]
     share = np.linspace(0.0, 1.0, GRID - 1)
     return np.hstack([np.full_like(low, -np.inf), low + share * (HIGH - low)])

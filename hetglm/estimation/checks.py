@@ -46,8 +46,12 @@ def aliased_text(likelihood: Likelihood, estimable: Array, names: list[str]) -> 
     aliased = [name for name, kept in zip(names, estimable, strict=True) if not kept]
     if not aliased:
         return ""
-    silent = likelihood.family.indifferent(likelihood.rows)
-    where = "" if silent is None else f"; {likelihood.family.silent} tell nothing of a dispersion"
+    uninformative = likelihood.family.uninformative(likelihood.rows)
+    where = (
+        ""
+        if uninformative is None
+        else f"; {likelihood.family.uninformative_text} tell nothing of a dispersion"
+    )
     return (
         f"aliased, left out of the fit: {listed(aliased)} (each a linear combination of earlier columns "
         f"of its part{where}); the coefficients are reported as NaN"
@@ -70,13 +74,14 @@ def diagnose(
         )
         if warn_convergence:
             warn(notes[-1], ConvergenceWarning)
-    if fitted.spike:
-        notes.append(f"{fitted.spike}; this is the maximum beside that, with a zero gradient")
+    if fitted.unbounded:
+        notes.append(f"{fitted.unbounded}; this is the maximum beside that, with a zero gradient")
         warn(notes[-1], UnboundedLikelihoodWarning)
-    if fitted.edge:
+    if fitted.domain_boundary:
         notes.append(
-            f"{fitted.edge}; the gradient is not zero there, so tests are rough and standard errors are "
-            "those of the expected information of the other rows; a log or logit link has no such edge"
+            f"{fitted.domain_boundary}; the gradient is not zero there, so tests are rough and standard "
+            "errors are those of the expected information of the other rows; a log or logit link has no "
+            "such edge"
         )
         warn(notes[-1], DomainEdgeWarning)
     if not np.isfinite(fitted.llf):
@@ -205,10 +210,10 @@ def boundary_texts(fitted: Fit, likelihood: Likelihood) -> list[str]:
         return []
     family = likelihood.family
     rows, infinite, terms = fitted.boundary.rows, fitted.boundary.infinite, fitted.boundary.terms
-    law = family.at_zero
+    law = family.limit_at_zero
     supremum = (
         f"{listed(terms)} have no finite estimate; the log-likelihood is its supremum, the other "
-        "numbers are those with these rows held at"
+        "numbers are those with these rows fixed at"
     )
     texts = []
     if rows.any():
@@ -219,7 +224,7 @@ def boundary_texts(fitted: Fit, likelihood: Likelihood) -> list[str]:
     if infinite.any():
         texts.append(
             f"the dispersion is infinite in {likelihood.names.text(infinite)}: these rows are "
-            f"{family.at_infinity}, and {supremum} that"
+            f"{family.limit_at_infinity}, and {supremum} that"
         )
     return texts
 
@@ -288,10 +293,10 @@ def _flat_directions(X: Array, weight: Array, plain: Array) -> Array:
     """Return the combinations of columns, shape (k, r), with next to none of plain rows' information."""
     scale = np.sqrt(np.einsum("ij,ij->j", X, X))
     S = X / scale
-    whitener = inverse(gram(S, None, S))
-    if whitener is None:
+    inverse_cholesky = inverse(gram(S, None, S))
+    if inverse_cholesky is None:
         return np.zeros((X.shape[1], 0))
-    root = np.linalg.cholesky(whitener)
+    root = np.linalg.cholesky(inverse_cholesky)
     values, vectors = np.linalg.eigh(root.T @ gram(S, weight, S) @ root)
     told = weight[plain & (weight > 0)]
     typical = float(np.median(told)) if len(told) else 1.0

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hetglm.estimation.cells import codes
+from hetglm.estimation.cells import saturated_cells
 from hetglm.estimation.record import Fit, Settings
 from hetglm.estimation.search import search
 from hetglm.likelihood.boundary import Boundary, null_space, recession
@@ -21,7 +21,7 @@ APPROACHING = (1e-2, 1e3)
 #: ... and cannot be told from it where a search ended.
 ARRIVED = (1e-4, 1e6)
 
-#: How far gains by phi = 0 outweigh losses before rows are held there.
+#: How far gains by phi = 0 outweigh losses before rows are fixed there.
 OUTWEIGHS = 3.0
 
 #: Log-likelihood that is given up, for the time being, to end a search that goes nowhere, and steps
@@ -41,13 +41,13 @@ class _MeetsBoundary(Exception):
 
 
 class _Watch:
-    """Stops a search where rows not held yet approach an end and would lose by leaving it."""
+    """Stops a search where rows not fixed yet approach an end and would lose by leaving it."""
 
     def __init__(self, likelihood: Likelihood, estimated: Array) -> None:
         self.likelihood, self.estimated = likelihood, estimated
-        held = likelihood.held
-        self.held = np.zeros(likelihood.n, bool) if held is None else ~np.isnan(held)
-        self.near: Array = self.held
+        fixed = likelihood.fixed_predictor
+        self.fixed = np.zeros(likelihood.n, bool) if fixed is None else ~np.isnan(fixed)
+        self.near: Array = self.fixed
         self.waited = 0
         self.nowhere: Array = np.full(likelihood.n, np.nan)
         self.ends = self.zeta = self.nowhere
@@ -56,14 +56,14 @@ class _Watch:
     @functools.cached_property
     def cells(self) -> Array | None:
         """The cell of each row where each has a dispersion of its own."""
-        return codes(self.likelihood, self.estimated)
+        return saturated_cells(self.likelihood, self.estimated)
 
     def __call__(self, params: Array, converged: bool) -> None:
         """Raise `_MeetsBoundary` where that is so."""
         zeta = self.likelihood.log_dispersion(params[self.likelihood.k_mean :])
         signs = _signs(self.likelihood, zeta, *APPROACHING)
-        if signs is None and self.likelihood.held is None:
-            self.near, self.ends, self.zeta = self.held, self.nowhere, zeta
+        if signs is None and self.likelihood.fixed_predictor is None:
+            self.near, self.ends, self.zeta = self.fixed, self.nowhere, zeta
             return
         near = np.zeros(len(zeta)) if signs is None else signs != 0
         if np.array_equal(near, self.near):
@@ -71,16 +71,16 @@ class _Watch:
         else:
             self.near, self.waited = near, 0
             self.ends = _candidates(self.likelihood, self.estimated, params, *APPROACHING)
-        falls = (zeta < self.zeta - FALLS) & (self.ends < 0) & ~self.held
+        falls = (zeta < self.zeta - FALLS) & (self.ends < 0) & ~self.fixed
         self.zeta, self.crawls = zeta, self.waited >= PATIENCE and bool(falls.any())
-        new = ~np.isnan(self.ends) & ~self.held
+        new = ~np.isnan(self.ends) & ~self.fixed
         going = self._going(params, new) if new.any() else new
         if going.any():
-            raise _MeetsBoundary(params, np.where(going | self.held, self.ends, np.nan))
+            raise _MeetsBoundary(params, np.where(going | self.fixed, self.ends, np.nan))
 
     def _going(self, params: Array, new: Array) -> Array:
         """
-        Return which rows that come near an end had better be held there.
+        Return which rows that come near an end had better be fixed there.
 
         Cells with a dispersion of their own go to phi = 0 if they gain by it, other rows all together.
         """
@@ -108,27 +108,29 @@ def search_from(
     likelihood: Likelihood, estimated: Array, start: Array, settings: Settings, top: Array
 ) -> Fit:
     """
-    Return where one start leads to, the rows ``top`` being held at infinite dispersion.
+    Return where one start leads to, the rows ``top`` being fixed at infinite dispersion.
 
-    Rows are held at their end as soon as they seem to go there: that saves the crawl of log phi to
+    Rows are fixed at their end as soon as they seem to go there: that saves the crawl of log phi to
     infinity.
     """
     ends, params = np.where(top, np.inf, np.nan), start
     while True:
-        held = ~np.isnan(ends)
-        core = replace(likelihood, held=ends) if held.any() else likelihood
-        solved = determined(likelihood, estimated, ends) if held.any() else estimated
+        fixed = ~np.isnan(ends)
+        core = replace(likelihood, fixed_predictor=ends) if fixed.any() else likelihood
+        solved = determined(likelihood, estimated, ends) if fixed.any() else estimated
         try:
             found = search(core, solved, params, settings, _Watch(core, estimated))
         except _MeetsBoundary as met:
             ends, params = met.ends, _without(core, met.ends, met.params, estimated)
             continue
         more = _candidates(core, estimated, found.internal, *ARRIVED)
-        if not np.any(~np.isnan(more) & ~held):
+        if not np.any(~np.isnan(more) & ~fixed):
             break
         ends, params = more, _without(core, more, found.internal, estimated)
     return (
-        fit_at_boundary(found, likelihood, estimated, ends, settings.names) if held.any() else found
+        fit_at_boundary(found, likelihood, estimated, ends, settings.names)
+        if fixed.any()
+        else found
     )
 
 
@@ -136,8 +138,8 @@ def _without(core: Likelihood, ends: Array, params: Array, estimated: Array) -> 
     """Return params in the coefficients that rows at no end determine; their dispersion stays."""
     k, free = core.k_mean, np.isnan(ends)
     solved = determined(core, estimated, ends)
-    silent = core.family.indifferent(core.rows)
-    Z = core.Z[free if silent is None else free & ~silent]
+    uninformative = core.family.uninformative(core.rows)
+    Z = core.Z[free if uninformative is None else free & ~uninformative]
     size = np.max(np.abs(Z), axis=0, initial=0.0)
     kept = solved[k:] & (size > 0)
     out = np.array(params)
@@ -151,8 +153,8 @@ def _without(core: Likelihood, ends: Array, params: Array, estimated: Array) -> 
 def determined(likelihood: Likelihood, estimated: Array, ends: Array) -> Array:
     """Return the coefficients that are determined, the dispersion's by the rows at no end."""
     k, family = likelihood.k_mean, likelihood.family
-    silent = family.indifferent(likelihood.rows)
-    telling = np.isnan(ends) if silent is None else np.isnan(ends) & ~silent
+    uninformative = family.uninformative(likelihood.rows)
+    telling = np.isnan(ends) if uninformative is None else np.isnan(ends) & ~uninformative
     X = likelihood.X if family.mean_at_infinity else likelihood.X[ends != np.inf]
     solved = np.array(estimated)
     for A, part in ((X, slice(0, k)), (likelihood.Z[telling], slice(k, None))):
@@ -166,33 +168,39 @@ def _signs(core: Likelihood, zeta: Array, negligible: float, dominant: float) ->
     # most searches come near no end, None: two numbers tell
     if zeta.min(initial=0.0) > np.log(negligible) and zeta.max(initial=0.0) <= np.log(dominant):
         return None
-    sizes = core.family.size(core.rows)
+    sizes = core.family.boundary_scale(core.rows)
     signs = np.where(zeta < np.log(negligible / sizes), -1.0, 0.0)
     large = zeta > np.log(dominant)
     if large.any():
-        signs[large & (core.family.sides(core.rows) != 0)] = 1.0
+        signs[large & (core.family.extreme_responses(core.rows) != 0)] = 1.0
     return signs
 
 
 def _candidates(
     core: Likelihood, estimated: Array, params: Array, negligible: float, dominant: float
 ) -> Array:
-    """Return the end of the log dispersion each row is held at or can go to, NaN for the others."""
+    """Return the end of the log dispersion each row is fixed at or can go to, NaN for the others."""
     signs = _signs(core, core.log_dispersion(params[core.k_mean :]), negligible, dominant)
     if signs is None:
-        return np.full(core.n, np.nan) if core.held is None else core.held
+        return np.full(core.n, np.nan) if core.fixed_predictor is None else core.fixed_predictor
     kept = estimated[core.k_mean :]
-    silent = core.family.indifferent(core.rows)
-    # rows held already went to their end faster than these, and may move either way meanwhile
-    held = np.zeros(core.n, dtype=bool) if core.held is None else ~np.isnan(core.held)
-    rows, _, _ = recession(core.Z[:, kept], signs, held if silent is None else held | silent)
+    uninformative = core.family.uninformative(core.rows)
+    # rows fixed already went to their end faster than these, and may move either way meanwhile
+    fixed = (
+        np.zeros(core.n, dtype=bool)
+        if core.fixed_predictor is None
+        else ~np.isnan(core.fixed_predictor)
+    )
+    rows, _, _ = recession(
+        core.Z[:, kept], signs, fixed if uninformative is None else fixed | uninformative
+    )
     ends = np.where(rows, np.copysign(np.inf, signs), np.nan)
-    return ends if core.held is None else np.where(held, core.held, ends)
+    return ends if core.fixed_predictor is None else np.where(fixed, core.fixed_predictor, ends)
 
 
 def zero_scores(likelihood: Likelihood, params: Array, rows: Array) -> Array:
     """Return the score in phi, at phi = 0, of some rows."""
-    core = replace(likelihood, held=np.where(rows, -np.inf, np.nan)).take(rows)
+    core = replace(likelihood, fixed_predictor=np.where(rows, -np.inf, np.nan)).take(rows)
     score = core.terms(core.predictors(params), 1).phi
     assert score is not None
     score = score if core.freq is None else score * core.freq
@@ -204,8 +212,8 @@ def fit_at_boundary(
 ) -> Fit:
     """Return the fit with the coefficients that have no finite value as NaN."""
     k = likelihood.k_mean
-    silent = likelihood.family.indifferent(likelihood.rows)
-    finite = np.isnan(ends) if silent is None else np.isnan(ends) & ~silent
+    uninformative = likelihood.family.uninformative(likelihood.rows)
+    finite = np.isnan(ends) if uninformative is None else np.isnan(ends) & ~uninformative
     kept_mean, kept = estimated[:k], estimated[k:]
     reduced = null_space(likelihood.Z[:, kept], np.flatnonzero(finite))
     directions = np.zeros((likelihood.Z.shape[1], reduced.shape[1]))

@@ -3,8 +3,8 @@ Maxima at the edge of a link's domain: fitted means that may go no further.
 
 With an identity link a mean of counts may be 0 but not negative, and where the counts are 0 the
 likelihood may still rise there: the maximum has no zero gradient. It is found as that of a problem
-with inequalities: the rows at the edge are held, the rest is maximised, and it is the maximum where
-the gradient pushes every held row outwards (Karush, Kuhn and Tucker; Nocedal and Wright 2006, 16.5).
+with inequalities: the rows at the edge are fixed, the rest is maximised, and it is the maximum where
+the gradient pushes every fixed row outwards (Karush, Kuhn and Tucker; Nocedal and Wright 2006, 16.5).
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from hetglm.utils.linalg import independent_columns
 Watch = Callable[[Array, bool], None]
 
 #: A row is at the edge where so small a change of its predictor, in units of the largest, leaves the
-#: domain; it is held so much nearer, where its mean still has digits.
-CLOSE, HELD = 1e-6, 1e-13
+#: domain; it is fixed so much nearer, where its mean still has digits.
+CLOSE, FIXED = 1e-6, 1e-13
 #: Sets of rows that are tried for each coefficient, and a gradient's share that is rounding.
 ROUNDS, ROUNDING = 4, 1e-5
 #: What rounding may leave of a response that is fitted exactly, on the scale of the predictor.
 EXACT = 1e-10
 
 
-def settle(
+def maximise_on_boundary(
     likelihood: Likelihood,
     estimated: Array,
     stopped: Fit,
@@ -63,27 +63,27 @@ def settle(
     params, iterations = stopped.internal, stopped.iterations
     released = np.zeros(likelihood.n, dtype=bool)
     for _ in range(ROUNDS * len(params)):
-        sides = edge_sides(likelihood, params)
-        held = (sides != 0) & ~released
-        if not held.any():
+        sides = active_bounds(likelihood, params)
+        fixed = (sides != 0) & ~released
+        if not fixed.any():
             again = search(likelihood, estimated, params, settings, watch)
             return again if released.any() and again.converged else stopped
-        start = _step_back(likelihood, estimated, params, sides, held)
-        found = _on_face(likelihood, estimated, start, held, settings, watch)
+        start = _step_back(likelihood, estimated, params, sides, fixed)
+        found = _on_face(likelihood, estimated, start, fixed, settings, watch)
         params, iterations = found.internal, iterations + found.iterations
         if not found.converged:
-            if np.array_equal(edge_sides(likelihood, params) != 0, sides != 0):
+            if np.array_equal(active_bounds(likelihood, params) != 0, sides != 0):
                 break  # stopped, but by no further row
             released[:] = False
             continue
-        outward = _outward(likelihood, estimated, params, sides, held)
+        outward = _outward(likelihood, estimated, params, sides, fixed)
         if outward is None:
-            return _settled(likelihood, estimated, found, held, iterations)
-        released |= held & ~outward
+            return _settled(likelihood, estimated, found, fixed, iterations)
+        released |= fixed & ~outward
     return stopped
 
 
-def edge_sides(likelihood: Likelihood, params: Array) -> Array:
+def active_bounds(likelihood: Likelihood, params: Array) -> Array:
     """Return 1 for rows whose mean leaves its domain where its predictor rises, -1 where it falls."""
     at = likelihood.predictors(params)
     step = CLOSE * np.max(np.abs(at.eta), initial=0.0)
@@ -102,9 +102,9 @@ def _inside(likelihood: Likelihood, params: Array, eta: Array) -> Array:
 
 
 def _step_back(
-    likelihood: Likelihood, estimated: Array, params: Array, sides: Array, held: Array
+    likelihood: Likelihood, estimated: Array, params: Array, sides: Array, fixed: Array
 ) -> Array:
-    """Return coefficients with the held rows at one small distance from the edge."""
+    """Return coefficients with the fixed rows at one small distance from the edge."""
     k = likelihood.k_mean
     eta = likelihood.predictors(params).eta
     unit = np.max(np.abs(eta), initial=0.0)
@@ -113,10 +113,10 @@ def _step_back(
         middle = 0.5 * (near + far)
         inside = _inside(likelihood, params, eta + sides * middle)
         near, far = np.where(inside, middle, near), np.where(inside, far, middle)
-    wanted = (sides * (near - HELD * unit))[held]
+    wanted = (sides * (near - FIXED * unit))[fixed]
     keep = np.flatnonzero(estimated[:k])
     moved = params.copy()
-    moved[keep] += np.linalg.lstsq(likelihood.X[np.ix_(held, keep)], wanted, rcond=None)[0]
+    moved[keep] += np.linalg.lstsq(likelihood.X[np.ix_(fixed, keep)], wanted, rcond=None)[0]
     return moved if likelihood.loglike(moved) > -np.inf else params
 
 
@@ -124,14 +124,14 @@ def _on_face(
     likelihood: Likelihood,
     estimated: Array,
     start: Array,
-    held: Array,
+    fixed: Array,
     settings: Settings,
     watch: Watch,
 ) -> Fit:
-    """Return the search over the coefficients that leave the held rows' means where they are."""
+    """Return the search over the coefficients that leave the fixed rows' means where they are."""
     k = likelihood.k_mean
     keep = np.flatnonzero(estimated[:k])
-    basis = null_space(likelihood.X[:, keep], np.flatnonzero(held))
+    basis = null_space(likelihood.X[:, keep], np.flatnonzero(fixed))
     free = np.zeros((k, basis.shape[1]))
     free[keep] = basis
     offset = likelihood.predictors(start).eta
@@ -153,28 +153,28 @@ def _on_face(
 
 
 def _outward(
-    likelihood: Likelihood, estimated: Array, params: Array, sides: Array, held: Array
+    likelihood: Likelihood, estimated: Array, params: Array, sides: Array, fixed: Array
 ) -> Array | None:
-    """Return which held rows the gradient pushes outwards, None where these balance it."""
+    """Return which fixed rows the gradient pushes outwards, None where these balance it."""
     keep = np.flatnonzero(estimated[: likelihood.k_mean])
     gradient = likelihood.gradient(likelihood.factors(params, 1))[keep]
-    push = (sides[held, None] * likelihood.X[np.ix_(held, keep)]).T
+    push = (sides[fixed, None] * likelihood.X[np.ix_(fixed, keep)]).T
     size = np.linalg.norm(likelihood.X[:, keep], axis=0)
     multiplier, rest = nnls(push / size[:, None], gradient / size)
     if rest <= ROUNDING * np.linalg.norm(gradient / size):
         return None
     outward = np.zeros(likelihood.n, dtype=bool)
-    outward[np.flatnonzero(held)[multiplier > 0]] = True
+    outward[np.flatnonzero(fixed)[multiplier > 0]] = True
     return outward
 
 
 def _settled(
-    likelihood: Likelihood, estimated: Array, found: Fit, held: Array, iterations: int
+    likelihood: Likelihood, estimated: Array, found: Fit, fixed: Array, iterations: int
 ) -> Fit:
     """Return a search on a face as a fit of all coefficients, the rows at its edge named."""
     # a row at the edge may have infinite derivatives, and the observed cross block no zero mean
-    information = -likelihood.take(~held).expected_hessian(found.internal)
-    mu = likelihood.predictors(found.internal).mean.mu[held]
+    information = -likelihood.take(~fixed).expected_hessian(found.internal)
+    mu = likelihood.predictors(found.internal).mean.mu[fixed]
     limits = " or ".join(f"{value:g}" for value in np.unique(np.round(mu, 6)))
     link = type(likelihood.link).__name__
     return replace(
@@ -185,9 +185,9 @@ def _settled(
         iterations=iterations,
         message="the maximum is at the edge of the domain",
         information=information[np.ix_(estimated, estimated)],
-        edge=(
+        domain_boundary=(
             f"the maximum lies at the edge of the domain of the mean, {limits}: the {link} link would "
-            f"take {likelihood.names.text(held)} beyond it"
+            f"take {likelihood.names.text(fixed)} beyond it"
         ),
     )
 

@@ -12,8 +12,8 @@ import numpy as np
 from statsmodels.genmod.families import links
 
 from hetglm.estimation import reml as reml_module
-from hetglm.estimation.domain_boundary import settle, unbounded_direction
-from hetglm.estimation.multistart import EXPLORED, supremum
+from hetglm.estimation.domain_boundary import maximise_on_boundary, unbounded_direction
+from hetglm.estimation.multistart import EXPLORED, maximise_over_closure
 from hetglm.estimation.record import DEFAULT_METHOD, OWN_METHODS, Fit, RemlFit, Settings, maximum
 from hetglm.estimation.search import search
 from hetglm.estimation.start import starting_values
@@ -108,10 +108,10 @@ def _sought(
     if not likelihood.family.zero_dispersion:
         starts = starts if start is None else chain([start], starts)
         seek = reml_module.search if reml else search
-        return _beside_spikes(likelihood, estimated, starts, settings, seek)
+        return _local_maximum_beside_singularity(likelihood, estimated, starts, settings, seek)
     starts = starts if start is None else iter([start])
     if isinstance(likelihood.link_dispersion, links.Log):
-        return supremum(likelihood, estimated, starts, settings)
+        return maximise_over_closure(likelihood, estimated, starts, settings)
     return search(likelihood, estimated, next(starts), settings)
 
 
@@ -182,7 +182,7 @@ class _RanOff(Exception):
     """The dispersion of some rows has vanished though the likelihood has a bound there."""
 
 
-def _beside_spikes(
+def _local_maximum_beside_singularity(
     likelihood: Likelihood,
     estimated: Array,
     starts: Iterator[Array],
@@ -205,7 +205,7 @@ def _beside_spikes(
         try:
             found = seek(likelihood, estimated, start, settings, watch)
             if not found.converged and seek is search and settings.method in OWN_METHODS:
-                found = settle(likelihood, estimated, found, settings, watch)
+                found = maximise_on_boundary(likelihood, estimated, found, settings, watch)
         except UnboundedLikelihoodError as exc:
             # a maximum inside may lie beside the spike: another start may reach it, as dglm does
             unbounded = unbounded or exc
@@ -214,7 +214,7 @@ def _beside_spikes(
             off = start
             continue
         if unbounded is None or found.converged:
-            return replace(found, spike="" if unbounded is None else unbounded.where)
+            return replace(found, unbounded="" if unbounded is None else unbounded.where)
     if unbounded is None:
         return seek(likelihood, estimated, off, settings)
     raise unbounded

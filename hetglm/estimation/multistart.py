@@ -3,7 +3,7 @@ From starting values to the supremum of a likelihood that is finite where the di
 
 Three things can keep the supremum from being an ordinary maximum. Rows of a separated mean
 (`_separated`) and rows that are all or nothing (dispersion infinite) follow from the response and the
-designs alone (`recession`); they are set aside, or held at their end, before any search.
+designs alone (`recession`); they are set aside, or fixed at their end, before any search.
 Which rows end at phi = 0 depends on the mean: they are found on the way (`_from_start`). And there
 may be several maxima, when rows lie at an end or some dispersion is hardly known: then other starts
 are tried (`_other_starts`, `_escapes`).
@@ -19,7 +19,7 @@ from itertools import chain, islice
 import numpy as np
 
 from hetglm.estimation import cells as cells_module
-from hetglm.estimation.cells import GRID, codes, other_starts
+from hetglm.estimation.cells import GRID, other_starts, saturated_cells
 from hetglm.estimation.dispersion_boundary import (
     determined,
     fit_at_boundary,
@@ -89,7 +89,7 @@ MOST_ROUNDS = 3
 STEEPER = 1.6
 
 
-def supremum(
+def maximise_over_closure(
     likelihood: Likelihood, estimated: Array, starts: Iterator[Array], settings: Settings
 ) -> Fit:
     """
@@ -132,9 +132,9 @@ def _at_ends(
 ) -> Fit:
     """Return the supremum of a likelihood without separated rows."""
     k = likelihood.k_mean
-    sides = likelihood.family.sides(likelihood.rows)
-    indifferent = likelihood.family.indifferent(likelihood.rows)
-    top, _, _ = recession(likelihood.Z[:, estimated[k:]], np.abs(sides), indifferent)
+    sides = likelihood.family.extreme_responses(likelihood.rows)
+    uninformative = likelihood.family.uninformative(likelihood.rows)
+    top, _, _ = recession(likelihood.Z[:, estimated[k:]], np.abs(sides), uninformative)
     best = search_from(likelihood, estimated, next(starts), settings, top)
     alone = settings.method not in OWN_METHODS or settings.maxiter < EXPLORED
     if alone:
@@ -181,7 +181,7 @@ def _over_cells(
     One cell can have two maxima, one of them at phi = 0. Each cell whose dispersion is hardly known
     is looked at over a grid, with a mean of its own: no other cell's fit can make more of it.
     """
-    cells = codes(likelihood, estimated)
+    cells = saturated_cells(likelihood, estimated)
     if cells is None or not best.converged:
         return best
     for _ in range(MOST_ROUNDS):
@@ -235,12 +235,12 @@ def _is_plain(found: Fit, likelihood: Likelihood, estimated: Array) -> bool:
     """Return whether there is hardly another maximum: all phi well known, or every cell on its own."""
     if not found.converged or next(_escapes(likelihood, found), None) is not None:
         return False
-    if found.boundary is None and not is_vague(found, likelihood):
+    if found.boundary is None and not is_dispersion_uncertain(found, likelihood):
         return True
-    return codes(likelihood, estimated) is not None
+    return saturated_cells(likelihood, estimated) is not None
 
 
-def is_vague(found: Fit, likelihood: Likelihood) -> bool:
+def is_dispersion_uncertain(found: Fit, likelihood: Likelihood) -> bool:
     """Return whether some row's log phi has a large standard error, by the observed information."""
     k = likelihood.k_mean
     covariance = inverse(found.information)
@@ -265,7 +265,7 @@ def _other_starts(
     k = likelihood.k_mean
     ends = np.full(likelihood.n, -np.inf)
     solved = determined(likelihood, estimated, ends)
-    zero = search(replace(likelihood, held=ends), solved, found.internal, settings)
+    zero = search(replace(likelihood, fixed_predictor=ends), solved, found.internal, settings)
     yield from _escapes(
         likelihood, fit_at_boundary(zero, likelihood, estimated, ends, settings.names)
     )
@@ -294,7 +294,7 @@ def _escapes(likelihood: Likelihood, found: Fit) -> Iterator[Array]:
         return
     k, rows = likelihood.k_mean, found.boundary.rows
     score = zero_scores(likelihood, found.internal, rows)
-    sizes = likelihood.family.size(likelihood.rows)[rows]
+    sizes = likelihood.family.boundary_scale(likelihood.rows)[rows]
     Z, score, sizes = _of_cells(likelihood.Z[rows], score, sizes)
     if not np.any(score > 0):
         return

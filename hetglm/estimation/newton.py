@@ -63,7 +63,7 @@ class Optimum:
     message: str
 
 
-def maximize(
+def maximise(
     objective: Objective,
     start: Array,
     maxiter: int = 100,

@@ -32,7 +32,7 @@ class Fit:
     estimated : ndarray of bool, shape (p + q,)
         Which coefficients have an estimate.
     internal : ndarray, shape (p + q,)
-        Coefficients that make the predictors of the rows that are not held at the boundary.
+        Coefficients that make the predictors of the rows that are not fixed at the boundary.
     solved : ndarray of bool, shape (p + q,)
         Which of the latter were searched for; the others are 0.
     llf : float
@@ -47,9 +47,9 @@ class Fit:
         Observed information of the solved coefficients.
     retvals : dict
         What statsmodels' optimiser returned, or the same facts of ours.
-    spike : str
+    unbounded : str
         Where else the likelihood is unbounded, if that was met on the way to this maximum.
-    edge : str
+    domain_boundary : str
         Which means are at the edge of their domain, where the maximum lies there.
     boundary : Boundary or None
         Rows whose dispersion is zero or infinite, where there are such.
@@ -69,8 +69,8 @@ class Fit:
     converged: bool
     information: Array
     retvals: dict[str, Any]
-    spike: str = ""
-    edge: str = ""
+    unbounded: str = ""
+    domain_boundary: str = ""
     boundary: Boundary | None = None
     second: float = np.nan
 
@@ -111,10 +111,10 @@ def need_rows(core: Likelihood) -> None:
 
 
 def at_fit(likelihood: Likelihood, fitted: Fit) -> Likelihood:
-    """Return the likelihood with the rows of the boundary held there."""
+    """Return the likelihood with the rows of the boundary fixed there."""
     if fitted.boundary is None or likelihood.n == 0:
         return likelihood
-    return replace(likelihood, held=fitted.boundary.held)
+    return replace(likelihood, fixed_predictor=fitted.boundary.fixed_predictor)
 
 
 def maximum(fitted: Fit) -> float:
@@ -130,7 +130,7 @@ class Fitted:
     Attributes
     ----------
     core : Likelihood
-        Of the rows of the fit, none held.
+        Of the rows of the fit, none fixed.
     fit : Fit
     names : list of str
         Of the p + q coefficients.

@@ -10,7 +10,7 @@ from statsmodels.genmod.families import links
 
 from hetglm.estimation import fit
 from hetglm.estimation.dispersion_boundary import APPROACHING
-from hetglm.estimation.multistart import is_vague
+from hetglm.estimation.multistart import is_dispersion_uncertain
 from hetglm.estimation.record import Fit, Fitted, RemlFit, maximum
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.typing import Array
@@ -21,7 +21,7 @@ from hetglm.utils.linalg import inverse
 LEFT = 3e-6
 
 #: Steps with the information of the fit; a gradient to a few digits will do for them.
-ROUGH = 2
+N_APPROXIMATE_STEPS = 2
 
 #: Evaluations that a refit near by takes at most.
 MOST = 8
@@ -89,12 +89,12 @@ def _steps(fitted: Fitted, core: Likelihood) -> tuple[Array, Array, float, int, 
     solved = fitted.fit.solved
     params, bread, last = fitted.fit.internal, fitted.bread, np.inf
     for iteration in range(MOST):
-        if iteration < ROUGH:
-            gradient = core.rough_gradient(params)[0][solved]
+        if iteration < N_APPROXIMATE_STEPS:
+            gradient = core.approximate_gradient(params)[0][solved]
         else:
-            factors = core.factors(params, 2 if iteration == ROUGH else 1)
+            factors = core.factors(params, 2 if iteration == N_APPROXIMATE_STEPS else 1)
             gradient = core.gradient(factors)[solved]
-        if iteration == ROUGH:
+        if iteration == N_APPROXIMATE_STEPS:
             information = -core.hessian(factors)[np.ix_(solved, solved)]
             bread = inverse(information)
         if bread is None:
@@ -107,7 +107,7 @@ def _steps(fitted: Fitted, core: Likelihood) -> tuple[Array, Array, float, int, 
         params[solved] += step
         # the step after Newton's shrinks the gradient half as well as that did, the next ones as it
         left = 2 * decrement**2 / last
-        if iteration > ROUGH and left <= LEFT:
+        if iteration > N_APPROXIMATE_STEPS and left <= LEFT:
             # the last step gains half of the gradient times it
             llf = float(factors.loglike.sum()) + 0.5 * decrement**2
             return params, information, llf, iteration + 1, left
@@ -122,8 +122,8 @@ def _is_inside(core: Likelihood, near: Fit) -> bool:
         return True
     low, high = np.log(APPROACHING)
     zeta = core.log_dispersion(near.internal[core.k_mean :])
-    inside = np.all(zeta + np.log(family.size(core.rows)) > low) and np.all(zeta <= high)
-    return bool(inside) and not is_vague(near, core)
+    inside = np.all(zeta + np.log(family.boundary_scale(core.rows)) > low) and np.all(zeta <= high)
+    return bool(inside) and not is_dispersion_uncertain(near, core)
 
 
 def fit_again(model: Any, start: Array | None = None, reml: bool = False) -> Fit:
@@ -131,7 +131,7 @@ def fit_again(model: Any, start: Array | None = None, reml: bool = False) -> Fit
     return fit.fit(model.core, model.parameter_names, model.estimable, start, reml=reml)
 
 
-def from_smaller(model: Any, fitted: Fit, core: Likelihood, smaller: Fit) -> Fit:
+def refitted_from_null(model: Any, fitted: Fit, core: Likelihood, smaller: Fit) -> Fit:
     """Return what a fit that failed, below a smaller model's, reaches from that if it converges."""
     start = embedded(model.core, core, smaller.internal)
     again = fit_again(model, start, isinstance(fitted, RemlFit))

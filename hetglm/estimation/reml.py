@@ -8,12 +8,18 @@ from typing import Any
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from hetglm.estimation.newton import Optimum, maximize
+from hetglm.estimation.newton import Optimum, maximise
 from hetglm.estimation.record import OWN_METHODS, Fit, RemlFit, Settings
 from hetglm.estimation.search import _by_statsmodels
 from hetglm.estimation.search import search as by_likelihood
 from hetglm.exceptions import UnboundedLikelihoodError
-from hetglm.likelihood.adjusted_profile import AdjustedProfile, Point, moments, solve, working
+from hetglm.likelihood.adjusted_profile import (
+    AdjustedProfile,
+    Point,
+    solve,
+    weighted_cross_products,
+    working,
+)
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.typing import Array
 from hetglm.utils.linalg import gram, inverse
@@ -112,7 +118,7 @@ def _maximum(
     """Return the optimum by our method or one of statsmodels', and what is to be said of the search."""
     method, maxiter = settings.method, settings.maxiter
     if method in OWN_METHODS:
-        found = maximize(objective, origin, maxiter, settings.tol, after)
+        found = maximise(objective, origin, maxiter, settings.tol, after)
         return found, {"converged": found.converged, "iterations": found.iterations}
     return _by_statsmodels(objective, origin, method, maxiter, settings.disp, settings.options)
 
@@ -177,7 +183,7 @@ def _refuse_flat(core: Likelihood, point: Point, names: list[str]) -> None:
     flat = np.abs(root @ directions[:, 0]) * np.sqrt(np.diag(point.unadjusted))
     terms = [name for name, size in zip(names, flat, strict=True) if size > 0.1 * flat.max()]
     weight = working(core, np.concatenate([point.beta, point.gamma])).weight
-    exact = moments(core.X, point.T, weight, core.Z[:, :0])[0] > FITTED_EXACTLY
+    exact = weighted_cross_products(core.X, point.T, weight, core.Z[:, :0])[0] > FITTED_EXACTLY
     rows = f"the mean fits {core.names.text(exact)} exactly, so " if exact.any() else ""
     where = f"REML: {rows}nothing tells of the dispersion along {listed(terms)}"
     raise UnboundedLikelihoodError(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from statsmodels.base.optimizer import Optimizer
 
-from hetglm.estimation.newton import Optimum, maximize
+from hetglm.estimation.newton import Optimum, maximise
 from hetglm.estimation.record import OWN_METHODS, Fit, Settings
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.likelihood.objective import ScaledObjective
@@ -51,7 +51,7 @@ def search(
 
     if method in OWN_METHODS:
         with np.errstate(over="ignore", invalid="ignore"):  # trial points may lie far outside
-            optimum = maximize(objective, origin, maxiter, settings.tol, after)
+            optimum = maximise(objective, origin, maxiter, settings.tol, after)
         retvals = {"converged": optimum.converged, "iterations": optimum.iterations}
     else:
         optimum, retvals = _by_statsmodels(

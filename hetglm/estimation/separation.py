@@ -22,7 +22,7 @@ def separated_rows(likelihood: Likelihood, estimated: Array) -> tuple[Array, Arr
     k = likelihood.k_mean
     kept = estimated[:k]
     direction = np.zeros(k)
-    sides = likelihood.family.sides(likelihood.rows)
+    sides = likelihood.family.extreme_responses(likelihood.rows)
     sides = np.where(reached(likelihood.link, sides), sides, 0.0)
     rows, _, direction[kept] = recession(likelihood.X[:, kept], sides)
     return rows, direction
@@ -44,15 +44,15 @@ def put_near_limit(
     boundary = found.boundary
     solved = found.solved | (estimated & (np.arange(len(estimated)) < k))
     params = np.where(estimated, internal, np.nan)
-    held = None
+    fixed = None
     if boundary is not None:
         at_zero, infinite = np.zeros((2, likelihood.n), dtype=bool)
         at_zero[~rows], infinite[~rows] = boundary.rows, boundary.infinite
         boundary = replace(boundary, rows=at_zero, infinite=infinite)
         estimated = estimated & (found.estimated | (np.arange(len(estimated)) < k))
         params = np.where(estimated, internal, np.nan)
-        held = boundary.held
-    objective = ScaledObjective(replace(likelihood, held=held), solved)
+        fixed = boundary.fixed_predictor
+    objective = ScaledObjective(replace(likelihood, fixed_predictor=fixed), solved)
     local = objective.local(objective.reduced(internal))
     return replace(
         found,

@@ -22,11 +22,16 @@ NO_START = (
 GLANCE, SPARSEST = 2000, 20
 #: Share of them that is enough to start from.
 FEWER = 4
-#: Steps from their maximum towards that of all rows, where gradients cost what they do and where rough
-#: ones cost less; what each must leave of the gradient, and what is little of it.
-APPROACHES, ROUGH_APPROACHES, CLOSER, LITTLE = 2, 8, 0.5, 3e-4
+#: Quasi-Newton steps from the maximum of the subsample, at most, with exact scores.
+MAX_EXACT_STEPS = 2
+#: The same with approximate scores, which cost less.
+MAX_APPROXIMATE_STEPS = 8
+#: Largest ratio of the scaled gradients of successive steps: slower progress ends them.
+MAX_STEP_RATIO = 0.5
+#: Scaled gradient at which they have converged as far as a start needs.
+TOL_GRADIENT = 3e-4
 #: Scaled gradient at which their maximum is near enough, and steps allowed for it.
-ROUGHLY, ROUGH_STEPS = 0.5, 15
+TOL_SUBSAMPLE, MAX_SUBSAMPLE_STEPS = 0.5, 15
 #: E log chi2(1): log of a squared residual is lower than log phi by this on average.
 MEAN_LOG_CHI2 = -1.2703628454614782
 
@@ -91,7 +96,9 @@ def _near(
 ) -> Array | None:
     """Return a point near the maximum of all rows by way of that of some, None if it has none."""
     some = likelihood.take(slice(None, None, every))
-    near = search(some, estimated, start, Settings([], tol=ROUGHLY, maxiter=ROUGH_STEPS))
+    near = search(
+        some, estimated, start, Settings([], tol=TOL_SUBSAMPLE, maxiter=MAX_SUBSAMPLE_STEPS)
+    )
     if not near.converged:
         return None
     points = (_approached(likelihood, near, some.n), near.internal)
@@ -104,7 +111,7 @@ def _regressed(likelihood: Likelihood, estimated: Array) -> Array:
     k = likelihood.k_mean
     beta, _ = _linked_means(likelihood, estimated[:k])
     at = likelihood.predictors(np.concatenate([beta, np.zeros(likelihood.Z.shape[1])]))
-    *_, smooth = _dispersion_targets(likelihood, np.nan_to_num(_crude_dispersion(likelihood, at)))
+    *_, smooth = _dispersion_targets(likelihood, np.nan_to_num(_moment_dispersion(likelihood, at)))
     return np.concatenate([beta, _regress(likelihood.Z, estimated[k:], smooth)])
 
 
@@ -132,20 +139,20 @@ def _approached(likelihood: Likelihood, near: Fit, n: int) -> Array:
     """
     params, solved, last = near.internal, near.solved, np.inf
     covariance = inverse(near.information * (likelihood.n / n))
-    gradient, rough = likelihood.rough_gradient(params)
-    most = ROUGH_APPROACHES if rough else APPROACHES
+    gradient, approximate = likelihood.approximate_gradient(params)
+    most = MAX_APPROXIMATE_STEPS if approximate else MAX_EXACT_STEPS
     for i in range(most):
         if covariance is None:
             break
         step = covariance @ gradient[solved]
         left = max(float(gradient[solved] @ step), 0.0) ** 0.5
-        if not left < CLOSER * last:
+        if not left < MAX_STEP_RATIO * last:
             break
         params, last = params.copy(), left
         params[solved] += step
-        if left < LITTLE or i + 1 == most:
+        if left < TOL_GRADIENT or i + 1 == most:
             break
-        before, gradient = gradient, likelihood.rough_gradient(params)[0]
+        before, gradient = gradient, likelihood.approximate_gradient(params)[0]
         covariance = _corrected(covariance, step, (before - gradient)[solved])
     return params
 
@@ -208,7 +215,7 @@ def _start_mean(likelihood: Likelihood, keep: Array) -> tuple[Array, Array]:
 def _profile(likelihood: Likelihood, beta: Array) -> tuple[float, Array]:
     """Return the log-likelihood of a mean with constant dispersion, and each row's estimate of it."""
     at = likelihood.predictors(np.concatenate([beta, np.zeros(likelihood.Z.shape[1])]))
-    raw = _crude_dispersion(likelihood, at)
+    raw = _moment_dispersion(likelihood, at)
     if not np.isfinite(raw).any():
         return -np.inf, raw
     phi = likelihood.row_phi(np.full(likelihood.n, max(float(np.nanmean(raw)), 1e-12)))
@@ -217,11 +224,11 @@ def _profile(likelihood: Likelihood, beta: Array) -> tuple[float, Array]:
     return float(value) if value == value else -np.inf, raw
 
 
-def _crude_dispersion(likelihood: Likelihood, at: Predictors) -> Array:
+def _moment_dispersion(likelihood: Likelihood, at: Predictors) -> Array:
     """Return each row's own estimate of phi, NaN where it has none, shape (n,)."""
     nu = at.mean.nu if likelihood.family.unit_interval else None
     with np.errstate(all="ignore"):
-        raw = likelihood.family.start_dispersion(likelihood.rows, at.mean.mu, nu)
+        raw = likelihood.family.moment_dispersion(likelihood.rows, at.mean.mu, nu)
         raw = raw if likelihood.weights is None else raw * likelihood.weights
     return np.where(np.isfinite(raw) & (raw >= 0), raw, np.nan)
 

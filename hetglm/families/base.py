@@ -79,12 +79,12 @@ class Family(ABC):
     #: The likelihood is finite and smooth at phi = 0.
     zero_dispersion: bool = False
     #: What the family is at phi = 0, and what a row must be to end at phi = infinity.
-    at_zero: str = ""
-    at_infinity: str = ""
+    limit_at_zero: str = ""
+    limit_at_infinity: str = ""
     #: Rows at phi = infinity still tell of the mean.
     mean_at_infinity: bool = True
     #: Rows that say nothing of the dispersion, in words.
-    silent: str = ""
+    uninformative_text: str = ""
     #: The response is a count.
     discrete: bool = False
     #: p where y/c of mean mu/c and dispersion phi c^(p - 2) has the same law, for every c; else None.
@@ -104,7 +104,7 @@ class Family(ABC):
     def evaluate(self, rows: Any, mu: Array, nu: Array | None, phi: Array, order: int = 2) -> Terms:
         """Return the log-likelihood of each row and its derivatives up to ``order`` (0, 1 or 2)."""
 
-    def rough_score(self, rows: Any, mu: Array, nu: Array | None, phi: Array) -> Array | None:
+    def approximate_score(self, rows: Any, mu: Array, nu: Array | None, phi: Array) -> Array | None:
         """Return the first derivatives in mu and phi to a few digits, (2, n); None if as dear as all."""
         return None
 
@@ -131,7 +131,7 @@ class Family(ABC):
         """Return a rough mean of each row, inside the domain of every link of the family."""
 
     @abstractmethod
-    def start_dispersion(self, rows: Any, mu: Array, nu: Array | None) -> Array:
+    def moment_dispersion(self, rows: Any, mu: Array, nu: Array | None) -> Array:
         """Return a rough non-negative estimate of phi from each row alone, given its mean."""
 
     @abstractmethod
@@ -162,7 +162,7 @@ class Family(ABC):
         """Return the derivatives of the first derivatives (mu, phi) in a continuous response."""
         raise NotImplementedError(f"{self.name}: no derivative in the response")
 
-    def sides(self, rows: Any) -> Array:
+    def extreme_responses(self, rows: Any) -> Array:
         """
         Return -1 for the least response a row can have, 1 for the largest, 0 between.
 
@@ -171,7 +171,7 @@ class Family(ABC):
         """
         raise NotImplementedError(f"{self.name}: no response is the least or the largest")
 
-    def size(self, rows: Any) -> Array:
+    def boundary_scale(self, rows: Any) -> Array:
         """
         Return the size of each response: it is next to its law at phi = 0 where size phi is small.
 
@@ -179,7 +179,7 @@ class Family(ABC):
         """
         raise NotImplementedError(f"{self.name}: phi = 0 is not a law of its own")
 
-    def indifferent(self, rows: Any) -> Array | None:
+    def uninformative(self, rows: Any) -> Array | None:
         """Return which rows say nothing of the dispersion, None for none."""
         return None
 

@@ -14,9 +14,9 @@ from hetglm.families.quantiles import quantiles
 from hetglm.families.special.betabinomial_counts import (
     UNTRIMMED,
     Counts,
+    approximate_score_counts,
     counts,
     evaluate_counts,
-    rough_counts,
 )
 from hetglm.families.special.summation import flat, sum_over_counts
 from hetglm.typing import Array
@@ -52,9 +52,9 @@ class BetaBinomial(Family):
     unit_interval = True
     takes_trials = True
     zero_dispersion = True
-    at_zero = "binomial"
-    at_infinity = "all or nothing"
-    silent = "rows of one trial"
+    limit_at_zero = "binomial"
+    limit_at_infinity = "all or nothing"
+    uninformative_text = "rows of one trial"
     discrete = True
     counts_successes = True
 
@@ -113,10 +113,12 @@ class BetaBinomial(Family):
         """
         return Terms(*evaluate_counts(rows, mu, _upper(mu, nu), phi, order))
 
-    def rough_score(self, rows: Counts, mu: Array, nu: Array | None, phi: Array) -> Array | None:
+    def approximate_score(
+        self, rows: Counts, mu: Array, nu: Array | None, phi: Array
+    ) -> Array | None:
         """Return the first derivatives in mu and sigma to a few digits; None where that takes all."""
         with np.errstate(all="ignore"):
-            return rough_counts(rows, mu, _upper(mu, nu), phi)
+            return approximate_score_counts(rows, mu, _upper(mu, nu), phi)
 
     def saturated(self, rows: Counts, phi: Array) -> Array:
         """Return the maximum over mu by bisection: a sum of log(mu + j sigma), log(nu + j sigma)."""
@@ -161,7 +163,7 @@ class BetaBinomial(Family):
         """Return (y + 1/2)/(n + 1)."""
         return (rows.y + 0.5) / (rows.trials + 1)
 
-    def start_dispersion(self, rows: Counts, mu: Array, nu: Array | None) -> Array:
+    def moment_dispersion(self, rows: Counts, mu: Array, nu: Array | None) -> Array:
         """
         Return each row's moment estimate of sigma, at least 0.
 
@@ -177,15 +179,15 @@ class BetaBinomial(Family):
         rho = np.clip(rho, 0, LARGEST_RHO)
         return rho / (1 - rho)
 
-    def sides(self, rows: Counts) -> Array:
+    def extreme_responses(self, rows: Counts) -> Array:
         """Return -1 where no trial succeeded, 1 where all did, 0 elsewhere."""
         return np.where(rows.y == 0, -1.0, np.where(rows.y == rows.trials, 1.0, 0.0))
 
-    def size(self, rows: Counts) -> Array:
+    def boundary_scale(self, rows: Counts) -> Array:
         """Return the trials."""
         return rows.trials
 
-    def indifferent(self, rows: Counts) -> Array | None:
+    def uninformative(self, rows: Counts) -> Array | None:
         """Return the rows of one trial, None if there are none."""
         single = rows.trials == 1
         return single if single.any() else None

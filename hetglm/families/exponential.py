@@ -125,6 +125,6 @@ class ExponentialDispersion(Family):
         """Return phi + spread / V(mu)."""
         return phi + spread / self.unit_variance(mu, nu)[0]
 
-    def start_dispersion(self, rows: Rows, mu: Array, nu: Array | None) -> Array:
+    def moment_dispersion(self, rows: Rows, mu: Array, nu: Array | None) -> Array:
         """Return the unit deviance, whose mean is about phi."""
         return self.unit_deviance(rows, mu, nu)

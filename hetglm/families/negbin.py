@@ -37,8 +37,8 @@ class NegativeBinomial(Family):
     symbol = "alpha"
     variance_formula = "mu + alpha mu^2"
     zero_dispersion = True
-    at_zero = "Poisson"
-    at_infinity = "all zero"
+    limit_at_zero = "Poisson"
+    limit_at_infinity = "all zero"
     mean_at_infinity = False
     discrete = True
 
@@ -99,15 +99,15 @@ class NegativeBinomial(Family):
         """Return y moved halfway to its mean, or to 1 where all are 0."""
         return 0.5 * (rows.y + (rows.y.mean() or 1.0))
 
-    def start_dispersion(self, rows: Rows, mu: Array, nu: Array | None) -> Array:
+    def moment_dispersion(self, rows: Rows, mu: Array, nu: Array | None) -> Array:
         """Return ((y - mu)^2 - mu)/mu^2 where the mean is large, less where it is small."""
         return np.maximum((rows.y - mu) ** 2 - mu, 0.0) / (mu * (1 + mu))
 
-    def sides(self, rows: Rows) -> Array:
+    def extreme_responses(self, rows: Rows) -> Array:
         """Return -1 where the count is 0, 0 elsewhere."""
         return np.where(rows.y == 0, -1.0, 0.0)
 
-    def size(self, rows: Rows) -> Array:
+    def boundary_scale(self, rows: Rows) -> Array:
         """Return the counts, at least 1."""
         return np.maximum(rows.y, 1.0)
 

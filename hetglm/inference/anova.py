@@ -13,7 +13,7 @@ import pandas as pd
 
 from hetglm.estimation.covariance import MODEL_BASED
 from hetglm.estimation.record import Fitted, maximum, of_results
-from hetglm.estimation.refit import fit_again, from_smaller
+from hetglm.estimation.refit import fit_again, refitted_from_null
 from hetglm.exceptions import EveryRefitFailedError, UnboundedLikelihoodError, UntestedTermWarning
 from hetglm.inference.bootstrap import distribution
 from hetglm.inference.bootstrap_test import SimulatedP, Simulation
@@ -417,7 +417,7 @@ def _several(fits: list[Any], simulation: Simulation | None) -> Table:
             smaller = fits[i - 1]
             check_nested(smaller, res)
             if criteria[i] < criteria[i - 1]:
-                again = from_smaller(res.model, res._fit, smaller.model.core, smaller._fit)
+                again = refitted_from_null(res.model, res._fit, smaller.model.core, smaller._fit)
                 if (reached := comparable(res, again)) > criteria[i]:
                     criteria[i], fitted[i] = reached, replace(fitted[i], fit=again)
             df, what = round(smaller.df_resid - res.df_resid), f"model {i} against model {i - 1}"

@@ -12,7 +12,7 @@ from scipy import stats
 from hetglm.estimation import fit as fit_module
 from hetglm.estimation.covariance import MODEL_BASED
 from hetglm.estimation.record import Fit, Fitted, maximum, of_results
-from hetglm.estimation.refit import from_smaller
+from hetglm.estimation.refit import refitted_from_null
 from hetglm.exceptions import NotNestedError
 from hetglm.inference.bootstrap_results import BootstrapRatio
 from hetglm.inference.bootstrap_test import bootstrap_ratio
@@ -229,7 +229,7 @@ def mended(res: Any, mean: str, dispersion: str, reml: bool) -> Fit:
     if 2 * below <= NEGATIVE_BY_ROUNDING * (1 + abs(maximum(res._fit))):
         return res._fit
     null = null_fitted(res.model, mean, dispersion, reml=reml)
-    return from_smaller(res.model, res._fit, null.core, null.fit)
+    return refitted_from_null(res.model, res._fit, null.core, null.fit)
 
 
 def constant_start(res: Any) -> Array | None:

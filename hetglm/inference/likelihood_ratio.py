@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from hetglm.estimation.record import Fit, Fitted, RemlFit, maximum
-from hetglm.estimation.refit import fit_again, from_smaller
+from hetglm.estimation.refit import fit_again, refitted_from_null
 from hetglm.exceptions import NotNestedError
 from hetglm.inference.hypotheses import Hypothesis
 from hetglm.utils.messages import listed
@@ -50,7 +50,7 @@ class Submodels:
             self.without(columns) for columns in (absent, absent.union(term.columns))
         )
         if maximum(larger) < maximum(smaller):
-            larger = from_smaller(big, larger, small.core, smaller)
+            larger = refitted_from_null(big, larger, small.core, smaller)
             self._known[absent] = big, larger
         df = int(big.estimable.sum() - small.estimable.sum())
         return likelihood_ratio(maximum(larger), maximum(smaller), term.name), df

@@ -182,7 +182,7 @@ def _regression(z: Array, x: Array, freq: Array) -> float:
 
 def without_dispersion(core: Likelihood, keep_mean: Array) -> tuple[Likelihood, record.Fit]:
     """Return the likelihood with every row at phi = 0, and its maximum."""
-    held = replace(core, held=np.full(core.n, -np.inf))
+    held = replace(core, fixed_predictor=np.full(core.n, -np.inf))
     solved = np.concatenate([keep_mean, np.zeros(core.Z.shape[1], dtype=bool)])
     names = [""] * len(solved)
     kept = np.concatenate([keep_mean, independent_columns(core.Z)])

@@ -371,16 +371,16 @@ def _limit(core: Likelihood, fit: Fit, rows: Array, names: list[str], alpha: flo
     """Return the limit of one cell; infinity where the likelihood never falls that far."""
     assert fit.boundary is not None
     cut, start = stats.chi2.isf(alpha, 1), fit.internal
-    zero = fit.boundary.held
+    zero = fit.boundary.fixed_predictor
 
     def drop(log_phi: float) -> float:
         nonlocal start
-        held = replace(core, held=np.where(rows, log_phi, zero))
+        held = replace(core, fixed_predictor=np.where(rows, log_phi, zero))
         found = search(held, fit.solved, start, Settings(names))
         start = found.internal
         return float(2 * (fit.llf - found.llf) - cut)
 
-    low = max(-np.log(core.family.size(core.rows)[rows].max()) - 12, LOWEST)
+    low = max(-np.log(core.family.boundary_scale(core.rows)[rows].max()) - 12, LOWEST)
     high = low + 4
     while drop(high) < 0:
         low, high = high, high + 2

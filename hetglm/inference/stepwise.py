@@ -13,7 +13,7 @@ from hetglm.design import formula as formula_module
 from hetglm.design import syntax
 from hetglm.estimation import checks
 from hetglm.estimation.record import Fit, maximum
-from hetglm.estimation.refit import fit_again, from_smaller
+from hetglm.estimation.refit import fit_again, refitted_from_null
 from hetglm.exceptions import FormulaError, MissingValueError
 from hetglm.inference.wald import robust_kwds
 from hetglm.utils.display import Printed
@@ -471,7 +471,7 @@ class _Search:
             fit = fit_again(model, reml=reml)
             smaller = current.fit if larger and current is not None else None
             if current is not None and smaller is not None and maximum(fit) < maximum(smaller):
-                fit = from_smaller(model, fit, current.model.core, smaller)
+                fit = refitted_from_null(model, fit, current.model.core, smaller)
         except (ValueError, FloatingPointError, np.linalg.LinAlgError) as exc:
             return _skipped(bare, str(exc))
         if not fit.converged:

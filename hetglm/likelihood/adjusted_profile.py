@@ -35,18 +35,18 @@ class Working:
     ----------
     weight : ndarray
         W = f w (d mu / d eta)^2 / (phi V), f the frequency.
-    bend : ndarray
+    dlogW_deta : ndarray
         d log W / d eta.
-    slope, curve : ndarray
+    dlogphi_dzeta, d2logphi_dzeta2 : ndarray
         First and second derivative of log phi in its linear predictor.
     information : ndarray
         Expected information of log phi, times the frequency.
     """
 
     weight: Array
-    bend: Array
-    slope: Array
-    curve: Array
+    dlogW_deta: Array
+    dlogphi_dzeta: Array
+    d2logphi_dzeta2: Array
     information: Array
 
 
@@ -70,7 +70,7 @@ def working(core: Likelihood, params: Array) -> Working:
         )
 
 
-def whitener(X: Array, weight: Array) -> Array:
+def inverse_cholesky(X: Array, weight: Array) -> Array:
     """Return the upper triangular T with T' X' diag(weight) X T = I, shape (p, p)."""
     with np.errstate(all="ignore"):
         A = gram(X, weight, X)
@@ -90,7 +90,9 @@ def whitener(X: Array, weight: Array) -> Array:
     return s[:, None] * solve_triangular(R, np.eye(len(s))) if len(s) else A
 
 
-def moments(X: Array, T: Array, weight: Array, columns: Array) -> tuple[Array, Array]:
+def weighted_cross_products(
+    X: Array, T: Array, weight: Array, columns: Array
+) -> tuple[Array, Array]:
     """
     Return the leverages, and U' diag(c) U for each column c, where U = diag(weight)^1/2 X T.
 
@@ -162,14 +164,14 @@ def _solver(core: Likelihood, params: Array, factors: Factors) -> Callable[[Arra
     assert factors.eta_eta is not None
     observed = -factors.eta_eta
     if observed.min(initial=0.0) >= 0:
-        T = whitener(core.X, observed)
+        T = inverse_cholesky(core.X, observed)
         if np.all(np.isfinite(T)):
             return lambda v: T @ (T.T @ v)
     with np.errstate(all="ignore"):
         information = gram(core.X, observed, core.X)
     if solve_scaled(information, np.zeros(core.k_mean)) is not None:
         return lambda v: np.asarray(solve_scaled(information, v))
-    T = whitener(core.X, working(core, params).weight)
+    T = inverse_cholesky(core.X, working(core, params).weight)
     return lambda v: T @ (T.T @ v)
 
 
@@ -245,35 +247,37 @@ def evaluate(core: Likelihood, beta: Array, gamma: Array) -> Point | None:
     beta, f = found
     llf = float(f.loglike.sum())
     w = working(core, np.concatenate([beta, gamma]))
-    T = whitener(core.X, w.weight)
+    T = inverse_cholesky(core.X, w.weight)
     if not np.all(np.isfinite(T)):
         return None
     assert f.eta_eta is not None and f.eta_zeta is not None
     assert f.zeta is not None and f.zeta_zeta is not None
     X, Z = core.X, core.Z
     ratio = np.divide(-f.eta_eta, w.weight, out=np.zeros(core.n), where=w.weight > 0)
-    h, products = moments(X, T, w.weight, np.column_stack([ratio, Z * w.slope[:, None]]))
+    h, products = weighted_cross_products(
+        X, T, w.weight, np.column_stack([ratio, Z * w.dlogphi_dzeta[:, None]])
+    )
     observed_mean = products[0]
     pairs = products[1:].reshape(Z.shape[1], -1)
     squares = pairs @ pairs.T
     cross = -T.T @ gram(X, f.eta_zeta, Z)
     moves = -solve(observed_mean, cross)
-    pull = -0.5 * T.T @ (X.T @ np.where(h > 0, h * w.bend, 0.0))
-    slope2 = w.slope**2
-    of_rows = f.zeta_zeta + 0.5 * h * (w.curve - slope2)
+    pull = -0.5 * T.T @ (X.T @ np.where(h > 0, h * w.dlogW_deta, 0.0))
+    slope2 = w.dlogphi_dzeta**2
+    of_rows = f.zeta_zeta + 0.5 * h * (w.d2logphi_dzeta2 - slope2)
     return Point(
         beta,
         gamma,
         llf,
         llf + float(np.log(np.abs(np.diag(T))).sum()),
-        Z.T @ (f.zeta + 0.5 * h * w.slope) + moves.T @ pull,
+        Z.T @ (f.zeta + 0.5 * h * w.dlogphi_dzeta) + moves.T @ pull,
         -gram(Z, of_rows, Z) + cross.T @ moves - 0.5 * squares,
         gram(Z, slope2 * (w.information - h), Z) + 0.5 * squares,
         gram(Z, slope2 * w.information, Z),
         T,
         observed_mean,
         cross,
-        not np.any(w.bend),
+        not np.any(w.dlogW_deta),
     )
 
 

@@ -68,7 +68,7 @@ class Boundary(Printed):
         return [f"Without a finite estimate: {', '.join(self.terms)}", table]
 
     @property
-    def held(self) -> Array:
+    def fixed_predictor(self) -> Array:
         """Linear predictor of the rows at the boundary, NaN elsewhere, shape (n,)."""
         return np.where(self.rows, -np.inf, np.where(self.infinite, np.inf, np.nan))
 
@@ -87,7 +87,7 @@ class Boundary(Printed):
 
         Returns
         -------
-        held : ndarray, shape (n,)
+        fixed : ndarray, shape (n,)
             -inf, inf, or NaN where it is finite.
         unknown : ndarray of bool, shape (n,)
         """
@@ -95,16 +95,16 @@ class Boundary(Printed):
         size = np.linalg.norm(Z, axis=1, keepdims=True) + np.isnan(Z).any(axis=1, keepdims=True)
         away = np.any(np.abs(moved) > ZERO * size, axis=1)
         down = np.vstack([self.cells @ self.directions, -self.infinite_cells @ self.directions]).T
-        held = np.full(len(Z), np.nan)
+        fixed = np.full(len(Z), np.nan)
         for i in np.flatnonzero(away):
             falls, rises = (nnls(down, s * moved[i])[1] < ZERO * size[i, 0] for s in (1, -1))
             if falls != rises:
-                held[i] = -np.inf if falls else np.inf
-        return held, away & np.isnan(held)
+                fixed[i] = -np.inf if falls else np.inf
+        return fixed, away & np.isnan(fixed)
 
 
 def recession(
-    Z: Array, signs: Array, indifferent: Array | None = None
+    Z: Array, signs: Array, unconstrained: Array | None = None
 ) -> tuple[Array, Array, Array]:
     """
     Return the rows whose predictor can go to infinity together, and the directions of it.
@@ -115,7 +115,7 @@ def recession(
         Design, of full rank.
     signs : ndarray, shape (n,)
         -1 where a row's predictor may go to -infinity, 1 where to infinity, 0 where it must stay.
-    indifferent : ndarray of bool, shape (n,), optional
+    unconstrained : ndarray of bool, shape (n,), optional
         Rows whose predictor may be anything.
 
     Returns
@@ -126,7 +126,7 @@ def recession(
     direction : ndarray, shape (q,)
         One that changes the predictor of every such row by at least 1 in size.
     """
-    bound = np.ones(len(Z), bool) if indifferent is None else ~indifferent
+    bound = np.ones(len(Z), bool) if unconstrained is None else ~unconstrained
     signs = np.where(bound, signs, 0.0)
     if not signs.any():
         return signs != 0, np.zeros((Z.shape[1], 0)), np.zeros(Z.shape[1])

@@ -66,8 +66,8 @@ class Likelihood:
     offset, offset_dispersion, trials, weights, freq : ndarray, shape (n,), or None
         Shifts of the linear predictors (the log exposure included), trials, divisors of phi and
         frequencies.
-    held : ndarray, shape (n,), or None
-        Linear predictor of the dispersion where it is held (minus infinity for phi = 0), NaN where
+    fixed_predictor : ndarray, shape (n,), or None
+        Linear predictor of the dispersion where it is fixed (minus infinity for phi = 0), NaN where
         Z and gamma make it.
     names : RowNames
         Names of the rows for messages.
@@ -84,7 +84,7 @@ class Likelihood:
     trials: Array | None = None
     weights: Array | None = None
     freq: Array | None = None
-    held: Array | None = None
+    fixed_predictor: Array | None = None
     rows: Any = field(default=None, repr=False)
     names: RowNames = field(default=RowNames(), repr=False)
 
@@ -105,13 +105,13 @@ class Likelihood:
 
     def estimable(self) -> Array:
         """Return which columns of X, and of Z on the rows that tell of phi, are independent."""
-        silent = self.family.indifferent(self.rows)
-        Z = self.Z if silent is None else self.Z[~silent]
+        uninformative = self.family.uninformative(self.rows)
+        Z = self.Z if uninformative is None else self.Z[~uninformative]
         return np.concatenate([independent_columns(self.X), independent_columns(Z)])
 
     def take(self, index: Any) -> Likelihood:
         """Return the likelihood of some rows: an index array or a boolean mask."""
-        names = "y X Z offset offset_dispersion trials weights freq held".split()
+        names = "y X Z offset offset_dispersion trials weights freq fixed_predictor".split()
         arrays = {name: getattr(self, name) for name in names}
         # copies with their columns together: a view that skips rows would slow every pass
         taken: dict[str, Any] = {
@@ -134,7 +134,7 @@ class Likelihood:
         of_row : ndarray of int, shape (n,), or None
             Which distinct row each row is; None where most are distinct.
         """
-        if self.held is not None:
+        if self.fixed_predictor is not None:
             return self, None
         columns = (self.y, self.offset, self.offset_dispersion, self.trials, self.weights)
         alike = distinct_rows([self.X, self.Z, *(a for a in columns if a is not None)])
@@ -159,8 +159,8 @@ class Likelihood:
         eta = self.linear_predictor(params[: self.k_mean])
         zeta = self.log_dispersion(params[self.k_mean :])
         phi, d1, d2 = invert_dispersion(self.link_dispersion, zeta)
-        if self.held is not None:
-            d1, d2 = (np.where(np.isnan(self.held), d, 0.0) for d in (d1, d2))
+        if self.fixed_predictor is not None:
+            d1, d2 = (np.where(np.isnan(self.fixed_predictor), d, 0.0) for d in (d1, d2))
         return Predictors(eta, zeta, invert(self.link, eta), phi, d1, d2)
 
     def linear_predictor(self, beta: Array) -> Array:
@@ -169,10 +169,14 @@ class Likelihood:
         return eta if self.offset is None else eta + self.offset
 
     def log_dispersion(self, gamma: Array) -> Array:
-        """Return the linear predictor of the dispersion of each row, held ones included."""
+        """Return the linear predictor of the dispersion of each row, fixed ones included."""
         zeta = times(self.Z, gamma)
         zeta = zeta if self.offset_dispersion is None else zeta + self.offset_dispersion
-        return zeta if self.held is None else np.where(np.isnan(self.held), zeta, self.held)
+        return (
+            zeta
+            if self.fixed_predictor is None
+            else np.where(np.isnan(self.fixed_predictor), zeta, self.fixed_predictor)
+        )
 
     def row_phi(self, phi: Array) -> Array:
         """Return phi / w, the dispersion of each row after its weight."""
@@ -237,16 +241,16 @@ class Likelihood:
         assert factors.eta is not None and factors.zeta is not None
         return np.concatenate([crossed(self.X, factors.eta), crossed(self.Z, factors.zeta)])
 
-    def rough_gradient(self, params: Array) -> tuple[Array, bool]:
+    def approximate_gradient(self, params: Array) -> tuple[Array, bool]:
         """Return the score in params, to a few digits where that costs less, and whether it does."""
         at = self.predictors(params)
         nu = at.mean.nu if self.family.unit_interval else None
-        rough = self.family.rough_score(self.rows, at.mean.mu, nu, self.row_phi(at.phi))
-        if rough is None:
+        approximate = self.family.approximate_score(self.rows, at.mean.mu, nu, self.row_phi(at.phi))
+        if approximate is None:
             return self.gradient(self.factors(params, 1)), False
         weight: Any = 1.0 if self.freq is None else self.freq
-        eta = rough[0] * at.mean.d1 * weight
-        zeta = rough[1] * self.row_phi(at.d_phi) * weight
+        eta = approximate[0] * at.mean.d1 * weight
+        zeta = approximate[1] * self.row_phi(at.d_phi) * weight
         return np.concatenate([crossed(self.X, eta), crossed(self.Z, zeta)]), True
 
     def assemble(self, eta_eta: Array, eta_zeta: Array, zeta_zeta: Array) -> Array:

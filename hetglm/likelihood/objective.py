@@ -126,7 +126,10 @@ class ScaledObjective:
         here = core.predictors(self.full(params)).zeta
         low, high = np.full(self.n, -np.inf), np.inf
         if core.family.zero_dispersion:
-            low, high = np.log(PLAIN_LAW / core.family.size(core.rows)), -np.log(PLAIN_LAW)
+            low, high = (
+                np.log(PLAIN_LAW / core.family.boundary_scale(core.rows)),
+                -np.log(PLAIN_LAW),
+            )
         up = np.sign(change)
         here, ahead = here * up, np.where(up > 0, high, -low)
         until = np.maximum(here, np.where(up > 0, low, -high)) + LONGEST_LOG_STEP

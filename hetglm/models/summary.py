@@ -165,11 +165,11 @@ def _boundary_lines(res: Any) -> list[str]:
     family, cells = res.model.core.family, len(res.boundary.cells)
     if cells > MANY_CELLS:
         return [
-            f"{cells} cells are at the {family.at_zero} boundary; boundary_limits() bounds them."
+            f"{cells} cells are at the {family.limit_at_zero} boundary; boundary_limits() bounds them."
         ]
     return [
-        f"At the {family.at_zero} boundary: {cell} ({row['rows']:.0f} rows): {family.symbol} = 0, 95 % "
-        f"profile interval up to {row['upper']:.4g}"
+        f"At the {family.limit_at_zero} boundary: {cell} ({row['rows']:.0f} rows): {family.symbol} = 0, "
+        f"95 % profile interval up to {row['upper']:.4g}"
         for cell, row in res.boundary_limits().iterrows()
     ]
 

@@ -555,8 +555,8 @@ def _without_untold(
         NotEstimableWarning,
     )
     rows = parts[0][1].with_designs(**{name: np.where(bad[:, None], np.nan, designs[0])})
-    if rows.held is not None and part == "dispersion":
-        rows = replace(rows, held=np.where(bad, np.nan, rows.held))
+    if rows.fixed_predictor is not None and part == "dispersion":
+        rows = replace(rows, fixed_predictor=np.where(bad, np.nan, rows.fixed_predictor))
     return rows
 
 

@@ -66,8 +66,8 @@ def on_link(
         return OnLink(at.eta, se, lambda t: invert(rows.link, t).mu, at.mean.d1)
     if which in ("dispersion", "linear-dispersion", *CORRELATION):
         se = np.sqrt(np.einsum("ij,jk,ik->i", rows.Z, V[k:, k:], rows.Z))
-        if rows.held is not None:  # no Wald interval at the boundary
-            se = np.where(np.isnan(rows.held), se, np.nan)
+        if rows.fixed_predictor is not None:  # no Wald interval at the boundary
+            se = np.where(np.isnan(rows.fixed_predictor), se, np.nan)
         if which == "linear-dispersion":
             return OnLink(at.zeta, se, lambda t: t, np.ones_like(at.zeta))
         if which == "dispersion":
@@ -202,8 +202,8 @@ class Observation:
         _, slope, variance = variance_slopes(self.rows, self.params)
         relative = (slope * at.d_phi / variance) ** 2
         df = 2 / (relative * _quadratic(Z, np.nan_to_num(self.cov)[k:, k:]))
-        if self.rows.held is not None:
-            df = np.where(np.isnan(self.rows.held), df, np.inf)
+        if self.rows.fixed_predictor is not None:
+            df = np.where(np.isnan(self.rows.fixed_predictor), df, np.inf)
         return np.where(relative == 0, np.inf, df)
 
 

@@ -185,14 +185,14 @@ def _fitted_rows(model: Any, core: Likelihood, given: dict[str, Any]) -> Likelih
     arrays = {name: getattr(model, name) for names in BROUGHT.values() for name in names}
     arrays |= _row_arrays(given, core.names)
     rows = _core_at(model, core.X, core.Z, arrays, core.names)
-    return replace(rows, held=core.held, freq=core.freq)
+    return replace(rows, fixed_predictor=core.fixed_predictor, freq=core.freq)
 
 
 def place_at_boundary(rows: Likelihood, boundary: Boundary) -> Likelihood:
     """Return new rows with zero dispersion where the fit has it, and NaN where it cannot tell."""
-    held, unknown = boundary.place(rows.Z)
+    fixed, unknown = boundary.place(rows.Z)
     Z = np.where(unknown[:, None], np.nan, rows.Z)
-    return replace(rows, Z=Z, held=held)
+    return replace(rows, Z=Z, fixed_predictor=fixed)
 
 
 def without_untold(
@@ -231,6 +231,6 @@ def without_untold(
             cells = estimability.cells(space, outside, names, design, data)
             warn(estimability.message(part, outside, rows.names, cells), NotEstimableWarning)
         rows = rows.with_designs(**{"X" if of_mean else "Z": np.where(bad[:, None], np.nan, A)})
-        if rows.held is not None and not of_mean:
-            rows = replace(rows, held=np.where(bad, np.nan, rows.held))
+        if rows.fixed_predictor is not None and not of_mean:
+            rows = replace(rows, fixed_predictor=np.where(bad, np.nan, rows.fixed_predictor))
     return rows

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 import hetglm.api as het
 import hetglm.formula.api as hmf
 from hetglm.estimation.domain_boundary import unbounded_direction
-from hetglm.estimation.newton import maximize
+from hetglm.estimation.newton import maximise
 from hetglm.estimation.start import _corrected, starting_values
 from hetglm.exceptions import UnboundedLikelihoodError
 from hetglm.families import base, betabinomial, registry
@@ -40,7 +40,7 @@ ROUNDING = 1e-12
 #: Fourth-order central differences with steps of 1e-3: h^4 and rounding/h.
 DIFFERENCE = 1e-8
 #: What five digits of each row leave.
-ROUGH = 1e-4
+APPROXIMATE = 1e-4
 
 
 # ---- optimiser -----------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ Y_TOY = np.array([2.0, 1, 4, 3, 9, 8, 20, 31])
     ids=["quadratic", "high", "poisson", "nonconcave", "domain"],
 )
 def test_maximum_is_found(objective, start, at, most):
-    found = maximize(objective, np.array(start))
+    found = maximise(objective, np.array(start))
     assert found.converged
     assert found.decrement <= TOL
     assert found.iterations <= most
@@ -138,7 +138,7 @@ def test_maximum_is_found(objective, start, at, most):
 def test_the_log_likelihood_never_falls():
     values = []
     objective = cauchy(np.array([-3.0, -2.5, 0.1, 0.2, 0.4, 9]))
-    found = maximize(objective, np.array([8.0]), watch=lambda p: values.append(objective.f(p)))
+    found = maximise(objective, np.array([8.0]), watch=lambda p: values.append(objective.f(p)))
     assert found.converged
     assert len(values) == found.iterations > 2
     assert np.all(np.diff(values) > -1e-12)
@@ -148,19 +148,19 @@ def test_the_log_likelihood_never_falls():
 def test_free_of_scale(scale):
     # the columns' units change nothing: neither the steps nor what is called converged
     s = np.array(scale)
-    plain = maximize(poisson(X_TOY, Y_TOY), np.zeros(2), maxiter=3)
-    scaled = maximize(poisson(X_TOY * s, Y_TOY), np.zeros(2), maxiter=3)
+    plain = maximise(poisson(X_TOY, Y_TOY), np.zeros(2), maxiter=3)
+    scaled = maximise(poisson(X_TOY * s, Y_TOY), np.zeros(2), maxiter=3)
     assert 1e-6 < plain.decrement
     assert_allclose(scaled.decrement, plain.decrement, rtol=1e-6)
     assert_allclose(scaled.params * s, plain.params, rtol=1e-9)
-    full = maximize(poisson(X_TOY, Y_TOY), np.zeros(2))
-    assert maximize(poisson(X_TOY * s, Y_TOY), np.zeros(2)).iterations == full.iterations
+    full = maximise(poisson(X_TOY, Y_TOY), np.zeros(2))
+    assert maximise(poisson(X_TOY * s, Y_TOY), np.zeros(2)).iterations == full.iterations
 
 
 @pytest.mark.parametrize("maxiter", [0, 1, 3])
 def test_maxiter(maxiter):
     steps = []
-    found = maximize(poisson(X_TOY, Y_TOY), np.zeros(2), maxiter=maxiter, watch=steps.append)
+    found = maximise(poisson(X_TOY, Y_TOY), np.zeros(2), maxiter=maxiter, watch=steps.append)
     assert not found.converged
     assert found.iterations == len(steps) == maxiter
     assert f"{maxiter} iterations (maxiter)" in found.message
@@ -168,8 +168,8 @@ def test_maxiter(maxiter):
 
 
 def test_tolerance():
-    loose = maximize(poisson(X_TOY, Y_TOY), np.zeros(2), tol=0.1)
-    tight = maximize(poisson(X_TOY, Y_TOY), np.zeros(2))
+    loose = maximise(poisson(X_TOY, Y_TOY), np.zeros(2), tol=0.1)
+    tight = maximise(poisson(X_TOY, Y_TOY), np.zeros(2))
     assert loose.converged
     assert TOL < loose.decrement <= 0.1
     assert loose.iterations < tight.iterations
@@ -178,7 +178,7 @@ def test_tolerance():
 def test_a_wrong_gradient_is_a_stall():
     # uphill by the gradient, downhill in truth
     objective = Toy(lambda p: -p[0], lambda p: np.ones(1), lambda p: -np.eye(1))
-    found = maximize(objective, np.zeros(1))
+    found = maximise(objective, np.zeros(1))
     assert not found.converged
     assert "cannot be raised" in found.message
     assert_allclose(found.decrement, 1)
@@ -189,7 +189,7 @@ def test_a_stall_in_rounding_is_the_maximum():
     exact = quadratic(np.eye(2), np.array([1.0, 2]))
     signs = cycle([1, -1])
     objective = Toy(exact.f, lambda p: exact.grad(p) + 1.4e-8 * next(signs), exact.hess)
-    found = maximize(objective, np.zeros(2))
+    found = maximise(objective, np.zeros(2))
     assert found.converged
     assert found.decrement > TOL
     assert found.iterations < 5
@@ -202,7 +202,7 @@ def test_nan_beyond_a_step_is_backed_out_of():
     def grad(p):
         return np.array([np.nan]) if p[0] > 1.4 else inner.grad(p)
 
-    found = maximize(Toy(inner.f, grad, inner.hess), np.array([1e-3]))
+    found = maximise(Toy(inner.f, grad, inner.hess), np.array([1e-3]))
     assert found.converged
     assert_allclose(found.params, 1, rtol=1e-7)
 
@@ -211,7 +211,7 @@ def test_longest_step():
     objective = quadratic(np.eye(1), np.array([10.0]))
     objective.longest = 4.0
     steps = [np.zeros(1)]
-    found = maximize(objective, np.zeros(1), watch=steps.append)
+    found = maximise(objective, np.zeros(1), watch=steps.append)
     assert found.converged
     assert_allclose(np.diff(np.ravel(steps)), [4, 4, 2])
 
@@ -219,7 +219,7 @@ def test_longest_step():
 def test_short_steps_follow_a_short_one():
     """Where the curvature is wrong by a million, only the first step is shortened from full length."""
     wrong = Toy(lambda p: -5e5 * p @ p, lambda p: -1e6 * p, lambda p: -np.eye(1))
-    found = maximize(wrong, np.ones(1), maxiter=10)
+    found = maximise(wrong, np.ones(1), maxiter=10)
     assert found.iterations == 10
     assert len(wrong.visited) < 20 + 10 * 6
 
@@ -232,7 +232,7 @@ def test_a_slope_without_end_is_climbed_faster_and_faster():
         lambda p: np.array([[-1e-4 / np.hypot(p[0] - 1e6, 1.0) ** 3 + 1e-12]]),
     )
     slope.furthest = 20.0
-    found = maximize(slope, np.zeros(1), maxiter=40)
+    found = maximise(slope, np.zeros(1), maxiter=40)
     assert found.converged
     assert found.params[0] == pytest.approx(1e6)
 
@@ -242,7 +242,7 @@ def test_watch_may_stop():
         raise UserWarning(f"at {params[0]:g}")
 
     with pytest.raises(UserWarning, match="at 10"):
-        maximize(quadratic(np.eye(1), np.array([10.0])), np.zeros(1), watch=watch)
+        maximise(quadratic(np.eye(1), np.array([10.0])), np.zeros(1), watch=watch)
 
 
 def test_singular_information_is_damped():
@@ -254,7 +254,7 @@ def test_singular_information_is_damped():
         lambda p: -A,
         lambda p: A,
     )
-    found = maximize(objective, np.zeros(2))
+    found = maximise(objective, np.zeros(2))
     assert found.converged
     assert_allclose(found.params.sum(), 3, rtol=1e-6)
 
@@ -510,11 +510,13 @@ def test_gradient_and_hessian(name):
 
 
 @pytest.mark.parametrize("name", CHAINS)
-def test_rough_gradient(name):
+def test_approximate_gradient(name):
     likelihood, params = chain(name)
     gradient = likelihood.gradient(likelihood.factors(params, 1))
-    rough, _ = likelihood.rough_gradient(params)
-    assert_allclose(rough, gradient, rtol=ROUGH, atol=ROUGH * np.abs(gradient).max())
+    approximate, _ = likelihood.approximate_gradient(params)
+    assert_allclose(
+        approximate, gradient, rtol=APPROXIMATE, atol=APPROXIMATE * np.abs(gradient).max()
+    )
 
 
 @pytest.mark.parametrize("name", CHAINS)
@@ -767,7 +769,7 @@ def many_counts(rows):
 
 
 def test_start_is_near_the_maximum_of_all_rows():
-    """Rough gradients lead from the maximum of every so many-th row, some standard errors away."""
+    """Approximate gradients lead from the maximum of every so many-th row, some standard errors away."""
     model = many_counts(6000)
     res = model.fit()
     start = next(starting_values(model.core, model.estimable))
@@ -856,7 +858,7 @@ def test_a_far_start_is_no_proof_that_the_likelihood_has_no_maximum(straight, st
     far, default = model.fit(start_params=start, reml=reml), model.fit(reml=reml)
     assert far.converged
     assert_allclose(far.llf, default.llf, rtol=1e-10)
-    assert not far._fit.spike
+    assert not far._fit.unbounded
 
 
 @pytest.mark.parametrize("power", [-150, -100, -31, 31, 100, 150])

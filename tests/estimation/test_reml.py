@@ -29,9 +29,9 @@ from hetglm.families.special import tweedie
 from hetglm.likelihood.adjusted_profile import (
     AdjustedProfile,
     evaluate,
+    inverse_cholesky,
     mean_given,
-    moments,
-    whitener,
+    weighted_cross_products,
     working,
 )
 from hetglm.utils.parallel import generator
@@ -321,7 +321,7 @@ def test_welding():
     assert -2 * res.llf_reml <= ref["deviance"] + 1e-12
     k, core = 3, res.model.core
     weight = working(core, res._fit.internal).weight
-    h, _ = moments(core.X, at(res).T, weight, core.Z[:, :0])
+    h, _ = weighted_cross_products(core.X, at(res).T, weight, core.Z[:, :0])
     # its leverages are those before the last step
     assert_allclose(h, ref["h"], atol=REMLSCORE)
     assert h.sum() == pytest.approx(k)
@@ -386,7 +386,7 @@ def test_clotting_is_at_the_maximum_not_at_the_fixed_point_of_leverage_scoring()
         point = evaluate(core, beta, g)
         params = np.concatenate([point.beta, g])
         f, w = core.factors(params, 1), working(core, params)
-        h, _ = moments(core.X, point.T, w.weight, core.Z[:, :0])
+        h, _ = weighted_cross_products(core.X, point.T, w.weight, core.Z[:, :0])
         return core.Z.T @ (f.zeta + 0.5 * h) * se
 
     assert_allclose(leverage_score(fixed), 0, atol=1e-4)
@@ -451,7 +451,7 @@ def test_whitener_keeps_nine_digits(apart):
     rng = np.random.default_rng(4)
     x, weight = rng.normal(size=200), rng.gamma(1, size=200)
     X = np.column_stack([np.ones(200), 1e5 * x, x + apart * rng.normal(size=200)])
-    U = np.sqrt(weight)[:, None] * (X @ whitener(X, weight))
+    U = np.sqrt(weight)[:, None] * (X @ inverse_cholesky(X, weight))
     assert_allclose(U.T @ U, np.eye(3), atol=4e-9)
 
 

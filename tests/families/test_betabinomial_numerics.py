@@ -390,7 +390,7 @@ def test_starts() -> None:
     data = rows(y, n)
     start = FAMILY.start(data)
     assert np.all((start > 0) & (start < 1))
-    sigma = FAMILY.start_dispersion(data, mu, 1 - mu)
+    sigma = FAMILY.moment_dispersion(data, mu, 1 - mu)
     assert np.all(np.isfinite(sigma) & (sigma >= 0))
     assert abs(sigma[n == 1] - 0.2).max() < 0.05
 
@@ -447,22 +447,22 @@ def test_log1pmx() -> None:
 
 @pytest.mark.parametrize("sigma", [0.02, 0.05, 0.5, 8.0])
 @pytest.mark.parametrize("mu", [0.02, 0.5, 0.97])
-def test_rough_score(mu, sigma):
+def test_approximate_score(mu, sigma):
     """Five digits of what is typical, in a form of its own."""
     n = np.repeat([25.0, 80.0, 1000.0], 8)
     y = np.round(n * np.tile(np.linspace(0, 1, 8), 3))
     prepared = rows(y, n)
     args = np.full_like(n, mu), np.full_like(n, 1 - mu), np.full_like(n, sigma)
-    rough = betabinomial_counts.rough_counts(prepared, *args)
+    approximate = betabinomial_counts.approximate_score_counts(prepared, *args)
     exact = evaluate(n, y, *args, order=1)[1:]
-    assert rough is not None
-    assert np.all(np.abs(rough - exact) < 1e-5 * np.sqrt(np.mean(exact**2, axis=1))[:, None])
+    assert approximate is not None
+    assert np.all(np.abs(approximate - exact) < 1e-5 * np.sqrt(np.mean(exact**2, axis=1))[:, None])
 
 
-def test_rough_score_is_not_tried_where_it_fails():
+def test_approximate_score_is_not_tried_where_it_fails():
     prepared = rows([3.0], [4.0])
     args = np.array([0.4]), np.array([0.6]), np.array([0.02])
-    assert FAMILY.rough_score(prepared, *args) is None
+    assert FAMILY.approximate_score(prepared, *args) is None
 
 
 def test_counts_by_table_and_by_series():

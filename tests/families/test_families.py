@@ -714,7 +714,7 @@ def test_start(name):
     elif not is_real(family):
         assert np.all(mu > 0)
     mu = 0.5 * (mu + np.median(mu))
-    phi = family.start_dispersion(rows, mu, None if nu is None else 1 - mu)
+    phi = family.moment_dispersion(rows, mu, None if nu is None else 1 - mu)
     assert phi.shape == at.y.shape
     assert np.all((phi >= 0) & np.isfinite(phi))
     assert np.any(phi > 0)

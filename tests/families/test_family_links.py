@@ -12,7 +12,7 @@ from scipy import optimize, stats
 from scipy.special import xlog1py, xlogy
 
 import hetglm.api as het
-from hetglm.estimation.domain_boundary import edge_sides, settle
+from hetglm.estimation.domain_boundary import active_bounds, maximise_on_boundary
 from hetglm.estimation.record import Settings
 from hetglm.exceptions import DomainEdgeWarning, SmallCountsWarning, UnboundedLikelihoodError
 from hetglm.families import registry
@@ -398,14 +398,14 @@ def test_rows_at_the_edge_that_should_not_stay_are_released():
     names, kept = model.parameter_names, np.ones(3, dtype=bool)
     stopped = replace(best._fit, internal=start, converged=False)
     settings, watch = Settings(names), lambda params, converged: None
-    assert_array_equal(edge_sides(model.core, start), [-1] + [0] * 29)
-    found = settle(model.core, kept, stopped, settings, watch)
+    assert_array_equal(active_bounds(model.core, start), [-1] + [0] * 29)
+    found = maximise_on_boundary(model.core, kept, stopped, settings, watch)
     assert_allclose(found.llf, best.llf, rtol=1e-12)
-    assert found.edge == ""
+    assert found.domain_boundary == ""
     assert found.converged
     # inside, a search that stopped for another reason is left alone
     stopped = replace(best._fit, converged=False)
-    assert settle(model.core, kept, stopped, settings, watch) is stopped
+    assert maximise_on_boundary(model.core, kept, stopped, settings, watch) is stopped
 
 
 def test_one_of_two_rows_at_the_edge_is_released():
@@ -419,15 +419,15 @@ def test_one_of_two_rows_at_the_edge_is_released():
         best = model.fit()
     assert best.fittedvalues[40] > 0.2
     start = np.array([3.0, -3 + 1e-12, -3 + 1e-12, 0.0])
-    stopped = replace(best._fit, internal=start, converged=False, edge="")
-    found = settle(
+    stopped = replace(best._fit, internal=start, converged=False, domain_boundary="")
+    found = maximise_on_boundary(
         model.core,
         np.ones(4, dtype=bool),
         stopped,
         Settings(model.parameter_names),
         lambda p, c: None,
     )
-    assert found.edge == best._fit.edge
+    assert found.domain_boundary == best._fit.domain_boundary
     assert_allclose(found.llf, best.llf, rtol=1e-10)
 
 

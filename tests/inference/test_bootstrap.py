@@ -131,14 +131,14 @@ class Scripted:
     def __init__(self, gradients):
         self.left = list(gradients)
 
-    def rough_gradient(self, params):
+    def approximate_gradient(self, params):
         return np.array([self.left.pop(0)]), True
 
     def factors(self, params, order):
         return SimpleNamespace(loglike=np.zeros(1))
 
     def gradient(self, factors):
-        return self.rough_gradient(None)[0]
+        return self.approximate_gradient(None)[0]
 
     def hessian(self, factors):
         return np.array([[-1.0]])

@@ -246,9 +246,9 @@ def test_recession_finds_every_row_that_can_go():
     assert boundary.recession(Z, np.array([-1.0, 1, -1, -1]))[0].all()
     assert not boundary.recession(Z, np.array([-1.0, 1, 1, 0]))[0].any()
     # ... unless these rows do not matter
-    silent = np.array([False, True, True, False])
-    assert boundary.recession(Z, signs, silent)[0].tolist() == [True, False, False, True]
-    assert boundary.recession(Z, -np.ones(4), silent)[0].tolist() == [True, False, False, True]
+    alone = np.array([False, True, True, False])
+    assert boundary.recession(Z, signs, alone)[0].tolist() == [True, False, False, True]
+    assert boundary.recession(Z, -np.ones(4), alone)[0].tolist() == [True, False, False, True]
     rows, directions, _ = boundary.recession(Z, -np.ones(4))
     assert rows.all()
     assert directions.shape == (3, 3)
@@ -266,9 +266,9 @@ def test_repeated_rows_go_as_their_distinct_ones(monkeypatch):
     monkeypatch.setattr(boundary, "null_space", null_space)
     Z = np.array([[1.0, 0, 0], [1, 1, 0], [1, 0, 1], [1, 1, 1], [1, 1, 1]])
     signs = np.array([0, -1.0, 0, -1, 0])
-    silent = np.array([False, False, False, False, True])
+    alone = np.array([False, False, False, False, True])
     of_row = np.random.default_rng(1).integers(0, 5, 2000)
-    for free in (silent, np.zeros(5, bool)):
+    for free in (alone, np.zeros(5, bool)):
         few, basis, way = boundary.recession(Z, signs, free)
         assert few.any() == free.any()  # row 4 keeps row 3, and so row 1, from falling
         rows, directions, direction = boundary.recession(Z[of_row], signs[of_row], free[of_row])

@@ -338,7 +338,7 @@ _PRODUCT, _PRODUCT1, _PRODUCT2 = _product_polynomials()
 
 _HALF, _HALF1, _HALF2 = _economised_series(SHIFT, SHIFT_TERMS, 12)
 
-_, _ROUGH, _ = _economised_series(4, 3, 6)
+_, _APPROXIMATE, _ = _economised_series(4, 3, 6)
 
 
 def shifted_draws(
@@ -408,7 +408,7 @@ def shifted_draws(
     out[3:] *= c2
 
 
-def rough_score(
+def approximate_score(
     mu: Single, nu: Single, sigma: Single, drawn: Single, work: Single, out: Single
 ) -> None:
     """
@@ -444,7 +444,7 @@ def rough_score(
     slope /= x
     np.divide(1, w, out=u)
     u *= u
-    horner(_ROUGH, u, x)
+    horner(_APPROXIMATE, u, x)
     x *= u
     x -= slope
     psi = x[3:] - x[:3]

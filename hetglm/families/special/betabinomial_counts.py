@@ -18,9 +18,9 @@ from hetglm.families.special.betabinomial import (
     Derivatives,
     Urn,
     all_draws,
+    approximate_score,
     every_draw,
     first_draws,
-    rough_score,
     shifted_draws,
 )
 from hetglm.families.special.stirling import stirling, stirling_large
@@ -58,8 +58,8 @@ MILD_SPREAD, MILD_SHARE = 1e-3, 1e-3
 #: sigma and n within these (the products of eight steps neither over- nor underflow).
 MILD_SIGMA, MILD_TRIALS = (1e-4, 10.0), 1e9
 
-#: n sigma from which on `rough_score` has its five digits.
-ROUGH_SPREAD = 0.1
+#: n sigma from which on `approximate_score` has its five digits.
+MIN_APPROXIMATE_SPREAD = 0.1
 
 #: Stirling's remainder of 1, ..., TABLE, and 0 for 0; from LEAST on by its series too.
 TABLE, LEAST = 1024, 32
@@ -209,15 +209,15 @@ def _evaluate_mild(
     return out
 
 
-def rough_counts(rows: Counts, mu: Array, nu: Array, sigma: Array) -> Array | None:
+def approximate_score_counts(rows: Counts, mu: Array, nu: Array, sigma: Array) -> Array | None:
     """Return the score to some five digits, float32 of shape (2, n); None where that takes more."""
     out = np.empty((2, len(mu)), dtype=np.float32)
     for part in _blocks(len(mu)):
         arrays = mu[part], nu[part], sigma[part], rows.drawn[:, part]
         m, w, s, drawn = (a.astype(np.float32) for a in arrays)
-        if (s * drawn[2]).min() < ROUGH_SPREAD or not _mild(m, w, s, drawn[2]).all():
+        if (s * drawn[2]).min() < MIN_APPROXIMATE_SPREAD or not _mild(m, w, s, drawn[2]).all():
             return None
-        rough_score(m, w, s, drawn, _workspace(len(s), np.float32), out[:, part])
+        approximate_score(m, w, s, drawn, _workspace(len(s), np.float32), out[:, part])
     return out
 
 
