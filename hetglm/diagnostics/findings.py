@@ -228,9 +228,10 @@ def separation(facts: Facts) -> Iterator[Finding]:
 
 def boundary(facts: Facts) -> Iterator[Finding]:
     """Yield the terms that run off to the ends of the dispersion."""
-    end, family = facts.fit.boundary, facts.core.family
+    end = facts.fit.boundary
     if end is None:
         return
+    family = facts.core.boundary_family
     for rows, what in (
         (
             end.rows,

@@ -88,7 +88,7 @@ def other_starts(
         _other_maximum(*cell) for cell in zip(values, slopes, grid, zeta_here, here, strict=True)
     ]
     promising = [(c, j) for c, j in enumerate(points) if j is not None]
-    lowest = np.log(LOWEST / likelihood.family.boundary_scale(likelihood.rows))
+    lowest = np.log(LOWEST / likelihood.boundary_family.boundary_scale(likelihood.rows))
     alone = [[each] for each in promising] if len(promising) > 1 else []
     for some in [promising, *alone] if promising else ():
         eta, zeta = np.array(at.eta), np.clip(at.zeta, lowest, HIGHEST)
@@ -115,7 +115,9 @@ def _coefficients(likelihood: Likelihood, estimated: Array, eta: Array, zeta: Ar
 
 def _grid(inner: Likelihood, of_row: Array) -> Array:
     """Return log dispersions of each cell, from zero to far above 1, shape (cells, GRID)."""
-    size = np.bincount(of_row, inner.family.boundary_scale(inner.rows)) / np.bincount(of_row)
+    size = np.bincount(of_row, inner.boundary_family.boundary_scale(inner.rows)) / np.bincount(
+        of_row
+    )
     low = np.log(LOW / size)[:, None]
     share = np.linspace(0.0, 1.0, GRID - 1)
     return np.hstack([np.full_like(low, -np.inf), low + share * (HIGH - low)])

@@ -46,11 +46,11 @@ def aliased_text(likelihood: Likelihood, estimable: Array, names: list[str]) -> 
     aliased = [name for name, kept in zip(names, estimable, strict=True) if not kept]
     if not aliased:
         return ""
-    uninformative = likelihood.family.uninformative(likelihood.rows)
+    uninformative = likelihood.uninformative()
     where = (
         ""
         if uninformative is None
-        else f"; {likelihood.family.uninformative_text} tell nothing of a dispersion"
+        else f"; {likelihood.boundary_family.uninformative_text} tell nothing of a dispersion"
     )
     return (
         f"aliased, left out of the fit: {listed(aliased)} (each a linear combination of earlier columns "
@@ -208,7 +208,7 @@ def boundary_texts(fitted: Fit, likelihood: Likelihood) -> list[str]:
     """Return the sentences on rows whose dispersion is zero or infinite."""
     if fitted.boundary is None:
         return []
-    family = likelihood.family
+    family = likelihood.boundary_family
     rows, infinite, terms = fitted.boundary.rows, fitted.boundary.infinite, fitted.boundary.terms
     law = family.limit_at_zero
     supremum = (

@@ -138,7 +138,7 @@ def _without(core: Likelihood, ends: Array, params: Array, estimated: Array) -> 
     """Return params in the coefficients that rows at no end determine; their dispersion stays."""
     k, free = core.k_mean, np.isnan(ends)
     solved = determined(core, estimated, ends)
-    uninformative = core.family.uninformative(core.rows)
+    uninformative = core.uninformative()
     Z = core.Z[free if uninformative is None else free & ~uninformative]
     size = np.max(np.abs(Z), axis=0, initial=0.0)
     kept = solved[k:] & (size > 0)
@@ -152,8 +152,8 @@ def _without(core: Likelihood, ends: Array, params: Array, estimated: Array) -> 
 
 def determined(likelihood: Likelihood, estimated: Array, ends: Array) -> Array:
     """Return the coefficients that are determined, the dispersion's by the rows at no end."""
-    k, family = likelihood.k_mean, likelihood.family
-    uninformative = family.uninformative(likelihood.rows)
+    k, family = likelihood.k_mean, likelihood.boundary_family
+    uninformative = likelihood.uninformative()
     telling = np.isnan(ends) if uninformative is None else np.isnan(ends) & ~uninformative
     X = likelihood.X if family.mean_at_infinity else likelihood.X[ends != np.inf]
     solved = np.array(estimated)
@@ -168,11 +168,11 @@ def _signs(core: Likelihood, zeta: Array, negligible: float, dominant: float) ->
     # most searches come near no end, None: two numbers tell
     if zeta.min(initial=0.0) > np.log(negligible) and zeta.max(initial=0.0) <= np.log(dominant):
         return None
-    sizes = core.family.boundary_scale(core.rows)
+    sizes = core.boundary_family.boundary_scale(core.rows)
     signs = np.where(zeta < np.log(negligible / sizes), -1.0, 0.0)
     large = zeta > np.log(dominant)
     if large.any():
-        signs[large & (core.family.extreme_responses(core.rows) != 0)] = 1.0
+        signs[large & (core.boundary_family.extreme_responses(core.rows) != 0)] = 1.0
     return signs
 
 
@@ -184,7 +184,7 @@ def _candidates(
     if signs is None:
         return np.full(core.n, np.nan) if core.fixed_predictor is None else core.fixed_predictor
     kept = estimated[core.k_mean :]
-    uninformative = core.family.uninformative(core.rows)
+    uninformative = core.uninformative()
     # rows fixed already went to their end faster than these, and may move either way meanwhile
     fixed = (
         np.zeros(core.n, dtype=bool)
@@ -212,7 +212,7 @@ def fit_at_boundary(
 ) -> Fit:
     """Return the fit with the coefficients that have no finite value as NaN."""
     k = likelihood.k_mean
-    uninformative = likelihood.family.uninformative(likelihood.rows)
+    uninformative = likelihood.uninformative()
     finite = np.isnan(ends) if uninformative is None else np.isnan(ends) & ~uninformative
     kept_mean, kept = estimated[:k], estimated[k:]
     reduced = null_space(likelihood.Z[:, kept], np.flatnonzero(finite))

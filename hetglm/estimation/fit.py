@@ -72,7 +72,7 @@ def fit(
         If rows are fitted exactly and the likelihood has no maximum.
     """
     saturated = int(estimated[: likelihood.k_mean].sum()) >= likelihood.n
-    if saturated and not likelihood.family.zero_dispersion:
+    if saturated and not likelihood.has_boundary:
         where = (
             f"the likelihood grows without bound: the mean has {likelihood.n} coefficients for "
             f"{likelihood.n} rows, so every row is fitted exactly"
@@ -88,7 +88,7 @@ def fit(
         start = _checked(likelihood, start, names, estimated)
     settings = Settings(names, method, maxiter, tol, disp, options)
     of_row = None
-    if likelihood.family.zero_dispersion:
+    if likelihood.has_boundary:
         likelihood, of_row = likelihood.distinct()
     seek = partial(_sought, likelihood, estimated, settings, reml)
     found = seek(start)
@@ -105,7 +105,7 @@ def _sought(
 ) -> Fit:
     """Return the fit from given starting values, or from our own."""
     starts = starting_values(likelihood, estimated)
-    if not likelihood.family.zero_dispersion:
+    if not likelihood.has_boundary:
         starts = starts if start is None else chain([start], starts)
         seek = reml_module.search if reml else search
         return _local_maximum_beside_singularity(likelihood, estimated, starts, settings, seek)

@@ -132,8 +132,8 @@ def _at_ends(
 ) -> Fit:
     """Return the supremum of a likelihood without separated rows."""
     k = likelihood.k_mean
-    sides = likelihood.family.extreme_responses(likelihood.rows)
-    uninformative = likelihood.family.uninformative(likelihood.rows)
+    sides = likelihood.boundary_family.extreme_responses(likelihood.rows)
+    uninformative = likelihood.uninformative()
     top, _, _ = recession(likelihood.Z[:, estimated[k:]], np.abs(sides), uninformative)
     best = search_from(likelihood, estimated, next(starts), settings, top)
     alone = settings.method not in OWN_METHODS or settings.maxiter < EXPLORED
@@ -294,7 +294,7 @@ def _escapes(likelihood: Likelihood, found: Fit) -> Iterator[Array]:
         return
     k, rows = likelihood.k_mean, found.boundary.rows
     score = zero_scores(likelihood, found.internal, rows)
-    sizes = likelihood.family.boundary_scale(likelihood.rows)[rows]
+    sizes = likelihood.boundary_family.boundary_scale(likelihood.rows)[rows]
     Z, score, sizes = _of_cells(likelihood.Z[rows], score, sizes)
     if not np.any(score > 0):
         return

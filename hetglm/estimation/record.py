@@ -150,7 +150,7 @@ class Fitted:
     @cached_property
     def is_grouped(self) -> bool:
         """Whether so few rows are distinct that data like these had better be grouped."""
-        return self.core.family.zero_dispersion and self.core.distinct()[1] is not None
+        return self.core.has_boundary and self.core.distinct()[1] is not None
 
 
 def of_results(res: Any) -> Fitted:

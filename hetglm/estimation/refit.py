@@ -117,12 +117,12 @@ def _steps(fitted: Fitted, core: Likelihood) -> tuple[Array, Array, float, int, 
 
 def _is_inside(core: Likelihood, near: Fit) -> bool:
     """Return whether the dispersion is so far from its ends, and so well known, as not to be doubted."""
-    family = core.family
-    if not family.zero_dispersion or not isinstance(core.link_dispersion, links.Log):
+    if not core.has_boundary or not isinstance(core.link_dispersion, links.Log):
         return True
     low, high = np.log(APPROACHING)
     zeta = core.log_dispersion(near.internal[core.k_mean :])
-    inside = np.all(zeta + np.log(family.boundary_scale(core.rows)) > low) and np.all(zeta <= high)
+    scaled = zeta + np.log(core.boundary_family.boundary_scale(core.rows))
+    inside = np.all(scaled > low) and np.all(zeta <= high)
     return bool(inside) and not is_dispersion_uncertain(near, core)
 
 

@@ -22,7 +22,7 @@ def separated_rows(likelihood: Likelihood, estimated: Array) -> tuple[Array, Arr
     k = likelihood.k_mean
     kept = estimated[:k]
     direction = np.zeros(k)
-    sides = likelihood.family.extreme_responses(likelihood.rows)
+    sides = likelihood.boundary_family.extreme_responses(likelihood.rows)
     sides = np.where(reached(likelihood.link, sides), sides, 0.0)
     rows, _, direction[kept] = recession(likelihood.X[:, kept], sides)
     return rows, direction

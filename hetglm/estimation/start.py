@@ -74,7 +74,7 @@ def _from_some(likelihood: Likelihood, estimated: Array, every: int) -> Iterator
     """Yield starting values from every so many-th row: one near the maximum of all rows first."""
     fewer = slice(None, None, every * FEWER)
     # what serves for some rows may leave the domain in others, unless every predictor has a mean
-    anywhere = likelihood.family.zero_dispersion and bool(
+    anywhere = likelihood.has_boundary and bool(
         np.all(reached(likelihood.link, np.array([-1.0, 1.0])))
     )
     near = None
@@ -173,7 +173,7 @@ def _dispersion_targets(likelihood: Likelihood, raw: Array) -> list[Array]:
     link = likelihood.link_dispersion
     constant = np.full(likelihood.n, float(link(np.array([mean]))[0])) - off
     # without a floor for spikes, which a likelihood that is finite at phi = 0 does not have
-    floors = (1e-3 * mean,) if likelihood.family.zero_dispersion else (1e-3 * mean, 1e-12 * mean)
+    floors = (1e-3 * mean,) if likelihood.has_boundary else (1e-3 * mean, 1e-12 * mean)
     smooth = [link(np.exp(np.log(raw + floor) - MEAN_LOG_CHI2)) - off for floor in floors]
     return [constant, *smooth]
 

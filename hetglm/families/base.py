@@ -76,15 +76,6 @@ class Family(ABC):
     unit_interval: bool = False
     #: The likelihood needs the number of trials of each row.
     takes_trials: bool = False
-    #: The likelihood is finite and smooth at phi = 0.
-    zero_dispersion: bool = False
-    #: What the family is at phi = 0, and what a row must be to end at phi = infinity.
-    limit_at_zero: str = ""
-    limit_at_infinity: str = ""
-    #: Rows at phi = infinity still tell of the mean.
-    mean_at_infinity: bool = True
-    #: Rows that say nothing of the dispersion, in words.
-    uninformative_text: str = ""
     #: The response is a count.
     discrete: bool = False
     #: p where y/c of mean mu/c and dispersion phi c^(p - 2) has the same law, for every c; else None.
@@ -132,7 +123,12 @@ class Family(ABC):
 
     @abstractmethod
     def moment_dispersion(self, rows: Any, mu: Array, nu: Array | None) -> Array:
-        """Return a rough non-negative estimate of phi from each row alone, given its mean."""
+        """
+        Return a moment estimate of phi from each row alone, given its mean, at least 0.
+
+        It is on the scale of phi itself, which each family chooses: of a variance phi, the squared
+        residual; of a scale phi, the absolute one, each over its expectation at phi = 1.
+        """
 
     @abstractmethod
     def saturated(self, rows: Any, phi: Array) -> Array:
@@ -162,27 +158,6 @@ class Family(ABC):
         """Return the derivatives of the first derivatives (mu, phi) in a continuous response."""
         raise NotImplementedError(f"{self.name}: no derivative in the response")
 
-    def extreme_responses(self, rows: Any) -> Array:
-        """
-        Return -1 for the least response a row can have, 1 for the largest, 0 between.
-
-        Such a row is likelier the nearer its mean is to that side, and the larger its dispersion.
-        For families with ``zero_dispersion`` only.
-        """
-        raise NotImplementedError(f"{self.name}: no response is the least or the largest")
-
-    def boundary_scale(self, rows: Any) -> Array:
-        """
-        Return the size of each response: it is next to its law at phi = 0 where size phi is small.
-
-        At least 1; for families with ``zero_dispersion`` only.
-        """
-        raise NotImplementedError(f"{self.name}: phi = 0 is not a law of its own")
-
-    def uninformative(self, rows: Any) -> Array | None:
-        """Return which rows say nothing of the dispersion, None for none."""
-        return None
-
     def distribution(self, mu: Array, nu: Array | None, phi: Array, trials: Array | None) -> Any:
         """Return the frozen scipy distribution of the response; EQL families have none."""
         raise NotImplementedError(
@@ -190,3 +165,41 @@ class Family(ABC):
             "variance only. Use bootstrap(kind='pairs') or a robust cov_type, or a model with a "
             "likelihood (BetaBinomial for proportions, likelihood='exact' for Tweedie)."
         )
+
+
+class BoundaryFamily(Family):
+    """
+    Family whose likelihood is finite and smooth at phi = 0, where it is a distribution of its own.
+
+    The maximum may lie at that boundary, and for extreme responses at phi = infinity too: the search
+    and the results need to know what the family is there.
+    """
+
+    #: Name of the distribution at phi = 0.
+    limit_at_zero: str = ""
+    #: What responses look like that may have phi = infinity, in words.
+    limit_at_infinity: str = ""
+    #: Rows at phi = infinity are informative about the mean.
+    mean_at_infinity: bool = True
+    #: Rows that are uninformative about the dispersion, in words.
+    uninformative_text: str = ""
+
+    @abstractmethod
+    def extreme_responses(self, rows: Any) -> Array:
+        """
+        Return -1 for the smallest response a row can have, 1 for the largest, 0 between.
+
+        The likelihood of an extreme response increases as its mean approaches that limit, and in phi.
+        """
+
+    @abstractmethod
+    def boundary_scale(self, rows: Any) -> Array:
+        """
+        Return a scale s of each row, at least 1.
+
+        Where s phi is much smaller than 1 the row is close to its distribution at phi = 0.
+        """
+
+    def uninformative(self, rows: Any) -> Array | None:
+        """Return which rows are uninformative about the dispersion, None for none."""
+        return None

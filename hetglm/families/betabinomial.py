@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import expit
 
-from hetglm.families.base import Family, Terms
+from hetglm.families.base import BoundaryFamily, Terms
 from hetglm.families.quantiles import quantiles
 from hetglm.families.special.betabinomial_counts import (
     UNTRIMMED,
@@ -37,7 +37,7 @@ HALVINGS = 60
 LARGEST_RHO = 0.9
 
 
-class BetaBinomial(Family):
+class BetaBinomial(BoundaryFamily):
     r"""
     Beta-binomial count of successes out of n, with success probability mu and dispersion sigma.
 
@@ -51,7 +51,6 @@ class BetaBinomial(Family):
     variance_formula = "n mu(1-mu) [1 + (n-1) rho], rho = sigma/(1+sigma)"
     unit_interval = True
     takes_trials = True
-    zero_dispersion = True
     limit_at_zero = "binomial"
     limit_at_infinity = "all or nothing"
     uninformative_text = "rows of one trial"

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from hetglm.families.base import Family, Rows, Terms
+from hetglm.families.base import BoundaryFamily, Rows, Terms
 from hetglm.families.quantiles import quantiles
 from hetglm.families.special.negbin import log_factors, log_probability
 from hetglm.families.special.summation import END, LONGEST, NODE_WEIGHTS, NODES, end_weights, flat
@@ -25,7 +25,7 @@ PANEL, POINTS = 1.5, 500_000
 LARGEST_POISSON = 9e18
 
 
-class NegativeBinomial(Family):
+class NegativeBinomial(BoundaryFamily):
     r"""
     Negative binomial count with mean mu and variance mu + alpha mu^2.
 
@@ -36,7 +36,6 @@ class NegativeBinomial(Family):
     name = "Negative binomial"
     symbol = "alpha"
     variance_formula = "mu + alpha mu^2"
-    zero_dispersion = True
     limit_at_zero = "Poisson"
     limit_at_infinity = "all zero"
     mean_at_infinity = False

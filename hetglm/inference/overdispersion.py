@@ -231,7 +231,7 @@ def overdispersion(
                 "overdispersion; fit NegativeBinomial or BetaBinomial to test a dispersion formula"
             )
         return of_glm(core, keep_mean)
-    if not core.family.zero_dispersion:
+    if not core.has_boundary:
         raise ValueError(f"{core.family.name}: phi = 0 is not a model of its own; nothing to test")
     record.need_rows(core)
     null = without_dispersion(core, keep_mean)[1]

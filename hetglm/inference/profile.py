@@ -189,9 +189,7 @@ class Along:
 
     def largest(self, value: float) -> float:
         """Return the largest log-likelihood with the coefficient at a value, of all maxima met."""
-        if (
-            self(value) > -np.inf and self.core.family.zero_dispersion
-        ):  # others have no other starts
+        if self(value) > -np.inf and self.core.has_boundary:  # others have no other starts
             self._search(value, self.fits[value].internal, thorough=True)
         return self.known[value]
 
@@ -266,7 +264,7 @@ class Along:
 
     def _furthest(self) -> float:
         """Return the longest sensible first step: a Wald interval of separated data has no meaning."""
-        if not self.core.family.zero_dispersion:
+        if not self.core.has_boundary:
             return np.inf
         column = np.hstack([self.core.X, self.core.Z])[:, self.j]
         return FURTHEST / float(np.sqrt(np.mean(column**2)))
@@ -380,7 +378,7 @@ def _limit(core: Likelihood, fit: Fit, rows: Array, names: list[str], alpha: flo
         start = found.internal
         return float(2 * (fit.llf - found.llf) - cut)
 
-    low = max(-np.log(core.family.boundary_scale(core.rows)[rows].max()) - 12, LOWEST)
+    low = max(-np.log(core.boundary_family.boundary_scale(core.rows)[rows].max()) - 12, LOWEST)
     high = low + 4
     while drop(high) < 0:
         low, high = high, high + 2

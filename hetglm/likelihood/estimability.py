@@ -74,7 +74,7 @@ def row_space(A: Array, kept: Array) -> RowSpace | None:
 def row_spaces(core: Likelihood, estimable: Array) -> dict[str, RowSpace]:
     """Return the row spaces of the parts ("mean", "dispersion") that have aliased columns."""
     k = core.k_mean
-    uninformative = core.family.uninformative(core.rows)
+    uninformative = core.uninformative()
     Z = core.Z if uninformative is None or estimable[k:].all() else core.Z[~uninformative]
     found = {"mean": row_space(core.X, estimable[:k]), "dispersion": row_space(Z, estimable[k:])}
     return {part: space for part, space in found.items() if space is not None}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hetglm.families.base import Family, Terms
+from hetglm.families.base import BoundaryFamily, Family, Terms
 from hetglm.likelihood.links import Inverse, invert, invert_dispersion
 from hetglm.typing import Array
 from hetglm.utils.linalg import crossed, distinct_rows, gram, independent_columns, times
@@ -103,9 +103,24 @@ class Likelihood:
         """Rows."""
         return len(self.y)
 
+    @property
+    def has_boundary(self) -> bool:
+        """Whether the likelihood is finite and smooth at phi = 0."""
+        return isinstance(self.family, BoundaryFamily)
+
+    @property
+    def boundary_family(self) -> BoundaryFamily:
+        """The family, where the likelihood has a boundary at phi = 0."""
+        assert isinstance(self.family, BoundaryFamily)
+        return self.family
+
+    def uninformative(self) -> Array | None:
+        """Return which rows are uninformative about the dispersion, None for none; shape (n,)."""
+        return self.boundary_family.uninformative(self.rows) if self.has_boundary else None
+
     def estimable(self) -> Array:
         """Return which columns of X, and of Z on the rows that tell of phi, are independent."""
-        uninformative = self.family.uninformative(self.rows)
+        uninformative = self.uninformative()
         Z = self.Z if uninformative is None else self.Z[~uninformative]
         return np.concatenate([independent_columns(self.X), independent_columns(Z)])
 

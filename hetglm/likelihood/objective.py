@@ -70,7 +70,7 @@ class ScaledObjective:
         self.estimated = estimated
         self.n = likelihood.n
         # log-odds and log sigma have a scale of their own
-        self.furthest = FURTHEST if likelihood.family.zero_dispersion else np.inf
+        self.furthest = FURTHEST if likelihood.has_boundary else np.inf
         squares = [np.einsum("ij,ij->j", A, A) for A in (likelihood.X, likelihood.Z)]
         rms = np.sqrt(np.concatenate(squares) / max(self.n, 1))
         self.scale = np.where(rms > 0, rms, 1.0)[estimated]
@@ -125,9 +125,9 @@ class ScaledObjective:
             return 1.0
         here = core.predictors(self.full(params)).zeta
         low, high = np.full(self.n, -np.inf), np.inf
-        if core.family.zero_dispersion:
+        if core.has_boundary:
             low, high = (
-                np.log(PLAIN_LAW / core.family.boundary_scale(core.rows)),
+                np.log(PLAIN_LAW / core.boundary_family.boundary_scale(core.rows)),
                 -np.log(PLAIN_LAW),
             )
         up = np.sign(change)

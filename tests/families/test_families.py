@@ -22,7 +22,7 @@ from scipy import stats
 
 from hetglm import families
 from hetglm.families import registry
-from hetglm.families.base import Family, Rows
+from hetglm.families.base import BoundaryFamily, Family, Rows
 from hetglm.families.exponential import ExponentialDispersion
 
 EPS, TINY = np.finfo(float).eps, np.finfo(float).tiny
@@ -127,7 +127,7 @@ def grid(family, phis, means, spread, trials):
 def points(name):
     """Return a grid over the family's domain, its corners included."""
     family = FAMILIES[name]
-    phis = [1e-6, 0.05, 0.8, 5.0, 200.0] + [0.0] * family.zero_dispersion
+    phis = [1e-6, 0.05, 0.8, 5.0, 200.0] + [0.0] * isinstance(family, BoundaryFamily)
     if family.unit_interval:
         # powers of two: 1 - mu is exact
         means = [2.0**-20, 0.0625, 0.6875, 1 - 2.0**-20]
@@ -614,7 +614,7 @@ def test_outside_the_domain(name):
     family = FAMILIES[name]
     means = [np.nan, np.inf] + [-0.5] * (not is_real(family)) + [1.5] * family.unit_interval
     inside = 0.5
-    phis = [np.nan, -1.0, -np.inf] + [0.0] * (not family.zero_dispersion)
+    phis = [np.nan, -1.0, -np.inf] + [0.0] * (not isinstance(family, BoundaryFamily))
     outside = [(m, 1.0) for m in means] + [(inside, s) for s in phis]
     # every row has a neighbour inside, which must not be touched
     mu, phi = (np.array([*column, inside]) for column in zip(*outside, strict=True))
@@ -739,7 +739,7 @@ def test_variance_takes_a_complex_step(name):
                 def variance(m, s, n=n):
                     return n * m * (1 - m) * (1 + (n - 1) * s / (1 + s))
 
-            elif family.zero_dispersion:
+            elif isinstance(family, BoundaryFamily):
 
                 def variance(m, s):
                     return m + s * m**2

@@ -188,7 +188,7 @@ class Branches(Along):
     """A profile of two maxima: near by leads to the smaller one unless the other was met."""
 
     def __init__(self):
-        self.core = SimpleNamespace(family=SimpleNamespace(zero_dispersion=True))
+        self.core = SimpleNamespace(has_boundary=True)
         self.llf, self.slight, self.estimate = 0.0, 1e-9, 0.0
         self.known, self.fits = {0.0: 0.0}, {0.0: SimpleNamespace(internal=1.0)}
 
