@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import eigh
@@ -18,31 +20,6 @@ from hetglm.typing import Array
 from hetglm.utils.linalg import inverse
 from hetglm.utils.messages import warn
 
-#: cov_type -> what the summary says of it, for the types computed here.
-DESCRIPTIONS = {
-    "nonrobust": "Standard errors from the observed information.",
-    "eim": "Standard errors from the expected information.",
-    "HC0": "Standard errors are robust to a misspecified likelihood (HC0).",
-    "HC1": "Standard errors are robust to a misspecified likelihood (HC1, n/(n - k)).",
-}
-#: The same after REML, which has no robust ones.
-REML_DESCRIPTIONS = {
-    "nonrobust": "Standard errors from the expected REML information.",
-    "eim": "Standard errors from the expected REML information.",
-    "oim": "Standard errors from the observed REML information.",
-}
-#: Those that rest on the likelihood, as its ratios do.
-MODEL_BASED = ("nonrobust", "eim", "oim")
-#: Robust types of statsmodels with the arguments they read.
-_PANEL = {"time", "maxlags", "kernel", "weights_func", "use_correction", "df_correction"} | {
-    "scaling_factor"
-}
-ROBUST = {
-    "cluster": {"groups", "use_correction", "df_correction", "scaling_factor"},
-    "HAC": {"maxlags", "kernel", "weights_func", "use_correction", "scaling_factor"},
-    "hac-panel": _PANEL | {"groups"},
-    "hac-groupsum": _PANEL,
-}
 #: Eigenvalues of a robust covariance in units of a definite one, relative to the largest: what is
 #: smaller is rounding (1e-13 and less of well-conditioned designs).
 ROUNDING = 1e-10
@@ -76,6 +53,289 @@ class Covariance:
     df_inference: float | None = None
 
 
+@dataclass(frozen=True)
+class Estimates:
+    """
+    What the covariance of the solved coefficients is computed from.
+
+    Attributes
+    ----------
+    core : Likelihood
+    fit : Fit
+    kwds : dict
+        Arguments of the covariance type, arrays on the rows of the fit.
+    use_t : bool
+    df_resid : float
+    """
+
+    core: Likelihood
+    fit: Fit
+    kwds: dict[str, Any]
+    use_t: bool
+    df_resid: float
+
+    @cached_property
+    def bread(self) -> Array | None:
+        """Inverse of the observed information, shape (k, k); None where it is singular."""
+        return inverse(self.fit.information)
+
+    @cached_property
+    def scores(self) -> Array:
+        """Gradient of each row's log-likelihood, shape (n, k)."""
+        return self.core.score_obs(self.fit.internal)[:, self.fit.solved]
+
+
+class Sandwich(NamedTuple):
+    """A covariance by statsmodels: its settings, and degrees of freedom of t tests if not df_resid."""
+
+    matrix: Array | None
+    kwds: dict[str, Any]
+    df_inference: float | None = None
+
+
+@dataclass(frozen=True)
+class CovarianceType:
+    """
+    A type of covariance; to add one, add it to `COVARIANCE_TYPES`.
+
+    Attributes
+    ----------
+    name : str
+        The ``cov_type`` of users, in any case.
+    description : str
+        What the summary says of it.
+    matrix : callable
+        Returns the covariance of the solved coefficients, None where it does not exist.
+    needs, takes : tuple of str
+        Arguments (``cov_kwds``) that it cannot do without, and its others.
+    model_based : bool
+        Whether it rests on the likelihood, as its ratios do.
+    score_test : bool
+        Whether score tests take it.
+    of_resamples : bool
+        Whether it can be made of any resample of the rows.
+    after_reml : bool
+        Whether it is for fits by REML; the others are for maximum likelihood.
+    """
+
+    name: str
+    description: str
+    matrix: Callable[[Estimates], Array | Sandwich | None]
+    needs: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+    model_based: bool = False
+    score_test: bool = False
+    of_resamples: bool = False
+    after_reml: bool = False
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Names of its arguments, in alphabetical order."""
+        return tuple(sorted((*self.needs, *self.takes)))
+
+
+def _expected(of: Estimates) -> Array | None:
+    """Return the inverse of the expected information."""
+    keep = of.fit.solved
+    return inverse(-of.core.expected_hessian(of.fit.internal)[np.ix_(keep, keep)])
+
+
+def _white(of: Estimates, correction: float = 1.0) -> Array | None:
+    """Return the sandwich; a row of frequency f counts as f rows."""
+    freq, bread = of.core.freq, of.bread
+    if bread is None:
+        return None
+    weighted = of.scores if freq is None else of.scores / np.sqrt(freq)[:, None]
+    return correction * bread @ (weighted.T @ weighted) @ bread
+
+
+def _corrected_white(of: Estimates) -> Array | None:
+    """Return the sandwich times n/(n - k)."""
+    n = of.core.n if of.core.freq is None else of.core.freq.sum()
+    return _white(of, n / of.df_resid)
+
+
+def _cluster(of: Estimates) -> Sandwich:
+    """Return the covariance of clustered rows; that of one way of grouping is never indefinite."""
+    return _by_statsmodels(of, "cluster", definite=np.asarray(of.kwds.get("groups")).ndim == 1)
+
+
+def _by_statsmodels(of: Estimates, cov_type: str, definite: bool = False) -> Sandwich:
+    """Return statsmodels' robust covariance from our scores and Hessian."""
+    if of.bread is None:
+        return Sandwich(None, {"description": ""})
+    if of.core.freq is not None and cov_type != "cluster":
+        raise ValueError(f"cov_type={cov_type!r} needs single rows, not freq_weights")
+    scores, hessian = of.scores, -of.fit.information
+    model = SimpleNamespace(score_obs=lambda params: scores, hessian=lambda params: hessian)
+    stub = SimpleNamespace(model=model, params=None, use_t=of.use_t, df_resid=of.df_resid)
+    try:
+        get_robustcov_results(stub, cov_type=cov_type, use_self=True, use_t=of.use_t, **of.kwds)
+    except KeyError as exc:
+        raise ValueError(f"cov_kwds: cov_type={cov_type!r} needs {exc.args[0]!r}") from exc
+    except TypeError as exc:
+        raise ValueError(f"cov_kwds: {exc}") from exc
+    matrix, (n, k) = stub.cov_params_default, scores.shape
+    if of.core.freq is not None and of.kwds.get("use_correction", True):
+        # the correction counts rows where freq_weights say there are more
+        total = of.core.freq.sum()
+        matrix = matrix * ((total - 1) / (total - k)) / ((n - 1) / (n - k))
+    # statsmodels does not keep all it was given, and fits of submodels need it
+    kwds = of.kwds | stub.cov_kwds
+    if not definite and _indefinite(matrix, of.fit.information):
+        kwds["description"] = f"{kwds.get('description', '')} {INDEFINITE}.".strip()
+        told = f"{INDEFINITE[0].lower()}{INDEFINITE[1:]}"
+        warn(f"cov_type={cov_type!r}: {told}", IndefiniteCovarianceWarning)
+    return Sandwich(matrix, kwds, getattr(stub, "df_resid_inference", None))
+
+
+def _indefinite(matrix: Array, information: Array) -> bool:
+    """Return whether a covariance has a negative variance beyond rounding."""
+    unit = inverse(information)
+    values = None if unit is None else spectrum(matrix, unit)
+    return values is not None and bool(values.min() < -ROUNDING * np.abs(values).max())
+
+
+def _expected_reml(of: Estimates) -> Array | None:
+    """Return the inverse of the expected REML information."""
+    assert isinstance(of.fit, RemlFit)
+    return of.fit.cov_expected
+
+
+def _observed_reml(of: Estimates) -> Array | None:
+    """Return the inverse of the observed REML information."""
+    return inverse(reml.observed_information(of.core, of.fit))
+
+
+OF_LAGS = ("kernel", "scaling_factor", "use_correction", "weights_func")
+
+COVARIANCE_TYPES = (
+    CovarianceType(
+        "nonrobust",
+        "Standard errors from the observed information.",
+        lambda of: of.bread,
+        model_based=True,
+        score_test=True,
+        of_resamples=True,
+    ),
+    CovarianceType(
+        "eim",
+        "Standard errors from the expected information.",
+        _expected,
+        model_based=True,
+        score_test=True,
+        of_resamples=True,
+    ),
+    CovarianceType(
+        "HC0",
+        "Standard errors are robust to a misspecified likelihood (HC0).",
+        _white,
+        score_test=True,
+        of_resamples=True,
+    ),
+    CovarianceType(
+        "HC1",
+        "Standard errors are robust to a misspecified likelihood (HC1, n/(n - k)).",
+        _corrected_white,
+        of_resamples=True,
+    ),
+    # statsmodels describes these itself
+    CovarianceType(
+        "cluster",
+        "",
+        _cluster,
+        needs=("groups",),
+        takes=("df_correction", "scaling_factor", "use_correction"),
+        score_test=True,
+    ),
+    CovarianceType(
+        "HAC", "", partial(_by_statsmodels, cov_type="HAC"), needs=("maxlags",), takes=OF_LAGS
+    ),
+    CovarianceType(
+        "hac-panel",
+        "",
+        partial(_by_statsmodels, cov_type="hac-panel"),
+        needs=("maxlags",),
+        takes=("df_correction", "groups", "time", *OF_LAGS),
+    ),
+    CovarianceType(
+        "hac-groupsum",
+        "",
+        partial(_by_statsmodels, cov_type="hac-groupsum"),
+        needs=("maxlags", "time"),
+        takes=("df_correction", *OF_LAGS),
+    ),
+    CovarianceType(
+        "nonrobust",
+        "Standard errors from the expected REML information.",
+        _expected_reml,
+        model_based=True,
+        of_resamples=True,
+        after_reml=True,
+    ),
+    CovarianceType(
+        "eim",
+        "Standard errors from the expected REML information.",
+        _expected_reml,
+        model_based=True,
+        of_resamples=True,
+        after_reml=True,
+    ),
+    CovarianceType(
+        "oim",
+        "Standard errors from the observed REML information.",
+        _observed_reml,
+        model_based=True,
+        after_reml=True,
+    ),
+)
+
+
+def covariance_types(after_reml: bool = False) -> dict[str, CovarianceType]:
+    """Return the types of fits by maximum likelihood or by REML, by name."""
+    return {kind.name: kind for kind in COVARIANCE_TYPES if kind.after_reml == after_reml}
+
+
+def covariance_type(cov_type: str, after_reml: bool = False) -> CovarianceType:
+    """
+    Return a type of covariance by its name in any case.
+
+    Raises
+    ------
+    ValueError
+        For an unknown type, or one that is not defined for two linear predictors or after REML.
+    """
+    kinds = covariance_types(after_reml)
+    for name, kind in kinds.items():
+        if name.lower() == str(cov_type).lower():
+            return kind
+    known, what = ", ".join(kinds), f"cov_type={cov_type!r} is not available"
+    if after_reml:
+        raise ValueError(
+            f"{what} after reml=True: the REML criterion is no sum "
+            f"over rows, which a robust covariance needs; choose one of {known}, fit "
+            "by maximum likelihood, or use bootstrap(kind='pairs') or bootstrap(kind='cluster')"
+        )
+    hint = "HC2 and HC3 need one linear predictor; use HC1, " if str(cov_type)[:2] == "HC" else ""
+    raise ValueError(f"{what}: {hint}choose one of {known}")
+
+
+def type_of(res: Any) -> CovarianceType:
+    """Return the type of a result's covariance."""
+    return covariance_type(res.cov_type, res.reml)
+
+
+def refuse_other_arguments(kind: CovarianceType, cov_kwds: dict[str, Any]) -> None:
+    """Raise a ValueError for an argument that a type does not take."""
+    unknown = sorted(set(cov_kwds) - set(kind.arguments))
+    if not unknown:
+        return
+    what = f"it takes {', '.join(kind.arguments) or 'none'}"
+    if unknown[0] == "groups" and not kind.after_reml:
+        what = "write cov_type='cluster'"
+    raise ValueError(f"cov_kwds: cov_type={kind.name!r} does not take {unknown[0]!r}; {what}")
+
+
 def covariance(
     core: Likelihood,
     fit: Fit,
@@ -92,90 +352,27 @@ def covariance(
     core : Likelihood
     fit : Fit
     cov_type : str
-        "nonrobust", "eim", "HC0", "HC1" or one of statsmodels' cluster and HAC types; after REML
-        "nonrobust" and "eim" (expected information) or "oim" (observed).
+        Name of one of `COVARIANCE_TYPES`.
     cov_kwds : dict
-        Arguments of the latter, arrays on the rows of the fit.
+        Its arguments, arrays on the rows of the fit.
     use_t : bool
     df_resid : float
 
     Raises
     ------
     ValueError
-        For an unknown type, or one that is not defined for two linear predictors.
+        As in `covariance_type`, and for an argument that is missing or that the type does not take.
     """
-    keep = fit.solved
-    if isinstance(fit, RemlFit):
-        return _after_reml(core, fit, str(cov_type), cov_kwds)
-    key = next((k for k in (*DESCRIPTIONS, *ROBUST) if k.lower() == str(cov_type).lower()), None)
-    if key is None:
-        hint = (
-            "HC2 and HC3 need one linear predictor; use HC1, " if str(cov_type)[:2] == "HC" else ""
-        )
-        known = ", ".join((*DESCRIPTIONS, *ROBUST))
-        raise ValueError(f"cov_type={cov_type!r} is not available: {hint}choose one of {known}")
-    unknown = sorted(set(cov_kwds) - ROBUST.get(key, set()))
-    if unknown:
-        known = ", ".join(sorted(ROBUST.get(key, set())))
-        what = f"; it takes {known}" if known else "; it takes none"
-        if unknown[0] == "groups":
-            what = ", write cov_type='cluster'"
-        raise ValueError(f"cov_kwds: cov_type={key!r} does not take {unknown[0]!r}{what}")
-    if key == "eim":
-        matrix = inverse(-core.expected_hessian(fit.internal)[np.ix_(keep, keep)])
-    else:
-        matrix = inverse(fit.information)
-    kwds = {"description": DESCRIPTIONS.get(key, "")}
-    df_inference = None
-    if matrix is not None and key not in ("nonrobust", "eim"):
-        scores = core.score_obs(fit.internal)[:, keep]
-        if key in DESCRIPTIONS:
-            matrix = _white(scores, matrix, core.freq, df_resid if key == "HC1" else None)
-        else:
-            matrix, kwds, df_inference = _by_statsmodels(
-                core, scores, -fit.information, key, cov_kwds, use_t, df_resid
-            )
-            one_way = key == "cluster" and np.asarray(cov_kwds.get("groups")).ndim == 1
-            if not one_way and _indefinite(matrix, fit.information):
-                kwds["description"] = f"{kwds.get('description', '')} {INDEFINITE}.".strip()
-                told = f"{INDEFINITE[0].lower()}{INDEFINITE[1:]}"
-                warn(f"cov_type={key!r}: {told}", IndefiniteCovarianceWarning)
-    return _of_all(fit, matrix, key, kwds, df_inference)
-
-
-def _of_all(
-    fit: Fit,
-    matrix: Array | None,
-    key: str,
-    kwds: dict[str, Any],
-    df_inference: float | None = None,
-) -> Covariance:
-    """Return the covariance of all coefficients from that of the solved ones."""
+    kind = covariance_type(cov_type, isinstance(fit, RemlFit))
+    refuse_other_arguments(kind, cov_kwds)
+    made = kind.matrix(Estimates(core, fit, cov_kwds, use_t, df_resid))
+    if not isinstance(made, Sandwich):
+        made = Sandwich(made, {"description": kind.description})
     keep = fit.solved
     internal = np.zeros((len(keep), len(keep)))
-    internal[np.ix_(keep, keep)] = np.nan if matrix is None else matrix
-    shown = np.outer(fit.estimated, fit.estimated)
-    return Covariance(np.where(shown, internal, np.nan), internal, key, kwds, df_inference)
-
-
-def _after_reml(
-    core: Likelihood, fit: RemlFit, cov_type: str, cov_kwds: dict[str, Any]
-) -> Covariance:
-    """Return the covariance of estimates by REML, from the expected or the observed information."""
-    key = cov_type.lower()
-    if key not in REML_DESCRIPTIONS:
-        known = ", ".join(REML_DESCRIPTIONS)
-        raise ValueError(
-            f"cov_type={cov_type!r} is not available after reml=True: the REML criterion is no sum "
-            f"over rows, which a robust covariance needs; choose one of {known}, fit "
-            "by maximum likelihood, or use bootstrap(kind='pairs') or bootstrap(kind='cluster')"
-        )
-    if cov_kwds:
-        raise ValueError(f"cov_kwds: cov_type={key!r} does not take {min(cov_kwds)!r}")
-    matrix = fit.cov_expected
-    if key == "oim":
-        matrix = inverse(reml.observed_information(core, fit))
-    return _of_all(fit, matrix, key, {"description": REML_DESCRIPTIONS[key]})
+    internal[np.ix_(keep, keep)] = np.nan if made.matrix is None else made.matrix
+    shown = np.where(np.outer(fit.estimated, fit.estimated), internal, np.nan)
+    return Covariance(shown, internal, kind.name, made.kwds, made.df_inference)
 
 
 def spectrum(cov: Array, unit: Array) -> Array | None:
@@ -223,47 +420,3 @@ def is_definite(cov: Array, unit: Array, cov_type: str, groups: Any = None) -> b
             "fewer, or use another cov_type"
         )
     return True
-
-
-def _indefinite(matrix: Array, information: Array) -> bool:
-    """Return whether a covariance has a negative variance beyond rounding."""
-    unit = inverse(information)
-    values = None if unit is None else spectrum(matrix, unit)
-    return values is not None and bool(values.min() < -ROUNDING * np.abs(values).max())
-
-
-def _white(scores: Array, bread: Array, freq: Array | None, df_resid: float | None) -> Array:
-    """Return the sandwich; a row of frequency f counts as f rows."""
-    weighted = scores if freq is None else scores / np.sqrt(freq)[:, None]
-    n = len(scores) if freq is None else freq.sum()
-    correction = 1.0 if df_resid is None else n / df_resid
-    return correction * bread @ (weighted.T @ weighted) @ bread
-
-
-def _by_statsmodels(
-    core: Likelihood,
-    scores: Array,
-    hessian: Array,
-    cov_type: str,
-    cov_kwds: dict[str, Any],
-    use_t: bool,
-    df_resid: float,
-) -> tuple[Array, dict[str, Any], float | None]:
-    """Return statsmodels' robust covariance from our scores and Hessian."""
-    if core.freq is not None and cov_type != "cluster":
-        raise ValueError(f"cov_type={cov_type!r} needs single rows, not freq_weights")
-    model = SimpleNamespace(score_obs=lambda params: scores, hessian=lambda params: hessian)
-    stub = SimpleNamespace(model=model, params=None, use_t=use_t, df_resid=df_resid)
-    try:
-        get_robustcov_results(stub, cov_type=cov_type, use_self=True, use_t=use_t, **cov_kwds)
-    except KeyError as exc:
-        raise ValueError(f"cov_kwds: cov_type={cov_type!r} needs {exc.args[0]!r}") from exc
-    except TypeError as exc:
-        raise ValueError(f"cov_kwds: {exc}") from exc
-    matrix, (n, k) = stub.cov_params_default, scores.shape
-    if core.freq is not None and cov_kwds.get("use_correction", True):
-        # the correction counts rows where freq_weights say there are more
-        total = core.freq.sum()
-        matrix = matrix * ((total - 1) / (total - k)) / ((n - 1) / (n - k))
-    # statsmodels does not keep all it was given, and fits of submodels need it
-    return matrix, cov_kwds | stub.cov_kwds, getattr(stub, "df_resid_inference", None)

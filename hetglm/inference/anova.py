@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hetglm.estimation.covariance import MODEL_BASED
+from hetglm.estimation.covariance import type_of
 from hetglm.estimation.record import Fitted, maximum, of_results
 from hetglm.estimation.refit import fit_again, refitted_from_null
 from hetglm.exceptions import EveryRefitFailedError, UnboundedLikelihoodError, UntestedTermWarning
@@ -204,7 +204,7 @@ def _ratio_name(fits: list[Any], simulation: Simulation | None) -> str:
     res, both = fits[0], len(fits) == 1
     name = "LR" if res.model.core.family.exact else "EQL ratio"
     name += (" by REML" + (", mean by ML" if both else "")) if res.reml else ""
-    name += ", model-based" if any(each.cov_type not in MODEL_BASED for each in fits) else ""
+    name += ", model-based" if any(not type_of(each).model_based for each in fits) else ""
     return name + (", P by bootstrap" if simulation else "")
 
 
@@ -212,7 +212,7 @@ def _by_terms(res: Any, typ: int, test: str | None, simulation: Simulation | Non
     """Return a table with a row for each term of both parts."""
     if isinstance(typ, bool) or typ not in (1, 2, 3):
         raise ValueError(f"typ={typ!r}: choose 1 (sequential), 2 (hierarchical) or 3 (marginal)")
-    robust = res.cov_type not in MODEL_BASED
+    robust = not type_of(res).model_based
     test = ("wald" if robust else "lr") if test is None else test
     if test not in ("lr", "bootstrap", "wald", "score"):
         raise ValueError(f"test={test!r}: choose 'lr', 'bootstrap', 'wald' or 'score'")
@@ -269,7 +269,7 @@ def _why(res: Any, df: int) -> str:
     """Return why a test that raised nothing is NaN."""
     if df == 0:
         return NO_COLUMN
-    return AT_BOUNDARY if res.cov_type in MODEL_BASED or res.boundary is not None else INDEFINITE
+    return AT_BOUNDARY if type_of(res).model_based or res.boundary is not None else INDEFINITE
 
 
 def _explained(table: Table, reasons: Reasons) -> Table:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hetglm.estimation import record
-from hetglm.estimation.covariance import covariance
+from hetglm.estimation.covariance import covariance, type_of
 from hetglm.estimation.record import Fitted, at_fit, identifying, of_results, single_rows
 from hetglm.estimation.refit import refit
 from hetglm.inference.bootstrap_results import BootstrapResult
@@ -23,9 +23,6 @@ from hetglm.utils.linalg import inverse
 from hetglm.utils.parallel import Run, replicate, report_failures
 
 KINDS = ("pairs", "parametric", "cluster")
-
-#: Covariances that can be made of any resample; "cluster" needs the groups of the resample.
-OF_RESAMPLES = ("nonrobust", "eim", "HC0", "HC1")
 
 
 @dataclass(frozen=True)
@@ -189,7 +186,7 @@ def _covariance_of(res: Any, kind: str, groups: Any) -> tuple[str, dict[str, Any
             )
         settings = ("use_correction", "scaling_factor")
         return "cluster", {name: res.cov_kwds.get(name) for name in settings}
-    if res.cov_type not in OF_RESAMPLES:
+    if not type_of(res).of_resamples:
         raise ValueError(
             f"studentized=True: standard errors with cov_type={res.cov_type!r} cannot be made of a "
             f"resample of kind={kind!r}; fit with cov_type 'nonrobust' or 'HC1', or with 'cluster' for "

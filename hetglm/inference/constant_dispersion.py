@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from hetglm.estimation import fit as fit_module
-from hetglm.estimation.covariance import MODEL_BASED
+from hetglm.estimation.covariance import type_of
 from hetglm.estimation.record import Fit, Fitted, maximum, of_results
 from hetglm.estimation.refit import refitted_from_null
 from hetglm.exceptions import NotNestedError
@@ -195,7 +195,7 @@ def compare_constant(
         bic0,
         criterion(res),
         method,
-        robust_fit=res.cov_type not in MODEL_BASED,
+        robust_fit=not type_of(res).model_based,
         **bootstrapped,
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from hetglm.design import arrays
-from hetglm.estimation.covariance import is_definite
+from hetglm.estimation.covariance import COVARIANCE_TYPES, is_definite
 from hetglm.exceptions import IndefiniteCovarianceWarning
 from hetglm.inference.hypotheses import NOTHING, Hypothesis, Outcome
 from hetglm.inference.likelihood_ratio import Submodels
@@ -19,7 +19,7 @@ from hetglm.utils.linalg import independent_columns, solve_scaled
 from hetglm.utils.messages import listed, naming, require, warn
 
 #: Types of covariance that score tests take.
-SCORE_TYPES = ("nonrobust", "eim", "HC0", "cluster")
+SCORE_TYPES = tuple(kind.name for kind in COVARIANCE_TYPES if kind.score_test)
 
 
 def score(res: Any, submodels: Submodels, hypothesis: Hypothesis) -> Outcome:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hetglm.estimation.covariance import ROBUST
+from hetglm.estimation.covariance import type_of
 from hetglm.inference.hypotheses import NOTHING, Hypothesis, Outcome
 from hetglm.inference.likelihood_ratio import Submodels
 
@@ -28,6 +28,4 @@ def wald(res: Any, submodels: Submodels, hypothesis: Hypothesis) -> Outcome:
 
 def robust_kwds(res: Any) -> dict[str, Any]:
     """Return the arguments of a fit's robust covariance."""
-    return {
-        name: res.cov_kwds[name] for name in ROBUST.get(res.cov_type, ()) if name in res.cov_kwds
-    }
+    return {name: res.cov_kwds[name] for name in type_of(res).arguments if name in res.cov_kwds}

@@ -14,7 +14,13 @@ from statsmodels.base.model import GenericLikelihoodModelResults
 from statsmodels.stats.contrast import WaldTestResults, t_test_multi
 
 from hetglm.design import formula, syntax
-from hetglm.estimation.covariance import MODEL_BASED, ROBUST, covariance, is_definite
+from hetglm.estimation.covariance import (
+    covariance,
+    covariance_type,
+    is_definite,
+    refuse_other_arguments,
+    type_of,
+)
 from hetglm.estimation.record import of_results
 from hetglm.exceptions import NotEstimableWarning
 from hetglm.inference import profile
@@ -134,7 +140,7 @@ class InferenceMethods(GenericLikelihoodModelResults):
 
     def _has_wald_test(self, r_matrix: Any) -> bool:
         """Return whether restrictions have a positive definite covariance."""
-        if self.cov_type in MODEL_BASED or (known := inverse(self._fit.information)) is None:
+        if type_of(self).model_based or (known := inverse(self._fit.information)) is None:
             return True
         coefs = r_matrix[0] if isinstance(r_matrix, tuple) else r_matrix
         R, solved = np.atleast_2d(np.asarray(coefs, dtype=float)), self._fit.solved
@@ -370,16 +376,12 @@ class InferenceMethods(GenericLikelihoodModelResults):
             )
         cov_type = self.cov_type if cov_type is None else cov_type
         if cov_type not in SCORE_TYPES:
-            raise ValueError(
-                f"cov_type={cov_type!r}: score tests take 'nonrobust', 'eim', 'HC0' or 'cluster'"
-            )
+            raise ValueError(f"cov_type={cov_type!r}: score tests take {', '.join(SCORE_TYPES)}")
         n = of_results(self).core.n
         further = self._further(exog_extra, formula.environment(0))
         view = self._solved_alone()
         extra = extra_columns(further, view.model.core)
-        unknown = set(cov_kwds or {}) - (ROBUST["cluster"] if cov_type == "cluster" else set())
-        if unknown:
-            raise ValueError(f"cov_kwds: cov_type={cov_type!r} does not take {min(unknown)!r}")
+        refuse_other_arguments(covariance_type(cov_type), cov_kwds or {})
         by_rows = cov_type == "HC0" and self.model.core.freq is not None  # statsmodels squares them
         if cov_type != "cluster" and not by_rows:
             kwargs.setdefault("observed", cov_type != "eim")

@@ -17,6 +17,7 @@ from statsmodels.genmod import families
 
 from hetglm import models
 from hetglm.diagnostics.residuals import require_distribution
+from hetglm.estimation.covariance import covariance_type
 from hetglm.exceptions import UntestedTermWarning
 from hetglm.inference.anova import anova
 from hetglm.shell.files import Format, Table, check_folder, read_table, write
@@ -154,10 +155,21 @@ def _check_units(values: pd.Series) -> None:
 # -- the model --------------------------------------------------------------------------------------
 
 
+def _check_covariance(args: argparse.Namespace) -> None:
+    """Raise a ValueError for a covariance that the command line has not all arguments of."""
+    kind = covariance_type(args.cov_type, args.reml)
+    if missing := set(kind.needs) - {"groups"}:
+        raise ValueError(
+            f"--cov-type {kind.name}: it needs {listed(sorted(missing))}, which are no options; use "
+            "fit(cov_type=..., cov_kwds=...) in Python"
+        )
+    if (args.groups is not None) != ("groups" in kind.needs):
+        raise ValueError("--groups and --cov-type cluster go together")
+
+
 def check_options(args: argparse.Namespace) -> None:
     """Raise a ValueError where options do not go together, or nothing could be written."""
-    if (args.groups is not None) != (args.cov_type == "cluster"):
-        raise ValueError("--groups and --cov-type cluster go together")
+    _check_covariance(args)
     for option, family in DOUBLEGLM_ONLY.items():
         given, flag = getattr(args, option) is not None, option.replace("_", "-")
         if given and args.model in MODELS:

@@ -169,10 +169,9 @@ def _add_model(fit: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--cov-type",
         default="nonrobust",
-        choices=["nonrobust", "eim", "HC0", "HC1", "cluster"],
         metavar="TYPE",
-        help="covariance of the coefficients: nonrobust (default: the observed information), eim "
-        "(the expected one), HC0, HC1 or cluster",
+        help="covariance of the coefficients, as fit(cov_type=...): nonrobust (default: the "
+        "observed information), eim (the expected one), HC0, HC1, cluster, ...",
     )
     model.add_argument(
         "--bootstrap",

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 from conftest import CASES, simulated
+from covariances import AFTER_REML
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
@@ -473,7 +474,7 @@ def test_aliased_columns_are_left_out(name):
     assert aliased.llf_reml == pytest.approx(res.llf_reml, rel=ROUNDING)
 
 
-@pytest.mark.parametrize("cov_type", ["nonrobust", "oim"])
+@pytest.mark.parametrize("cov_type", AFTER_REML)
 @pytest.mark.parametrize("name", ["gaussian", "gamma", "invgauss-log", "poisson-sqrt", "binomial"])
 def test_frequencies_are_repeated_rows(name, cov_type):
     data = D[:60]

@@ -160,6 +160,8 @@ def test_fit_takes_families_links_and_columns(options, tmp_path, capsys):
         ([CATS, "Hwt ~ Bwt", "--cov-type", "cluster", "--groups", "g"], "--groups g: no such"),
         ([CATS, "Bwt ~ Hwt", "--family", "poisson", "--bootstrap", "9"], "for --bootstrap"),
         ([CATS, "Sex ~ Bwt"], "response 'Sex' is not numeric"),
+        ([CATS, "Hwt ~ Bwt", "--cov-type", "HC3"], "'HC3' is not available"),
+        ([CATS, "Hwt ~ Bwt", "--cov-type", "HAC"], "--cov-type HAC: it needs maxlags"),
         ([CATS, "Hwt ~ Bwt", "--cov-type", "cluster"], "--groups and --cov-type cluster"),
         ([CATS, "Hwt ~ Bwt", "--alpha", "1"], "--alpha: for --family negative-binomial"),
         ([CATS, "Hwt ~ Bwt", "--model", "betabinomial", "--family", "gamma"], "--family"),

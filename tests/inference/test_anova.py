@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 from conftest import CASES, fitted, simulated
+from covariances import COVARIANCES, SCORE_TESTED
 from numpy.testing import assert_allclose
 from scipy import stats
 from statsmodels.discrete.discrete_model import NegativeBinomialP
@@ -86,11 +87,10 @@ def test_marginal_tests_leave_out_columns(case):
     assert wald.columns.name == "Wald"
 
 
-@pytest.mark.parametrize("cov_type", ["nonrobust", "eim", "HC0", "HC1", "cluster"])
-def test_wald_tests_honour_the_covariance(case, cov_type):
-    kwds = {"cov_type": cov_type}
-    if cov_type == "cluster":
-        kwds["cov_kwds"] = {"groups": "block"}
+@pytest.mark.parametrize("kind", COVARIANCES)
+@pytest.mark.filterwarnings("ignore::hetglm.exceptions.IndefiniteCovarianceWarning")
+def test_wald_tests_honour_the_covariance(case, kind):
+    kwds = COVARIANCES[kind]
     table = het.anova(case.formula(RIGHT).fit(**kwds), typ=2, test="wald")
     smaller = case.formula("x + group | z + group").fit(**kwds)
     expected = smaller.wald_test_terms().table.loc["group"]
@@ -113,12 +113,10 @@ def test_t_distribution():
     assert_allclose(table["P"], stats.f.sf(table["statistic"], 2, res.df_resid + 2))
 
 
-@pytest.mark.parametrize("cov_type", ["nonrobust", "HC0", "cluster"])
-def test_score_tests_of_both_parts(case, cov_type):
+@pytest.mark.parametrize("kind", SCORE_TESTED)
+def test_score_tests_of_both_parts(case, kind):
     """The fit without the term is asked for its columns."""
-    kwds = {"cov_type": cov_type}
-    if cov_type == "cluster":
-        kwds["cov_kwds"] = {"groups": "block"}
+    kwds = COVARIANCES[kind]
     data = simulated()
     dummies = np.column_stack([data["group"] == level for level in "bc"]).astype(float)
     table = het.anova(case.formula(RIGHT).fit(**kwds), typ=2, test="score")
@@ -258,13 +256,12 @@ NO_COLUMNS = {
 }
 
 
-@pytest.mark.parametrize("cov_type", ["nonrobust", "eim", "HC0", "cluster"])
+@pytest.mark.parametrize("kind", SCORE_TESTED)
 @pytest.mark.parametrize("name", NO_COLUMNS)
-def test_no_score_test_of_such_columns(name, cov_type):
+def test_no_score_test_of_such_columns(name, kind):
     extra, message = NO_COLUMNS[name]
-    kwds = {"groups": "block"} if cov_type == "cluster" else None
     with pytest.raises(ValueError, match=message):
-        fitted("gaussian", "x").score_test(extra, cov_type=cov_type, cov_kwds=kwds)
+        fitted("gaussian", "x").score_test(extra, **COVARIANCES[kind])
 
 
 def test_robust_score_tests_ignore_no_argument():
@@ -296,7 +293,7 @@ def test_score_test_leaves_out_aliased_columns():
     assert_allclose(a, b, rtol=1e-6)
 
 
-@pytest.mark.parametrize("cov_type", ["nonrobust", "HC0", "cluster"])
+@pytest.mark.parametrize("cov_type", SCORE_TESTED)
 def test_score_test_holds_rows_at_the_boundary(cov_type):
     """The binomial rows say nothing of a dispersion term, and their part of the mean's."""
     data = het.datasets.load_lirat()
