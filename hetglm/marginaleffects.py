@@ -90,7 +90,7 @@ class MarginalModel(ModelAbstract):
     def get_predict(self, params: Array, newdata: pd.DataFrame) -> Any:
         """Return the prediction of each row with these coefficients."""
         known = np.array_equal(params, self.model._fit.internal)  # not moved for a derivative
-        said = () if known else quantities.PARTS[self.which]
+        said = () if known else quantities.QUANTITIES[self.which].parts
         rows, _ = self.model._new_rows(self.which, newdata, None, True, {}, said)
         estimate = quantities.predict(rows, np.asarray(params), self.which)
         numbers = pl.Series(range(len(estimate)), dtype=pl.Int32)

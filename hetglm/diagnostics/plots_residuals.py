@@ -14,7 +14,7 @@ from hetglm.diagnostics import residuals
 from hetglm.diagnostics.influence import LocationScaleInfluence
 from hetglm.diagnostics.plots_base import compared, require_rows, separation
 from hetglm.likelihood.likelihood import Likelihood
-from hetglm.prediction import intervals, quantities
+from hetglm.prediction import quantities
 from hetglm.typing import Array
 from hetglm.utils import checks
 from hetglm.utils.axes import (
@@ -393,10 +393,10 @@ def dispersion_bins(one: Shown) -> DispersionBins:
 
 def _components(one: Shown) -> tuple[Array, Array]:
     """Return d log V/d log phi and e^2/((1 - h) V) - 1 of each row."""
-    core, params = one.core, one.res._fit.internal
-    _, slope, variance = intervals.variance_slopes(core, params)
+    at = one.core.predictors(one.res._fit.internal)
+    _, slope, variance = quantities.variance_slopes(one.core, at)
     with np.errstate(invalid="ignore", divide="ignore"):
-        weight = slope * core.predictors(params).phi / variance
+        weight = slope * at.phi / variance
         return weight, one.influence.resid_studentized**2 - 1
 
 

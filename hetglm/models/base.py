@@ -547,7 +547,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         ----------
         data : DataFrame
         parts : tuple of str
-            Parts of the model a prediction reads; see `prediction.PARTS`.
+            Parts of the model a prediction reads; see `quantities.Quantity`.
 
         Returns
         -------

@@ -39,8 +39,7 @@ class PredictionMethods(GenericLikelihoodModelResults):
                 )
             designs = {"mean": model._spec.mean, "dispersion": model._spec.dispersion}
             data = frames.new_rows(exog, set().union(*(d.variables for d in designs.values())))
-            quantities.check_which(which, model.core.family)
-            parts = quantities.PARTS[which]
+            parts = quantities.lookup(which, model.core.family).parts
             named = set().union(*(d.variables for part, d in designs.items() if part in said))
             exog, exog_dispersion = (
                 design.build(data, named)

@@ -14,8 +14,9 @@ from hetglm.estimation import record
 from hetglm.exceptions import FormulaError, NotEstimableWarning
 from hetglm.likelihood import estimability
 from hetglm.likelihood.estimability import RowSpace
-from hetglm.likelihood.likelihood import Likelihood, Predictors
-from hetglm.prediction import intervals, new_rows, quantities
+from hetglm.likelihood.likelihood import Likelihood
+from hetglm.prediction import new_rows
+from hetglm.prediction.quantities import QUANTITIES, lookup
 from hetglm.typing import Array
 from hetglm.utils import checks
 from hetglm.utils.display import Printed, TitledSummary, coefficient_table
@@ -31,8 +32,6 @@ STEPS, CENTRAL = (-2, -1, 1, 2), (1 / 12, -2 / 3, 2 / 3, -1 / 12)
 INWARD = (-11 / 6, 3.0, -3 / 2, 1 / 3)
 #: Second-order weights there; a larger relative disagreement means no finite derivative.
 INWARD_CHECK, SMOOTH = (-3 / 2, 2.0, -1 / 2, 0.0), 0.01
-#: Predictors have either sign: ratios of them say nothing.
-SIGNED = ("linear", "linear-dispersion")
 #: Where effects are evaluated, and whether they are proportional changes, as in statsmodels.
 AT = ("overall", "mean", "median", "zero", "all")
 #: What is said of effects that are evaluated at one point.
@@ -42,8 +41,8 @@ PLACES = {
     "zero": "at zero",
 }
 METHODS = ("dydx", "eyex", "dyex", "eydx")
-#: What has an average effect.
-WHICH = ("mean", "linear", "dispersion", "linear-dispersion", "var", "sd", "icc")
+#: Quantities that have an average effect: one number a row.
+WHICH = [name for name, quantity in QUANTITIES.items() if not quantity.of_counts]
 
 
 class Predicted(NamedTuple):
@@ -252,12 +251,13 @@ def _summary(found: AverageEffects, alpha: float) -> TitledSummary:
 def average_effects(res: Any, options: Options, variables: Any, atexog: Any) -> AverageEffects:
     """Return effects of variables; see the results' methods."""
     model, which = res.model, options.which
-    if options.ratio and which in SIGNED:
-        raise ValueError(
-            f"which={which!r}: predictors can be negative, and their ratios say nothing; use "
-            "get_margeff, or choose 'mean', 'dispersion', 'icc', 'var' or 'sd'"
-        )
     known = variables_of(model, which)
+    if options.ratio and QUANTITIES[which].signed:
+        positive = ", ".join(name for name in WHICH if not QUANTITIES[name].signed)
+        raise ValueError(
+            f"which={which!r}: it can be negative, and ratios of it mean nothing; use get_margeff, or "
+            f"choose one of {positive}"
+        )
     if variables is None and options.method.endswith("ex"):
         known = [name for name in known if levels(model, name) is None]
     chosen = _chosen(known, which, variables)
@@ -283,14 +283,14 @@ def variables_of(model: Any, which: str) -> list[str]:
     if which not in WHICH:
         other = f"; where effects are evaluated is at={which!r}" if which in AT else ""
         raise ValueError(f"which={which!r}: choose one of {', '.join(WHICH)}{other}")
-    quantities.check_which(which, model.core.family)
+    quantity = lookup(which, model.core.family)
     if model._spec is None:
         raise ValueError(
             "effects of variables need a formula fit: a design's columns do not say which of them move "
             "together; use predict on designs of your own"
         )
     record.need_rows(model.core)
-    parts = [part for part in quantities.PARTS[which] if part != "rows"]
+    parts = [part for part in quantity.parts if part != "rows"]
     designs = [getattr(model._spec, part) for part in parts]
     read = set().union(*(design.variables for design in designs))
     return [name for name in model._frame.columns if name in read]
@@ -487,14 +487,14 @@ def _parts(
     if res.boundary is not None:
         parts = [(w, new_rows.place_at_boundary(rows, res.boundary)) for w, rows in parts]
     for part, space in res.model.row_spaces.items():
-        if part in quantities.PARTS[options.which]:
+        if part in QUANTITIES[options.which].parts:
             parts[0] = parts[0][0], _without_untold(res.model, part, space, contrast, parts)
     return parts
 
 
 def _rows(model: Any, which: str, changed: set[str], data: pd.DataFrame) -> Likelihood:
     """Return the rows of the fit with other values of some variables."""
-    spec, core, parts = model._spec, model.core, quantities.PARTS[which]
+    spec, core, parts = model._spec, model.core, QUANTITIES[which].parts
     moved = {part for part in parts if part != "rows" and changed & getattr(spec, part).variables}
     X = spec.mean.rebuild(data) if "mean" in moved else core.X
     if len(moved) == 2 and spec.mean.columns == spec.dispersion.columns:
@@ -624,7 +624,8 @@ def _need_slopes(contrast: Contrast, weights: list[Any], moved: list[Array]) -> 
 def _predicted(rows: Likelihood, params: Array, which: str, log: bool) -> Predicted:
     """Return predictions, or their logarithms, with their derivatives in the two predictors."""
     at = rows.predictors(params)
-    values, (d_eta, d_zeta) = _values(rows, params, at, which)
+    quantity = QUANTITIES[which]
+    values, (d_eta, d_zeta) = quantity.value(rows, at), quantity.slopes(rows, at)
     if log:
         if np.any(values <= 0):
             raise ValueError(
@@ -634,23 +635,3 @@ def _predicted(rows: Likelihood, params: Array, which: str, log: bool) -> Predic
         d_eta, d_zeta = (None if d is None else d / values for d in (d_eta, d_zeta))
         values = np.log(values)
     return Predicted(values, [(d_eta, rows.X), (d_zeta, rows.Z)])
-
-
-def _values(
-    rows: Likelihood, params: Array, at: Predictors, which: str
-) -> tuple[Array, tuple[Array | None, Array | None]]:
-    """Return a prediction and its derivatives in the two predictors, shape (n,), None for none."""
-    if which == "mean":
-        return at.mean.mu, (at.mean.d1, None)
-    if which == "linear":
-        return at.eta, (np.ones(rows.n), None)
-    if which == "dispersion":
-        return at.phi, (None, at.d_phi)
-    if which == "linear-dispersion":
-        return at.zeta, (None, np.ones(rows.n))
-    if which == "icc":
-        return at.phi / (1 + at.phi), (None, at.d_phi / (1 + at.phi) ** 2)
-    d_mu, d_phi, var = intervals.variance_slopes(rows, params, at)
-    var = np.where(np.isnan(at.eta), np.nan, var)  # a Gaussian variance does not read the mean
-    value, scale = (var, 1.0) if which == "var" else (np.sqrt(var), 0.5 / np.sqrt(var))
-    return value, (scale * d_mu * at.mean.d1, scale * d_phi * at.d_phi)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -11,35 +11,30 @@ import pandas as pd
 from scipy.special import expit, ndtr, stdtrit
 from statsmodels.base._prediction_inference import PredictionResultsBase
 
-from hetglm.likelihood.likelihood import Likelihood, Predictors
-from hetglm.likelihood.links import invert
+from hetglm.likelihood.likelihood import Likelihood
 from hetglm.prediction.quantities import (
-    CORRELATION,
-    counts_asked,
-    intraclass_correlation,
-    of_intraclass_correlation,
-    of_intraclass_correlation_slope,
+    QUANTITIES,
+    Quantity,
+    Slopes,
+    asked,
     predict,
-    trials_of,
-    unprepared,
+    variance_slopes,
 )
 from hetglm.typing import Array
 from hetglm.utils.checks import share
 from hetglm.utils.display import Printed
 from hetglm.utils.linalg import distinct_rows
 
-_STEP = 1e-30  # complex step: no subtraction, so any tiny step is exact
-
 
 @dataclass(frozen=True)
-class OnLink:
+class Interval:
     """
-    A prediction on the scale on which its interval is formed.
+    What intervals of a prediction are made of.
 
     Attributes
     ----------
     centre, se : ndarray, shape (n,)
-        Prediction and standard error on that scale.
+        The prediction and its standard error on the scale of its intervals.
     inverse : callable
         Back to the scale of the prediction.
     slope : ndarray, shape (n,)
@@ -52,105 +47,54 @@ class OnLink:
     slope: Array
 
 
-def on_link(
-    rows: Likelihood, params: Array, cov: Array, which: str, y_values: Any = None
-) -> OnLink:
-    """Return a prediction on the scale of its link, with its standard error by the delta method."""
-    at = rows.predictors(params)
-    k = rows.k_mean
-    V = np.nan_to_num(cov)
-    if which in ("mean", "linear"):
-        se = np.sqrt(np.einsum("ij,jk,ik->i", rows.X, V[:k, :k], rows.X))
-        if which == "linear":
-            return OnLink(at.eta, se, lambda t: t, np.ones_like(at.eta))
-        return OnLink(at.eta, se, lambda t: invert(rows.link, t).mu, at.mean.d1)
-    if which in ("dispersion", "linear-dispersion", *CORRELATION):
-        se = np.sqrt(np.einsum("ij,jk,ik->i", rows.Z, V[k:, k:], rows.Z))
-        if rows.fixed_predictor is not None:  # no Wald interval at the boundary
-            se = np.where(np.isnan(rows.fixed_predictor), se, np.nan)
-        if which == "linear-dispersion":
-            return OnLink(at.zeta, se, lambda t: t, np.ones_like(at.zeta))
-        if which == "dispersion":
-            return OnLink(at.zeta, se, lambda t: invert(rows.link_dispersion, t).mu, at.d_phi)
-        icc, trials = intraclass_correlation(at.phi), rows.trials
-        with np.errstate(divide="ignore", invalid="ignore"):  # phi = 0 at the boundary
-            centre, se = np.log(at.phi), se * at.d_phi / at.phi
-        if which != "icc":  # one trial has no other to be correlated with, at the boundary too
-            se = np.where(trials == 1, 0.0, se)
-        slope = of_intraclass_correlation_slope(which, icc, trials)
-        return OnLink(
-            centre, se, lambda t: of_intraclass_correlation(which, expit(t), trials), slope
-        )
-    if which == "prob":
-        return _probability(rows, params, V, y_values)
-    d_mu, d_phi, var = variance_slopes(rows, params)
-    jacobian = _jacobian(rows, d_mu * at.mean.d1 / var, d_phi * at.d_phi / var)
-    se = np.sqrt(np.einsum("ij,jk,ik->i", jacobian, V, jacobian))
-    if which == "var":
-        return OnLink(np.log(var), se, np.exp, var)
-    return OnLink(0.5 * np.log(var), 0.5 * se, np.exp, np.sqrt(var))
+def interval_of(quantity: Quantity, rows: Likelihood, params: Array, cov: Array) -> Interval:
+    """Return a quantity on the scale of its intervals, with standard errors by the delta method."""
+    t = quantity.scale(quantity, rows, rows.predictors(params))
+    return Interval(t.centre, _standard_error(rows, t.slopes, cov), t.inverse, t.slope)
 
 
-def total_effective_size(rows: Likelihood, params: Array, cov: Array) -> tuple[Array, OnLink]:
+def _standard_error(rows: Likelihood, slopes: Slopes, cov: Array) -> Array:
+    """Return standard errors from derivatives in the linear predictors, shape (n,)."""
+    by_eta, by_zeta = slopes
+    V, k = np.nan_to_num(cov), rows.k_mean
+    if by_zeta is None:
+        assert by_eta is not None
+        return np.abs(by_eta) * np.sqrt(_quadratic(rows.X, V[:k, :k]))
+    if by_eta is None:
+        return np.abs(by_zeta) * np.sqrt(_quadratic(rows.Z, V[k:, k:]))
+    jacobian = np.column_stack([rows.X * by_eta[:, None], rows.Z * by_zeta[:, None]])
+    return np.sqrt(_quadratic(jacobian, V))
+
+
+def _quadratic(A: Array, V: Array) -> Array:
+    """Return a' V a for every row a."""
+    return np.einsum("ij,ij->i", A @ V, A)
+
+
+def total_effective_size(rows: Likelihood, params: Array, cov: Array) -> tuple[Array, Interval]:
     """
     Return the sum of the effective sizes of all rows, shape (1,), with what its interval needs.
 
     The interval is formed on the logit of the place of the sum between the number of rows (rho = 1)
     and that of their trials (rho = 0). Rows of a fit count by their frequency.
     """
+    quantity = QUANTITIES["effective-size"]
     freq = np.ones(rows.n) if rows.freq is None else rows.freq
     trials: Any = rows.trials
-    total = np.atleast_1d(freq @ predict(rows, params, "effective-size"))
+    total = np.atleast_1d(freq @ predict(rows, params, quantity.name))
     low, high = freq @ (trials > 0), freq @ trials
     if low == high:  # no row has more than one trial
-        return total, OnLink(total, np.zeros(1), lambda t: t, np.ones(1))
-    at, link, k = rows.predictors(params), on_link(rows, params, cov, "effective-size"), rows.k_mean
-    with np.errstate(divide="ignore", invalid="ignore"):  # phi = 0 at the boundary
-        by_zeta = np.where(link.slope == 0, 0.0, link.slope * at.d_phi / at.phi)
-        jacobian = (freq * by_zeta) @ rows.Z
+        return total, Interval(total, np.zeros(1), lambda t: t, np.ones(1))
+    _, by_zeta = quantity.slopes(rows, rows.predictors(params))
+    assert by_zeta is not None
+    jacobian, k = (freq * by_zeta) @ rows.Z, rows.k_mean
+    with np.errstate(divide="ignore", invalid="ignore"):  # all rows at the boundary
         se = np.sqrt(jacobian @ np.nan_to_num(cov)[k:, k:] @ jacobian)
-        se = np.full(1, np.nan if np.isnan(link.se).any() else se)
+        unknown = np.isnan(interval_of(quantity, rows, params, cov).se).any()
+        se = np.full(1, np.nan if unknown else se)
         slope = (total - low) * (high - total) / (high - low)
         centre = np.log(total - low) - np.log(high - total)
-        return total, OnLink(centre, se / slope, lambda t: low + (high - low) * expit(t), slope)
-
-
-def _jacobian(rows: Likelihood, by_eta: Array, by_zeta: Array) -> Array:
-    return np.column_stack([rows.X * by_eta[:, None], rows.Z * by_zeta[:, None]])
-
-
-def variance_slopes(
-    rows: Likelihood, params: Array, at: Predictors | None = None
-) -> tuple[Array, Array, Array]:
-    """Return d var/d mu, d var/d phi (phi before its weight) and var, by complex step."""
-    trials_of(rows, "var")
-    at = rows.predictors(params) if at is None else at
-    phi = rows.row_phi(at.phi)
-    variance: Any = rows.family.variance
-    h = 1j * _STEP
-    with np.errstate(invalid="ignore"):  # NaN rows
-        d_mu = variance(at.mean.mu + h, at.mean.nu - h, phi, rows.trials).imag / _STEP
-        d_phi = variance(at.mean.mu, at.mean.nu, phi + h, rows.trials).imag / _STEP
-    weight = 1.0 if rows.weights is None else rows.weights
-    return d_mu, d_phi / weight, variance(at.mean.mu, at.mean.nu, phi, rows.trials)
-
-
-def _probability(rows: Likelihood, params: Array, V: Array, y_values: Any) -> OnLink:
-    counts = counts_asked(rows, y_values)
-    if len(counts) != 1:
-        raise ValueError("which='prob': give one y_values at a time for an interval")
-    p = predict(rows, params, "prob", counts)[:, 0]
-    inside = (p > 0) & (p < 1)
-    # of one response, whatever the frequency of the row
-    core = replace(unprepared(rows, np.full(rows.n, counts[0])), freq=None).take(inside)
-    factors = core.factors(params, 1)
-    assert factors.eta is not None and factors.zeta is not None
-    jacobian = _jacobian(core, factors.eta, factors.zeta) / (1 - p[inside])[:, None]
-    centre = np.where(np.isnan(p), np.nan, np.where(p > 0, np.inf, -np.inf))
-    centre[inside] = np.log(p[inside]) - np.log1p(-p[inside])
-    se = np.where(np.isnan(p), np.nan, 0.0)
-    se[inside] = np.sqrt(np.einsum("ij,jk,ik->i", jacobian, V, jacobian))
-    return OnLink(centre, se, expit, p * (1 - p))
+        return total, Interval(centre, se / slope, lambda t: low + (high - low) * expit(t), slope)
 
 
 @dataclass(frozen=True)
@@ -199,17 +143,12 @@ class Observation:
     def _df(self, at: Any) -> Array:
         """Return the degrees of freedom of each response's variance, infinite at the boundary."""
         Z, k = self.rows.Z, self.rows.k_mean
-        _, slope, variance = variance_slopes(self.rows, self.params)
+        _, slope, variance = variance_slopes(self.rows, at)
         relative = (slope * at.d_phi / variance) ** 2
         df = 2 / (relative * _quadratic(Z, np.nan_to_num(self.cov)[k:, k:]))
         if self.rows.fixed_predictor is not None:
             df = np.where(np.isnan(self.rows.fixed_predictor), df, np.inf)
         return np.where(relative == 0, np.inf, df)
-
-
-def _quadratic(A: Array, V: Array) -> Array:
-    """Return a' V a for every row a."""
-    return np.einsum("ij,ij->i", A @ V, A)
 
 
 def _quantiles(rows: Likelihood, mu: Array, nu: Array | None, phi: Array, level: Array) -> Array:
@@ -253,7 +192,7 @@ class LocationScalePrediction(Printed, PredictionResultsBase):
     def __init__(
         self,
         predicted: Array,
-        link: OnLink,
+        interval: Interval,
         which: str,
         ci_method: str,
         df: float | None,
@@ -263,10 +202,10 @@ class LocationScalePrediction(Printed, PredictionResultsBase):
     ) -> None:
         self.which, self.ci_method = which, _checked_method(ci_method)
         self.obs_ci = _checked_kind(obs_ci)
-        self._link, self._observation = link, observation
+        self._interval, self._observation = interval, observation
         super().__init__(
             predicted,
-            (link.slope * link.se) ** 2,
+            (interval.slope * interval.se) ** 2,
             df=df,
             dist="norm" if df is None else "t",
             row_labels=row_labels,
@@ -317,8 +256,8 @@ class LocationScalePrediction(Printed, PredictionResultsBase):
         q = self.dist.isf(alpha / 2, *self.dist_args)
         if method == "delta":
             return np.column_stack([self.predicted - q * self.se, self.predicted + q * self.se])
-        link = self._link
-        ends = [link.inverse(link.centre - q * link.se), link.inverse(link.centre + q * link.se)]
+        on, half = self._interval, q * self._interval.se
+        ends = [on.inverse(on.centre - half), on.inverse(on.centre + half)]
         return np.sort(np.column_stack(ends), axis=1)
 
     def summary_frame(self, alpha: float = 0.05) -> pd.DataFrame:
@@ -365,7 +304,7 @@ def get_prediction(
     predicted = predict(rows, params, which, y_values)
     predicted = predicted[:, 0] if predicted.ndim == 2 else predicted
     observation = None if observed is None else Observation(observed, params, cov)
-    link = on_link(rows, params, cov, which, y_values)
+    interval = interval_of(asked(which, y_values), rows, params, cov)
     return LocationScalePrediction(
-        predicted, link, which, ci_method, df, row_labels, observation, obs_ci
+        predicted, interval, which, ci_method, df, row_labels, observation, obs_ci
     )

@@ -13,7 +13,7 @@ from hetglm.exceptions import NotEstimableWarning
 from hetglm.likelihood import estimability
 from hetglm.likelihood.boundary import Boundary
 from hetglm.likelihood.likelihood import Likelihood
-from hetglm.prediction.quantities import PARTS, check_which
+from hetglm.prediction.quantities import QUANTITIES, lookup
 from hetglm.typing import Array
 from hetglm.utils.checks import numeric
 from hetglm.utils.messages import RowNames, naming, require, warn
@@ -54,7 +54,7 @@ def rows_of(
         If a new design comes without what the prediction needs beside it: nothing is broadcast or
         taken from the rows of the fit.
     """
-    check_which(which, core.family)
+    needs = lookup(which, core.family).parts
     known = {name for names in BROUGHT.values() for name in names}
     if set(given) - known:
         raise TypeError(f"predict: unknown argument {sorted(set(given) - known)[0]!r}")
@@ -67,7 +67,6 @@ def rows_of(
     if exog is None and exog_dispersion is None:
         given = {name: model.rows_of_fit(value, name) for name, value in given.items()}
         return _fitted_rows(model, core, given)
-    needs = PARTS[which]
     n = len(exog if exog is not None else exog_dispersion)
     X = _new_design(model, exog, n, "exog", core.X, "mean" in needs)
     if exog_dispersion is None and model._default_exog_dispersion:
@@ -217,7 +216,7 @@ def without_untold(
         Parts of the model without a warning.
     """
     for part, space in model.row_spaces.items():
-        if part not in PARTS[which]:
+        if part not in QUANTITIES[which].parts:
             continue
         of_mean = part == "mean"
         A = rows.X if of_mean else rows.Z
