@@ -12,9 +12,9 @@ from scipy.special import gammaln
 
 from hetglm.families.betabinomial import BetaBinomial
 
-sys.path.append(str(Path(__file__).parents[1] / "tests/families"))
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
-from test_betabinomial_numerics import TRIALS, adversarial_rows, scaled_errors
+from betabinomial_reference import TRIALS, adversarial_rows, scaled_errors
 
 ROWS, FEW = 10**6, 21
 CHECKED = 200

@@ -1,12 +1,11 @@
 """Covariances of clusters: the corrections of statsmodels, in both parts and in the tests of terms."""
 
-from functools import cache
-
 import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
 from conftest import simulated
+from genes import drawn_genes
 from numpy.testing import assert_allclose
 from scipy import stats
 
@@ -184,25 +183,6 @@ def test_as_many_columns_as_groups_have_no_score_test(count):
 
 
 # ---- dispersions that differ between genes ---------------------------------------------------------
-
-#: Standard deviation of log(sigma) between genes, genes of either group, rows of a gene.
-GENE_SD, GENES, ROWS = 0.8, 20, 15
-
-
-@cache
-def genes():
-    """Return a model of genes in two groups; its response is drawn anew each time."""
-    data = pd.DataFrame({"id": np.repeat(np.arange(2 * GENES), ROWS)})
-    data = data.assign(group=np.where(data["id"] < GENES, "a", "b"), K=data["id"] % 40, N=50)
-    return hmf.betabinomial("K + I(N - K) ~ group | group", data)
-
-
-def drawn_genes(rng):
-    """Return a model of genes each of a dispersion of its own, drawn alike in both groups."""
-    sigma = np.exp(-2.5 + GENE_SD * rng.normal(size=2 * GENES)).repeat(ROWS)
-    p = rng.beta(0.4 / sigma, 0.6 / sigma)
-    return genes().clone(endog=rng.binomial(50, p).astype(float))
-
 
 #: Standard errors of 300 replicates have an error of 4 %; sandwich and bootstrap of 40 clusters differ
 #: by a term of the order 1/40 besides.

@@ -1,8 +1,8 @@
 """
 How often 95 % intervals cover and 5 % tests reject, by simulation, and the README's tables of it.
 
-``PYTHONPATH=tests:tests/estimation python tests/inference/test_coverage.py`` computes the tables, in
-half an hour or so; the slow tests compare them with other draws.
+``PYTHONPATH=tests python tests/inference/test_coverage.py`` computes the tables, in half an hour or
+so; the slow tests compare them with other draws.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from genes import drawn_genes
 from scipy.special import expit
-from test_cluster import drawn_genes
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
