@@ -93,7 +93,7 @@ def outcome(seed, starts):
         return Outcome(seed, size, f"{type(exc).__name__}: {exc}")
     best, (model, result) = -np.inf, (ours.model, ours.result)
     if starts:
-        beside = result._fit.internal
+        beside = result.fit.internal
         best = corpus.best_of_many(model.core, model.estimable, beside, starts)[0]
     return Outcome(
         seed,

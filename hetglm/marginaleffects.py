@@ -49,7 +49,7 @@ class MarginalModel(ModelAbstract):
     def __init__(self, results: Any, which: str = "mean") -> None:
         res = getattr(results, "_results", results)
         variables = effects.variables_of(res.model, which)
-        self.which, frame = which, res.model._frame
+        self.which, frame = which, res.model.frame
         read = [name for name in frame.columns if frame[name].notna().all()]
         self._levels = {
             # truth values it knows for what they are
@@ -57,7 +57,7 @@ class MarginalModel(ModelAbstract):
             for name in read
         }
         vault = ModelVault(
-            coef=np.array(res._fit.internal),
+            coef=np.array(res.fit.internal),
             coefnames=np.array(res.model.parameter_names),
             formula=_itself,
             modeldata=pl.DataFrame([_column(frame[name], self._levels[name]) for name in read]),
@@ -69,14 +69,14 @@ class MarginalModel(ModelAbstract):
     @property
     def df_resid(self) -> float:
         """Degrees of freedom of intervals, infinite for the normal distribution."""
-        df = self.model._df_prediction
+        df = self.model.df_prediction
         return float("inf") if df is None else float(df)
 
     def get_vcov(self, vcov: Any = True) -> Array | None:
         """Return the covariance of the fit, None for False."""
         if not isinstance(vcov, bool):
             raise ValueError(f"vcov={vcov!r}: give True or False, or fit with that cov_type")
-        return np.array(self.model._cov) if vcov else None
+        return np.array(self.model.cov_internal) if vcov else None
 
     def get_exog(self, newdata: Any) -> pd.DataFrame:
         """Return rows of a polars DataFrame as the formulas read them."""
@@ -89,7 +89,7 @@ class MarginalModel(ModelAbstract):
 
     def get_predict(self, params: Array, newdata: pd.DataFrame) -> Any:
         """Return the prediction of each row with these coefficients."""
-        known = np.array_equal(params, self.model._fit.internal)  # not moved for a derivative
+        known = np.array_equal(params, self.model.fit.internal)  # not moved for a derivative
         said = () if known else quantities.QUANTITIES[self.which].parts
         rows, _ = self.model._new_rows(self.which, newdata, None, True, {}, said)
         estimate = quantities.predict(rows, np.asarray(params), self.which)

@@ -145,7 +145,7 @@ class Judged:
     @property
     def gradient(self) -> float:
         """Scaled gradient."""
-        return float(self.result._fit.decrement)
+        return float(self.result.fit.decrement)
 
     @property
     def named(self) -> list[str]:
@@ -166,7 +166,7 @@ class Judged:
         They run along a direction that takes these rows to their ends and leaves the others alone;
         infinity where there is none.
         """
-        fit, core = self.result._fit, self.model.core
+        fit, core = self.result.fit, self.model.core
         end = fit.boundary
         if end is None:
             return 0.0

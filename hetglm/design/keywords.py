@@ -100,7 +100,7 @@ def unknown(owner: Callable[..., Any], given: Mapping[str, Any], model: type) ->
         )
     if plain in RANDOM:
         return TypeError(f"{said}; random effects are not supported yet")
-    refused = getattr(model, "_refused", {})
+    refused = getattr(model, "refused", {})
     if plain in WEIGHTS and "var_weights" in refused:
         instead = refused["var_weights"]
         return TypeError(f"{said}; {model.__name__} takes no var_weights: {instead}")

@@ -155,9 +155,9 @@ def diagnose(res: Any) -> Diagnosis:
     """Return the findings on a fit; see the results' method."""
     model, influence = res.model, LocationScaleInfluence(res)
     facts = Facts(
-        res._core,
+        res.core,
         model.core,
-        res._fit,
+        res.fit,
         model.parameter_names,
         model.estimable,
         model.term_list,

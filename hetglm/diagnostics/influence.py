@@ -88,7 +88,7 @@ class LocationScaleInfluence(Printed, _BaseInfluenceMixin):
     """
 
     def __init__(self, results: Any, rows: Array | None = None, observed: bool = False) -> None:
-        core: Likelihood = results._core
+        core: Likelihood = results.core
         observed = flag(observed, "observed")
         if core.n == 0:
             raise ValueError("the data of the fit were removed (remove_data); fit again")
@@ -98,8 +98,8 @@ class LocationScaleInfluence(Printed, _BaseInfluenceMixin):
             whole, core = core, core.take(rows)
             self.endog, self.exog = self.endog[rows], self.exog[rows]
             share = _observations(core) / _observations(whole)
-        self._core, self._params = replace(core, freq=None), results._fit.internal
-        kept = results._fit.solved
+        self._core, self._params = replace(core, freq=None), results.fit.internal
+        kept = results.fit.solved
         # one pass over the rows: of some families these are sums over many counts
         self._expected = self._weights = self._core.expected_factors(self._params)
         if observed:

@@ -31,7 +31,7 @@ def separation(res: Any) -> tuple[Array, list[str]]:
     """
     core, found = res.model.core, None
     if core.n:
-        found = checks.separated(core, res._fit, res.model.parameter_names)
+        found = checks.separated(core, res.fit, res.model.parameter_names)
     return (np.zeros(core.n, dtype=bool), []) if found is None else found
 
 

@@ -81,7 +81,7 @@ def plot_dispersion(res: Any, term: str, *, alpha: float = 0.05, ax: Any = None)
             f"term={term!r}: choose a term of the dispersion: {listed(names) or 'none'}"
         )
     require_rows(res)
-    if res.model._spec is None:
+    if res.model.spec is None:
         curves, x = _column_curve(res, name, alpha), name
     else:
         x, *hue = _variables(res.model, name)
@@ -140,10 +140,10 @@ def _bounded(res: Any, Z: Array, frame: pd.DataFrame, alpha: float) -> pd.DataFr
 
 def _variables(model: Any, name: str) -> list[str]:
     """Return the one or two variables of a term, the one for the axis first."""
-    design = model._spec.dispersion
+    design = model.spec.dispersion
     factors = next(t.factors for t in design.info.terms if t.name() == name)
     read = set().union(*(syntax.names(factor.code)[1] for factor in factors))
-    found = [column for column in model._frame.columns if column in read]
+    found = [column for column in model.frame.columns if column in read]
     if not 1 <= len(found) <= 2:
         raise ValueError(
             f"term={name!r}: it has {len(found)} variables of the data, and a picture has room for one "
@@ -154,18 +154,18 @@ def _variables(model: Any, name: str) -> list[str]:
 
 
 def _colours(model: Any, name: str) -> int:
-    return int(model._frame[name].nunique())
+    return int(model.frame[name].nunique())
 
 
 def _is_factor(model: Any, name: str) -> bool:
-    column = model._frame[name]
+    column = model.frame[name]
     number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-    return not number or name in model._spec.dispersion.categories
+    return not number or name in model.spec.dispersion.categories
 
 
 def _places(model: Any, name: str, most: int) -> Array:
     """Return the levels of a factor, or values of a number: a curve's, or three quantiles."""
-    column = model._frame[name]
+    column = model.frame[name]
     if _is_factor(model, name):
         found = levels(column, name)
         if len(found) > most:
@@ -179,19 +179,19 @@ def _places(model: Any, name: str, most: int) -> Array:
 def _formula_curves(res: Any, x: str, hue: list[str], alpha: float) -> dict[str, pd.DataFrame]:
     """Return the predictions along x, for each value of the other variable."""
     model = res.model
-    places = _places(model, x, len(model._frame))
+    places = _places(model, x, len(model.frame))
     colours = _places(model, hue[0], GROUPS) if hue else [None]
-    wanted = model._spec.dispersion.variables | set(model._spec.columns.values())
-    read = [name for name in model._frame.columns if name in wanted]
+    wanted = model.spec.dispersion.variables | set(model.spec.columns.values())
+    read = [name for name in model.frame.columns if name in wanted]
     curves = {}
     for level in colours:
         fixed = {x: places} | ({hue[0]: [level] * len(places)} if hue else {})
-        data = _typical(model._frame[read], len(places), fixed)
+        data = _typical(model.frame[read], len(places), fixed)
         given = {}
-        if model.offset_dispersion is not None and "offset_dispersion" not in model._spec.columns:
+        if model.offset_dispersion is not None and "offset_dispersion" not in model.spec.columns:
             given["offset_dispersion"] = np.full(len(places), np.median(model.offset_dispersion))
         frame = res.get_prediction(data, which="dispersion", **given).summary_frame(alpha)
-        design = model._spec.dispersion.build(data).to_numpy()
+        design = model.spec.dispersion.build(data).to_numpy()
         frame = _bounded(res, design, frame.reset_index(drop=True), alpha)
         text = f"{level:.3g}" if isinstance(level, float) else str(level)
         curves[f"{hue[0]} = {text}" if hue else ""] = frame.assign(x=places)
@@ -217,7 +217,7 @@ def _typical(frame: pd.DataFrame, n: int, fixed: dict[str, Any]) -> pd.DataFrame
 def _column_curve(res: Any, name: str, alpha: float) -> dict[str, pd.DataFrame]:
     """Return the predictions along a column of the design, the others at their medians."""
     model, Z = res.model, res.model.core.Z
-    j = model._dispersion_names.index(name)
+    j = model.dispersion_names.index(name)
     values = np.unique(Z[:, j])
     places = values if len(values) <= 2 else np.linspace(values[0], values[-1], CURVE)
     rows = np.tile(np.median(Z, axis=0), (len(places), 1))
@@ -277,9 +277,9 @@ def plot_mean_variance(res: Any, *, by: Any = None, ax: Any = None, rng: Any = N
     """
     require_rows(res)
     generator = checks.generator(rng)
-    groups, n = _groups(res.model, by), res._core.n
+    groups, n = _groups(res.model, by), res.core.n
     looked = sampled(n, generator)
-    core, params = res._core if looked is None else res._core.take(looked), res._fit.internal
+    core, params = res.core if looked is None else res.core.take(looked), res.fit.internal
     inside = ~separation(res)[0]
     inside = inside if looked is None else inside[looked]
     mean = quantities.predict(core, params, "mean")
@@ -363,17 +363,17 @@ def _labels(model: Any, by: Any) -> pd.Series:
     """Return the group of each row of the fit; what was passed of dropped rows is left out."""
     n = model.core.n
     if isinstance(by, str):
-        if model._frame is None or by not in model._frame.columns:
+        if model.frame is None or by not in model.frame.columns:
             raise ValueError(f"by={by!r} is not a column of the data of a formula fit")
-        labels = model._frame[by]
+        labels = model.frame[by]
     else:
         try:
             labels = by if isinstance(by, pd.Series) else pd.Series(arrays.labels(by))
         except (TypeError, ValueError) as exc:
             raise ValueError("by: give the name of one column, or a label for each row") from exc
-        if len(labels) not in (n, model._n_passed):
+        if len(labels) not in (n, model.n_passed):
             raise ValueError(f"by: {len(labels)} labels, but there are {n} rows")
-        labels = labels if len(labels) == n else labels.iloc[model._kept]
+        labels = labels if len(labels) == n else labels.iloc[model.kept]
     if labels.isna().any():
         raise ValueError(f"by: missing value in {model.core.names.text(labels.isna())}")
     return labels
@@ -404,13 +404,13 @@ def plot_coefficients(
         Coefficients without a finite estimate, separated ones among them, are named only.
     """
     alpha, intercept = checks.share(alpha, "alpha"), flag(intercept, "intercept")
-    model, k = res.model, len(res.model._mean_names)
-    if model._spec is None:  # which columns are constant is seen in the rows
+    model, k = res.model, len(res.model.mean_names)
+    if model.spec is None:  # which columns are constant is seen in the rows
         require_rows(res)
     limits = np.asarray(res.conf_int(alpha))
     flat = {j for term in model.term_list if not term.factors for j in term.columns}
     parts = []
-    for names, first in ((model._mean_names, 0), (model._dispersion_names, k)):
+    for names, first in ((model.mean_names, 0), (model.dispersion_names, k)):
         parts.append(
             [(n, first + j) for j, n in enumerate(names) if intercept or first + j not in flat]
         )

@@ -73,7 +73,7 @@ class Shown:
     @property
     def n(self) -> int:
         """Rows of the fit."""
-        return int(self.res._core.n)
+        return int(self.res.core.n)
 
     @cached_property
     def influence(self) -> LocationScaleInfluence:
@@ -89,7 +89,7 @@ class Shown:
     @property
     def fitted(self) -> Array:
         """Fitted means, shape (m,)."""
-        return quantities.predict(self.core, self.res._fit.internal, "mean")
+        return quantities.predict(self.core, self.res.fit.internal, "mean")
 
     def names(self, where: Array) -> list[str]:
         """Return the labels of some of the rows."""
@@ -100,12 +100,12 @@ class Shown:
 def shown(res: Any, rng: np.random.Generator) -> Shown:
     """Return what a picture shows of a fit; residuals of rows fitted exactly are left at 0."""
     require_rows(res)
-    core = res._core
+    core = res.core
     rows = sampled(core.n, rng)
     core = core if rows is None else core.take(rows)
     freq = np.ones(core.n) if core.freq is None else core.freq
     if core.family.exact:
-        resid, label = residuals.quantile(core, res._fit.internal, rng), "quantile residual"
+        resid, label = residuals.quantile(core, res.fit.internal, rng), "quantile residual"
     else:
         standardised = LocationScaleInfluence(res, rows).resid_studentized_deviance
         resid, label = np.nan_to_num(standardised), "standardised deviance residual"
@@ -229,7 +229,7 @@ def plot_qdis(
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1.2 * max(ax.get_ylim()[1], high))
     ax.set_ylabel("share of the responses")
-    exact = all(fit._core.family.exact for fit in fits)
+    exact = all(fit.core.family.exact for fit in fits)
     text = "place in the fitted distribution"
     ax.set_xlabel(text if exact else "normal probability of the standardised deviance residual")
     say_drawn(ax, len(found[0].resid), found[0].n)
@@ -376,7 +376,7 @@ def dispersion_bins(one: Shown) -> DispersionBins:
     One step of the moment equation sum w (e^2/((1 - h) V) - 1) = 0 with w = d log V/d log phi, which
     is 1 in an exponential dispersion model: there the ratio is the mean of e^2/((1 - h) V).
     """
-    at = one.core.predictors(one.res._fit.internal)
+    at = one.core.predictors(one.res.fit.internal)
     weight, short = _components(one)
     use = np.isfinite(weight * short) & (weight > 0) & ~one.at_limit
     freq, weight, short = one.freq[use], weight[use], short[use]
@@ -393,7 +393,7 @@ def dispersion_bins(one: Shown) -> DispersionBins:
 
 def _components(one: Shown) -> tuple[Array, Array]:
     """Return d log V/d log phi and e^2/((1 - h) V) - 1 of each row."""
-    at = one.core.predictors(one.res._fit.internal)
+    at = one.core.predictors(one.res.fit.internal)
     _, slope, variance = quantities.variance_slopes(one.core, at)
     with np.errstate(invalid="ignore", divide="ignore"):
         weight = slope * at.phi / variance
@@ -439,7 +439,7 @@ def _leverage(ax: Any, one: Shown, largest: Array, drawn: Array) -> None:
 def contributions(one: Shown) -> dict[str, Array]:
     """Return what each term that varies adds to the log dispersion, the largest first."""
     core, k = one.core, one.core.k_mean
-    gamma = np.nan_to_num(one.res._fit.internal)[k:]
+    gamma = np.nan_to_num(one.res.fit.internal)[k:]
     found = {}
     for term in one.res.model.term_list:
         if term.part == "dispersion":

@@ -11,6 +11,7 @@ import numpy as np
 from hetglm.likelihood.boundary import Boundary
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.typing import Array
+from hetglm.utils.display import Printed
 from hetglm.utils.linalg import inverse
 
 #: The default method; every other name is one of statsmodels' optimisers.
@@ -20,8 +21,8 @@ DEFAULT_METHOD = "newton-scoring"
 OWN_METHODS = (DEFAULT_METHOD, "newton")
 
 
-@dataclass(frozen=True)
-class Fit:
+@dataclass(frozen=True, repr=False)
+class Fit(Printed):
     """
     A maximised likelihood.
 
@@ -74,6 +75,11 @@ class Fit:
     boundary: Boundary | None = None
     second: float = np.nan
 
+    def _headline(self) -> str:
+        end = "converged" if self.converged else "not converged"
+        steps = f"after {self.iterations} step{'s' * (self.iterations != 1)}"
+        return f"log-likelihood {self.llf:.4f}, {end} {steps} ({self.method})"
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -87,7 +93,7 @@ class Settings:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RemlFit(Fit):
     """
     A fit by REML: ``llf`` is the ordinary log-likelihood there, ``information`` the expected one.
@@ -157,7 +163,7 @@ def of_results(res: Any) -> Fitted:
     """Return what refits need of a result."""
     model = res.model
     need_rows(model.core)
-    return Fitted(model.core, res._fit, model.parameter_names, model.estimable)
+    return Fitted(model.core, res.fit, model.parameter_names, model.estimable)
 
 
 def single_rows(fitted: Fitted, groups: Any = None) -> tuple[Fitted, Any]:

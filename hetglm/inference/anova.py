@@ -228,7 +228,7 @@ def _by_terms(res: Any, typ: int, test: str | None, simulation: Simulation | Non
             f"test='score': there is none for a fit with cov_type={res.cov_type!r}; use 'wald', or fit "
             f"with one of {', '.join(SCORE_TYPES)}"
         )
-    submodels = Submodels(res.model, res._fit)
+    submodels = Submodels(res.model, res.fit)
     mean = submodels
     if res.reml and test in ("lr", "bootstrap"):
         mean = Submodels(res.model, fit_again(res.model))
@@ -417,7 +417,7 @@ def _several(fits: list[Any], simulation: Simulation | None) -> Table:
             smaller = fits[i - 1]
             check_nested(smaller, res)
             if criteria[i] < criteria[i - 1]:
-                again = refitted_from_null(res.model, res._fit, smaller.model.core, smaller._fit)
+                again = refitted_from_null(res.model, res.fit, smaller.model.core, smaller.fit)
                 if (reached := comparable(res, again)) > criteria[i]:
                     criteria[i], fitted[i] = reached, replace(fitted[i], fit=again)
             df, what = round(smaller.df_resid - res.df_resid), f"model {i} against model {i - 1}"
@@ -428,9 +428,9 @@ def _several(fits: list[Any], simulation: Simulation | None) -> Table:
                 compared[2:] = simulation(null, fitted[i], what)
             elif regular:
                 compared[2] = chi_square(compared[1], df)
-        rows.append([res.df_resid, maximum(res._fit), res.aic, res.bic, *compared])
+        rows.append([res.df_resid, maximum(res.fit), res.aic, res.bic, *compared])
     llf = "llf_reml" if fits[0].reml else "llf"
     columns = ["df_resid", llf, "aic", "bic", *columns]
     table = Table(rows, columns=columns, index=pd.RangeIndex(len(fits), name="model"))
-    table.attrs["models"] = [res.model._formula_text() for res in fits]
+    table.attrs["models"] = [res.model.formula_text() for res in fits]
     return table

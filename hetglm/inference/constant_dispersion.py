@@ -149,7 +149,7 @@ def compare_constant(
     model = res.model
     constant, at_boundary = null_maximum(res, "full", "constant", res.reml)
     nested = constant_is_nested(model)
-    fit = mended(res, "full", "constant", res.reml) if nested else res._fit
+    fit = mended(res, "full", "constant", res.reml) if nested else res.fit
     full = maximum(fit)
     k = int(model.estimable.sum())
     k_constant = int(model.estimable[: model.core.k_mean].sum()) + 1
@@ -212,7 +212,7 @@ def _constant(model: Any) -> pd.DataFrame:
 
 def null_maximum(res: Any, mean: str, dispersion: str, reml: bool = False) -> tuple[float, bool]:
     """Return the maximum of a null model, and whether it is at the boundary; fitted once."""
-    known, key = res._nulls, (mean, dispersion, reml)
+    known, key = res.null_maxima, (mean, dispersion, reml)
     if key not in known:
         of_results(res)  # one without its rows says so
         start = None
@@ -225,16 +225,16 @@ def null_maximum(res: Any, mean: str, dispersion: str, reml: bool = False) -> tu
 
 def mended(res: Any, mean: str, dispersion: str, reml: bool) -> Fit:
     """Return a fit, or where it failed, being below a null model, what is reached from that."""
-    below = null_maximum(res, mean, dispersion, reml)[0] - maximum(res._fit)
-    if 2 * below <= NEGATIVE_BY_ROUNDING * (1 + abs(maximum(res._fit))):
-        return res._fit
+    below = null_maximum(res, mean, dispersion, reml)[0] - maximum(res.fit)
+    if 2 * below <= NEGATIVE_BY_ROUNDING * (1 + abs(maximum(res.fit))):
+        return res.fit
     null = null_fitted(res.model, mean, dispersion, reml=reml)
-    return refitted_from_null(res.model, res._fit, null.core, null.fit)
+    return refitted_from_null(res.model, res.fit, null.core, null.fit)
 
 
 def constant_start(res: Any) -> Array | None:
     """Return the fitted mean with its average dispersion: close to the constant model's maximum."""
-    core, internal = res._core, res._fit.internal
+    core, internal = res.core, res.fit.internal
     zeta = core.predictors(internal).zeta
     offset = 0.0 if core.offset_dispersion is None else core.offset_dispersion
     inside = np.isfinite(zeta)

@@ -20,7 +20,7 @@ GRID, SAME_LINK = np.linspace(-6, 6, 49), 1e-10
 
 def comparable(res: Any, fitted: Fit | None = None) -> float:
     """Return the maximum, by REML freed of how the columns of the mean are scaled and coded."""
-    value = maximum(res._fit if fitted is None else fitted)
+    value = maximum(res.fit if fitted is None else fitted)
     if not res.reml:
         return value
     X = res.model.core.X[:, res.model.estimable[: res.model.core.k_mean]]

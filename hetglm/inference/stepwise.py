@@ -254,7 +254,7 @@ def _check(res: Any, direction: str, criterion: Criterion) -> None:
         )
     if res.model.core.n == 0:
         raise ValueError("res: remove_data() took the rows of this fit away; fit again")
-    spec = res.model._spec
+    spec = res.model.spec
     if spec is not None and spec.mean.left_out:
         raise ValueError(
             f"drop_cols: the fit leaves out {listed(spec.mean.left_out)}, and columns are no terms; "
@@ -297,7 +297,7 @@ def _keys(res: Any, given: Any, name: str) -> dict[Key, str]:
     for part, terms in _by_part(res, given, name).items():
         if not isinstance(terms, str):
             terms = _name_list(terms, part, name)
-        of_part = _columns if res.model._spec is None else _formula_terms
+        of_part = _columns if res.model.spec is None else _formula_terms
         found |= {
             (part, factors): term for factors, term in of_part(res, terms, part, name).items()
         }
@@ -394,7 +394,7 @@ class _Search:
 
     def run(self, terms: Terms, direction: str, advance: Callable[[int], Any]) -> None:
         """Make steps until none is better."""
-        if self.res.model._spec is not None:
+        if self.res.model.spec is not None:
             self._check_variables()
         current = self._start(terms)
         advance(1)
@@ -448,7 +448,7 @@ class _Search:
     def _start(self, terms: Terms) -> Candidate:
         own = {(t.part, t.factors or frozenset()) for t in self.res.model.term_list}
         if terms == own:
-            start = self._valued(Candidate(terms, self.res.model, self.res._fit))
+            start = self._valued(Candidate(terms, self.res.model, self.res.fit))
         else:
             start = self._candidate(terms, None)
         if start.fit is None:

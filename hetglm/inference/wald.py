@@ -20,7 +20,7 @@ def wald(res: Any, submodels: Submodels, hypothesis: Hypothesis) -> Outcome:
     tested = np.flatnonzero(np.isin(kept, hypothesis.term.columns) & res.model.estimable)
     if len(tested) == 0:
         return NOTHING
-    if not np.all(res._fit.estimated[tested]):  # at the boundary: no estimate, no standard error
+    if not np.all(res.fit.estimated[tested]):  # at the boundary: no estimate, no standard error
         return Outcome(len(tested), np.nan, np.nan)
     test = res.wald_test(np.eye(len(res.params))[tested])
     return Outcome(len(tested), float(test.statistic), float(test.pvalue))

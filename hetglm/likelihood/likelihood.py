@@ -10,6 +10,7 @@ import numpy as np
 from hetglm.families.base import BoundaryFamily, Family, Terms
 from hetglm.likelihood.links import Inverse, invert, invert_dispersion
 from hetglm.typing import Array
+from hetglm.utils.display import Printed
 from hetglm.utils.linalg import crossed, distinct_rows, gram, independent_columns, times
 from hetglm.utils.messages import RowNames
 
@@ -49,8 +50,8 @@ class Factors:
     zeta_zeta: Array | None = None
 
 
-@dataclass(frozen=True)
-class Likelihood:
+@dataclass(frozen=True, repr=False)
+class Likelihood(Printed):
     """
     Data of a location-scale model and its log-likelihood in params = (beta, gamma).
 
@@ -85,13 +86,17 @@ class Likelihood:
     weights: Array | None = None
     freq: Array | None = None
     fixed_predictor: Array | None = None
-    rows: Any = field(default=None, repr=False)
-    names: RowNames = field(default=RowNames(), repr=False)
+    rows: Any = None
+    names: RowNames = field(default=RowNames())
 
     def __post_init__(self) -> None:
         """Let the family compute once what depends on the response only."""
         if self.rows is None:
             object.__setattr__(self, "rows", self.family.prepare(self.y, self.trials))
+
+    def _headline(self) -> str:
+        columns = f"{self.k_mean} columns for the mean, {self.Z.shape[1]} for the dispersion"
+        return f"{self.family.name}, {self.n} rows, {columns}"
 
     @property
     def k_mean(self) -> int:

@@ -61,6 +61,25 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
 
     Not used directly: see `DoubleGLM`, `BetaBinomial` and `NegativeBinomial`. Subclasses name the
     family and the links and say which row arrays they take.
+
+    Attributes
+    ----------
+    core : Likelihood
+        Of the rows to be fitted, which has their response, designs and weights.
+    spec : TwoPartFormula or None
+        Both formulas with the designs they make; None for arrays.
+    frame : DataFrame or None
+        Data of a formula, on the rows to be fitted.
+    mean_names, dispersion_names : list of str
+        Names of the columns of both designs, those of the dispersion without their prefix.
+    estimable : ndarray of bool, shape (p + q,)
+        Which columns are no combination of earlier ones of their part.
+    default_exog_dispersion : bool
+        Whether no design of the dispersion was given, so that it is constant.
+    n_passed : int
+        Number of rows that were passed, those included that were left out.
+    kept : ndarray of int, shape (n,)
+        Positions of the rows to be fitted among those that were passed.
     """
 
     data: Any
@@ -74,7 +93,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
     #: Whether it can be fitted by REML.
     _has_reml: ClassVar[bool] = False
     #: Name of the row arrays a subclass refuses, with what to use instead.
-    _refused: ClassVar[dict[str, str]] = {}
+    refused: ClassVar[dict[str, str]] = {}
     #: Names of the rows passed to the constructor, where they are not all rows of the data.
     _passed_names: RowNames | None = None
 
@@ -107,7 +126,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
                 strict=True,
             )
         )
-        for name, instead in self._refused.items():
+        for name, instead in self.refused.items():
             if given[name] is not None:
                 raise ValueError(f"{name}: {type(self).__name__} does not take it; {instead}")
         if missing not in ("none", "drop", "raise"):
@@ -117,10 +136,10 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         self.link_dispersion = check_link(
             links.Log() if link_dispersion is None else link_dispersion, "link_dispersion"
         )
-        self._default_exog_dispersion = exog_dispersion is None
+        self.default_exog_dispersion = exog_dispersion is None
         arrays = self._checked(endog, exog, exog_dispersion, given, missing)
-        self._spec: TwoPartFormula | None = None
-        self._frame: pd.DataFrame | None = None
+        self.spec: TwoPartFormula | None = None
+        self.frame: pd.DataFrame | None = None
         self._build(endog, exog, exog_dispersion, arrays, hasconst)
 
     # -- construction -------------------------------------------------------------------------
@@ -160,7 +179,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         self.n_missing = int(n - keep.sum())
         keep &= _informative(arrays, keep, names)
         self.n_weightless = int(n - keep.sum()) - self.n_missing
-        self._kept, self._n_passed = np.flatnonzero(keep), n
+        self.kept, self.n_passed = np.flatnonzero(keep), n
         if not keep.any():
             raise ValueError("no rows left to fit: every row misses a value or carries no weight")
         if not keep.all():
@@ -182,7 +201,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
             y, trials = self._response(arrays, endog_name)
             family.validate(y, trials, endog_name)
         if arrays["exposure"] is not None:
-            self._check_exposure()
+            self.check_exposure()
         self.core = Likelihood(
             family,
             self.link,
@@ -193,7 +212,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
             _shift(arrays["offset"], arrays["exposure"]),
             arrays["offset_dispersion"],
             trials,
-            self._phi_weights(trials, arrays["var_weights"]),
+            self.phi_weights(trials, arrays["var_weights"]),
             arrays["freq_weights"],
             names=row_names,
         )
@@ -211,7 +230,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         response = self._observed()
         labelled = isinstance(endog, (pd.Series, pd.DataFrame))
         if labelled or isinstance(exog, pd.DataFrame):
-            index = (endog if labelled else exog).index[self._kept]
+            index = (endog if labelled else exog).index[self.kept]
             response = pd.Series(response, index=index, name=endog_name)
             design: Any = pd.DataFrame(self.core.X, index=index, columns=names)
         else:
@@ -223,7 +242,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         """Set names, ranks and degrees of freedom."""
         self.endog = np.asarray(self.data.endog, dtype=float)
         self.exog = self.core.X
-        self._mean_names, self._dispersion_names = list(names), list(scale_names)
+        self.mean_names, self.dispersion_names = list(names), list(scale_names)
         self.data.xnames[:] = names
         self.data.param_names = self.parameter_names
         self._set_extra_params_names([f"dispersion-{name}" for name in scale_names])
@@ -239,29 +258,29 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         self.df_model = float(rank_mean - self.k_constant)
         self.df_resid = self.nobs - k
         self._init_keys = [*self._design_keys(), *self._row_arrays]
-        self._data_attr += ["_frame", "exog_dispersion", *ROW_ARRAYS]
-        self._data_attr += ["data.orig_endog", "data.orig_exog", "_kept"]
+        self._data_attr += ["frame", "exog_dispersion", *ROW_ARRAYS]
+        self._data_attr += ["data.orig_endog", "data.orig_exog", "kept"]
         self._null_drop_keys = ["exog_dispersion"]
         self.results_class = LocationScaleResults
         self.results_class_wrapper = LocationScaleResultsWrapper
 
-    def _formula_text(self) -> str:
+    def formula_text(self) -> str:
         """Return both formulas, or the columns of both designs."""
-        if self._spec is not None:
-            right = self._spec.dispersion_formula.removeprefix("~ ")
-            return f"{self._spec.formula} | {right}"
-        parts = (listed(names) for names in (self._mean_names, self._dispersion_names))
+        if self.spec is not None:
+            right = self.spec.dispersion_formula.removeprefix("~ ")
+            return f"{self.spec.formula} | {right}"
+        parts = (listed(names) for names in (self.mean_names, self.dispersion_names))
         return f"{self.endog_names} ~ {' | '.join(parts)}"
 
     def _headline(self) -> str:
         rows = f"{self.nobs:.10g} row{'s' * (self.nobs != 1)}"
-        return f"{self._formula_text()}, {self.core.family.name}, {rows}"
+        return f"{self.formula_text()}, {self.core.family.name}, {rows}"
 
     def _body(self) -> list[str | pd.DataFrame]:
         family, core = self.core.family, self.core
         parts = (
-            ("Mean", link_text(core.link, "mu"), self._mean_names),
-            ("Dispersion", link_text(core.link_dispersion, family.symbol), self._dispersion_names),
+            ("Mean", link_text(core.link, "mu"), self.mean_names),
+            ("Dispersion", link_text(core.link_dispersion, family.symbol), self.dispersion_names),
         )
         lines: list[str | pd.DataFrame] = [
             f"{part}: {of} ~ {listed(names)}" for part, of, names in parts
@@ -288,11 +307,12 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
             )
         return arrays["endog"], None
 
-    def _phi_weights(self, trials: Array | None, var_weights: Array | None) -> Array | None:
-        """Return what divides phi in each row."""
+    def phi_weights(self, trials: Array | None, var_weights: Array | None) -> Array | None:
+        """Return the weights that divide phi in each row, None if there are none."""
         return var_weights
 
-    def _check_exposure(self) -> None:
+    def check_exposure(self) -> None:
+        """Raise a ValueError if an exposure has no place in the mean's predictor."""
         if not isinstance(self.link, links.Log):
             raise ValueError("exposure: needs a log link; use offset, on the scale of the link")
 
@@ -368,10 +388,10 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         cls.__init__(model, read.endog, read.exog, read.exog_dispersion, **kwargs)
         del model._passed_names
         model.n_missing += read.n_missing
-        model._default_exog_dispersion = False
+        model.default_exog_dispersion = False
         model.formula = formula
-        model._spec, model._frame = read.spec, read.frame.iloc[model._kept]
-        model._kept, model._n_passed = read.kept[model._kept], read.n_passed
+        model.spec, model.frame = read.spec, read.frame.iloc[model.kept]
+        model.kept, model.n_passed = read.kept[model.kept], read.n_passed
         return model
 
     def clone(
@@ -405,7 +425,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         core = self.core
         if endog is not None:
             core = core.with_response(numeric(endog, "endog"))
-        names, scale_names = self._mean_names, self._dispersion_names
+        names, scale_names = self.mean_names, self.dispersion_names
         if exog is not None:
             core = core.with_designs(X=arrays_module.design(exog, core.n, "exog", empty=True))
             names = column_names(exog, core.X)
@@ -414,9 +434,9 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
                 Z=arrays_module.design(exog_dispersion, core.n, "exog_dispersion")
             )
             scale_names = column_names(exog_dispersion, core.Z)
-            new._default_exog_dispersion = False
+            new.default_exog_dispersion = False
         if exog is not None or exog_dispersion is not None:
-            new._spec = None
+            new.spec = None
             new.__dict__.pop("formula", None)
         index = slice(None) if rows is None else np.asarray(rows)
         new.core = core if rows is None else core.take(index)
@@ -427,9 +447,9 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
             new.freq_weights = row_array(row_arrays["freq_weights"], new.core.n, "freq_weights")
             new.core = replace(new.core, freq=new.freq_weights)
         new.exog_dispersion = new.core.Z
-        new._frame = None if self._frame is None else self._frame.iloc[index]
+        new.frame = None if self.frame is None else self.frame.iloc[index]
         if rows is not None:
-            new._kept, new._n_passed = np.arange(new.core.n), new.core.n
+            new.kept, new.n_passed = np.arange(new.core.n), new.core.n
             new.n_missing = new.n_weightless = 0
         hasconst = None if new.core.k_mean else False
         new.data = handle_data(new._observed(), new.core.X, "none", hasconst)
@@ -464,15 +484,15 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
             If a term names an unknown variable, or one with missing values in these rows.
         """
         parts = dict(zip(self.column_names, (mean, dispersion), strict=True))
-        if self._spec is None:
+        if self.spec is None:
             designs = {"exog": self.core.X, "exog_dispersion": self.core.Z}
             own = {n: pd.DataFrame(A, columns=self.column_names[n]) for n, A in designs.items()}
             return self.clone(**{n: own[n][list(terms)] for n, terms in parts.items()})._labelled(
                 self
             )
-        made = with_terms(self._spec, self._frame, mean, dispersion, environment(eval_env))
+        made = with_terms(self.spec, self.frame, mean, dispersion, environment(eval_env))
         new = self.clone(exog=made.exog, exog_dispersion=made.exog_dispersion)
-        new._spec = made.spec
+        new.spec = made.spec
         new.formula = f"{made.spec.formula} | {made.spec.dispersion_formula.removeprefix('~ ')}"
         return new._labelled(self)
 
@@ -480,7 +500,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         """Return this model with the row labels of another one on the same rows."""
         index = other.data.row_labels
         if index is not None:
-            names = list(self._mean_names), list(self._dispersion_names)
+            names = list(self.mean_names), list(self.dispersion_names)
             response = pd.Series(self._observed(), index=index, name=other.data.ynames)
             design = pd.DataFrame(self.core.X, index=index, columns=names[0])
             self.data = handle_data(response, design, "none", None if self.core.k_mean else False)
@@ -506,21 +526,21 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
     @property
     def parameter_names(self) -> list[str]:
         """Names of all coefficients; those of the dispersion begin with ``dispersion-``."""
-        return self._mean_names + [f"dispersion-{name}" for name in self._dispersion_names]
+        return self.mean_names + [f"dispersion-{name}" for name in self.dispersion_names]
 
     @property
     def column_names(self) -> dict[str, list[str]]:
         """Names of the columns of both designs."""
-        return {"exog": self._mean_names, "exog_dispersion": self._dispersion_names}
+        return {"exog": self.mean_names, "exog_dispersion": self.dispersion_names}
 
     @property
     def term_list(self) -> list[Term]:
         """Terms of the mean, then of the dispersion, with what they are made of."""
-        k, found = len(self._mean_names), []
+        k, found = len(self.mean_names), []
         parts = (("mean", self.core.X, 0), ("dispersion", self.core.Z, k))
         for (part, A, first), names in zip(parts, self.column_names.values(), strict=True):
-            if self._spec is not None:
-                design = getattr(self._spec, part)
+            if self.spec is not None:
+                design = getattr(self.spec, part)
                 columns, factors = design.terms, design.factors
             else:
                 # a column each; one without variation is a constant
@@ -554,16 +574,16 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         dict
             ``n_trials`` too where the new data have the formula's left-hand side.
         """
-        assert self._spec is not None
+        assert self.spec is not None
         found: dict[str, Array] = {}
         for name in {name for part in parts for name in new_rows.BROUGHT[part]}:
-            column = self._spec.columns.get(name)
+            column = self.spec.columns.get(name)
             if column is not None and column in data.columns:
                 found[name] = numeric(data[column], column)
             elif column is not None and name != "n_trials":
                 raise FormulaError(f"{name}: the new data have no column {column!r}")
         if self.core.family.takes_trials and "n_trials" not in found:
-            trials = self._spec.trials(data)
+            trials = self.spec.trials(data)
             found |= {} if trials is None else {"n_trials": trials}
         return found
 
@@ -589,16 +609,16 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         ValueError
             Without a formula, for an unknown variable, or one with missing values in these rows.
         """
-        if self._spec is None or self._frame is None:
+        if self.spec is None or self.frame is None:
             raise ValueError(
                 "exog_extra: names and formulas need the data of a formula fit; give the columns"
             )
-        designs, asked = (self._spec.mean, self._spec.dispersion), (mean, dispersion)
+        designs, asked = (self.spec.mean, self.spec.dispersion), (mean, dispersion)
         terms = [
-            [*design.terms, *terms_of(given, self._frame)]
+            [*design.terms, *terms_of(given, self.frame)]
             for design, given in zip(designs, asked, strict=True)
         ]
-        made = with_terms(self._spec, self._frame, terms[0], terms[1], env)
+        made = with_terms(self.spec, self.frame, terms[0], terms[1], env)
         wide = made.exog, made.exog_dispersion
         new = [
             frame[[name for name in frame if name not in design.info.column_names]]
@@ -634,9 +654,9 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         self.check_aligned(value, name)
         if not isinstance(value, (pd.Series, pd.DataFrame, np.ndarray, str)):
             value = numeric(value, name)
-        if np.ndim(value) == 0 or len(value) == self.core.n or len(value) != self._n_passed:
+        if np.ndim(value) == 0 or len(value) == self.core.n or len(value) != self.n_passed:
             return value
-        return value.iloc[self._kept] if hasattr(value, "iloc") else value[self._kept]
+        return value.iloc[self.kept] if hasattr(value, "iloc") else value[self.kept]
 
     def row_kwds(self, cov_kwds: dict[str, Any]) -> dict[str, Any]:
         """
@@ -676,29 +696,29 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
             columns = [self._row_labels(v, name) for v in value]
             return columns[0] if len(columns) == 1 else np.column_stack(columns)
         if isinstance(value, str):
-            if self._frame is None:
+            if self.frame is None:
                 raise ValueError(f"{name}={value!r} is not a column of the data of a formula fit")
-            if value not in self._frame.columns:
-                raise ValueError(syntax.not_a_column(name, value, self._frame.columns))
-            labels = self._frame[value].to_numpy()
+            if value not in self.frame.columns:
+                raise ValueError(syntax.not_a_column(name, value, self.frame.columns))
+            labels = self.frame[value].to_numpy()
         else:
             labels = arrays_module.labels(value)
             self.check_aligned(value, name)
         if labels.ndim == 2 and labels.shape[1] == 2:
             return np.column_stack([self._row_labels(column, name) for column in labels.T])
-        if labels.ndim != 1 or len(labels) not in (self.core.n, self._n_passed):
-            whole = "" if self._n_passed == self.core.n else f" of {self._n_passed} passed"
+        if labels.ndim != 1 or len(labels) not in (self.core.n, self.n_passed):
+            whole = "" if self.n_passed == self.core.n else f" of {self.n_passed} passed"
             raise ValueError(
                 f"{name}: shape {labels.shape}, but there are {self.core.n} rows{whole}"
             )
-        labels = labels if len(labels) == self.core.n else labels[self._kept]
+        labels = labels if len(labels) == self.core.n else labels[self.kept]
         if pd.isna(labels).any():
             raise ValueError(f"{name}: missing value in {self.core.names.text(pd.isna(labels))}")
         return pd.factorize(labels, sort=True)[0]
 
     def _are_two(self, value: Sequence[Any]) -> bool:
         """Return whether these are columns, by name or as labels of the rows, and not labels."""
-        rows = (self.core.n, self._n_passed)
+        rows = (self.core.n, self.n_passed)
         arrays = [v for v in value if not isinstance(v, str)]
         if not arrays:
             return 0 < len(value) and len(value) not in rows
@@ -716,9 +736,9 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
             Of the argument.
         """
         if isinstance(value, (pd.Series, pd.DataFrame)):
-            whole = len(value) == self._n_passed and len(value) != self.core.n
-            rows = value.iloc[self._kept] if whole else value
-            frame = self._frame
+            whole = len(value) == self.n_passed and len(value) != self.core.n
+            rows = value.iloc[self.kept] if whole else value
+            frame = self.frame
             check_index(rows, self.data.row_labels if frame is None else frame.index, name)
 
     # -- likelihood, as statsmodels calls it ----------------------------------------------------

@@ -71,7 +71,7 @@ class BetaBinomial(OwnFamily):
         "n_trials",
         "freq_weights",
     )
-    _refused: ClassVar[dict[str, str]] = {
+    refused: ClassVar[dict[str, str]] = {
         "var_weights": "use n_trials for trials or freq_weights for repeated rows"
     }
 

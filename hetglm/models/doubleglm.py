@@ -141,7 +141,8 @@ class DoubleGLM(LocationScaleModel):
     #: Whether the trials of a bare proportion are its var_weights.
     _trials_are_weights: bool = False
 
-    def _phi_weights(self, trials: Array | None, var_weights: Array | None) -> Array | None:
+    def phi_weights(self, trials: Array | None, var_weights: Array | None) -> Array | None:
+        """Return the trials of proportions times the var_weights, None if there are neither."""
         if trials is None or self._trials_are_weights:
             return var_weights
         return trials if var_weights is None else trials * var_weights

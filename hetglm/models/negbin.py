@@ -68,7 +68,7 @@ class NegativeBinomial(OwnFamily):
         "offset_dispersion",
         "freq_weights",
     )
-    _refused: ClassVar[dict[str, str]] = {
+    refused: ClassVar[dict[str, str]] = {
         "n_trials": "counts out of n trials are for BetaBinomial; for time or area use exposure",
         "var_weights": "use exposure for time or area, freq_weights for repeated rows",
     }

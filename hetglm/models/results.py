@@ -21,6 +21,7 @@ from hetglm.diagnostics.influence import LocationScaleInfluence
 from hetglm.estimation.covariance import covariance
 from hetglm.estimation.record import Fit, RemlFit, at_fit
 from hetglm.inference import bootstrap, bootstrap_results, constant_dispersion, overdispersion
+from hetglm.likelihood.likelihood import Likelihood
 from hetglm.models import summary
 from hetglm.models.results_diagnostics import ChoiceMethods, DiagnosticMethods
 from hetglm.models.results_inference import InferenceMethods
@@ -71,6 +72,14 @@ class LocationScaleResults(
     boundary : Boundary or None
         Rows whose dispersion is zero at the supremum of the likelihood, with the directions along
         which the coefficients run off and the terms without a finite estimate.
+    fit : Fit
+        Record of the maximum: the estimates, how they were reached, and their information.
+    core : Likelihood
+        Of the rows of the fit, the rows of ``boundary`` held there (``model.core`` has none held).
+    cov_internal : ndarray, shape (p + q, p + q)
+        Covariance of ``fit.internal``, the coefficients that make the predictors of these rows.
+    null_maxima : dict
+        Maxima of the models with a constant part that were fitted already, for the tests.
     """
 
     def __init__(
@@ -87,7 +96,7 @@ class LocationScaleResults(
         cov = covariance(core, fit, cov_type, kwds, bool(use_t), model.df_resid)
         LikelihoodModelResults.__init__(self, model, fit.params, cov.matrix, use_t=use_t)
         self._cache: dict[str, Any] = {}
-        self._fit, self._cov, self.notes = fit, cov.internal, list(notes)
+        self.fit, self.cov_internal, self.notes = fit, cov.internal, list(notes)
         self.boundary = fit.boundary
         self.nobs, self.df_model, self.df_resid = model.nobs, model.df_model, model.df_resid
         self.cov_params_default = cov.matrix
@@ -104,7 +113,7 @@ class LocationScaleResults(
         self.mle_retvals = fit.retvals
         self.mle_settings = {"optimizer": fit.method}
         self.converged, self.iterations, self.method = fit.converged, fit.iterations, fit.method
-        self._nulls: dict[tuple[str, str, bool], tuple[float, bool]] = {}
+        self.null_maxima: dict[tuple[str, str, bool], tuple[float, bool]] = {}
 
     def _headline(self) -> str:
         kind = "log-likelihood" if self.model.core.family.exact else "log-EQL"
@@ -120,9 +129,9 @@ class LocationScaleResults(
         return str(self.summary().as_html())
 
     @property
-    def _core(self) -> Any:
-        """Likelihood on the rows of the fit, those at the boundary held there."""
-        return at_fit(self.model.core, self._fit)
+    def core(self) -> Likelihood:
+        """Likelihood of the rows of the fit, those at the boundary held there."""
+        return at_fit(self.model.core, self.fit)
 
     # -- numbers ------------------------------------------------------------------------------
 
@@ -149,7 +158,7 @@ class LocationScaleResults(
     @cached_property
     def llf(self) -> float:
         """Log-likelihood at the estimates."""
-        return self._fit.llf
+        return self.fit.llf
 
     @cached_property
     def aic(self) -> float:
@@ -164,24 +173,24 @@ class LocationScaleResults(
     @property
     def params_mean(self) -> pd.Series:
         """Coefficients of the mean, labelled by its columns."""
-        k = len(self.model._mean_names)
-        return pd.Series(np.asarray(self.params)[:k], index=self.model._mean_names)
+        k = len(self.model.mean_names)
+        return pd.Series(np.asarray(self.params)[:k], index=self.model.mean_names)
 
     @property
     def params_dispersion(self) -> pd.Series:
         """Coefficients of the dispersion, labelled by its columns without the prefix."""
-        k = len(self.model._mean_names)
-        return pd.Series(np.asarray(self.params)[k:], index=self.model._dispersion_names)
+        k = len(self.model.mean_names)
+        return pd.Series(np.asarray(self.params)[k:], index=self.model.dispersion_names)
 
     @cached_property
     def fittedvalues(self) -> Array:
         """Fitted mean, shape (n,)."""
-        return quantities.predict(self._core, self._fit.internal, "mean")
+        return quantities.predict(self.core, self.fit.internal, "mean")
 
     @cached_property
     def fitted_dispersion(self) -> Array:
         """Fitted dispersion phi (sigma, alpha), before the weights, shape (n,)."""
-        return quantities.predict(self._core, self._fit.internal, "dispersion")
+        return quantities.predict(self.core, self.fit.internal, "dispersion")
 
     @cached_property
     def resid(self) -> Array:
@@ -196,7 +205,7 @@ class LocationScaleResults(
     @cached_property
     def resid_pearson(self) -> Array:
         """Residuals in units of the fitted standard deviation, shape (n,)."""
-        return residuals.pearson(self._core, self._fit.internal)
+        return residuals.pearson(self.core, self.fit.internal)
 
     @cached_property
     def resid_deviance(self) -> Array:
@@ -205,12 +214,12 @@ class LocationScaleResults(
 
         In exponential dispersion models, of the unit deviances over phi.
         """
-        return residuals.deviance(self._core, self._fit.internal)
+        return residuals.deviance(self.core, self.fit.internal)
 
     @cached_property
     def resid_dispersion(self) -> Array:
         """Scores of the rows in the dispersion in units of their sd, shape (n,); see `get_resid`."""
-        return residuals.dispersion(self._core, self._fit.internal)
+        return residuals.dispersion(self.core, self.fit.internal)
 
     @cached_property
     def llnull(self) -> float:

@@ -113,7 +113,7 @@ class DiagnosticMethods(GenericLikelihoodModelResults):
             raise ValueError("the data of the fit were removed (remove_data); fit again")
         generator = checks.generator(rng)
         if kind == "quantile":
-            values = residuals.quantile(self._core, self._fit.internal, generator)
+            values = residuals.quantile(self.core, self.fit.internal, generator)
         else:
             owner = self.get_influence() if kind.startswith("standardized") else self
             values = getattr(owner, KINDS[kind])

@@ -140,10 +140,10 @@ class InferenceMethods(GenericLikelihoodModelResults):
 
     def _has_wald_test(self, r_matrix: Any) -> bool:
         """Return whether restrictions have a positive definite covariance."""
-        if type_of(self).model_based or (known := inverse(self._fit.information)) is None:
+        if type_of(self).model_based or (known := inverse(self.fit.information)) is None:
             return True
         coefs = r_matrix[0] if isinstance(r_matrix, tuple) else r_matrix
-        R, solved = np.atleast_2d(np.asarray(coefs, dtype=float)), self._fit.solved
+        R, solved = np.atleast_2d(np.asarray(coefs, dtype=float)), self.fit.solved
         unit = R[:, solved] @ known @ R[:, solved].T
         cov = R @ self._zeroed(self.cov_params_default) @ R.T
         return is_definite(cov, unit, self.cov_type, self.cov_kwds.get("groups"))
@@ -196,7 +196,7 @@ class InferenceMethods(GenericLikelihoodModelResults):
 
     def _term_test(self, matrix: Array, scalar: bool) -> tuple[Any, ...]:
         """Return the row of a term: without a test where a coefficient is at the boundary."""
-        if np.any(matrix[:, ~self._fit.estimated]):
+        if np.any(matrix[:, ~self.fit.estimated]):
             denominator = getattr(self, "df_resid_inference", self.df_resid)
             return (np.nan, np.nan, len(matrix), denominator)[: 4 if self.use_t else 3]
         return self._wald_row(matrix, scalar)
@@ -240,7 +240,7 @@ class InferenceMethods(GenericLikelihoodModelResults):
         ValueError
             Without a formula, or for a term that is not a single factor.
         """
-        spec = self.model._spec
+        spec = self.model.spec
         if spec is None:
             raise ValueError("t_test_pairwise: needs the terms of a formula; use t_test")
         of_dispersion = term_name.startswith("dispersion-")
@@ -281,15 +281,15 @@ class InferenceMethods(GenericLikelihoodModelResults):
             raise ValueError(f"{term}: no difference of two levels is estimable")
         names = [label for label, there in zip(labels, exist, strict=True) if there]
         # the fit has aliased coefficients at 0, so that estimable combinations need none of them
-        used = np.where(self._fit.estimated, contrasts[exist], 0.0)
+        used = np.where(self.fit.estimated, contrasts[exist], 0.0)
         table = t_test_multi(self, used, method, alpha, contrast_names=names)
         return table if exist.all() else table.reindex(labels)
 
     def _estimable_contrasts(self, contrasts: Array) -> Array:
         """Return which combinations of all coefficients the data determine, shape (m,)."""
-        k = len(self.model._mean_names)
+        k = len(self.model.mean_names)
         parts = {"mean": contrasts[:, :k], "dispersion": contrasts[:, k:]}
-        at_boundary = self.model.estimable & ~self._fit.estimated
+        at_boundary = self.model.estimable & ~self.fit.estimated
         exist = ~np.any(contrasts[:, at_boundary] != 0, axis=1)
         for part, space in self.model.row_spaces.items():
             exist &= ~space.outside(parts[part]).any(axis=1)
@@ -305,11 +305,11 @@ class InferenceMethods(GenericLikelihoodModelResults):
 
     def _refuse_aliased(self, r_matrix: Any) -> None:
         used = np.any(np.atleast_2d(np.asarray(r_matrix, dtype=float)) != 0, axis=0)
-        if used.shape != self._fit.estimated.shape:
+        if used.shape != self.fit.estimated.shape:
             raise ValueError(
                 f"r_matrix: {used.size} columns, but there are {len(self.params)} coefficients"
             )
-        bad = used & ~self._fit.estimated
+        bad = used & ~self.fit.estimated
         if bad.any():
             names = [n for n, b in zip(self.model.parameter_names, bad, strict=True) if b]
             raise ValueError(
@@ -320,14 +320,14 @@ class InferenceMethods(GenericLikelihoodModelResults):
     def _zeroed(self, cov: Any) -> Array:
         """Return a covariance with zeros for aliased coefficients."""
         out = np.array(cov, dtype=float)
-        out[~self._fit.estimated] = 0.0
-        out[:, ~self._fit.estimated] = 0.0
+        out[~self.fit.estimated] = 0.0
+        out[:, ~self.fit.estimated] = 0.0
         return out
 
     def _without_nan(self) -> Any:
         """Return a view on the results in which aliased coefficients are zero."""
         view = copy.copy(self)
-        view.params = np.where(self._fit.estimated, self.params, 0.0)
+        view.params = np.where(self.fit.estimated, self.params, 0.0)
         view.cov_params_default = self._zeroed(self.cov_params_default)
         return view
 
@@ -422,12 +422,12 @@ class InferenceMethods(GenericLikelihoodModelResults):
 
     def _solved_alone(self) -> Any:
         """Return a view on the results with the columns that were searched for, and no others."""
-        core, solved = self._core, self._fit.solved
+        core, solved = self.core, self.fit.solved
         view = copy.copy(self)
         view.model = copy.copy(self.model)
         k = core.k_mean
         view.model.core = core.with_designs(X=core.X[:, solved[:k]], Z=core.Z[:, solved[k:]])
-        view.params = self._fit.internal[solved]
+        view.params = self.fit.internal[solved]
         return view
 
     def conf_int(
@@ -495,7 +495,7 @@ class InferenceMethods(GenericLikelihoodModelResults):
 
     def _profile_intervals(self, columns: list[int], alpha: float) -> Array:
         """Return profile-likelihood intervals of some coefficients."""
-        model_based = covariance(self._core, self._fit, "nonrobust", {}, False, 0.0).matrix
+        model_based = covariance(self.core, self.fit, "nonrobust", {}, False, 0.0).matrix
         half = self._half_width(alpha) * np.sqrt(np.diag(model_based))
         return profile.intervals(self._along, columns, half, alpha)
 
@@ -526,7 +526,7 @@ class InferenceMethods(GenericLikelihoodModelResults):
         if name not in names:
             raise ValueError(f"name={name!r}: choose one of {listed(names)}")
         j = names.index(name)
-        if not self._fit.estimated[j]:
+        if not self.fit.estimated[j]:
             raise ValueError(f"{name}: aliased or at the boundary, so it has no profile")
         along = self._along(j)
         if values is None:
@@ -591,9 +591,9 @@ class InferenceMethods(GenericLikelihoodModelResults):
         model = self.model
         return profile.boundary_limits(
             model.core,
-            self._fit,
+            self.fit,
             model.parameter_names,
-            model._dispersion_names,
+            model.dispersion_names,
             checks.share(alpha, "alpha"),
         )
 

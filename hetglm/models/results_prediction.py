@@ -29,15 +29,15 @@ class PredictionMethods(GenericLikelihoodModelResults):
         """Return the rows of a prediction and their labels; ``said`` parts give no warnings."""
         model = self.model
         if exog is None and exog_dispersion is None:
-            return new_rows.rows_of(model, self._core, which, **given), model.data.row_labels
+            return new_rows.rows_of(model, self.core, which, **given), model.data.row_labels
         data = None
-        if transform and model._spec is not None:
+        if transform and model.spec is not None:
             if exog_dispersion is not None:
                 raise ValueError(
                     "exog_dispersion: after a formula fit one DataFrame serves both parts; or give both "
                     "designs with transform=False"
                 )
-            designs = {"mean": model._spec.mean, "dispersion": model._spec.dispersion}
+            designs = {"mean": model.spec.mean, "dispersion": model.spec.dispersion}
             data = frames.new_rows(exog, set().union(*(d.variables for d in designs.values())))
             parts = quantities.lookup(which, model.core.family).parts
             named = set().union(*(d.variables for part, d in designs.items() if part in said))
@@ -48,7 +48,7 @@ class PredictionMethods(GenericLikelihoodModelResults):
                 for part, design in designs.items()
             )
             given = {**model.new_row_arrays(data, parts), **given}
-        rows = new_rows.rows_of(model, self._core, which, exog, exog_dispersion, **given)
+        rows = new_rows.rows_of(model, self.core, which, exog, exog_dispersion, **given)
         if self.boundary is not None:
             rows = new_rows.place_at_boundary(rows, self.boundary)
         rows = new_rows.without_untold(model, rows, which, data, said)
@@ -99,7 +99,7 @@ class PredictionMethods(GenericLikelihoodModelResults):
             not determine.
         """
         rows, labels = self._new_rows(which, exog, exog_dispersion, transform, kwargs)
-        values = quantities.predict(rows, self._fit.internal, which, y_values)
+        values = quantities.predict(rows, self.fit.internal, which, y_values)
         if labels is None:
             return values
         if values.ndim == 1:
@@ -168,24 +168,24 @@ class PredictionMethods(GenericLikelihoodModelResults):
                 observed, _ = self._new_rows(
                     "var", exog, exog_dispersion, transform, kwargs, said=("mean",)
                 )
-                quantities.predict(observed, self._fit.internal, "var")
+                quantities.predict(observed, self.fit.internal, "var")
             except ValueError:
                 observed = None  # the new rows say nothing of the dispersion or of the trials
         return intervals.get_prediction(
             rows,
-            self._fit.internal,
-            self._cov,
+            self.fit.internal,
+            self.cov_internal,
             which,
             y_values,
             ci_method,
             obs_ci,
-            self._df_prediction,
+            self.df_prediction,
             labels if row_labels is None else row_labels,
             observed,
         )
 
     @property
-    def _df_prediction(self) -> float | None:
+    def df_prediction(self) -> float | None:
         """Degrees of freedom of intervals, None for the normal distribution."""
         return getattr(self, "df_resid_inference", self.df_resid) if self.use_t else None
 
@@ -280,13 +280,13 @@ class PredictionMethods(GenericLikelihoodModelResults):
         if not total:
             return self.get_prediction(exog, exog_dispersion, "effective-size", **given)
         rows, _ = self._new_rows("effective-size", exog, exog_dispersion, transform, kwargs)
-        predicted, link = intervals.total_effective_size(rows, self._fit.internal, self._cov)
+        predicted, link = intervals.total_effective_size(rows, self.fit.internal, self.cov_internal)
         return intervals.LocationScalePrediction(
             predicted,
             link,
             "effective-size",
             ci_method,
-            self._df_prediction,
+            self.df_prediction,
             ["total"] if row_labels is None else row_labels,
         )
 
@@ -413,7 +413,7 @@ class PredictionMethods(GenericLikelihoodModelResults):
             For extended quasi-likelihood families, which have none.
         """
         rows, _ = self._new_rows("var", exog, exog_dispersion, transform, kwargs)
-        return quantities.distribution(rows, self._fit.internal)
+        return quantities.distribution(rows, self.fit.internal)
 
     def simulate(self, nsim: int = 1, rng: Any = None) -> Array:
         """
@@ -436,4 +436,4 @@ class PredictionMethods(GenericLikelihoodModelResults):
         NotImplementedError
             For extended quasi-likelihood families, which have no distribution.
         """
-        return bootstrap.simulate(self._core, self._fit.internal, nsim, rng)
+        return bootstrap.simulate(self.core, self.fit.internal, nsim, rng)

@@ -44,7 +44,7 @@ def summary(
         title=title or f"{type(model).__name__} Regression Results",
     )
     out.tables.append(_likelihood_rows(res))
-    k = len(model._mean_names)
+    k = len(model.mean_names)
     mean_title = f"Mean: {link_text(model.core.link, 'mu')}"
     phi = model.core.family.symbol
     scale_title = f"Dispersion: {link_text(model.core.link_dispersion, phi)}"
@@ -127,8 +127,8 @@ def _block(res: Any, part: slice, names: list[str], title: str, alpha: float) ->
 
 def _quartiles(res: Any) -> SimpleTable:
     """Return quartiles of the standardised residuals and of the fitted standard deviations."""
-    core = res._core
-    sd = quantities.predict(core, res._fit.internal, "sd")
+    core = res.core
+    sd = quantities.predict(core, res.fit.internal, "sd")
     rows = [
         ("Standardised residuals", np.asarray(res.resid_pearson)),
         ("Fitted sd of the count" if core.family.counts_successes else "Fitted sd", sd),

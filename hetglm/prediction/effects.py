@@ -261,8 +261,8 @@ def average_effects(res: Any, options: Options, variables: Any, atexog: Any) -> 
     if variables is None and options.method.endswith("ex"):
         known = [name for name in known if levels(model, name) is None]
     chosen = _chosen(known, which, variables)
-    data = model._spec.coded(_placed(model, options, atexog))
-    changed = set(model._frame.columns if options.at == "zero" else atexog or ())
+    data = model.spec.coded(_placed(model, options, atexog))
+    changed = set(model.frame.columns if options.at == "zero" else atexog or ())
     found = []
     for name in chosen:
         memo: Memo = {}
@@ -274,7 +274,7 @@ def average_effects(res: Any, options: Options, variables: Any, atexog: Any) -> 
     effects = np.stack([effect for _, effect, _ in found], axis=-1)
     errors = np.array([se for _, _, se in found])
     rows = data.index if options.at == "all" else None
-    df = res._df_prediction
+    df = res.df_prediction
     return AverageEffects(which, effects, errors, labels, options.ratio, df, rows, options.at)
 
 
@@ -284,16 +284,16 @@ def variables_of(model: Any, which: str) -> list[str]:
         other = f"; where effects are evaluated is at={which!r}" if which in AT else ""
         raise ValueError(f"which={which!r}: choose one of {', '.join(WHICH)}{other}")
     quantity = lookup(which, model.core.family)
-    if model._spec is None:
+    if model.spec is None:
         raise ValueError(
             "effects of variables need a formula fit: a design's columns do not say which of them move "
             "together; use predict on designs of your own"
         )
     record.need_rows(model.core)
     parts = [part for part in quantity.parts if part != "rows"]
-    designs = [getattr(model._spec, part) for part in parts]
+    designs = [getattr(model.spec, part) for part in parts]
     read = set().union(*(design.variables for design in designs))
-    return [name for name in model._frame.columns if name in read]
+    return [name for name in model.frame.columns if name in read]
 
 
 def _chosen(known: list[str], which: str, variables: Any) -> list[str]:
@@ -311,9 +311,9 @@ def _chosen(known: list[str], which: str, variables: Any) -> list[str]:
 
 def _placed(model: Any, options: Options, atexog: Any) -> pd.DataFrame:
     """Return the rows that variables are moved on: those of the fit, with some variables fixed."""
-    data = model._frame
+    data = model.frame
     if options.at == "zero":
-        read = model._spec.mean.variables | model._spec.dispersion.variables
+        read = model.spec.mean.variables | model.spec.dispersion.variables
         known = {name: levels(model, name) for name in data.columns if name in read}
         zeros = {n: _repeated(data[n], 0 if v is None else v[0]) for n, v in known.items()}
         data = data.assign(**zeros)
@@ -350,7 +350,7 @@ def _contrasts(model: Any, data: pd.DataFrame, name: str, options: Options) -> I
     """Yield what is compared: levels with the first, or a number with itself moved."""
     values = levels(model, name)
     column = data[name]
-    if values is None and options.dummy and set(model._frame[name]) == {0, 1}:
+    if values is None and options.dummy and set(model.frame[name]) == {0, 1}:
         values = [0, 1]
     if values is not None:
         if options.method.endswith("ex"):
@@ -369,11 +369,11 @@ def _contrasts(model: Any, data: pd.DataFrame, name: str, options: Options) -> I
     if options.ratio:
         parts = [(1.0, data.assign(**{name: column + 1})), (-1.0, data)]
         yield Contrast(name, "+ 1", parts, number=True)
-    elif options.count and _is_count(model._frame[name]):
+    elif options.count and _is_count(model.frame[name]):
         parts = [(0.5 * sign, data.assign(**{name: column + sign})) for sign in (1, -1)]
         yield Contrast(name, "(+ 1 less - 1)/2", parts, number=True)
     else:
-        yield _derivative(data, name, column, model._frame[name].astype(float), options)
+        yield _derivative(data, name, column, model.frame[name].astype(float), options)
 
 
 def _is_count(column: pd.Series) -> bool:
@@ -403,9 +403,9 @@ def _derivative(
 
 def levels(model: Any, name: str) -> list[Any] | None:
     """Return the levels of a variable that a formula takes as a factor, None for a number."""
-    column = model._frame[name]
+    column = model.frame[name]
     number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-    factors = model._spec.mean.categories | model._spec.dispersion.categories
+    factors = model.spec.mean.categories | model.spec.dispersion.categories
     if number and name not in factors:
         return None
     if isinstance(column.dtype, pd.CategoricalDtype):
@@ -442,7 +442,7 @@ def _effect(
         ) from exc
 
     def predict(rows: Likelihood) -> Predicted:
-        return _predicted(rows, res._fit.internal, options.which, options.method.startswith("ey"))
+        return _predicted(rows, res.fit.internal, options.which, options.method.startswith("ey"))
 
     predicted = [
         _once(_shared(contrast, i, memo), rows, predict) for i, (_, rows) in enumerate(parts)
@@ -462,7 +462,7 @@ def _effect(
         value = float(share @ effect)
         gradient = _gradient([share * w for w in weights], predicted, True)
     with np.errstate(invalid="ignore"):
-        return value, float(np.sqrt(gradient @ np.nan_to_num(res._cov) @ gradient))
+        return value, float(np.sqrt(gradient @ np.nan_to_num(res.cov_internal) @ gradient))
 
 
 def _shared(contrast: Contrast, i: int, memo: Memo) -> Memo | None:
@@ -494,7 +494,7 @@ def _parts(
 
 def _rows(model: Any, which: str, changed: set[str], data: pd.DataFrame) -> Likelihood:
     """Return the rows of the fit with other values of some variables."""
-    spec, core, parts = model._spec, model.core, QUANTITIES[which].parts
+    spec, core, parts = model.spec, model.core, QUANTITIES[which].parts
     moved = {part for part in parts if part != "rows" and changed & getattr(spec, part).variables}
     X = spec.mean.rebuild(data) if "mean" in moved else core.X
     if len(moved) == 2 and spec.mean.columns == spec.dispersion.columns:
@@ -547,8 +547,8 @@ def _without_untold(
     bad: Array = np.asarray(outside.any(axis=1))
     if not bad.any():
         return parts[0][1]
-    names = model._mean_names if part == "mean" else model._dispersion_names
-    cells = estimability.cells(space, outside, names, getattr(model._spec, part), data)
+    names = model.mean_names if part == "mean" else model.dispersion_names
+    cells = estimability.cells(space, outside, names, getattr(model.spec, part), data)
     warn(
         f"{contrast.variable} ({contrast.label}): not estimable, NaN: the data of the fit do not "
         f"determine the {part} at {'; '.join(cells)}",

@@ -69,7 +69,7 @@ def rows_of(
         return _fitted_rows(model, core, given)
     n = len(exog if exog is not None else exog_dispersion)
     X = _new_design(model, exog, n, "exog", core.X, "mean" in needs)
-    if exog_dispersion is None and model._default_exog_dispersion:
+    if exog_dispersion is None and model.default_exog_dispersion:
         exog_dispersion = np.ones((n, 1))
     Z = _new_design(model, exog_dispersion, n, "exog_dispersion", core.Z, "dispersion" in needs)
     for part in needs:
@@ -101,14 +101,14 @@ def one_row(value: Any, fitted: Array, name: str) -> Any:
 def _refuse(model: Any, given: dict[str, Any]) -> None:
     """Raise a ValueError for row arrays that the model does not take at the fit either."""
     for name in given:
-        if name in model._refused:
+        if name in model.refused:
             raise ValueError(
-                f"{name}: {type(model).__name__} does not take it; {model._refused[name]}"
+                f"{name}: {type(model).__name__} does not take it; {model.refused[name]}"
             )
     if "n_trials" in given and not model.core.family.takes_trials:
         raise ValueError(f"n_trials: {model.family_name} has no trials; they are for proportions")
     if "exposure" in given:
-        model._check_exposure()
+        model.check_exposure()
 
 
 def _row_arrays(given: dict[str, Any], names: RowNames) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def _core_at(model: Any, X: Array, Z: Array, arrays: dict[str, Any], names: RowN
     if exposure is not None:
         offset = np.log(exposure) + (0.0 if offset is None else offset)
     trials, weights = arrays.get("n_trials"), arrays.get("var_weights")
-    weights = model._phi_weights(trials, weights)
+    weights = model.phi_weights(trials, weights)
     return Likelihood(
         core.family,
         core.link,
@@ -225,8 +225,8 @@ def without_untold(
         if not bad.any():
             continue
         if part not in said:
-            design = None if data is None else getattr(model._spec, part)
-            names = model._mean_names if of_mean else model._dispersion_names
+            design = None if data is None else getattr(model.spec, part)
+            names = model.mean_names if of_mean else model.dispersion_names
             cells = estimability.cells(space, outside, names, design, data)
             warn(estimability.message(part, outside, rows.names, cells), NotEstimableWarning)
         rows = rows.with_designs(**{"X" if of_mean else "Z": np.where(bad[:, None], np.nan, A)})

@@ -210,7 +210,7 @@ def test_one_weight_for_all_rows_is_refused(name):
     ],
 )
 def test_what_the_fit_refuses_new_rows_refuse(res, given, message):
-    given = {**dict.fromkeys(res.model._spec.columns, 1.0), **given}
+    given = {**dict.fromkeys(res.model.spec.columns, 1.0), **given}
     with pytest.raises(ValueError, match=message):
         res.predict(D.head(3), which="var", **given)
 

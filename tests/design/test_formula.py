@@ -319,7 +319,7 @@ def test_transforms_keep_what_they_learned(data, right):
 
 
 def test_a_pickled_design_builds_the_same_columns(data):
-    spec = fit("gaussian ~ bs(x, df=4):group + double(z) | scale(z)", data).model._spec
+    spec = fit("gaussian ~ bs(x, df=4):group + double(z) | scale(z)", data).model.spec
     copy = pickle.loads(pickle.dumps(spec))
     for part in ("endog", "mean", "dispersion"):
         original, again = getattr(spec, part), getattr(copy, part)

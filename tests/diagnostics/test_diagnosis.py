@@ -249,7 +249,7 @@ def test_findings_print():
 @pytest.mark.parametrize("name", ["gaussian", "gamma", "beta-binomial", "nb2", "binomial"])
 def test_wald_slopes_are_derivatives(name):
     res = fitted(name)
-    core, fit = res._core, res._fit
+    core, fit = res.core, res.fit
     found = wald_slopes(core, fit)
     for j, b in enumerate(fit.internal):
         h = 1e-4
@@ -275,7 +275,7 @@ def test_separate_intercepts_are_no_hauck_donner():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         res = hmf.betabinomial("rare + I(N - rare) ~ group - 1 | 1", data).fit()
-    assert np.all(wald_slopes(res._core, res._fit)[:3] < 0)
+    assert np.all(wald_slopes(res.core, res.fit)[:3] < 0)
     assert np.all(np.abs(res.tvalues[:3]) < PLAIN)
     assert "Hauck-Donner" not in res.diagnose().kinds
 
@@ -378,7 +378,7 @@ def test_sums_over_counts_are_of_a_sample_of_rows(monkeypatch):
 def test_sample_of_rows_has_the_information_of_all(monkeypatch):
     monkeypatch.setattr(findings, "ROWS", 1500)
     res = rare(3000)
-    core, params = res._core, res._fit.internal
+    core, params = res.core, res.fit.internal
     influence = res.get_influence()
     leverage = influence.hat_matrix_diag + influence.hat_matrix_diag_dispersion
     few = thinned(core, leverage / leverage.sum() + 1 / 3000)
@@ -386,7 +386,7 @@ def test_sample_of_rows_has_the_information_of_all(monkeypatch):
     part, all_rows = (-c.expected_hessian(params) for c in (few, core))
     values = linalg.eigh(part, all_rows, eigvals_only=True)
     assert_allclose(values, 1, atol=SAMPLING)
-    assert_allclose(wald_slopes(few, res._fit), wald_slopes(core, res._fit), atol=SAMPLING)
+    assert_allclose(wald_slopes(few, res.fit), wald_slopes(core, res.fit), atol=SAMPLING)
 
 
 def test_docstring_examples():

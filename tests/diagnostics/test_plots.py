@@ -152,7 +152,7 @@ def test_dispersion_bins_find_a_dispersion_that_is_half_again_the_fitted(name):
     one = plots_residuals.shown(res, np.random.default_rng(0))
     gamma = res.params_dispersion + np.log([1.5, 1.0])
     law = quantities.distribution(one.core, np.append(res.params_mean, gamma))
-    influence, params, rng = one.influence, res._fit.internal, np.random.default_rng(1)
+    influence, params, rng = one.influence, res.fit.internal, np.random.default_rng(1)
     ratios = []
     for _ in range(200):
         changed = replace(one, core=one.core.with_response(law.rvs(random_state=rng)))
@@ -435,7 +435,7 @@ def separated():
 def test_separated_rows_tell_nothing_of_the_dispersion(separated):
     axes = separated.plot_diagnostics(rng=0)
     assert "200 rows tell nothing of it" in axes[3].get_xlabel()
-    plain = separated.model._frame.iloc[:400]
+    plain = separated.model.frame.iloc[:400]
     alone = hmf.betabinomial("K ~ g | x", plain, n_trials="N").fit().plot_diagnostics(rng=0)
     for k in (3, 5):  # as without these rows
         got, expected = (ax[k].containers[0].lines[0].get_xydata() for ax in (axes, alone))

@@ -210,7 +210,7 @@ def test_of_the_tweedie_the_zeros_are_randomised_alone():
 @pytest.mark.parametrize("name", EXACT)
 def test_they_are_normal_under_the_model(name):
     res = fitted(name)
-    core, params = res.model.core, res._fit.internal
+    core, params = res.model.core, res.fit.internal
     rng = np.random.default_rng(5)
     draws = res.simulate(20, rng=rng)
     r = np.concatenate([residuals.quantile(core.with_response(y), params, rng) for y in draws])
@@ -223,7 +223,7 @@ def test_they_are_normal_under_the_model(name):
 @pytest.mark.parametrize("name", EXACT)
 def test_extreme_rows_are_finite_and_ordered(name):
     res = fitted(name)
-    core, params = res.model.core, res._fit.internal
+    core, params = res.model.core, res.fit.internal
     far = (1e3, 1e4) if name != "beta-binomial" else (0.98, 1.0)
     trials = np.full(core.n, 1e4) if core.trials is not None else None
     rng = np.random.default_rng(0)

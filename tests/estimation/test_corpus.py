@@ -38,7 +38,7 @@ def best_known(seed, ours):
     llf, mark = corpus.recorded()[seed]
     if mark == corpus.mark(corpus.problem(seed)):
         return llf
-    model, internal = ours.model, ours.result._fit.internal
+    model, internal = ours.model, ours.result.fit.internal
     return corpus.best_of_many(model.core, model.estimable, internal, OTHER_STARTS)[0]
 
 

@@ -252,12 +252,12 @@ def test_closed_forms_are_those_of_the_results(name, monkeypatch):
     with pytest.warns(SmallCountsWarning):
         res = model.fit()
     assert_allclose(res.compare_constant_dispersion().statistic, ratio[0], rtol=1e-6, atol=1e-8)
-    found = checks.small_counts(model.core, res._fit)
+    found = checks.small_counts(model.core, res.fit)
     assert_allclose(found.size, size[0], rtol=1e-6)
     # another coding of the same groups
     other = model.clone(exog_dispersion=np.column_stack([1 - g, 2 * g - 7]))
     with pytest.warns(SmallCountsWarning):
-        again = checks.small_counts(other.core, other.fit()._fit)
+        again = checks.small_counts(other.core, other.fit().fit)
     assert_allclose((again.bias, again.spread), (found.bias, found.spread), rtol=1e-6)
 
 
@@ -405,7 +405,7 @@ def test_frequencies_are_rows():
     for rows, given in ((data, {}), (table, {"freq_weights": "size"})):
         model = hmf.doubleglm("y ~ g | g", rows, family=F.Poisson(), **given)
         with pytest.warns(SmallCountsWarning):
-            found.append(checks.small_counts(model.core, model.fit()._fit))
+            found.append(checks.small_counts(model.core, model.fit().fit))
     assert_allclose(found[0].bias, found[1].bias, rtol=1e-6)
     assert_allclose(found[0].spread, found[1].spread, rtol=1e-6)
 

@@ -774,7 +774,7 @@ def test_start_is_near_the_maximum_of_all_rows():
     res = model.fit()
     start = next(starting_values(model.core, model.estimable))
     assert np.max(np.abs(start - res.params) / res.bse) < 1e-3
-    assert res._fit.iterations == 1
+    assert res.fit.iterations == 1
 
 
 def test_a_correction_takes_a_change_of_the_gradient_to_its_step():
@@ -818,7 +818,7 @@ def test_last_step_of_many_rows_needs_no_evaluation():
     """The gradient vanishes at the estimates, and the numbers are those at them."""
     model = many_counts(6000)
     res = model.fit()
-    assert "last step" in res._fit.message
+    assert "last step" in res.fit.message
     hessian = model.hessian(res.params)
     score = model.score(res.params)
     assert np.sqrt(score @ np.linalg.solve(-hessian, score)) < 1e-9
@@ -858,7 +858,7 @@ def test_a_far_start_is_no_proof_that_the_likelihood_has_no_maximum(straight, st
     far, default = model.fit(start_params=start, reml=reml), model.fit(reml=reml)
     assert far.converged
     assert_allclose(far.llf, default.llf, rtol=1e-10)
-    assert not far._fit.unbounded
+    assert not far.fit.unbounded
 
 
 @pytest.mark.parametrize("power", [-150, -100, -31, 31, 100, 150])

@@ -189,7 +189,7 @@ def grid_fit(name, link="log"):
 def at(res, gamma=None):
     """Return our point of the adjusted profile likelihood, at the fit or elsewhere."""
     k = res.model.core.k_mean
-    beta, fitted = res._fit.internal[:k], res._fit.internal[k:]
+    beta, fitted = res.fit.internal[:k], res.fit.internal[k:]
     return evaluate(res.model.core, beta, fitted if gamma is None else gamma)
 
 
@@ -321,7 +321,7 @@ def test_welding():
     assert -2 * res.llf_reml == pytest.approx(ref["deviance"], abs=1e-10)
     assert -2 * res.llf_reml <= ref["deviance"] + 1e-12
     k, core = 3, res.model.core
-    weight = working(core, res._fit.internal).weight
+    weight = working(core, res.fit.internal).weight
     h, _ = weighted_cross_products(core.X, at(res).T, weight, core.Z[:, :0])
     # its leverages are those before the last step
     assert_allclose(h, ref["h"], atol=REMLSCORE)
@@ -381,7 +381,7 @@ def test_clotting_is_at_the_maximum_not_at_the_fixed_point_of_leverage_scoring()
     assert res.llf_reml == pytest.approx(float(best), rel=1e-12)
     assert 1e-7 < float(best - there) < 1e-4
     # leverage scoring stops where this vanishes: not at the maximum
-    core, beta = res.model.core, res._fit.internal[:2]
+    core, beta = res.model.core, res.fit.internal[:2]
 
     def leverage_score(g):
         point = evaluate(core, beta, g)

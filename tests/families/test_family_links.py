@@ -396,7 +396,7 @@ def test_rows_at_the_edge_that_should_not_stay_are_released():
     assert best.fittedvalues[0] > 0.2
     start = np.array([1e-12 - 3.0 * x[0], 3.0, 0.0])
     names, kept = model.parameter_names, np.ones(3, dtype=bool)
-    stopped = replace(best._fit, internal=start, converged=False)
+    stopped = replace(best.fit, internal=start, converged=False)
     settings, watch = Settings(names), lambda params, converged: None
     assert_array_equal(active_bounds(model.core, start), [-1] + [0] * 29)
     found = maximise_on_boundary(model.core, kept, stopped, settings, watch)
@@ -404,7 +404,7 @@ def test_rows_at_the_edge_that_should_not_stay_are_released():
     assert found.domain_boundary == ""
     assert found.converged
     # inside, a search that stopped for another reason is left alone
-    stopped = replace(best._fit, converged=False)
+    stopped = replace(best.fit, converged=False)
     assert maximise_on_boundary(model.core, kept, stopped, settings, watch) is stopped
 
 
@@ -419,7 +419,7 @@ def test_one_of_two_rows_at_the_edge_is_released():
         best = model.fit()
     assert best.fittedvalues[40] > 0.2
     start = np.array([3.0, -3 + 1e-12, -3 + 1e-12, 0.0])
-    stopped = replace(best._fit, internal=start, converged=False, domain_boundary="")
+    stopped = replace(best.fit, internal=start, converged=False, domain_boundary="")
     found = maximise_on_boundary(
         model.core,
         np.ones(4, dtype=bool),
@@ -427,7 +427,7 @@ def test_one_of_two_rows_at_the_edge_is_released():
         Settings(model.parameter_names),
         lambda p, c: None,
     )
-    assert found.domain_boundary == best._fit.domain_boundary
+    assert found.domain_boundary == best.fit.domain_boundary
     assert_allclose(found.llf, best.llf, rtol=1e-10)
 
 

@@ -492,7 +492,7 @@ def test_maximum_or_a_name(first):
             above = ours.overstated()
             if not (ours.result.converged and ours.gradient <= 1e-6 and abs(above) <= 1e-6):
                 failures.append((seed, ours.gradient, above))
-        model, internal = ours.model, ours.result._fit.internal
+        model, internal = ours.model, ours.result.fit.internal
         best = corpus.best_of_many(model.core, model.estimable, internal, 2)[0]
         if best > ours.result.llf + 1e-6:
             failures.append((seed, best - ours.result.llf))

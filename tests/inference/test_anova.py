@@ -456,7 +456,7 @@ def test_comparisons_of_a_fit_that_failed(reml):
     model = CASES["gaussian"].formula("x | z")
     good, short = model.fit(reml=reml), model.fit(reml=reml)
     name = "llf_reml" if reml else "llf"
-    short._results._fit = replace(short._results._fit, **{name: -1e3})
+    short._results.fit = replace(short._results.fit, **{name: -1e3})
     one, two = (res.compare_constant_dispersion() for res in (good, short))
     assert_allclose(two.statistic, one.statistic, rtol=1e-6)
     assert_allclose(het.anova(short), het.anova(good), rtol=1e-6)
@@ -467,8 +467,8 @@ def test_comparisons_of_a_fit_that_failed(reml):
 
 def test_a_comparison_that_stays_negative_is_an_error(monkeypatch):
     res = CASES["gaussian"].formula("x | z").fit()._results
-    res._fit = replace(res._fit, llf=-1e3)
-    monkeypatch.setattr(refit, "fit_again", lambda *args: res._fit)
+    res.fit = replace(res.fit, llf=-1e3)
+    monkeypatch.setattr(refit, "fit_again", lambda *args: res.fit)
     with pytest.raises(ValueError, match="ratio of the dispersion is negative"):
         res.compare_constant_dispersion()
     with pytest.warns(UntestedTermWarning, match="ratio of the dispersion is negative"):
@@ -631,9 +631,9 @@ def by_hand(smaller, larger, rng, nrep=9):
     for i in range(nrep):
         y = null.get_distribution().rvs(random_state=generator(entropy, i))
         fits = (res.model.clone(endog=y).fit(reml=res.reml) for res in (full, null))
-        larger, smaller = (maximum(res._fit) for res in fits)
+        larger, smaller = (maximum(res.fit) for res in fits)
         ratios.append(2 * (larger - smaller))
-    observed = 2 * (maximum(full._fit) - maximum(null._fit))
+    observed = 2 * (maximum(full.fit) - maximum(null.fit))
     exceeded = np.sum(np.array(ratios) >= observed)
     share = (1 + exceeded) / (nrep + 2)  # the mean of P under a flat prior, for its error
     return [(1 + exceeded) / (nrep + 1), np.sqrt(share * (1 - share) / nrep), nrep, 0]

@@ -50,7 +50,7 @@ def test_the_predictive_interval_is_the_wider_one(exact):
 def test_mixed_dispersion_has_the_variance_of_the_mixture(exact):
     # that of the response and that of its mean; of counts, given the mean it depends on the mean too
     core = exact.model.core
-    family, at = core.family, core.predictors(exact._results._fit.internal)
+    family, at = core.family, core.predictors(exact._results.fit.internal)
     mu, nu, phi = at.mean.mu, at.mean.nu, core.row_phi(at.phi)
     spread = 0.01 * mu**2 if nu is None else 0.01 * mu * nu
     mixed = family.variance(mu, nu, family.mixed_dispersion(mu, nu, phi, spread), core.trials)

@@ -191,8 +191,8 @@ def test_every_object_of_a_fit_shows_itself(res):
             assert " object at 0x" not in str(value) or "scipy" in type(value).__module__, name
     assert {"get_margeff", "get_influence", "get_prediction", "profile", "diagnose"} <= seen
     assert {"dispersion_ratios", "compare_constant_dispersion", "t_test_pairwise"} <= seen
-    check_display(res)
-    check_display(res.model)
+    for value in (res, res.model, res.fit, res.core):
+        check_display(value)
     assert "DoubleGLM" in repr(res) or "Binomial" in repr(res)
     assert "x + g_1 | x" in repr(res)
 
