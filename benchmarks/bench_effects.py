@@ -47,7 +47,7 @@ def cpu(function, repetitions=3):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_margeff(name, benchmark):
+def test_margeff(name, benchmark, figures):
     left, function, family = FAMILIES[name]
     kwargs = {"family": family} if function == "doubleglm" else {}
     data = simulated()
@@ -58,6 +58,7 @@ def test_margeff(name, benchmark):
     theirs = cpu(peer.get_margeff)
     for which in ("mean", "dispersion", "var"):
         seconds = cpu(lambda which=which: ours.get_margeff(which))
+        figures[f"ratio to statsmodels, {which}"] = seconds / theirs
         verdict = "within" if seconds <= AIM * theirs else "beyond"
         print(
             f"\n{name:14s} {which:10s} statsmodels {theirs:5.2f} s, ours {seconds:5.2f} s, "

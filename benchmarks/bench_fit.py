@@ -26,13 +26,15 @@ def problem(rows):
     return np.column_stack([y, n - y]), X, Z
 
 
-def test_ratio_to_glm(benchmark):
+def test_ratio_to_glm(benchmark, figures):
     counts, X, Z = problem(20_000)
     fits = (
         lambda: het.BetaBinomial(counts, X, Z).fit(),
         lambda: sm.GLM(counts, X, family=sm.families.Binomial()).fit(),
     )
     ours, glm = interleaved(fits, 15)
+    figures["seconds"] = np.median(ours)
+    figures["ratio to sm.GLM"] = np.median(ours / glm)
     print(
         f"\n20,000 rows: beta-binomial {np.median(ours) * 1e3:.1f} ms (llf {fits[0]().llf:.6f}), "
         f"sm.GLM {np.median(glm) * 1e3:.1f} ms (llf {fits[1]().llf:.6f}), "
@@ -41,7 +43,7 @@ def test_ratio_to_glm(benchmark):
     benchmark.pedantic(fits[0], rounds=5)
 
 
-def test_growth_and_memory(benchmark):
+def test_growth_and_memory(benchmark, figures):
     print("\n     rows       s   us/row   peak/input            llf")
     for rows in (10_000, 100_000, 1_000_000):
         counts, X, Z = problem(rows)
@@ -52,12 +54,14 @@ def test_growth_and_memory(benchmark):
         het.BetaBinomial(counts, X, Z).fit()
         peak = tracemalloc.get_traced_memory()[1] / sum(a.nbytes for a in (counts, X, Z))
         tracemalloc.stop()
+        figures[f"{rows} rows, microseconds a row"] = seconds / rows * 1e6
+        figures[f"{rows} rows, peak memory over inputs"] = peak
         print(f"{rows:9d} {seconds:7.2f} {seconds / rows * 1e6:8.2f} {peak:12.1f} {llf:14.4f}")
     counts, X, Z = problem(20_000)
     benchmark.pedantic(lambda: het.BetaBinomial(counts, X, Z).fit(), rounds=3)
 
 
-def test_few_distinct_rows(benchmark, monkeypatch):
+def test_few_distinct_rows(benchmark, figures, monkeypatch):
     rng = np.random.default_rng(1)
     rows = 50_000
     g, h, n = rng.integers(0, 4, rows), rng.integers(0, 3, rows), rng.integers(3, 9, rows)
@@ -72,6 +76,8 @@ def test_few_distinct_rows(benchmark, monkeypatch):
     benchmark.pedantic(model.fit, rounds=3)
     monkeypatch.setattr(Likelihood, "distinct", lambda self: (self, None))
     every = interleaved([model.fit], 9)[0]
+    figures["seconds"] = np.median(grouped)
+    figures["ratio to each row on its own"] = np.median(grouped) / np.median(every)
     print(
         f"\n{rows:,} rows, {distinct} distinct: {np.median(grouped) * 1e3:.1f} ms (llf {once.llf:.9f}), "
         f"each row on its own {np.median(every) * 1e3:.1f} ms (llf {model.fit().llf:.9f})"

@@ -58,7 +58,7 @@ def our_seconds(counts, X, Z, repeats):
     return seconds
 
 
-def test_times_and_estimates(benchmark, tmp_path):
+def test_times_and_estimates(benchmark, figures, tmp_path):
     versions = {peer: version(peer) for peer in PEERS}
     if not any(versions.values()):
         pytest.skip("none of glmmTMB, VGAM and gamlss is installed: nothing to compare with")
@@ -92,6 +92,7 @@ def test_times_and_estimates(benchmark, tmp_path):
                 continue
             seconds = np.array([np.median(times), min(times)])
             ratio = seconds / [np.median(ours), min(ours)]
+            figures[f"ratio to {line.strip()}"] = 1 / ratio[0]
             print(
                 f"{line:19s} {seconds[0]:9.4f} {seconds[1]:9.4f} {ratio[0]:6.1f} {ratio[1]:6.1f}"
                 f"   {short:+.1e}{'' if answer.converged else '  not converged'}"

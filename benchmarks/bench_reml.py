@@ -115,7 +115,7 @@ def tell(label, seconds, own, short):
 
 @pytest.mark.parametrize("rows", SIZES)
 @pytest.mark.parametrize("criterion", [ml, reml], ids=["ml", "reml"])
-def test_times_and_estimates(benchmark, tmp_path, rows, criterion):
+def test_times_and_estimates(benchmark, figures, tmp_path, rows, criterion):
     data, repeats = problem(rows), SIZES[rows]
     maximum = criterion(*data, *ours(*data, criterion))
     fits = {
@@ -126,10 +126,12 @@ def test_times_and_estimates(benchmark, tmp_path, rows, criterion):
         "sm.WLS in turn": lambda: alternated(*data, criterion, maximum, wls_mean, wls_dispersion),
     }
     own, *others = interleaved(list(fits.values()), repeats)
+    figures["seconds"] = np.median(own)
     print(f"\n{rows:,} rows, {criterion.__name__.upper()} {maximum:.6f}")
     print(f"  {'':24s} {'median s':>9s} {'least s':>9s} {'ratio':>6s} {'least':>6s}   criterion")
     print(f"  {'hetglm':24s} {np.median(own):9.4f} {np.min(own):9.4f}")
     for (label, fit), seconds in zip(list(fits.items())[1:], others, strict=True):
+        figures[f"ratio to {label}"] = np.median(own) / np.median(seconds)
         tell(label, seconds, own, criterion(*data, *fit()) - maximum)
     print(f"  promised: {PROMISED} times as fast as two sm.GLM in turn, as fast as remlscore")
     benchmark.pedantic(fits["hetglm"], rounds=3)
@@ -140,11 +142,13 @@ def test_times_and_estimates(benchmark, tmp_path, rows, criterion):
     if answer is None:
         pytest.skip("R's statmod is not installed: remlscore is not compared")
     after = interleaved([fits["hetglm"]], repeats)[0]
-    tell("remlscore", answer[1], np.r_[before, after], criterion(*data, *answer[0]) - maximum)
+    own = np.r_[before, after]
+    figures["ratio to remlscore"] = np.median(own) / np.median(answer[1])
+    tell("remlscore", answer[1], own, criterion(*data, *answer[0]) - maximum)
 
 
 @pytest.mark.parametrize("rows", SIZES)
-def test_memory(rows):
+def test_memory(rows, figures):
     y, X, Z = problem(rows)
     print()
     for criterion in (ml, reml):
@@ -152,5 +156,6 @@ def test_memory(rows):
         ours(y, X, Z, criterion)
         peak = tracemalloc.get_traced_memory()[1] / sum(a.nbytes for a in (y, X, Z))
         tracemalloc.stop()
+        figures[f"{criterion.__name__.upper()}, peak memory over inputs"] = peak
         print(f"{rows:,} rows, {criterion.__name__.upper()}: peak {peak:.2f} times the inputs")
         assert peak <= PEAK
