@@ -14,7 +14,7 @@ from statsmodels.genmod.generalized_linear_model import GLM
 from hetglm.datasets import load_germination
 from hetglm.examples.story import OUT, heading, run, save, say, show
 from hetglm.inference.anova import anova
-from hetglm.models.betabinomial import BetaBinomial
+from hetglm.models import BetaBinomial
 from hetglm.prediction.crossvalidation import cross_validate
 from hetglm.utils.axes import COLOURS, require_matplotlib
 

@@ -15,7 +15,7 @@ from hetglm.diagnostics import plots_binomial
 from hetglm.examples.story import OUT, heading, run, save, say
 from hetglm.exceptions import BoundaryWarning, SmallCountsWarning
 from hetglm.inference.anova import anova
-from hetglm.models.betabinomial import BetaBinomial
+from hetglm.models import BetaBinomial
 from hetglm.models.doubleglm import DoubleGLM
 from hetglm.utils.axes import require_matplotlib
 

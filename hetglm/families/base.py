@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from hetglm.typing import Array
@@ -55,6 +56,40 @@ class Rows:
     constant: Array
 
 
+@dataclass(frozen=True)
+class ModelSpec:
+    """
+    What a model of one family needs besides the likelihood: links, row arrays and documentation.
+
+    Attributes
+    ----------
+    title : str
+        First line of the docstring of the model.
+    text : str
+        The distribution and its variance, and how other software parametrises it.
+    endog : str
+        What the response is.
+    references, example : str
+        Sections of the docstring.
+    link, link_dispersion : str
+        Default links, by their names in ``statsmodels.genmod.families.links``.
+    refused : mapping
+        ``n_trials`` or ``var_weights``, where the model does not take them -> what to use instead.
+    aliases : tuple of str
+        What users may call the family elsewhere; lower case letters only.
+    """
+
+    title: str
+    text: str
+    endog: str
+    references: str
+    example: str
+    link: str = "Identity"
+    link_dispersion: str = "Log"
+    refused: Mapping[str, str] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+
+
 class Family(ABC):
     """
     Likelihood of a response with mean mu and dispersion phi.
@@ -82,6 +117,8 @@ class Family(ABC):
     scale_power: float | None = None
     #: The response is a number of successes, with mean n mu; otherwise its mean is mu.
     counts_successes: bool = False
+    #: Links, row arrays and documentation where the family is a model of its own (`registry.MODELS`).
+    model: ModelSpec | None = None
 
     @abstractmethod
     def validate(self, y: Array, trials: Array | None, name: str) -> None:

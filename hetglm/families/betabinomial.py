@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import expit
 
-from hetglm.families.base import BoundaryFamily, Terms
+from hetglm.families.base import BoundaryFamily, ModelSpec, Terms
 from hetglm.families.quantiles import quantiles
 from hetglm.families.special.betabinomial_counts import (
     UNTRIMMED,
@@ -56,6 +56,24 @@ class BetaBinomial(BoundaryFamily):
     uninformative_text = "rows of one trial"
     discrete = True
     counts_successes = True
+    model = ModelSpec(
+        title="Beta-binomial model with linear predictors for mean and log overdispersion.",
+        text="""
+Successes out of n with success probability from a Beta(a, b) distribution: mu = a/(a + b), sigma =
+1/(a + b), Var(y) = n mu (1 - mu) [1 + (n - 1) rho] and rho = sigma/(1 + sigma) the intraclass
+correlation, so that log(sigma) = logit(rho).""",
+        endog="Successes and failures; or counts of successes, or proportions, with ``n_trials``.",
+        references="""
+Crowder, M. J. (1978). Beta-binomial Anova for proportions. Applied Statistics 27, 34-37.""",
+        example="""
+>>> seeds = het.datasets.load_germination()
+>>> res = hmf.betabinomial("y + I(n - y) ~ variety * root | root", seeds).fit()
+>>> print(f"{res.llf:.4f}")
+-53.6937""",
+        link="Logit",
+        refused={"var_weights": "use n_trials for trials or freq_weights for repeated rows"},
+        aliases=("bb",),
+    )
 
     def validate(self, y: Array, trials: Array | None, name: str) -> None:
         """Raise a ValueError where y is no count of successes out of the trials."""

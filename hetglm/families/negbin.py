@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from hetglm.families.base import BoundaryFamily, Rows, Terms
+from hetglm.families.base import BoundaryFamily, ModelSpec, Rows, Terms
 from hetglm.families.quantiles import quantiles
 from hetglm.families.special.negbin import log_factors, log_probability
 from hetglm.families.special.summation import END, LONGEST, NODE_WEIGHTS, NODES, end_weights, flat
@@ -40,6 +40,29 @@ class NegativeBinomial(BoundaryFamily):
     limit_at_infinity = "all zero"
     mean_at_infinity = False
     discrete = True
+    model = ModelSpec(
+        title="Negative binomial model (NB2) with linear predictors for mean and log dispersion.",
+        text="""
+Counts with Var(y) = mu + alpha mu^2: Poisson counts whose mean has a Gamma distribution of shape
+1/alpha. alpha = 0 is the Poisson. glmmTMB's ``nbinom2`` has phi = 1/alpha; gamlss's ``NBI`` and
+Stata's ``gnbreg`` have log(alpha), as here.""",
+        endog="Counts.",
+        references="""
+Lawless, J. F. (1987). Negative binomial and mixed Poisson regression. Canadian Journal of
+Statistics 15, 209-225.""",
+        example="""
+>>> splicing = het.datasets.load_splicing()
+>>> res = hmf.negativebinomial("N ~ id | group", splicing).fit()
+>>> print(res.params_dispersion.round(4).to_string())
+Intercept    -3.3185
+group[T.b]   -0.2087""",
+        link="Log",
+        refused={
+            "n_trials": "counts out of n trials are for BetaBinomial; for time or area use exposure",
+            "var_weights": "use exposure for time or area, freq_weights for repeated rows",
+        },
+        aliases=("nb", "nbinom", "negbin", "nbi"),
+    )
 
     def validate(self, y: Array, trials: Array | None, name: str) -> None:
         """Raise a ValueError where y is no count, or nowhere positive."""

@@ -1,106 +1,34 @@
-"""The families there are, and which of them a family of statsmodels stands for."""
+"""
+The families that are models of their own.
+
+Standard library only: the command line lists them in its help before anything is imported.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING
 
-from statsmodels.genmod import families as sm_families
+if TYPE_CHECKING:
+    from hetglm.families.base import Family, ModelSpec
 
-from hetglm.families.base import Family
-from hetglm.families.gamma import Gamma
-from hetglm.families.gaussian import Gaussian
-from hetglm.families.inverse_gaussian import InverseGaussian
-from hetglm.families.quasi import QuasiBinomial, QuasiNegativeBinomial, QuasiPoisson, QuasiTweedie
-from hetglm.families.tweedie import Tweedie
-
-#: statsmodels family -> ours. A new exponential dispersion family is one line here.
-REGISTRY: dict[type, Callable[[Any], Family]] = {
-    sm_families.Gaussian: lambda family: Gaussian(),
-    sm_families.Gamma: lambda family: Gamma(),
-    sm_families.InverseGaussian: lambda family: InverseGaussian(),
-    sm_families.Poisson: lambda family: QuasiPoisson(),
-    sm_families.Binomial: lambda family: QuasiBinomial(),
-    sm_families.NegativeBinomial: lambda family: QuasiNegativeBinomial(family.alpha),
-    sm_families.Tweedie: lambda family: QuasiTweedie(family.var_power),
-}
-
-#: Variance powers whose Tweedie distribution is one of the exact families.
-EXACT_POWERS: dict[float, Callable[[], Family]] = {0: Gaussian, 2: Gamma, 3: InverseGaussian}
-
-#: What has a likelihood where a family has none.
-INSTEAD = {
-    "Poisson": "NegativeBinomial is a model of overdispersed counts with a likelihood",
-    "NegativeBinomial": "the NegativeBinomial model estimates alpha by its likelihood",
-    "Binomial": "BetaBinomial is a model of overdispersed proportions with a likelihood",
-}
-
-#: Names of families that are models here.
-OWN_MODELS = {
-    **dict.fromkeys(("betabinomial", "bb"), "BetaBinomial (hmf.betabinomial)"),
-    **dict.fromkeys(("nb", "nbinom", "negbin", "nbi"), "NegativeBinomial (hmf.negativebinomial)"),
+#: Class of the family -> its file in this room. Each is a model class of that name in `hetglm.api`, and
+#: in lower case a function of `hetglm.formula.api` and a ``--model`` of the command line.
+MODELS = {
+    "BetaBinomial": "betabinomial",
+    "NegativeBinomial": "negbin",
 }
 
 
-def of_statsmodels(family: Any, likelihood: str | None = None) -> Family:
-    """
-    Return our family for a statsmodels one.
-
-    Parameters
-    ----------
-    family : statsmodels.genmod.families.Family
-        An instance (not the class) of a statsmodels family.
-    likelihood : {None, "eql", "exact"}
-        Extended quasi-likelihood or the exact density; by default exact for the Gaussian, Gamma,
-        inverse Gaussian and Tweedie with 1 < var_power < 2, EQL for the others.
-
-    Raises
-    ------
-    ValueError
-        If it is a class, a family without a counterpart, or one without that likelihood.
-    """
-    if likelihood not in (None, "eql", "exact"):
-        raise ValueError(f"likelihood={likelihood!r}: choose 'eql' or 'exact', or leave it out")
-    if isinstance(family, type):
-        raise ValueError(f"family: pass an instance, sm.families.{family.__name__}()")
-    if isinstance(family, str):
-        raise ValueError(f"family={family!r}{_by_name(family)}")
-    make = REGISTRY.get(type(family))
-    if make is None:
-        known = ", ".join(sorted(cls.__name__ for cls in REGISTRY))
-        raise ValueError(f"family: {type(family).__name__} is not one of {known} (sm.families)")
-    ours = make(family)
-    if likelihood == "eql" and ours.exact:
-        raise ValueError(f"likelihood='eql': {ours.name} has an exact likelihood; leave it out")
-    if likelihood is None and isinstance(ours, QuasiTweedie) and 1 < ours.power < 2:
-        likelihood = "exact"
-    return _exact(family) if likelihood == "exact" and not ours.exact else ours
+def family_class(name: str) -> type[Family]:
+    """Return the family of a model by its name in `MODELS`."""
+    module = importlib.import_module(f"hetglm.families.{MODELS[name]}")
+    family: type[Family] = getattr(module, name)
+    return family
 
 
-def _by_name(text: str) -> str:
-    """Return what to write instead of the name of a family."""
-    plain = "".join(filter(str.isalpha, text.lower())).removeprefix("quasi")
-    known = {cls.__name__.lower(): cls.__name__ for cls in REGISTRY}
-    if plain in OWN_MODELS:
-        return f" is a model of its own; use {OWN_MODELS[plain]}"
-    known |= {"normal": "Gaussian", "norm": "Gaussian", "no": "Gaussian"}
-    return f": pass an instance, such as sm.families.{known.get(plain, 'Gaussian')}()"
-
-
-def _exact(family: Any) -> Family:
-    """Return the family with a density, for a family of the extended quasi-likelihood."""
-    name = type(family).__name__
-    if name in INSTEAD:
-        raise ValueError(
-            f"likelihood='exact': the {name} family with a free dispersion is no distribution; "
-            f"{INSTEAD[name]}"
-        )
-    power = float(family.var_power)
-    if power in EXACT_POWERS:
-        return EXACT_POWERS[power]()
-    if not 1 < power < 2:
-        raise ValueError(
-            f"likelihood='exact': Tweedie has it for var_power between 1 and 2, and for 0, 2 and 3, not "
-            f"for {power:g}; leave it out for the extended quasi-likelihood"
-        )
-    return Tweedie(power)
+def model_spec(name: str) -> ModelSpec:
+    """Return what a family of `MODELS` says of its model."""
+    spec = family_class(name).model
+    assert spec is not None, f"{name}: a family that is a model needs a ModelSpec"
+    return spec

@@ -1,11 +1,18 @@
 """Functions for formulas and data frames: ``import hetglm.formula.api as hmf``."""
 
-from hetglm.models.betabinomial import BetaBinomial
-from hetglm.models.doubleglm import DoubleGLM
-from hetglm.models.negbin import NegativeBinomial
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["betabinomial", "doubleglm", "negativebinomial"]
+from hetglm import models
+from hetglm.families.registry import MODELS
+from hetglm.models import DoubleGLM
 
-betabinomial = BetaBinomial.from_formula
 doubleglm = DoubleGLM.from_formula
-negativebinomial = NegativeBinomial.from_formula
+globals().update({name.lower(): getattr(models, name).from_formula for name in MODELS})
+__all__ = ["doubleglm"]
+__all__ += map(str.lower, MODELS)
+__all__.sort()
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Callable[..., Any]: ...

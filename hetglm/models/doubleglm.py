@@ -9,7 +9,7 @@ from statsmodels.genmod import families as sm_families
 
 from hetglm.design import keywords
 from hetglm.design.arrays import split_binomial
-from hetglm.families import registry
+from hetglm.families.of_statsmodels import of_statsmodels
 from hetglm.families.quasi import QuasiBinomial
 from hetglm.models.base import LocationScaleModel
 from hetglm.typing import Array
@@ -105,7 +105,7 @@ class DoubleGLM(LocationScaleModel):
         keywords.refuse(type(self), unknown)
         self.family = sm_families.Gaussian() if family is None else family
         self.likelihood = likelihood
-        ours = registry.of_statsmodels(self.family, likelihood)
+        ours = of_statsmodels(self.family, likelihood)
         super().__init__(
             endog,
             exog,

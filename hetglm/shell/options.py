@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from hetglm import __version__
+from hetglm.families import registry
 
 #: Names on the command line -> names in statsmodels.
 LINKS = {
@@ -30,7 +31,7 @@ FAMILIES = {
     "tweedie": "Tweedie",
 }
 #: Models that are a family of their own; the others are a doubleglm's.
-MODELS = {"betabinomial": "BetaBinomial", "negativebinomial": "NegativeBinomial"}
+MODELS = {name.lower(): name for name in registry.MODELS}
 OUT = Path("hetglm-out")
 DESCRIPTION = """\
 hetglm models what moves the dispersion of data, not only its mean.
@@ -138,7 +139,7 @@ def _add_model(fit: argparse.ArgumentParser) -> None:
         choices=["doubleglm", *MODELS],
         default="doubleglm",
         metavar="NAME",
-        help=f"doubleglm, {' or '.join(MODELS)} (default: %(default)s)",
+        help=f"doubleglm or a family of its own: {', '.join(MODELS)} (default: %(default)s)",
     )
     model.add_argument(
         "--family",

@@ -17,7 +17,7 @@ import hetglm.api as het
 import hetglm.formula.api as hmf
 from hetglm.estimation import checks
 from hetglm.exceptions import NotNestedError, SmallCountsWarning
-from hetglm.families import registry
+from hetglm.families.of_statsmodels import of_statsmodels
 
 F, LINKS, LOG = sm.families, sm.families.links, sm.families.links.Log()
 
@@ -89,7 +89,7 @@ def drawn(rng, kind, mu, phi, extra, size):
 
 def quasi(kind, extra):
     """Return the family of the package, by extended quasi-likelihood."""
-    return registry.of_statsmodels(statsmodels_family(kind, extra), LIKELIHOOD.get(kind))
+    return of_statsmodels(statsmodels_family(kind, extra), LIKELIHOOD.get(kind))
 
 
 LIKELIHOOD = {"tweedie": "eql"}

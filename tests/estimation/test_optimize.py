@@ -15,7 +15,8 @@ from hetglm.estimation.domain_boundary import unbounded_direction
 from hetglm.estimation.newton import maximise
 from hetglm.estimation.start import _corrected, starting_values
 from hetglm.exceptions import UnboundedLikelihoodError
-from hetglm.families import base, betabinomial, registry
+from hetglm.families import base, betabinomial
+from hetglm.families.of_statsmodels import of_statsmodels
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.likelihood.links import invert
 from hetglm.likelihood.objective import Local, ScaledObjective
@@ -460,7 +461,7 @@ def chain(name, n=12):
     family, link, link_dispersion, level, level_dispersion = CHAINS[name]
     ours = family
     if not isinstance(family, base.Family):
-        ours = registry.of_statsmodels(family, "eql" if name == "tweedie" else None)
+        ours = of_statsmodels(family, "eql" if name == "tweedie" else None)
     rng = np.random.default_rng(7)
     X = np.column_stack([np.ones(n), rng.uniform(-0.2, 0.2, n), rng.uniform(-0.2, 0.2, n)])
     Z = np.column_stack([np.ones(n), rng.uniform(-0.3, 0.3, n)])

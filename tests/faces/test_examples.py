@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 
 from hetglm.datasets import load_cats, load_germination, load_welding
 from hetglm.examples import cats, claims, germination, story, welding
-from hetglm.models import betabinomial, doubleglm
+from hetglm.models import BetaBinomial, DoubleGLM
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 #: lmvar's digits: its solver stops a little before the maximum (slopes to 1e-8, 13 digits printed).
@@ -180,7 +180,7 @@ def test_germination_tells_its_story(tmp_path, capsys):
 def test_germination_draws_every_plate():
     pytest.importorskip("matplotlib")
     seeds = load_germination()
-    res = betabinomial.BetaBinomial.from_formula(germination.MEAN, seeds).fit()
+    res = BetaBinomial.from_formula(germination.MEAN, seeds).fit()
     plain = germination.GLM.from_formula(
         germination.MEAN, seeds, family=germination.Binomial()
     ).fit()
@@ -227,7 +227,7 @@ def test_welding_tells_its_story(tmp_path, capsys):
 def test_welding_draws_its_welds():
     pytest.importorskip("matplotlib")
     welds = load_welding()
-    res = doubleglm.DoubleGLM.from_formula(f"{welding.MEAN} | Material + Preheating", welds)
+    res = DoubleGLM.from_formula(f"{welding.MEAN} | Material + Preheating", welds)
     res = res.fit(reml=True)
     left, right = welding.picture(welds, res).axes
     drawn = np.concatenate([line.get_ydata() for line in left.lines if line.get_marker() == "o"])

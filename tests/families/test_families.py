@@ -21,9 +21,9 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 from hetglm import families
-from hetglm.families import registry
 from hetglm.families.base import BoundaryFamily, Family, Rows
 from hetglm.families.exponential import ExponentialDispersion
+from hetglm.families.of_statsmodels import REGISTRY, of_statsmodels
 
 EPS, TINY = np.finfo(float).eps, np.finfo(float).tiny
 #: Digits of the references: the differences of mpmath's numerical derivatives leave half of them.
@@ -53,7 +53,7 @@ VARIANTS = {
 def discover():
     """Return the families by name: those of the registry, and every other concrete class."""
     found = {}
-    for cls, make in registry.REGISTRY.items():
+    for cls, make in REGISTRY.items():
         for variant in VARIANTS.get(cls, [{}]):
             family = make(cls(**variant))
             shown = "-".join([type(family).__name__, *(f"{v:g}" for v in variant.values())])
@@ -696,7 +696,7 @@ def test_validate(name):
 
 def test_tweedie_power():
     for power in (-1.0, 0.5):
-        family = registry.of_statsmodels(sm.families.Tweedie(var_power=power))
+        family = of_statsmodels(sm.families.Tweedie(var_power=power))
         with pytest.raises(ValueError, match=rf"var_power must be 0 or at least 1, not {power:g}"):
             family.validate(np.ones(2), None, "y")
 
@@ -778,8 +778,8 @@ def test_pickling(name):
 
 
 def test_parameters_of_statsmodels_families_arrive():
-    assert registry.of_statsmodels(sm.families.NegativeBinomial(alpha=0.3)).alpha == 0.3
-    assert registry.of_statsmodels(sm.families.Tweedie(var_power=1.7)).power == 1.7
+    assert of_statsmodels(sm.families.NegativeBinomial(alpha=0.3)).alpha == 0.3
+    assert of_statsmodels(sm.families.Tweedie(var_power=1.7)).power == 1.7
 
 
 @pytest.mark.parametrize(
@@ -792,7 +792,7 @@ def test_parameters_of_statsmodels_families_arrive():
 )
 def test_no_family(given, message):
     with pytest.raises(ValueError, match=f"^family{message}"):
-        registry.of_statsmodels(given)
+        of_statsmodels(given)
 
 
 # ---- the saturated log-likelihood -------------------------------------------------------------------

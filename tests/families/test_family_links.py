@@ -15,7 +15,7 @@ import hetglm.api as het
 from hetglm.estimation.domain_boundary import active_bounds, maximise_on_boundary
 from hetglm.estimation.record import Settings
 from hetglm.exceptions import DomainEdgeWarning, SmallCountsWarning, UnboundedLikelihoodError
-from hetglm.families import registry
+from hetglm.families.of_statsmodels import of_statsmodels
 from hetglm.families.tweedie import CompoundPoissonGamma
 
 F, L = sm.families, sm.families.links
@@ -433,7 +433,7 @@ def test_one_of_two_rows_at_the_edge_is_released():
 
 def test_a_probability_below_zero_is_no_limit():
     # its row has y = 0, where a mean of 0 is admissible
-    family = registry.of_statsmodels(F.Binomial())
+    family = of_statsmodels(F.Binomial())
     y, mu = np.array([0.0, 0.0, 1.0, 1.0]), np.array([-0.02, 0.0, 1.02, 1.0])
     rows = family.prepare(y, np.full(4, 8.0))
     value = family.evaluate(rows, mu, 1 - mu, np.ones(4), 0).loglike

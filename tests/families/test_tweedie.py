@@ -14,7 +14,7 @@ from scipy import integrate, optimize, stats
 from scipy.special import gammaln, logsumexp
 
 import hetglm.api as het
-from hetglm.families import registry
+from hetglm.families.of_statsmodels import of_statsmodels
 from hetglm.families.quasi import QuasiTweedie
 from hetglm.families.special.tweedie import information, saddlepoint_gap
 from hetglm.families.tweedie import CompoundPoissonGamma, Tweedie
@@ -272,15 +272,15 @@ def test_exact_powers_are_the_exact_families():
 )
 def test_likelihoods_that_are_not_there(family, likelihood, message):
     with pytest.raises(ValueError, match=message):
-        registry.of_statsmodels(family, likelihood)
+        of_statsmodels(family, likelihood)
 
 
 def test_defaults():
-    assert type(registry.of_statsmodels(F.Tweedie(var_power=1.5))) is Tweedie
+    assert type(of_statsmodels(F.Tweedie(var_power=1.5))) is Tweedie
     for power in (1, 2.5):
-        assert type(registry.of_statsmodels(F.Tweedie(var_power=power))) is QuasiTweedie
-    assert type(registry.of_statsmodels(F.Tweedie(var_power=1.5), "eql")) is QuasiTweedie
-    assert registry.of_statsmodels(F.Gamma(), "exact").name == "Gamma"
+        assert type(of_statsmodels(F.Tweedie(var_power=power))) is QuasiTweedie
+    assert type(of_statsmodels(F.Tweedie(var_power=1.5), "eql")) is QuasiTweedie
+    assert of_statsmodels(F.Gamma(), "exact").name == "Gamma"
     for power in (1.0, 2.0, 0.5):
         with pytest.raises(ValueError, match=rf"1 < var_power < 2, not {power:g}"):
             Tweedie(power)

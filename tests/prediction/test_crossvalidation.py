@@ -15,10 +15,10 @@ from scipy import integrate, stats
 import hetglm.api as het
 import hetglm.formula.api as hmf
 from hetglm.exceptions import FoldFailureWarning
-from hetglm.families import registry
 from hetglm.families.betabinomial import beta_binomial
 from hetglm.families.crps import _by_quadrature, crps
 from hetglm.families.negbin import negative_binomial
+from hetglm.families.of_statsmodels import of_statsmodels
 from hetglm.families.tweedie import CompoundPoissonGamma
 from hetglm.prediction import crossvalidation
 from hetglm.prediction.crossvalidation import _predictable
@@ -66,7 +66,7 @@ CONTINUOUS = {
 
 @pytest.mark.parametrize("name", CONTINUOUS)
 def test_crps_of_continuous_laws(name):
-    family = registry.of_statsmodels(*CONTINUOUS[name])
+    family = of_statsmodels(*CONTINUOUS[name])
     mu, phi = np.array([0.5, 2.0, 5.0]), np.array([0.1, 1.5, 0.02])
     y = np.array([0.4, 0.01, 20.0])
     found = crps(family.distribution(mu, None, phi, None), y, False)
@@ -93,7 +93,7 @@ def test_crps_of_tweedie_is_that_of_quadrature(power):
 def test_crps_of_a_wide_inverse_gaussian():
     # scipy's quantiles fail here
     mu, phi, y = 3.0, 80.0, np.array([0.01, 2.0, 400.0])
-    family = registry.of_statsmodels(sm.families.InverseGaussian())
+    family = of_statsmodels(sm.families.InverseGaussian())
     law = family.distribution(np.full(3, mu), None, np.full(3, phi), None)
     draws = family.distribution(mu, None, phi, None).rvs(size=400_000, random_state=1)
     other = np.random.default_rng(2).permutation(draws)
