@@ -32,7 +32,7 @@ class MarginalModel(ModelAbstract):
     results : LocationScaleResults
         Of a formula fit.
     which : str
-        "mean", "linear", "dispersion", "linear-dispersion", "var", "sd" or "icc", as in ``predict``.
+        As in ``predict``, but not "prob".
 
     Raises
     ------

@@ -12,6 +12,7 @@ import statsmodels.api as sm
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
+from hetglm.prediction.quantities import QUANTITIES
 
 LOG = sm.families.links.Log()
 
@@ -123,6 +124,21 @@ CASES = {
     "beta-binomial": Case("K", het.BetaBinomial),
     "nb2": Case("count", het.NegativeBinomial),
 }
+
+
+#: Quantities with one number a row: all but the probabilities of counts.
+WHICH = [name for name, quantity in QUANTITIES.items() if not quantity.of_counts]
+
+
+def which_of(model):
+    """Return the quantities of one number a row that the family of a model has."""
+    return [name for name in WHICH if not QUANTITIES[name].needs(model.core.family)]
+
+
+#: Every case with every quantity that its family has.
+PREDICTED = [(name, which) for name, case in CASES.items() for which in which_of(case.formula())]
+#: Those whose ratios mean something.
+RATIOS = [(name, which) for name, which in PREDICTED if not QUANTITIES[which].signed]
 
 
 @cache

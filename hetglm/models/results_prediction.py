@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,13 @@ from hetglm.design import frames
 from hetglm.inference import bootstrap
 from hetglm.prediction import effects, intervals, new_rows, quantities
 from hetglm.typing import Array
+
+
+def _with_quantities(method: Any) -> Any:
+    """Return a method with the list of quantities in its docstring."""
+    doc = inspect.cleandoc(method.__doc__ or "")
+    method.__doc__ = doc.replace("{quantities}", "\n    ".join(quantities.described()))
+    return method
 
 
 class PredictionMethods(GenericLikelihoodModelResults):
@@ -54,6 +62,7 @@ class PredictionMethods(GenericLikelihoodModelResults):
         rows = new_rows.without_untold(model, rows, which, data, said)
         return rows, rows.names.labels
 
+    @_with_quantities
     def predict(
         self,
         exog: Any = None,
@@ -74,14 +83,7 @@ class PredictionMethods(GenericLikelihoodModelResults):
         exog_dispersion : array_like, optional
             Design of the dispersion on the new rows, where no formula makes it.
         which : str
-            - "mean": mu; for binomial-type models the success probability
-            - "linear", "linear-dispersion": the linear predictors
-            - "dispersion": phi (sigma, alpha)
-            - "var", "sd": of the response; of the count for the beta-binomial
-            - "prob": P(Y = y_values), count families only, shape (n, len(y_values))
-            - "icc": intraclass correlation rho, beta-binomial only
-            - "design-effect", "effective-size": 1 + (n - 1) rho and n over it, where n are the
-              trials of the row
+            {quantities}
         transform : bool
             Whether ``exog`` goes through the formula.
         y_values : array_like, optional
@@ -136,9 +138,9 @@ class PredictionMethods(GenericLikelihoodModelResults):
         row_labels : array_like, optional
             Labels of the rows of the table.
         ci_method : {"endpoint", "delta"}
-            Interval formed on the link scale (logarithm for dispersion, var and sd; logit for icc
-            and prob; logit of icc for design effect and effective size) and mapped back, or the
-            symmetric one.
+            Interval formed on the scale of the quantity and mapped back, or the symmetric one. The
+            scale is the link of the mean or of the dispersion, the logarithm of var and sd, the
+            logit of prob and of icc, which those of design effect and effective size are mapped from.
         obs_ci : {"predictive", "plugin"}
             Interval of a new observation (``obs_ci_lower`` and ``obs_ci_upper``): with the uncertainty
             of the estimates, or the plain quantiles of the fitted distribution, which are too
@@ -307,8 +309,7 @@ class PredictionMethods(GenericLikelihoodModelResults):
         Parameters
         ----------
         which : str
-            "mean", "dispersion", "var", "sd", "icc", "linear" or "linear-dispersion", as in
-            `predict`.
+            As in `predict`, but not "prob".
         variables : str or list of str, optional
             Variables of the formula; by default all that move ``which``.
         at : {"overall", "mean", "median", "zero", "all"}
@@ -361,7 +362,7 @@ class PredictionMethods(GenericLikelihoodModelResults):
         Parameters
         ----------
         which : str
-            "dispersion", "icc", "var", "sd" or "mean": what the ratios are of.
+            What the ratios are of, as in `predict`, but not "prob" or a linear predictor.
         variables : str or list of str, optional
             As in `get_margeff`.
 

@@ -365,7 +365,7 @@ QUANTITIES = {
         ),
         Quantity(
             "effective-size",
-            "n / (1 + (n - 1) rho)",
+            "n / (1 + (n - 1) rho), the number of independent trials it is worth",
             parts=(DISPERSION, ROWS),
             value=_effective_size,
             slopes=_effective_size_slopes,
@@ -382,7 +382,7 @@ QUANTITIES = {
         ),
         Quantity(
             "sd",
-            "standard deviation, the root of var",
+            "standard deviation, the square root of var",
             parts=(MEAN, DISPERSION, ROWS),
             value=_sd,
             slopes=_sd_slopes,
@@ -400,6 +400,11 @@ QUANTITIES = {
         ),
     )
 }
+
+
+def described() -> list[str]:
+    """Return a line for each quantity, for docstrings."""
+    return [f'- "{quantity.name}": {quantity.text}' for quantity in QUANTITIES.values()]
 
 
 def lookup(which: str, family: Any) -> Quantity:

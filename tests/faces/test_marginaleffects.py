@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import CASES, simulated
+from conftest import CASES, PREDICTED, simulated
 from numpy.testing import assert_allclose
 
 import hetglm.api as het
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*get_categories:DeprecationWarn
 DERIVATIVES, SLOPES = 1e-4, 1e-5
 #: A step for which rounding in the slopes does not matter.
 STEP = 1e-5
-WHICH = ["mean", "linear", "dispersion", "linear-dispersion", "var", "sd"]
+NAMES = ("beta-binomial", "gaussian", "poisson", "nb2")
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +29,7 @@ def data():
     return data.assign(number=np.arange(len(data)) % 3 + 1, flag=data["z"] > 0)
 
 
-@pytest.mark.parametrize("which", WHICH)
-@pytest.mark.parametrize("name", ["beta-binomial", "gaussian", "poisson", "nb2"])
+@pytest.mark.parametrize(("name", "which"), [pair for pair in PREDICTED if pair[0] in NAMES])
 def test_predictions_and_slopes(data, name, which):
     res = CASES[name].formula("x * arm | z + arm", data).fit(cov_type="HC0")
     model = MarginalModel(res, which)

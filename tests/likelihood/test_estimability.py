@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import CASES, simulated
+from conftest import CASES, PREDICTED, simulated, which_of
 from numpy.testing import assert_allclose, assert_array_equal
 
 import hetglm.api as het
@@ -17,6 +17,7 @@ from hetglm.exceptions import (
     NotEstimableWarning,
     UnseenLevelWarning,
 )
+from hetglm.prediction.quantities import QUANTITIES
 
 #: Another coding of the same cells: rounding of two fits of one likelihood.
 CODINGS = 1e-6
@@ -49,15 +50,12 @@ def predictions(res, which, new=NEW, **kwargs):
         return res.get_prediction(new, which=which, **kwargs).summary_frame()
 
 
-WHICH = ["mean", "linear", "dispersion", "linear-dispersion", "var", "sd"]
-
-
-@pytest.mark.parametrize("which", WHICH)
+@pytest.mark.parametrize(("case", "which"), PREDICTED, indirect=["case"])
 def test_a_cell_never_seen_is_nan(case, which):
     """In the part that has the interaction; the other cells are predicted as ever."""
     for right, part in (("x + group * h | group", "mean"), ("x | group * h", "dispersion")):
         res = fit_quietly(case.formula(right, incomplete()))
-        reads = which in ("var", "sd") or which.endswith("dispersion") == (part == "dispersion")
+        reads = part in QUANTITIES[which].parts
         table = predictions(res, which)
         columns = ["predicted", "se", "ci_lower", "ci_upper"]
         known = KNOWN if reads else [True] * 4
@@ -111,7 +109,7 @@ def test_fitted_rows_are_estimable():
     """Passed again they are predicted as they were, without a word."""
     data = incomplete()
     res = fit_quietly(CASES["gaussian"].formula("x + group * h | group * h", data))
-    for which in WHICH:
+    for which in which_of(res.model):
         assert_allclose(res.predict(data, which=which), res.predict(which=which), rtol=1e-12)
 
 
@@ -123,7 +121,7 @@ def test_a_level_that_no_row_has():
     res = fit_quietly(het.DoubleGLM(data["gaussian"].to_numpy(), X, X))
     right = CASES["gaussian"].formula("group | group", data).fit()
     new = np.array([[1.0, 0, 1, 0, 0], [1, 1, 0, 0, 0], [1, 0, 0, 1, 0], [0, 0, 1, 0, 0]])
-    for which in WHICH:
+    for which in which_of(res.model):
         with pytest.warns(NotEstimableWarning, match=r"rows 1, 3 \(.*\) of the new data"):
             values = res.predict(new, new, which=which)
         known = right.predict(pd.DataFrame({"group": ["a", "b"]}), which=which)

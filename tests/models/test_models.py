@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
-from conftest import CASES, fitted, simulated
+from conftest import CASES, fitted, simulated, which_of
 from covariances import COVARIANCES, KINDS, OF_FREQUENCIES
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
@@ -24,6 +24,7 @@ from hetglm.exceptions import (
     NotNestedError,
     UntestedTermWarning,
 )
+from hetglm.prediction.quantities import QUANTITIES
 
 #: Two converged fits: each stops where the gradient is below 1e-8 of its standard deviation.
 AT_MAXIMUM = 1e-6
@@ -45,7 +46,6 @@ MAY_BE_INDEFINITE = pytest.mark.filterwarnings(
 )
 #: Cases whose mean sm.GLM has, and whose phi takes weights.
 DOUBLE = [name for name, case in CASES.items() if case.cls is het.DoubleGLM]
-WHICH = ["mean", "linear", "dispersion", "linear-dispersion", "var", "sd"]
 
 
 def designs(data):
@@ -302,7 +302,7 @@ def test_offsets_stay_in_their_part(case, data):
     ).fit()
     assert_allclose(shifted.params + np.array([0, 0.5, 0, -0.7]), plain.params, atol=AT_MAXIMUM)
     assert_allclose(shifted.llf, plain.llf, rtol=ROUNDING)
-    for which in WHICH:
+    for which in which_of(plain.model):
         assert_allclose(shifted.predict(which=which), plain.predict(which=which), atol=AT_MAXIMUM)
 
 
@@ -513,7 +513,7 @@ def test_summary_takes_names_and_level(res):
 def test_pickling(case, data, right, removed):
     res = case.formula(right).fit()
     new = data.iloc[[5, 1]]
-    expected = {which: res.predict(new, which=which) for which in WHICH}
+    expected = {which: res.predict(new, which=which) for which in which_of(res.model)}
     text = str(res.summary()).split("Covariance")[1]
     size = len(pickle.dumps(res))
     if removed:
@@ -548,10 +548,6 @@ def test_save_and_load(res, data, tmp_path):
 # ---- predictions -----------------------------------------------------------------------------
 
 
-def which_of(res):
-    return [*WHICH, "icc"] if res.model.core.family.counts_successes else WHICH
-
-
 def test_predictions_follow_their_definitions(res):
     X, Z = designs(simulated())
     eta, zeta = X @ res.params_mean, Z @ res.params_dispersion
@@ -574,8 +570,10 @@ def test_predictions_follow_their_definitions(res):
         "var": var,
         "sd": np.sqrt(var),
         "icc": rho,
+        "design-effect": 1 + (n - 1) * rho,
+        "effective-size": n / (1 + (n - 1) * rho),
     }
-    for which in which_of(res):
+    for which in expected.keys() & set(which_of(res.model)):
         assert_allclose(res.predict(which=which), expected[which], err_msg=which)
     assert_allclose(res.fittedvalues, mu)
     assert_allclose(res.fitted_dispersion, phi)
@@ -586,7 +584,7 @@ def test_predictions_follow_their_definitions(res):
 
 def test_one_new_row_gives_one_number(res, data):
     X, Z = designs(data)
-    for which in which_of(res):
+    for which in which_of(res.model):
         whole = res.predict(which=which)
         row = res.predict(data.iloc[[7]], which=which)
         assert row.shape == (1,)
@@ -606,9 +604,9 @@ def test_new_arrays_need_what_the_answer_needs(case, data):
     X, Z = (design.to_numpy() for design in designs(data))
     res = case.arrays(X, Z).fit()
     trials = {"n_trials": data["N"].head(2)} if case.binomial else {}
-    for which in which_of(res):
+    for which in which_of(res.model):
         whole = res.predict(which=which)
-        given = trials if which in ("var", "sd") else {}
+        given = trials if "rows" in QUANTITIES[which].parts else {}
         new = res.predict(X[:2], Z[:2], which=which, **given)
         assert isinstance(new, np.ndarray)
         assert_allclose(new, whole[:2])
@@ -616,7 +614,7 @@ def test_new_arrays_need_what_the_answer_needs(case, data):
     assert_allclose(
         res.predict(exog_dispersion=Z[:2], which="dispersion"), res.fitted_dispersion[:2]
     )
-    for which in ("dispersion", "linear-dispersion", "var", "sd"):
+    for which in (w for w in which_of(res.model) if "dispersion" in QUANTITIES[w].parts):
         with pytest.raises(ValueError, match="exog_dispersion"):
             res.predict(X[:2], which=which, **trials)
     with pytest.raises(ValueError, match=r"^exog: "):
@@ -691,10 +689,10 @@ def test_missing_values_of_new_rows_stay_missing(res, data):
     new = data.iloc[:4].copy()
     new.loc[1, "x"] = np.nan
     new.loc[2, "z"] = np.nan
-    missing = {"mean": [1], "linear": [1], "var": [1, 2], "sd": [1, 2]}
-    for which in which_of(res):
+    missing = {"mean": 1, "dispersion": 2}
+    for which in which_of(res.model):
         values = res.predict(new, which=which)
-        rows = missing.get(which, [2])
+        rows = [row for part, row in missing.items() if part in QUANTITIES[which].parts]
         assert values.index[values.isna()].tolist() == rows
         assert_allclose(values.drop(rows), res.predict(which=which).iloc[:4].drop(rows))
         frame = res.get_prediction(new, which=which).summary_frame()
@@ -712,7 +710,7 @@ def test_the_mean_does_not_need_the_dispersion_on_new_rows(case, data):
 
 def test_standard_errors_of_predictions(res):
     params, cov = np.asarray(res.params), np.asarray(res.cov_params())
-    for which in which_of(res):
+    for which in which_of(res.model):
         prediction = res.get_prediction(which=which)
         jacobian = approx_fprime(
             params, lambda p, which=which: res.model.predict(p, which=which), centered=True
@@ -723,12 +721,12 @@ def test_standard_errors_of_predictions(res):
 
 
 def test_intervals_of_predictions(res):
-    for which in which_of(res):
+    for which in which_of(res.model):
         frame = res.get_prediction(which=which).summary_frame(alpha=0.02)
         assert frame.columns.tolist()[:4] == ["predicted", "se", "ci_lower", "ci_upper"]
         assert (frame["ci_lower"] < frame["predicted"]).all()
         assert (frame["predicted"] < frame["ci_upper"]).all()
-        if "linear" not in which and which != "mean":
+        if not QUANTITIES[which].signed and which != "mean":
             assert (frame["ci_lower"] > 0).all()
         if which == "icc":
             assert (frame["ci_upper"] < 1).all()
@@ -1120,7 +1118,7 @@ def test_aliased_columns_are_left_out(aliased):
 
 def test_aliased_columns_do_not_disturb_what_follows(aliased, data):
     res, plain = aliased
-    for which in which_of(res):
+    for which in which_of(res.model):
         a, b = (fit.get_prediction(data.head(4), which=which) for fit in (res, plain))
         assert_allclose(a.summary_frame(), b.summary_frame(), rtol=AT_MAXIMUM)
     assert_allclose(res.t_test("x = 0").tvalue, plain.t_test("x = 0").tvalue, rtol=AT_MAXIMUM)

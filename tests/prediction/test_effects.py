@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 import statsmodels.formula.api as smf
-from conftest import CASES, fitted, simulated
+from conftest import CASES, PREDICTED, RATIOS, WHICH, fitted, simulated
 from numpy.testing import assert_allclose
 from scipy import stats
 from statsmodels.iolib.summary2 import summary_col
@@ -18,6 +18,7 @@ import hetglm.api as het
 import hetglm.formula.api as hmf
 from hetglm.exceptions import AliasedColumnWarning, FormulaError
 from hetglm.prediction import quantities
+from hetglm.prediction.quantities import QUANTITIES
 
 #: Differences of predictions in the coefficients: h^2 and rounding over h.
 DIFFERENCES = 1e-6
@@ -55,10 +56,7 @@ def test_marginal_effects_by_hand():
     assert_allclose(res.get_margeff("icc", variables=["x"]).margeff, expected, rtol=1e-10)
 
 
-WHICH = ["mean", "linear", "dispersion", "linear-dispersion", "var", "sd"]
-
-
-@pytest.mark.parametrize("which", WHICH)
+@pytest.mark.parametrize(("case", "which"), PREDICTED, indirect=["case"])
 def test_effects_and_errors_by_differences(case, which):
     """Of the average prediction, moved by hand; errors by differences in the coefficients."""
     data = simulated()
@@ -83,7 +81,7 @@ def test_effects_and_errors_by_differences(case, which):
         assert_allclose(effects.loc[row, "se"], np.sqrt(gradient @ V @ gradient), rtol=1e-4)
 
 
-@pytest.mark.parametrize("which", ["mean", "var", "sd", "dispersion"])
+@pytest.mark.parametrize(("case", "which"), RATIOS, indirect=["case"])
 def test_ratios_by_predictions(case, which):
     data, res = simulated(), case.formula(RIGHT).fit()
     if np.any(res.predict(which=which) < 0):
@@ -305,7 +303,7 @@ def test_number_written_as_a_factor_is_one(term):
     assert names == [f"{level} - 0" for level in range(1, 13)]
 
 
-@pytest.mark.parametrize("which", ["linear", "linear-dispersion"])
+@pytest.mark.parametrize("which", [name for name in WHICH if QUANTITIES[name].signed])
 def test_predictors_have_no_ratios(which):
     with pytest.raises(ValueError, match=rf"^which='{which}': .*negative.*use get_margeff"):
         fitted("gamma").dispersion_ratios(which)
@@ -404,7 +402,7 @@ def test_values_fixed_by_name(both):
         fit.get_margeff(atexog=np.ones(3))
 
 
-@pytest.mark.parametrize("which", ["mean", "dispersion", "var", "sd"])
+@pytest.mark.parametrize(("case", "which"), RATIOS, indirect=["case"])
 def test_options_of_every_part(case, which):
     """An elasticity is the derivative of one logarithm in the other, with its error."""
     data = simulated().assign(x=lambda d: np.exp(d["x"] / 2))
