@@ -75,7 +75,8 @@ class LocationScaleResults(
     fit : Fit
         Record of the maximum: the estimates, how they were reached, and their information.
     core : Likelihood
-        Of the rows of the fit, the rows of ``boundary`` held there (``model.core`` has none held).
+        Of the rows of the fit, those of ``boundary`` with their predictor fixed there (in
+        ``model.core`` none is fixed).
     cov_internal : ndarray, shape (p + q, p + q)
         Covariance of ``fit.internal``, the coefficients that make the predictors of these rows.
     null_maxima : dict
@@ -130,7 +131,7 @@ class LocationScaleResults(
 
     @property
     def core(self) -> Likelihood:
-        """Likelihood of the rows of the fit, those at the boundary held there."""
+        """Likelihood of the rows of the fit, those at the boundary fixed there."""
         return at_fit(self.model.core, self.fit)
 
     # -- numbers ------------------------------------------------------------------------------

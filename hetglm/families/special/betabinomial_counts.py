@@ -18,11 +18,10 @@ from hetglm.families.special.betabinomial import (
     Derivatives,
     Urn,
     all_draws,
-    approximate_score,
     every_draw,
     first_draws,
-    shifted_draws,
 )
+from hetglm.families.special.betabinomial_shifted import approximate_score, shifted_draws
 from hetglm.families.special.stirling import stirling, stirling_large
 from hetglm.typing import Array
 

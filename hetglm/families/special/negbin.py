@@ -36,8 +36,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import bernoulli, gammaln
 
-from hetglm.families.special.betabinomial import log_ratio
-from hetglm.families.special.stirling import stirling
+from hetglm.families.special.stirling import log_ratio, stirling
 from hetglm.typing import Array
 
 #: Rows evaluated at a time: the temporaries stay near the cache.

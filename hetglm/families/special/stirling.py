@@ -1,4 +1,19 @@
-"""Horner's scheme, log(1 + x) - x and the remainders of Stirling's series, to full precision."""
+r"""
+Horner's scheme, log(1 + x) - x and the remainders of Stirling's series, to full precision.
+
+The remainder is
+:math:`\delta(x) = \log\Gamma(x) - [(x - \tfrac12)\log x - x + \tfrac12\log 2\pi]`, of
+`stirling`, with its derivatives `stirling1` and `stirling2`. Large x: the asymptotic series (DLMF
+5.11.1). Small x: the recurrence :math:`\delta(x) = \delta(x + 1) + g(x)`, where with
+:math:`r = 1/(2x + 1)`
+
+.. math::
+    g = \frac{\operatorname{artanh} r}{r} - 1 = \sum_{k \ge 1} \frac{r^{2k}}{2k + 1}, \qquad
+    g' = -2 r \sum_{k \ge 1} \frac{2k\, r^{2k}}{2k + 1}, \qquad
+    g'' = \frac{1}{2 x^2 (x + 1)^2},
+
+all sums of one sign, so that :math:`\delta` keeps its relative accuracy.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +39,11 @@ _LARGE = 12
 ARTANH = tuple(1 / (2 * k + 3) for k in range(27))
 
 _ARTANH1 = tuple((2 * k + 2) / (2 * k + 3) for k in range(27))
+
+#: Below this |t| `log_ratio` sums log(1 + t) (|r| <= 0.053, six terms); above, at most 3 digits cancel.
+_NEAR = 0.1
+
+_NEAR_TERMS = 6
 
 
 def horner(
@@ -63,6 +83,53 @@ def log1pmx(t: ArrayLike) -> Array:
         series = -r * u + 2 * r**3 * horner(ARTANH, r * r)
         far = np.where(t == np.inf, -np.inf, np.log1p(t) - np.where(np.isinf(t), 0.0, t))
         return np.where(near, series, far)
+
+
+def log_ratio(t: Array, ratio: Array) -> tuple[Array, Array, Array]:
+    """
+    Return q, kappa and theta: log(1 + t) = t q, q = 1 + t kappa, kappa = -1/2 + t theta.
+
+    Parameters
+    ----------
+    t : ndarray
+        Values of at least -1.
+    ratio : ndarray
+        1 + t, formed without t.
+
+    Notes
+    -----
+    The series for ``|t| < 0.1``, and the logarithm elsewhere: mostly few values.
+    """
+    far = np.abs(t) >= _NEAR
+    q, kappa, theta = _log_ratio_near(t)
+    if far.any():
+        index = np.flatnonzero(far)
+        i, log = 1 / t.flat[index], np.log(ratio.flat[index])
+        log *= i
+        q.flat[index] = log
+        log -= 1
+        log *= i
+        kappa.flat[index] = log
+        log += 0.5
+        log *= i
+        theta.flat[index] = log
+    return q, kappa, theta
+
+
+def _log_ratio_near(t: Array) -> tuple[Array, Array, Array]:
+    """Return `log_ratio` by the series of artanh(r), r = t/(2 + t)."""
+    h = 1 / (2 + t)
+    r = t * h
+    r *= r
+    theta = horner(ARTANH[:_NEAR_TERMS], r)
+    theta *= h
+    theta *= h
+    theta *= 2
+    theta += 0.5
+    theta *= h
+    kappa = t * theta
+    kappa -= 0.5
+    return 1 + t * kappa, kappa, theta
 
 
 def stirling(x: ArrayLike) -> Array:
