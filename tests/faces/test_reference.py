@@ -21,6 +21,8 @@ from hetglm.utils.display import Printed
 DOCS = Path(__file__).parents[2] / "docs"
 REFERENCE = DOCS / "reference"
 ROOT = Path(hetglm.__path__[0])
+#: What the rooms hand to each other prints itself as well, for those who debug them.
+INSIDE = {"Likelihood", "Fit", "RemlFit"}
 FACES = (hetglm.api, hetglm.formula.api, datasets, exceptions, hetglm.plots)
 
 
@@ -67,6 +69,7 @@ def returned():
         if not cls.__name__.startswith("_")
         and cls.__module__.startswith("hetglm.")
         and not issubclass(cls, LocationScaleModel)
+        and cls.__name__ not in INSIDE
     }
 
 
