@@ -1,4 +1,4 @@
-"""Shared fixtures: small simulated data and the same model of every family on them."""
+"""Shared fixtures: small simulated data and the same model of every family on them; the quick set."""
 
 from dataclasses import dataclass, field
 from functools import cache
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from quick import quick
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
@@ -17,13 +18,19 @@ from hetglm.prediction.quantities import QUANTITIES
 LOG = sm.families.links.Log()
 
 
-def pytest_addoption(parser):
-    parser.addoption("--slow", action="store_true", help="also run the tests marked slow")
-
-
 #: Whether an extended quasi-likelihood can be trusted is asked in these; the fits of the others are
 #: there for their numbers, many of them on counts that are too small for it.
 WARNED = ("test_cli.py", "test_eql.py", "test_examples.py", "test_readme.py", "test_size.py")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--all",
+        action="store_true",
+        help="run every model, combination of parameters and test, except those marked slow "
+        "(default: the quick set of tests/quick.py)",
+    )
+    parser.addoption("--slow", action="store_true", help="as --all, and the tests marked slow")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -32,10 +39,12 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(
                 pytest.mark.filterwarnings("ignore::hetglm.exceptions.SmallCountsWarning")
             )
-    if not config.getoption("--slow"):
-        for item in items:
-            if "slow" in item.keywords:
-                item.add_marker(pytest.mark.skip(reason="slow: needs --slow"))
+    slow = config.getoption("--slow")
+    named = any("::" in arg for arg in config.args)
+    keep = items if slow or named or config.getoption("--all") else quick(items, CASES)
+    keep = set(keep) if slow else {item for item in keep if "slow" not in item.keywords}
+    config.hook.pytest_deselected(items=[item for item in items if item not in keep])
+    items[:] = [item for item in items if item in keep]
 
 
 @cache

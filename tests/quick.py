@@ -1,0 +1,62 @@
+"""
+The quick set: what pytest runs by default; ``--all`` runs every test but the slow ones.
+
+Of a test with parameters it has each value of each parameter once, not their combinations; of the
+models of ``conftest.CASES``, one of each kind. Every test is in it but those marked ``thorough``.
+"""
+
+import re
+
+#: Names in ``conftest.CASES``: one with a density, one by extended quasi-likelihood, one whose
+#: dispersion has a boundary. What only some families do is tested by family, in ``tests/families``.
+MODELS = {"gaussian", "poisson", "beta-binomial"}
+
+
+def quick(items, models):
+    """Return the items of the quick set; ``models`` are all names that stand for a model."""
+    tests = {}
+    for item in items:
+        if "thorough" not in item.keywords:
+            tests.setdefault((item.parent, item.originalname), []).append(item)
+    others = set(models) - MODELS
+    return {i for same in tests.values() for i in each_once(representative(same, others))}
+
+
+def representative(items, others):
+    """Return the items of a test that are of no model in ``others``, or all if each is of one."""
+    return [item for item in items if others.isdisjoint(words(item))] or items
+
+
+def words(item):
+    """Return the parameters of an item that are strings."""
+    return {value for value in parameters(item).values() if isinstance(value, str)}
+
+
+def each_once(items):
+    """Return few items that together have each value of each parameter."""
+    seen, chosen = set(), []
+    for enough in (all, any):  # first items whose values are all new, so that one item covers many
+        for item in items:
+            new = [value not in seen for value in values(item)]
+            if not new or enough(new):
+                seen |= values(item)
+                chosen.append(item)
+    return chosen
+
+
+def values(item):
+    """Return the values of an item: of parameters that are listed together, those of the list's row."""
+    given = parameters(item)
+    rows = [names(mark.args[0]) for mark in item.iter_markers("parametrize")]
+    alone = given.keys() - {name for row in rows for name in row}
+    return {tuple((n, id(given[n])) for n in row) for row in (*rows, *([n] for n in alone))}
+
+
+def names(argnames):
+    """Return the names of a parametrisation, which may be one string with commas."""
+    return re.split(r",\s*", argnames) if isinstance(argnames, str) else list(argnames)
+
+
+def parameters(item):
+    """Return the parameters of an item by name."""
+    return item.callspec.params if hasattr(item, "callspec") else {}
