@@ -7,6 +7,8 @@ models of ``conftest.CASES``, one of each kind. Every test is in it but those ma
 
 import re
 
+import pytest
+
 #: Names in ``conftest.CASES``: one with a density, one by extended quasi-likelihood, one whose
 #: dispersion has a boundary. What only some families do is tested by family, in ``tests/families``.
 MODELS = {"gaussian", "poisson", "beta-binomial"}
@@ -60,3 +62,8 @@ def names(argnames):
 def parameters(item):
     """Return the parameters of an item by name."""
     return item.callspec.params if hasattr(item, "callspec") else {}
+
+
+def thorough(*values):
+    """Return values of a parameter that only ``--all`` runs."""
+    return [pytest.param(value, marks=pytest.mark.thorough) for value in values]

@@ -359,6 +359,7 @@ def rare(n):
     return hmf.negativebinomial("y ~ x + g | z", data).fit()
 
 
+@pytest.mark.thorough
 def test_sums_over_counts_are_of_a_sample_of_rows(monkeypatch):
     # at 200,000 rows a minute went into the derivatives of the information
     seen, whole = [], Likelihood.expected_factors

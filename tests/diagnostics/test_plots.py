@@ -513,6 +513,7 @@ def test_of_two_factors_the_one_of_many_levels_is_on_the_axis():
         assert texts(ax) == [f"group = {g}" for g in "abc"]
 
 
+@pytest.mark.thorough
 def test_long_names_of_rows_do_not_reach_other_panels():
     data = simulated()
     dates = pd.date_range("2020-01-01 13:45", periods=120, freq="h")
@@ -582,6 +583,7 @@ def test_order_statistics_keep_the_ends():
     assert len(kept) < 2500
 
 
+@pytest.mark.thorough
 def test_a_million_rows():
     n = 10**6
     rng = np.random.default_rng(0)
@@ -608,6 +610,7 @@ def test_star98(cls):
         assert res.simulate_residuals(19, rng=1).failed == 0
 
 
+@pytest.mark.thorough
 def test_engel():
     data = sm.datasets.engel.load_pandas().data
     res = hmf.doubleglm("foodexp ~ income | np.log(income)", data).fit()

@@ -369,6 +369,7 @@ def test_scaled_residuals_are_places_among_simulated_responses():
     assert found.simulated.shape == (100, 4)
 
 
+@pytest.mark.thorough
 def test_the_table_of_tests():
     res = claims()
     found = res.simulate_residuals(39, rng=1)
@@ -442,6 +443,7 @@ def test_simulation_at_the_boundary_and_after_reml():
     assert np.isfinite(reml.simulate_residuals(9, rng=1).simulated[:, :3]).all()
 
 
+@pytest.mark.thorough
 def test_the_global_generator_is_left_alone():
     np.random.seed(1)  # noqa: NPY002
     before = json.dumps([int(v) for v in np.random.get_state()[1]])  # noqa: NPY002

@@ -3,6 +3,7 @@
 import corpus
 import numpy as np
 import pytest
+from quick import thorough
 
 BLOCK = 10
 #: Starts of the search for the maximum of a problem that is not the recorded one.
@@ -60,7 +61,7 @@ def failures_of(seeds):
     return failures
 
 
-@pytest.mark.parametrize("first", range(0, corpus.SAMPLE, BLOCK))
+@pytest.mark.parametrize("first", [0, *thorough(*range(BLOCK, corpus.SAMPLE, BLOCK))])
 def test_maximum_or_a_name(first):
     failures = failures_of(range(first, first + BLOCK))
     assert not failures, "\n".join(failures)

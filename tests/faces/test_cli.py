@@ -56,6 +56,7 @@ def test_main_job_tells_the_three_steps(tmp_path, capsys):
     assert (tmp_path / "splicing.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.thorough
 def test_main_job_without_matplotlib_says_how_to_get_the_picture(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert main(["--out", str(tmp_path)]) == 0

@@ -71,6 +71,7 @@ def test_few_rows_are_as_many() -> None:
     np.testing.assert_allclose(few, many[:, :21], rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.thorough
 def test_random_rows() -> None:
     """Rows drawn from the model, log-uniform in n, sigma and the tail."""
     rng = np.random.default_rng(20240607)

@@ -92,6 +92,7 @@ def test_first_term_of_the_expansion():
         )
 
 
+@pytest.mark.thorough
 def test_memory_is_bounded():
     # 700 terms a row at p = 1.99: 11 million terms, 90 MB for each array of them
     sizes = np.full(16_000, 15.0)
@@ -205,6 +206,7 @@ def claims(power, n=150, phi=0.0):
     return CompoundPoissonGamma(power)(mu, phi).rvs(random_state=rng), X, Z
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("power", [1.2, 1.5, 1.85])
 def test_fit_is_the_maximum_of_the_textbook_likelihood(power):
     y, X, Z = claims(power)

@@ -777,6 +777,7 @@ def test_checkpoints_of_rows(tmp_path, monkeypatch):
     assert het.anova(res, nrep=9, **kwargs).equals(table)
 
 
+@pytest.mark.thorough
 def test_repeated_rows_are_drawn_one_by_one():
     """A frequency of two is two responses, in the draws too."""
     data = simulated(40)

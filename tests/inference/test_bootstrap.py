@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from conftest import CASES, fitted, simulated
 from numpy.testing import assert_allclose, assert_array_equal
+from quick import thorough
 from scipy import stats
 
 import hetglm.api as het
@@ -393,7 +394,7 @@ def test_plot():
 # ---- intervals of a fit ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["pairs", "parametric", "cluster"])
+@pytest.mark.parametrize("kind", ["cluster", *thorough("pairs", "parametric")])
 def test_conf_int_by_bootstrap(kind):
     res = fitted("gamma", "x | z")
     kwargs = {"nrep": 60, "rng": 1, "kind": kind}
@@ -484,6 +485,7 @@ def test_ratios_are_those_of_two_fits():
         assert found.ratios[i] == pytest.approx(2 * (llf[0] - llf[1]), abs=4 * LLF)
 
 
+@pytest.mark.thorough
 def test_ratios_have_the_distribution_of_chi_square():
     res = noise()
     null = raw(CASES["gaussian"].formula("x | 1", simulated(60)).fit())
@@ -497,7 +499,7 @@ def test_ratios_have_the_distribution_of_chi_square():
     assert p.pvalue == pytest.approx(res.compare_constant_dispersion().pvalue, abs=0.12)
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 50])
+@pytest.mark.parametrize("batch_size", [7, *thorough(1, 50)])
 def test_sequential_stop_counts_in_the_order_of_the_draws(batch_size):
     res = noise()
     null = raw(CASES["gaussian"].formula("x | 1", simulated(60)).fit())

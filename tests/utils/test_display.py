@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 from numpy.testing import assert_allclose
+from quick import thorough
 from statsmodels.iolib.summary import Summary
 from statsmodels.iolib.summary2 import summary_col
 from statsmodels.stats.contrast import ContrastResults, WaldTestResults
@@ -79,7 +80,12 @@ ARGUMENTS = {
 ELSEWHERE = {"save", "load", "remove_data", "initialize", "get_nlfun"}
 
 
-@pytest.fixture(scope="module", params=FITS)
+QUICK = ("gaussian", "reml", "poisson", "betabinomial")
+
+
+@pytest.fixture(
+    scope="module", params=[*QUICK, *thorough(*(name for name in FITS if name not in QUICK))]
+)
 def res(request):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

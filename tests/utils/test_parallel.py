@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from conftest import CASES, fitted, simulated
 from numpy.testing import assert_array_equal
+from quick import thorough
 
 from hetglm.estimation import record
 from hetglm.inference import bootstrap
@@ -143,6 +144,7 @@ def test_batches_of_a_killed_process_are_run_again(tmp_path):
     assert_array_equal(values, run(Draw(), 40).values)
 
 
+@pytest.mark.thorough
 def test_jobs_that_keep_dying_end_the_run(tmp_path):
     task = DiesOnce(tmp_path / "never" / "there")
     task.path = type("Gone", (), {"exists": lambda s: False, "touch": lambda s: None})()
@@ -206,7 +208,7 @@ SLOW_RUN = """
 """
 
 
-@pytest.mark.parametrize("kind", ["pairs", "parametric"])
+@pytest.mark.parametrize("kind", ["pairs", *thorough("parametric")])
 def test_killed_run_goes_on_where_it_stopped(tmp_path, kind):
     path = tmp_path / "kept"
     code = SLOW_RUN.format(tests=str(Path(__file__).parents[1]), kind=kind, path=str(path))
