@@ -326,6 +326,11 @@ def test_var_weights_divide_the_dispersion(name, data):
         assert_allclose(
             weighted.predict(which=which), shifted.predict(which=which), rtol=AT_MAXIMUM
         )
+    # with the interval of a new observation, where there is a distribution, also of new rows
+    frame = weighted.get_prediction().summary_frame()
+    assert_allclose(frame, shifted.get_prediction().summary_frame(), rtol=AT_MAXIMUM)
+    new = weighted.get_prediction(data.iloc[[5, 1]]).summary_frame()
+    assert_allclose(new, frame.iloc[[5, 1]], rtol=ROUNDING)
 
 
 # ---- degrees of freedom and criteria ---------------------------------------------------------
