@@ -457,7 +457,8 @@ def _dispersion_terms(ax: Any, one: Shown) -> None:
         terms = {"fitted mean": one.fitted}
         x_label = "fitted mean, in its sd"
     resid = one.influence.resid_studentized_dispersion
-    if one.res.reml:  # what the mean took from the squares is given back, as the criterion does
+    if not one.res.fit.criterion.comparable_means:
+        # what the mean took from the squares is given back, as the criterion does
         resid = _components(one)[1] / np.sqrt(2)
     use = np.isfinite(resid) & ~one.at_limit
     if not use.any():

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
-from hetglm.estimation.record import Fit, RemlFit, at_fit
+from hetglm.estimation.record import Fit, at_fit
 from hetglm.exceptions import (
     AliasedColumnWarning,
     BoundaryWarning,
@@ -87,7 +87,7 @@ def diagnose(
     if not np.isfinite(fitted.llf):
         return notes
     separated = separation_text(likelihood, fitted, names)
-    if separated and isinstance(fitted, RemlFit):
+    if separated and not fitted.criterion.comparable_means:
         raise ValueError(
             f"reml=True: {separated.removesuffix('; the other numbers stand')} and log det X'WX, which "
             "REML adjusts by, has no limit; take these terms out of the mean or fit by maximum "

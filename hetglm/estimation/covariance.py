@@ -13,9 +13,11 @@ from scipy.linalg import eigh
 from statsmodels.base.covtype import get_robustcov_results
 
 from hetglm.estimation import reml
-from hetglm.estimation.record import Fit, RemlFit
+from hetglm.estimation.record import Fit
 from hetglm.exceptions import IndefiniteCovarianceWarning
+from hetglm.likelihood.adjusted_profile import REML
 from hetglm.likelihood.likelihood import Likelihood
+from hetglm.likelihood.objective import LIKELIHOOD, Criterion
 from hetglm.typing import Array
 from hetglm.utils.linalg import inverse
 from hetglm.utils.messages import warn
@@ -114,8 +116,8 @@ class CovarianceType:
         Whether score tests take it.
     of_resamples : bool
         Whether it can be made of any resample of the rows.
-    after_reml : bool
-        Whether it is for fits by REML; the others are for maximum likelihood.
+    criterion : Criterion
+        What the fits maximise that it is for.
     """
 
     name: str
@@ -126,7 +128,7 @@ class CovarianceType:
     model_based: bool = False
     score_test: bool = False
     of_resamples: bool = False
-    after_reml: bool = False
+    criterion: Criterion = LIKELIHOOD
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -198,7 +200,6 @@ def _indefinite(matrix: Array, information: Array) -> bool:
 
 def _expected_reml(of: Estimates) -> Array | None:
     """Return the inverse of the expected REML information."""
-    assert isinstance(of.fit, RemlFit)
     return of.fit.cov_expected
 
 
@@ -271,7 +272,7 @@ COVARIANCE_TYPES = (
         _expected_reml,
         model_based=True,
         of_resamples=True,
-        after_reml=True,
+        criterion=REML,
     ),
     CovarianceType(
         "eim",
@@ -279,41 +280,41 @@ COVARIANCE_TYPES = (
         _expected_reml,
         model_based=True,
         of_resamples=True,
-        after_reml=True,
+        criterion=REML,
     ),
     CovarianceType(
         "oim",
         "Standard errors from the observed REML information.",
         _observed_reml,
         model_based=True,
-        after_reml=True,
+        criterion=REML,
     ),
 )
 
 
-def covariance_types(after_reml: bool = False) -> dict[str, CovarianceType]:
-    """Return the types of fits by maximum likelihood or by REML, by name."""
-    return {kind.name: kind for kind in COVARIANCE_TYPES if kind.after_reml == after_reml}
+def covariance_types(criterion: Criterion = LIKELIHOOD) -> dict[str, CovarianceType]:
+    """Return the types for fits by a criterion, by name."""
+    return {kind.name: kind for kind in COVARIANCE_TYPES if kind.criterion == criterion}
 
 
-def covariance_type(cov_type: str, after_reml: bool = False) -> CovarianceType:
+def covariance_type(cov_type: str, criterion: Criterion = LIKELIHOOD) -> CovarianceType:
     """
     Return a type of covariance by its name in any case.
 
     Raises
     ------
     ValueError
-        For an unknown type, or one that is not defined for two linear predictors or after REML.
+        For an unknown type, or one that is not defined for two linear predictors or by this criterion.
     """
-    kinds = covariance_types(after_reml)
+    kinds = covariance_types(criterion)
     for name, kind in kinds.items():
         if name.lower() == str(cov_type).lower():
             return kind
     known, what = ", ".join(kinds), f"cov_type={cov_type!r} is not available"
-    if after_reml:
+    if not criterion.by_rows:
         raise ValueError(
-            f"{what} after reml=True: the REML criterion is no sum "
-            f"over rows, which a robust covariance needs; choose one of {known}, fit "
+            f"{what} for a fit by {criterion.name}: its criterion is no sum over "
+            f"rows, which a robust covariance needs; choose one of {known}, fit "
             "by maximum likelihood, or use bootstrap(kind='pairs') or bootstrap(kind='cluster')"
         )
     hint = "HC2 and HC3 need one linear predictor; use HC1, " if str(cov_type)[:2] == "HC" else ""
@@ -322,7 +323,7 @@ def covariance_type(cov_type: str, after_reml: bool = False) -> CovarianceType:
 
 def type_of(res: Any) -> CovarianceType:
     """Return the type of a result's covariance."""
-    return covariance_type(res.cov_type, res.reml)
+    return covariance_type(res.cov_type, res.fit.criterion)
 
 
 def refuse_other_arguments(kind: CovarianceType, cov_kwds: dict[str, Any]) -> None:
@@ -331,7 +332,7 @@ def refuse_other_arguments(kind: CovarianceType, cov_kwds: dict[str, Any]) -> No
     if not unknown:
         return
     what = f"it takes {', '.join(kind.arguments) or 'none'}"
-    if unknown[0] == "groups" and not kind.after_reml:
+    if unknown[0] == "groups" and kind.criterion.by_rows:
         what = "write cov_type='cluster'"
     raise ValueError(f"cov_kwds: cov_type={kind.name!r} does not take {unknown[0]!r}; {what}")
 
@@ -363,7 +364,7 @@ def covariance(
     ValueError
         As in `covariance_type`, and for an argument that is missing or that the type does not take.
     """
-    kind = covariance_type(cov_type, isinstance(fit, RemlFit))
+    kind = covariance_type(cov_type, fit.criterion)
     refuse_other_arguments(kind, cov_kwds)
     made = kind.matrix(Estimates(core, fit, cov_kwds, use_t, df_resid))
     if not isinstance(made, Sandwich):

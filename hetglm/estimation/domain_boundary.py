@@ -193,7 +193,7 @@ def _settled(
 
 
 def unbounded_direction(
-    likelihood: Likelihood, estimated: Array, params: Array, vanished: Array, reml: bool
+    likelihood: Likelihood, estimated: Array, params: Array, vanished: Array, adjusted: bool
 ) -> tuple[Array, Array] | None:
     r"""
     Return the rows whose dispersion can fall for ever with gain, and how; None if there are none.
@@ -201,8 +201,8 @@ def unbounded_direction(
     Where the mean fits rows V exactly, the log-likelihood moves by :math:`-\frac12 t \sum_i z_i'c`
     along a direction c of the dispersion that lets no other row fall. There is such a c with gain
     unless the sum of all :math:`z_i` is a combination of those of the other rows with weights >= 0
-    (Farkas). The criterion of REML gains back what the mean takes: the :math:`z_i'c` of as many rows
-    as X has columns, independent ones, those first that fall fastest.
+    (Farkas). A criterion adjusted for the mean, as REML is, gains back what the mean takes: the
+    :math:`z_i'c` of as many rows as X has columns, independent ones, those first that fall fastest.
 
     Parameters
     ----------
@@ -212,7 +212,8 @@ def unbounded_direction(
         Where a search has come to.
     vanished : ndarray of bool, shape (n,)
         Rows whose dispersion has gone to zero there.
-    reml : bool
+    adjusted : bool
+        Whether the criterion is adjusted for the estimation of the mean.
 
     Returns
     -------
@@ -236,7 +237,7 @@ def unbounded_direction(
 
     def slope_of(order: Array) -> Array:
         total = Z.T @ freq
-        if not reml:
+        if not adjusted:
             return total
         first = np.argsort(order, kind="stable")
         return total - Z[first[_independent_rows(X[first])]].sum(axis=0)

@@ -11,16 +11,21 @@ from typing import Any
 import numpy as np
 from statsmodels.genmod.families import links
 
-from hetglm.estimation import reml as reml_module
+from hetglm.estimation import reml
 from hetglm.estimation.domain_boundary import maximise_on_boundary, unbounded_direction
 from hetglm.estimation.multistart import EXPLORED, maximise_over_closure
-from hetglm.estimation.record import DEFAULT_METHOD, OWN_METHODS, Fit, RemlFit, Settings, maximum
+from hetglm.estimation.record import DEFAULT_METHOD, OWN_METHODS, Fit, Settings
 from hetglm.estimation.search import search
 from hetglm.estimation.start import starting_values
 from hetglm.exceptions import UnboundedLikelihoodError
+from hetglm.likelihood.adjusted_profile import REML
 from hetglm.likelihood.likelihood import Likelihood
+from hetglm.likelihood.objective import LIKELIHOOD, Criterion
 from hetglm.typing import Array
 from hetglm.utils.messages import listed
+
+#: How each criterion is maximised from one start.
+SEARCHES: dict[Criterion, Callable[..., Fit]] = {LIKELIHOOD: search, REML: reml.search}
 
 #: phi this far below the other rows' is beyond what squared doubles can hold.
 VANISHING = 1e-30
@@ -41,11 +46,11 @@ def fit(
     maxiter: int = 100,
     tol: float = 1e-8,
     disp: bool = False,
-    reml: bool = False,
+    criterion: Criterion = LIKELIHOOD,
     **options: Any,
 ) -> Fit:
     """
-    Return the maximum of a likelihood, or of the adjusted profile likelihood (REML).
+    Return the maximum of a criterion.
 
     Parameters
     ----------
@@ -61,8 +66,8 @@ def fit(
         ``"newton-scoring"`` or the name of a statsmodels optimiser.
     maxiter, tol, disp
         Largest number of steps, tolerance of the scaled gradient, whether to print.
-    reml : bool
-        Whether by REML: a `RemlFit`, for exponential dispersion families.
+    criterion : Criterion
+        The likelihood, or one of `SEARCHES`, for families without a boundary of the dispersion.
     **options
         Passed on to a statsmodels optimiser.
 
@@ -82,33 +87,34 @@ def fit(
     if unit != 1:
         inner, units = _in_unit(likelihood, unit)
         within = None if start is None else np.asarray(start) / units
-        found = fit(inner, names, estimated, within, method, maxiter, tol, disp, reml, **options)
+        found = fit(
+            inner, names, estimated, within, method, maxiter, tol, disp, criterion, **options
+        )
         return _from_unit(likelihood, found, unit, units)
     if start is not None:
         start = _checked(likelihood, start, names, estimated)
-    settings = Settings(names, method, maxiter, tol, disp, options)
+    settings = Settings(names, criterion, method, maxiter, tol, disp, options)
     of_row = None
     if likelihood.has_boundary:
         likelihood, of_row = likelihood.distinct()
-    seek = partial(_sought, likelihood, estimated, settings, reml)
+    seek = partial(_sought, likelihood, estimated, settings)
     found = seek(start)
     if start is not None and _is_lost(found, settings):
         again = seek(None)
-        found = again if again.converged or maximum(again) > maximum(found) else found
+        found = again if again.converged or again.maximum > found.maximum else found
     if found.boundary is None or of_row is None:
         return found
     return replace(found, boundary=found.boundary.of_rows(of_row))
 
 
 def _sought(
-    likelihood: Likelihood, estimated: Array, settings: Settings, reml: bool, start: Array | None
+    likelihood: Likelihood, estimated: Array, settings: Settings, start: Array | None
 ) -> Fit:
     """Return the fit from given starting values, or from our own."""
     starts = starting_values(likelihood, estimated)
     if not likelihood.has_boundary:
         starts = starts if start is None else chain([start], starts)
-        seek = reml_module.search if reml else search
-        return _local_maximum_beside_singularity(likelihood, estimated, starts, settings, seek)
+        return _local_maximum_beside_singularity(likelihood, estimated, starts, settings)
     starts = starts if start is None else iter([start])
     if isinstance(likelihood.link_dispersion, links.Log):
         return maximise_over_closure(likelihood, estimated, starts, settings)
@@ -172,10 +178,13 @@ def _from_unit(likelihood: Likelihood, found: Fit, unit: float, units: Array) ->
         llf=found.llf - jacobian,
         information=found.information / both,
     )
-    if isinstance(found, RemlFit) and found.cov_expected is not None:
-        adjusted = found.llf_reml - jacobian + float(np.log(scale).sum())
-        return replace(found, llf_reml=adjusted, cov_expected=found.cov_expected * both)
-    return found
+    if found.cov_expected is not None:
+        found = replace(found, cov_expected=found.cov_expected * both)
+    if found.adjusted_llf is None:
+        return found
+    # what depends on the mean's design depends on the unit of its coefficients
+    design = 0.0 if found.criterion.comparable_means else float(np.log(scale).sum())
+    return replace(found, adjusted_llf=found.adjusted_llf - jacobian + design)
 
 
 class _RanOff(Exception):
@@ -187,16 +196,16 @@ def _local_maximum_beside_singularity(
     estimated: Array,
     starts: Iterator[Array],
     settings: Settings,
-    seek: Callable[..., Fit],
 ) -> Fit:
     """Return the maximum that the first start leads to which runs into no spike, nor off elsewhere."""
+    seek, criterion = SEARCHES[settings.criterion], settings.criterion
     unbounded = off = None
 
     def watch(params: Array, converged: bool) -> None:
         vanished = _vanished(likelihood, params, converged)
         if not vanished.any():
             return
-        where = _unbounded(likelihood, estimated, params, vanished, settings.names, seek)
+        where = _unbounded(likelihood, estimated, params, vanished, settings)
         if where:
             raise UnboundedLikelihoodError(f"{where}{REMEDY}", where)
         raise _RanOff
@@ -204,7 +213,7 @@ def _local_maximum_beside_singularity(
     for start in starts:
         try:
             found = seek(likelihood, estimated, start, settings, watch)
-            if not found.converged and seek is search and settings.method in OWN_METHODS:
+            if not found.converged and criterion.by_rows and settings.method in OWN_METHODS:
                 found = maximise_on_boundary(likelihood, estimated, found, settings, watch)
         except UnboundedLikelihoodError as exc:
             # a maximum inside may lie beside the spike: another start may reach it, as dglm does
@@ -247,17 +256,16 @@ def _unbounded(
     estimated: Array,
     params: Array,
     vanished: Array,
-    names: list[str],
-    seek: Callable[..., Fit],
+    settings: Settings,
 ) -> str:
-    """Return where the likelihood, or the criterion of REML, is proved to be unbounded, or nothing."""
-    k = likelihood.k_mean
-    way = unbounded_direction(likelihood, estimated, params, vanished, seek is reml_module.search)
+    """Return where the criterion is proved to be unbounded, or nothing."""
+    k, adjusted = likelihood.k_mean, not settings.criterion.comparable_means
+    way = unbounded_direction(likelihood, estimated, params, vanished, adjusted)
     if way is None:
         return ""
     rows, direction = way
     size = np.abs(direction) * np.sqrt(np.mean(likelihood.Z[rows] ** 2, axis=0))
-    moved = [n for n, s in zip(names[k:], size, strict=True) if s > 0.1 * size.max()]
+    moved = [n for n, s in zip(settings.names[k:], size, strict=True) if s > 0.1 * size.max()]
     return (
         f"the likelihood grows without bound: {likelihood.names.text(rows)} can be fitted "
         f"exactly, and the dispersion there goes to zero along {listed(moved)}"

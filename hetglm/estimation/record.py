@@ -10,6 +10,7 @@ import numpy as np
 
 from hetglm.likelihood.boundary import Boundary
 from hetglm.likelihood.likelihood import Likelihood
+from hetglm.likelihood.objective import LIKELIHOOD, Criterion
 from hetglm.typing import Array
 from hetglm.utils.display import Printed
 from hetglm.utils.linalg import inverse
@@ -56,6 +57,13 @@ class Fit(Printed):
         Rows whose dispersion is zero or infinite, where there are such.
     second : float
         Log-likelihood of the next best maximum that was met, NaN if no other was.
+    criterion : Criterion
+        What was maximised.
+    adjusted_llf : float or None
+        Maximum of the criterion where that is not the log-likelihood at the estimates.
+    cov_expected : ndarray, shape (k, k), or None
+        Covariance of the solved coefficients where the criterion has an expected information, which
+        ``information`` is then.
     """
 
     params: Array
@@ -74,6 +82,14 @@ class Fit(Printed):
     domain_boundary: str = ""
     boundary: Boundary | None = None
     second: float = np.nan
+    criterion: Criterion = LIKELIHOOD
+    adjusted_llf: float | None = None
+    cov_expected: Array | None = None
+
+    @property
+    def maximum(self) -> float:
+        """Maximum of the criterion."""
+        return self.llf if self.adjusted_llf is None else self.adjusted_llf
 
     def _headline(self) -> str:
         end = "converged" if self.converged else "not converged"
@@ -83,31 +99,15 @@ class Fit(Printed):
 
 @dataclass(frozen=True)
 class Settings:
-    """How to search: names of the coefficients, method and its options."""
+    """How to search: names of the coefficients, criterion, method and its options."""
 
     names: list[str]
+    criterion: Criterion = LIKELIHOOD
     method: str = DEFAULT_METHOD
     maxiter: int = 100
     tol: float = 1e-8
     disp: bool = False
     options: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, repr=False)
-class RemlFit(Fit):
-    """
-    A fit by REML: ``llf`` is the ordinary log-likelihood there, ``information`` the expected one.
-
-    Attributes
-    ----------
-    llf_reml : float
-        Maximum of the adjusted profile log-likelihood.
-    cov_expected : ndarray, shape (k, k)
-        Inverse of the expected information of the solved coefficients.
-    """
-
-    llf_reml: float = np.nan
-    cov_expected: Array | None = None
 
 
 def need_rows(core: Likelihood) -> None:
@@ -121,11 +121,6 @@ def at_fit(likelihood: Likelihood, fitted: Fit) -> Likelihood:
     if fitted.boundary is None or likelihood.n == 0:
         return likelihood
     return replace(likelihood, fixed_predictor=fitted.boundary.fixed_predictor)
-
-
-def maximum(fitted: Fit) -> float:
-    """Return the maximum of what was maximised: the log-likelihood, or the criterion of REML."""
-    return fitted.llf_reml if isinstance(fitted, RemlFit) else fitted.llf
 
 
 @dataclass(frozen=True)
@@ -181,10 +176,10 @@ def single_rows(fitted: Fitted, groups: Any = None) -> tuple[Fitted, Any]:
 
 
 def identifying(fitted: Fitted) -> list[Any]:
-    """Return what tells a fit from others: data, estimates to a few digits, and whether by REML."""
+    """Return what tells a fit from others: data, estimates to a few digits, and the criterion."""
     core = fitted.core
     names = "y X Z offset offset_dispersion trials weights freq".split()
     arrays = [getattr(core, name) for name in names]
     estimates = [f"{value:.5g}" for value in fitted.fit.params]
-    links, reml = (core.link, core.link_dispersion), isinstance(fitted.fit, RemlFit)
-    return [core.family, *links, *arrays, fitted.names, estimates, reml]
+    how = core.link, core.link_dispersion, fitted.fit.criterion.name
+    return [core.family, *how, *arrays, fitted.names, estimates]

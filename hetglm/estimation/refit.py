@@ -11,8 +11,9 @@ from statsmodels.genmod.families import links
 from hetglm.estimation import fit
 from hetglm.estimation.dispersion_boundary import APPROACHING
 from hetglm.estimation.multistart import is_dispersion_uncertain
-from hetglm.estimation.record import Fit, Fitted, RemlFit, maximum
+from hetglm.estimation.record import Fit, Fitted
 from hetglm.likelihood.likelihood import Likelihood
+from hetglm.likelihood.objective import LIKELIHOOD, Criterion
 from hetglm.typing import Array
 from hetglm.utils.linalg import inverse
 
@@ -45,12 +46,12 @@ def refit(fitted: Fitted, core: Likelihood, warm: bool = True) -> Fit:
     ValueError
         If there is no maximum, or the search did not converge.
     """
-    reml = isinstance(fitted.fit, RemlFit)
+    criterion = fitted.fit.criterion
     near = warm and fitted.fit.boundary is None
-    found = _near(fitted, core) if near and not reml else None
+    found = _near(fitted, core) if near and criterion.by_rows else None
     if found is None:
-        start = fitted.fit.internal if near and reml else None
-        found = fit.fit(core, fitted.names, fitted.estimable, start, reml=reml)
+        start = fitted.fit.internal if near and not criterion.by_rows else None
+        found = fit.fit(core, fitted.names, fitted.estimable, start, criterion=criterion)
     if not found.converged:
         raise ValueError(f"no convergence: {found.message}")
     return found
@@ -126,16 +127,17 @@ def _is_inside(core: Likelihood, near: Fit) -> bool:
     return bool(inside) and not is_dispersion_uncertain(near, core)
 
 
-def fit_again(model: Any, start: Array | None = None, reml: bool = False) -> Fit:
+def fit_again(model: Any, start: Array | None = None, criterion: Criterion = LIKELIHOOD) -> Fit:
     """Return the fit of a model."""
-    return fit.fit(model.core, model.parameter_names, model.estimable, start, reml=reml)
+    names, estimable = model.parameter_names, model.estimable
+    return fit.fit(model.core, names, estimable, start, criterion=criterion)
 
 
 def refitted_from_null(model: Any, fitted: Fit, core: Likelihood, smaller: Fit) -> Fit:
     """Return what a fit that failed, below a smaller model's, reaches from that if it converges."""
     start = embedded(model.core, core, smaller.internal)
-    again = fit_again(model, start, isinstance(fitted, RemlFit))
-    return again if again.converged and maximum(again) > maximum(fitted) else fitted
+    again = fit_again(model, start, fitted.criterion)
+    return again if again.converged and again.maximum > fitted.maximum else fitted
 
 
 def embedded(larger: Likelihood, smaller: Likelihood, params: Array) -> Array:

@@ -9,11 +9,12 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from hetglm.estimation.newton import Optimum, maximise
-from hetglm.estimation.record import OWN_METHODS, Fit, RemlFit, Settings
+from hetglm.estimation.record import OWN_METHODS, Fit, Settings
 from hetglm.estimation.search import _by_statsmodels
 from hetglm.estimation.search import search as by_likelihood
 from hetglm.exceptions import UnboundedLikelihoodError
 from hetglm.likelihood.adjusted_profile import (
+    REML,
     AdjustedProfile,
     Point,
     solve,
@@ -52,7 +53,7 @@ def search(
     start: Array,
     settings: Settings,
     watch: Callable[[Array, bool], None] | None = None,
-) -> RemlFit:
+) -> Fit:
     r"""
     Return the maximum of the adjusted profile likelihood that one start leads to.
 
@@ -136,7 +137,7 @@ def _as_fit(
     retvals: dict[str, Any],
     estimated: Array,
     settings: Settings,
-) -> RemlFit:
+) -> Fit:
     """Return the fit at an optimum."""
     core, point = objective.core, objective.at(found.params)
     if point is None:
@@ -148,7 +149,7 @@ def _as_fit(
     dispersion = inverse(point.expected)
     if dispersion is None:
         dispersion = np.full(point.expected.shape, np.nan)
-    return RemlFit(
+    return Fit(
         np.where(estimated, internal, np.nan),
         estimated,
         internal,
@@ -161,7 +162,8 @@ def _as_fit(
         found.converged,
         _joint(gram(core.X, weight, core.X), point.expected),
         retvals,
-        llf_reml=point.value,
+        criterion=REML,
+        adjusted_llf=point.value,
         cov_expected=_joint(point.T @ point.T.T, dispersion),
     )
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from hetglm.estimation.covariance import type_of
-from hetglm.estimation.record import Fitted, maximum, of_results
+from hetglm.estimation.record import Fitted, of_results
 from hetglm.estimation.refit import fit_again, refitted_from_null
 from hetglm.exceptions import EveryRefitFailedError, UnboundedLikelihoodError, UntestedTermWarning
 from hetglm.inference.bootstrap import distribution
@@ -31,6 +31,7 @@ from hetglm.inference.likelihood_ratio import Submodels, likelihood_ratio
 from hetglm.inference.nested import check_nested, comparable, same_mean
 from hetglm.inference.score import SCORE_TYPES, score
 from hetglm.inference.wald import wald
+from hetglm.likelihood.objective import LIKELIHOOD, Criterion
 from hetglm.utils.display import WIDTH, paragraph, table_html, table_text
 from hetglm.utils.linalg import contains
 from hetglm.utils.messages import warn
@@ -203,7 +204,9 @@ def _ratio_name(fits: list[Any], simulation: Simulation | None) -> str:
     """Return what a likelihood-ratio table shows, of both parts of one fit or of several fits."""
     res, both = fits[0], len(fits) == 1
     name = "LR" if res.model.core.family.exact else "EQL ratio"
-    name += (" by REML" + (", mean by ML" if both else "")) if res.reml else ""
+    by = res.fit.criterion
+    name += "" if by.by_rows else f" by {by.name}"
+    name += ", mean by ML" if both and not by.comparable_means else ""
     name += ", model-based" if any(not type_of(each).model_based for each in fits) else ""
     return name + (", P by bootstrap" if simulation else "")
 
@@ -221,8 +224,9 @@ def _by_terms(res: Any, typ: int, test: str | None, simulation: Simulation | Non
             f"test={test!r}: a likelihood ratio knows nothing of cov_type={res.cov_type!r}; use 'wald' "
             "or 'score', or fit with the model-based covariance"
         )
-    if test == "score" and res.reml:
-        raise ValueError("test='score': not after REML; use 'lr' or 'wald', or fit by ML")
+    by = res.fit.criterion
+    if test == "score" and not by.by_rows:
+        raise ValueError(f"test='score': not after {by.name}; use 'lr' or 'wald', or fit by ML")
     if test == "score" and res.cov_type not in SCORE_TYPES:
         raise ValueError(
             f"test='score': there is none for a fit with cov_type={res.cov_type!r}; use 'wald', or fit "
@@ -230,7 +234,7 @@ def _by_terms(res: Any, typ: int, test: str | None, simulation: Simulation | Non
         )
     submodels = Submodels(res.model, res.fit)
     mean = submodels
-    if res.reml and test in ("lr", "bootstrap"):
+    if not by.comparable_means and test in ("lr", "bootstrap"):
         mean = Submodels(res.model, fit_again(res.model))
 
     def of_part(h: Hypothesis) -> Submodels:
@@ -341,10 +345,10 @@ def _mean_ratios(
     res: Any, null: str, dispersion: ConstantDispersionTest | None
 ) -> tuple[float, float]:
     """Return the ratios of the mean with constant dispersion, and with that of the fit."""
-    if res.reml:
+    if not res.fit.criterion.comparable_means:
         constant, full = _by_ml(res)
     else:
-        full = maximum(mended(res, null, "full", False))
+        full = mended(res, null, "full", LIKELIHOOD).maximum
         if dispersion is None:
             constant = null_maximum(res, "full", "constant")[0]
         else:
@@ -363,24 +367,29 @@ def _one_simulated(
     simulation: Simulation,
 ) -> Table:
     """Return the table of two rows with simulated P, the mean's against a constant or an empty one."""
+    own = res.fit.criterion
 
-    def fitted(mean: str, dispersion: str, reml: bool = False) -> Fitted:
-        if (mean, dispersion, reml) == ("full", "full", res.reml):
+    def fitted(mean: str, dispersion: str, by: Criterion) -> Fitted:
+        if (mean, dispersion, by) == ("full", "full", own):
             return of_results(res)
-        start = constant_start(res) if (mean, dispersion) == ("full", "constant") else None
-        return null_fitted(res.model, mean, dispersion, None if reml else start, reml)
+        start = None
+        if by.by_rows and (mean, dispersion) == ("full", "constant"):
+            start = constant_start(res)
+        return null_fitted(res.model, mean, dispersion, start, by)
 
-    def p(smaller: Key, larger: Key, wanted: Any, what: str, reml: bool = False) -> SimulatedP:
+    def p(smaller: Key, larger: Key, wanted: Any, what: str, by: Criterion) -> SimulatedP:
         if not wanted:  # no degrees of freedom, or no ratio of the data
             return SimulatedP()
-        return simulation(fitted(*smaller, reml), fitted(*larger, reml), what)
+        return simulation(fitted(*smaller, by), fitted(*larger, by), what)
+
+    of_means = own if own.comparable_means else LIKELIHOOD
 
     of_mean = [
-        p((null, part), ("full", part), df[0] * (x == x), f"the mean, {part} dispersion")
+        p((null, part), ("full", part), df[0] * (x == x), f"the mean, {part} dispersion", of_means)
         for part, x in zip(("constant", "full"), chisq[:2], strict=True)
     ]
     tested = df[1] == df[1] and df[1] > 0
-    rest = p(("full", "constant"), ("full", "full"), tested, "the dispersion", res.reml)
+    rest = p(("full", "constant"), ("full", "full"), tested, "the dispersion", own)
     cells = [
         (x, found.pvalue, found.mc_error) for x, found in zip(chisq, (*of_mean, rest), strict=True)
     ]
@@ -407,7 +416,7 @@ def _by_ml(res: Any) -> tuple[float, float]:
 def _several(fits: list[Any], simulation: Simulation | None) -> Table:
     """Return the table of nested fits, ordered by size."""
     fits = sorted(fits, key=lambda res: -res.df_resid)
-    fitted = [of_results(res) for res in fits]
+    fitted, by = [of_results(res) for res in fits], fits[0].fit.criterion
     criteria = [comparable(res) for res in fits]
     columns = ["df_diff", "statistic", "P", *(SIMULATED if simulation else ())]
     rows = []
@@ -424,12 +433,12 @@ def _several(fits: list[Any], simulation: Simulation | None) -> Table:
             compared[:2] = df, likelihood_ratio(criteria[i], criteria[i - 1], what)
             regular = smaller.boundary is None or contains(smaller.model.core.Z, res.model.core.Z)
             if simulation:
-                null = same_mean(fitted[i - 1], fitted[i]) if res.reml else fitted[i - 1]
+                null = fitted[i - 1] if by.comparable_means else same_mean(fitted[i - 1], fitted[i])
                 compared[2:] = simulation(null, fitted[i], what)
             elif regular:
                 compared[2] = chi_square(compared[1], df)
-        rows.append([res.df_resid, maximum(res.fit), res.aic, res.bic, *compared])
-    llf = "llf_reml" if fits[0].reml else "llf"
+        rows.append([res.df_resid, res.fit.maximum, res.aic, res.bic, *compared])
+    llf = "llf" if by.by_rows else f"llf_{by.name.lower()}"
     columns = ["df_resid", llf, "aic", "bic", *columns]
     table = Table(rows, columns=columns, index=pd.RangeIndex(len(fits), name="model"))
     table.attrs["models"] = [res.model.formula_text() for res in fits]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hetglm.estimation.record import Fitted, identifying, maximum, single_rows
+from hetglm.estimation.record import Fitted, identifying, single_rows
 from hetglm.estimation.refit import refit
 from hetglm.inference.bootstrap import distribution
 from hetglm.inference.bootstrap_results import BootstrapRatio
@@ -38,7 +38,7 @@ class Ratio:
         null = replace(self.null.core, y=full.y, rows=full.rows)
         for warm in (True, False):
             fits = refit(self.full, full, warm), refit(self.null, null, warm)
-            ratio = 2 * (maximum(fits[0]) - maximum(fits[1]))
+            ratio = 2 * (fits[0].maximum - fits[1].maximum)
             if ratio >= -ROUNDING * (1 + abs(fits[0].llf)):
                 return np.array([ratio])
         raise ValueError("the larger model ended below the smaller one")
@@ -96,7 +96,7 @@ def bootstrap_ratio(
     Davison, A. C. and Hinkley, D. V. (1997). Bootstrap Methods and their Application, 4.2.
     Besag, J. and Clifford, P. (1991). Sequential Monte Carlo p-values. Biometrika 78, 301-304.
     """
-    statistic = 2 * (maximum(full.fit) - maximum(null.fit))
+    statistic = 2 * (full.fit.maximum - null.fit.maximum)
     if statistic < -ROUNDING * (1 + abs(full.fit.llf)):
         raise ValueError("the larger model is below the smaller one: it is not at its maximum")
     distribution(null)  # a family without one says so before any work

@@ -11,12 +11,13 @@ from scipy import stats
 
 from hetglm.estimation import fit as fit_module
 from hetglm.estimation.covariance import type_of
-from hetglm.estimation.record import Fit, Fitted, maximum, of_results
+from hetglm.estimation.record import Fit, Fitted, of_results
 from hetglm.estimation.refit import refitted_from_null
 from hetglm.exceptions import NotNestedError
 from hetglm.inference.bootstrap_results import BootstrapRatio
 from hetglm.inference.bootstrap_test import bootstrap_ratio
 from hetglm.inference.likelihood_ratio import NEGATIVE_BY_ROUNDING, likelihood_ratio
+from hetglm.likelihood.objective import LIKELIHOOD, Criterion
 from hetglm.typing import Array
 from hetglm.utils.display import Printed, p_text
 from hetglm.utils.linalg import contains
@@ -93,12 +94,15 @@ def chi_square(statistic: float, df: int) -> float:
 
 def criterion(res: Any) -> str:
     """Return what a fit maximises."""
+    by = res.fit.criterion
     if res.model.core.family.exact:
-        return "REML" if res.reml else "likelihood"
-    return ("REML of the " if res.reml else "") + "extended quasi-likelihood"
+        return str(by.name)
+    return ("" if by.by_rows else f"{by.name} of the ") + "extended quasi-likelihood"
 
 
-def null_fit(model: Any, mean: str, dispersion: str, start: Any = None, reml: bool = False) -> Fit:
+def null_fit(
+    model: Any, mean: str, dispersion: str, start: Any = None, by: Criterion = LIKELIHOOD
+) -> Fit:
     """
     Return the fit of a model with one, both or neither part replaced by a constant.
 
@@ -109,20 +113,19 @@ def null_fit(model: Any, mean: str, dispersion: str, start: Any = None, reml: bo
     dispersion : {"full", "constant"}
     start : ndarray, optional
         Starting values.
-    reml : bool
-        Whether by REML.
+    by : Criterion
     """
-    return null_fitted(model, mean, dispersion, start, reml).fit
+    return null_fitted(model, mean, dispersion, start, by).fit
 
 
 def null_fitted(
-    model: Any, mean: str, dispersion: str, start: Any = None, reml: bool = False
+    model: Any, mean: str, dispersion: str, start: Any = None, by: Criterion = LIKELIHOOD
 ) -> Fitted:
     """Return the fit of `null_fit` as its refits need it."""
     empty = pd.DataFrame(index=range(model.core.n))
     designs = {"full": None, "constant": _constant(model), "empty": empty}
     null = model.clone(exog=designs[mean], exog_dispersion=designs[dispersion])
-    fit = fit_module.fit(null.core, null.parameter_names, null.estimable, start, reml=reml)
+    fit = fit_module.fit(null.core, null.parameter_names, null.estimable, start, criterion=by)
     return Fitted(null.core, fit, null.parameter_names, null.estimable)
 
 
@@ -147,23 +150,24 @@ def compare_constant(
     if test not in ("lr", "bootstrap"):
         raise ValueError(f"test={test!r}: choose 'lr' or 'bootstrap'")
     model = res.model
-    constant, at_boundary = null_maximum(res, "full", "constant", res.reml)
+    by = res.fit.criterion
+    constant, at_boundary = null_maximum(res, "full", "constant", by)
     nested = constant_is_nested(model)
-    fit = mended(res, "full", "constant", res.reml) if nested else res.fit
-    full = maximum(fit)
+    fit = mended(res, "full", "constant", by) if nested else res.fit
+    full = fit.maximum
     k = int(model.estimable.sum())
     k_constant = int(model.estimable[: model.core.k_mean].sum()) + 1
     log_n, aic, aic0, bic, bic0 = np.log(res.nobs), np.nan, np.nan, np.nan, np.nan
-    if not res.reml:
+    if by.comparable_means:
         aic, aic0 = (2 * (k_ - ll) for k_, ll in ((k, full), (k_constant, constant)))
         bic, bic0 = (k_ * log_n - 2 * ll for k_, ll in ((k, full), (k_constant, constant)))
     if not nested:
         both = f"AIC {aic:.6g} (BIC {bic:.6g}) against {aic0:.6g} ({bic0:.6g}) with a constant"
         both += "" if model.core.family.exact else ", all of the extended quasi-likelihood (EQL)"
-        if res.reml:
+        if not by.comparable_means:
             both = (
-                f"llf_reml {full:.6g} ({k - k_constant + 1} coefficients of the dispersion) against "
-                f"{constant:.6g} with a constant"
+                f"llf_{by.name.lower()} {full:.6g} ({k - k_constant + 1} coefficients of the "
+                f"dispersion) against {constant:.6g} with a constant"
             )
         raise NotNestedError(
             "a constant dispersion is not a special case of this model: 1 is not in the column space of "
@@ -177,8 +181,8 @@ def compare_constant(
     if df and at_boundary:
         pvalue, method = np.nan, f"constant {symbol} = 0: use compare_constant_dispersion(nrep=...)"
     if df and nrep and (at_boundary or test == "bootstrap"):
-        start = None if res.reml else constant_start(res)
-        null = null_fitted(model, "full", "constant", start, res.reml)
+        start = constant_start(res) if by.by_rows else None
+        null = null_fitted(model, "full", "constant", start, by)
         larger = replace(of_results(res), fit=fit)
         pvalue, found = bootstrap_ratio(null, larger, nrep, rng, sequential=sequential, run=run)
         method = _bootstrap_text(found, f"{symbol} = 0" if at_boundary else "dispersion")
@@ -210,25 +214,27 @@ def _constant(model: Any) -> pd.DataFrame:
     return pd.DataFrame({"Intercept": np.ones(model.core.n)})
 
 
-def null_maximum(res: Any, mean: str, dispersion: str, reml: bool = False) -> tuple[float, bool]:
+def null_maximum(
+    res: Any, mean: str, dispersion: str, by: Criterion = LIKELIHOOD
+) -> tuple[float, bool]:
     """Return the maximum of a null model, and whether it is at the boundary; fitted once."""
-    known, key = res.null_maxima, (mean, dispersion, reml)
+    known, key = res.null_maxima, (mean, dispersion, by)
     if key not in known:
         of_results(res)  # one without its rows says so
         start = None
         if (mean, dispersion) == ("full", "constant"):
             start = constant_start(res)
-        null = null_fit(res.model, mean, dispersion, start, reml)
-        known[key] = maximum(null), null.boundary is not None
+        null = null_fit(res.model, mean, dispersion, start, by)
+        known[key] = null.maximum, null.boundary is not None
     return known[key]
 
 
-def mended(res: Any, mean: str, dispersion: str, reml: bool) -> Fit:
+def mended(res: Any, mean: str, dispersion: str, by: Criterion) -> Fit:
     """Return a fit, or where it failed, being below a null model, what is reached from that."""
-    below = null_maximum(res, mean, dispersion, reml)[0] - maximum(res.fit)
-    if 2 * below <= NEGATIVE_BY_ROUNDING * (1 + abs(maximum(res.fit))):
+    below = null_maximum(res, mean, dispersion, by)[0] - res.fit.maximum
+    if 2 * below <= NEGATIVE_BY_ROUNDING * (1 + abs(res.fit.maximum)):
         return res.fit
-    null = null_fitted(res.model, mean, dispersion, reml=reml)
+    null = null_fitted(res.model, mean, dispersion, by=by)
     return refitted_from_null(res.model, res.fit, null.core, null.fit)
 
 

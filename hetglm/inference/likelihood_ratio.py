@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from hetglm.estimation.record import Fit, Fitted, RemlFit, maximum
+from hetglm.estimation.record import Fit, Fitted
 from hetglm.estimation.refit import fit_again, refitted_from_null
 from hetglm.exceptions import NotNestedError
 from hetglm.inference.hypotheses import Hypothesis
@@ -32,7 +32,7 @@ class Submodels:
     """The models with some columns of a fit, each fitted once."""
 
     def __init__(self, model: Any, fitted: Fit) -> None:
-        self.model, self.reml = model, isinstance(fitted, RemlFit)
+        self.model, self.criterion = model, fitted.criterion
         self._known: dict[frozenset[int], tuple[Any, Fit]] = {frozenset(): (model, fitted)}
 
     def without(self, columns: Any) -> tuple[Any, Fit]:
@@ -40,7 +40,7 @@ class Submodels:
         columns = frozenset(columns)
         if columns not in self._known:
             reduced = self._reduced(columns)
-            self._known[columns] = reduced, fit_again(reduced, reml=self.reml)
+            self._known[columns] = reduced, fit_again(reduced, criterion=self.criterion)
         return self._known[columns]
 
     def ratio(self, hypothesis: Hypothesis) -> tuple[float, int]:
@@ -49,11 +49,11 @@ class Submodels:
         (big, larger), (small, smaller) = (
             self.without(columns) for columns in (absent, absent.union(term.columns))
         )
-        if maximum(larger) < maximum(smaller):
+        if larger.maximum < smaller.maximum:
             larger = refitted_from_null(big, larger, small.core, smaller)
             self._known[absent] = big, larger
         df = int(big.estimable.sum() - small.estimable.sum())
-        return likelihood_ratio(maximum(larger), maximum(smaller), term.name), df
+        return likelihood_ratio(larger.maximum, smaller.maximum, term.name), df
 
     def fits(self, hypothesis: Hypothesis) -> tuple[Fitted, Fitted]:
         """Return the fits without and with a term, as their refits need them."""

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from hetglm.estimation import fit
-from hetglm.estimation.record import Fit, Fitted, maximum
+from hetglm.estimation.record import Fit, Fitted
 from hetglm.estimation.refit import embedded
 from hetglm.exceptions import NotNestedError
 from hetglm.likelihood.links import invert
+from hetglm.likelihood.objective import LIKELIHOOD, Criterion
 from hetglm.utils.linalg import contains, gram
 
 #: Predictors at which links are compared, and how close links are that do the same: Probit and CDFLink
@@ -19,9 +20,10 @@ GRID, SAME_LINK = np.linspace(-6, 6, 49), 1e-10
 
 
 def comparable(res: Any, fitted: Fit | None = None) -> float:
-    """Return the maximum, by REML freed of how the columns of the mean are scaled and coded."""
-    value = maximum(res.fit if fitted is None else fitted)
-    if not res.reml:
+    """Return the maximum; one that depends on it freed of how the mean's columns are coded."""
+    fitted = res.fit if fitted is None else fitted
+    value = fitted.maximum
+    if fitted.criterion.comparable_means:
         return value
     X = res.model.core.X[:, res.model.estimable[: res.model.core.k_mean]]
     s = 1 / np.sqrt(np.einsum("ij,ij->j", X, X))
@@ -43,9 +45,10 @@ def check_nested(smaller: Any, larger: Any) -> None:
             "ratio, and the criteria (AIC, BIC) are not comparable; give both models the same "
             "likelihood argument"
         )
-    if smaller.reml != larger.reml:
+    by, others = smaller.fit.criterion, larger.fit.criterion
+    if by != others:
         raise NotNestedError(
-            "one fit is by REML and the other by maximum likelihood; fit both by the same"
+            f"one fit is by {_in_words(by)} and the other by {_in_words(others)}; fit both by the same"
         )
     if not np.array_equal(a.y, b.y) and len({r.model.endog_names for r in (smaller, larger)}) > 1:
         raise NotNestedError(
@@ -73,10 +76,10 @@ def check_nested(smaller: Any, larger: Any) -> None:
         raise NotNestedError(
             f"the fits differ in their links or variance functions; {_instead(a.family, b.family)}"
         )
-    if smaller.reml and not (contains(a.X, b.X) and contains(b.X, a.X)):
+    if not by.comparable_means and not (contains(a.X, b.X) and contains(b.X, a.X)):
         raise NotNestedError(
-            "the fits by REML have different means, and the criterion depends on the mean's design: a "
-            "ratio compares dispersions only; to compare means, fit both by maximum likelihood"
+            f"the fits by {by.name} have different means, and the criterion depends on the mean's "
+            "design: a ratio compares dispersions only; to compare means, fit both by maximum likelihood"
         )
     if smaller.df_resid == larger.df_resid:
         raise NotNestedError(
@@ -85,6 +88,10 @@ def check_nested(smaller: Any, larger: Any) -> None:
     for part, X0, X1 in (("mean", a.X, b.X), ("dispersion", a.Z, b.Z)):
         if not contains(X1, X0):
             raise NotNestedError(f"the {part} of the smaller fit is not part of the larger one's")
+
+
+def _in_words(criterion: Criterion) -> str:
+    return "maximum likelihood" if criterion == LIKELIHOOD else criterion.name
 
 
 def _instead(a: Any, b: Any) -> str:
@@ -112,7 +119,7 @@ def _same_family(a: Any, b: Any) -> bool:
 
 
 def same_mean(smaller: Fitted, larger: Fitted) -> Fitted:
-    """Return a smaller fit by REML with the mean's columns of the larger one, which it may code anew."""
+    """Return a smaller fit with the mean's columns of the larger one, which it may code anew."""
     core, k = larger.core, larger.core.k_mean
     if np.array_equal(smaller.core.X, core.X):
         return smaller
@@ -120,4 +127,9 @@ def same_mean(smaller: Fitted, larger: Fitted) -> Fitted:
     names = larger.names[:k] + smaller.names[k0:]
     estimable = np.concatenate([larger.estimable[:k], smaller.estimable[k0:]])
     start = embedded(small, smaller.core, smaller.fit.internal)
-    return Fitted(small, fit.fit(small, names, estimable, start, reml=True), names, estimable)
+    return Fitted(
+        small,
+        fit.fit(small, names, estimable, start, criterion=smaller.fit.criterion),
+        names,
+        estimable,
+    )

@@ -13,7 +13,7 @@ from scipy.interpolate import PchipInterpolator
 from scipy.optimize import brentq
 
 from hetglm.estimation import fit as fit_module
-from hetglm.estimation.record import Fit, RemlFit, Settings, maximum
+from hetglm.estimation.record import Fit, Settings
 from hetglm.estimation.search import search
 from hetglm.estimation.start import starting_values
 from hetglm.inference import plots
@@ -163,13 +163,13 @@ class Along:
         self.core, self.fit, self.j = core, fit, j
         self.names, self.estimable = np.delete(names, j).tolist(), np.delete(estimable, j)
         self.name, self.estimate = names[j], float(fit.params[j])
-        self.reml = isinstance(fit, RemlFit)
-        if self.reml and j < core.k_mean:
+        self.criterion = fit.criterion
+        if not self.criterion.comparable_means and j < core.k_mean:
             raise ValueError(
-                f"{self.name}: REML criteria of different means cannot be compared, so there is no "
-                "profile; use method='wald', or fit by maximum likelihood"
+                f"{self.name}: {self.criterion.name} criteria of different means cannot be compared, "
+                "so there is no profile; use method='wald', or fit by maximum likelihood"
             )
-        self.llf = maximum(fit)
+        self.llf = fit.maximum
         self.slight = ROUNDING * (1 + abs(self.llf))
         self.known = {self.estimate: self.llf}
         others = replace(fit, internal=np.delete(fit.internal, j), solved=np.delete(fit.solved, j))
@@ -228,10 +228,10 @@ class Along:
     def _search(self, value: float, start: Array, thorough: bool = False) -> None:
         """Remember the maximum that a start leads to; thorough, the largest that other starts find."""
         given = (fixed(self.core, self.j, value), self.names, self.estimable, start)
-        found = None if thorough else fit_module.fit(*given, reml=self.reml, maxiter=NEAR)
+        found = None if thorough else fit_module.fit(*given, criterion=self.criterion, maxiter=NEAR)
         if found is None or not found.converged:
-            found = fit_module.fit(*given, reml=self.reml)
-        llf = maximum(found)
+            found = fit_module.fit(*given, criterion=self.criterion)
+        llf = found.maximum
         if llf > self.llf + self.slight:
             raise ValueError(
                 f"the profile of {self.name} found a log-likelihood {llf - self.llf:.3g} above the "

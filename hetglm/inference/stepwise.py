@@ -12,7 +12,7 @@ import pandas as pd
 from hetglm.design import formula as formula_module
 from hetglm.design import syntax
 from hetglm.estimation import checks
-from hetglm.estimation.record import Fit, maximum
+from hetglm.estimation.record import Fit
 from hetglm.estimation.refit import fit_again, refitted_from_null
 from hetglm.exceptions import FormulaError, MissingValueError
 from hetglm.inference.wald import robust_kwds
@@ -112,7 +112,7 @@ class Candidate:
 
     def row(self, move: Move, name: str) -> dict[str, Any]:
         """Return the row of a table, without the note."""
-        llf = np.nan if self.fit is None else maximum(self.fit)
+        llf = np.nan if self.fit is None else self.fit.maximum
         value = np.nan if self.fit is None else self.value
         k = int(self.model.estimable.sum())
         return {**vars(move), "k": k, "llf": llf, name: value}
@@ -247,10 +247,11 @@ def _check(res: Any, direction: str, criterion: Criterion) -> None:
         raise ValueError(f"direction={direction!r}: choose 'forward', 'backward' or 'both'")
     if not callable(criterion) and criterion not in ("aic", "bic"):
         raise ValueError(f"criterion={criterion!r}: choose 'aic' or 'bic', or give a function")
-    if res.reml and not callable(criterion):
+    by = res.fit.criterion
+    if not by.comparable_means and not callable(criterion):
         raise ValueError(
-            f"criterion={criterion!r}: a fit by REML has none, for its criteria of different means do "
-            "not compare; fit by maximum likelihood, select, and fit the chosen model with reml=True"
+            f"criterion={criterion!r}: a fit by {by.name} has none, for its criteria of different means "
+            "do not compare; fit by maximum likelihood, select, and fit the chosen model with reml=True"
         )
     if res.model.core.n == 0:
         raise ValueError("res: remove_data() took the rows of this fit away; fit again")
@@ -463,14 +464,14 @@ class _Search:
         return self.known[terms]
 
     def _fitted(self, bare: Candidate, current: Candidate | None) -> Candidate:
-        model, reml = bare.model, self.res.reml
+        model, by = bare.model, self.res.fit.criterion
         larger = current is not None and current.terms < bare.terms
         if larger and current is not None and _rank(model) == _rank(current.model):
             return _skipped(bare, "its columns depend on those of the model")
         try:
-            fit = fit_again(model, reml=reml)
+            fit = fit_again(model, criterion=by)
             smaller = current.fit if larger and current is not None else None
-            if current is not None and smaller is not None and maximum(fit) < maximum(smaller):
+            if current is not None and smaller is not None and fit.maximum < smaller.maximum:
                 fit = refitted_from_null(model, fit, current.model.core, smaller)
         except (ValueError, FloatingPointError, np.linalg.LinAlgError) as exc:
             return _skipped(bare, str(exc))

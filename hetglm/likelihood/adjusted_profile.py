@@ -10,9 +10,11 @@ from scipy.linalg import solve_triangular
 
 from hetglm.families.exponential import ExponentialDispersion
 from hetglm.likelihood.likelihood import Factors, Likelihood
-from hetglm.likelihood.objective import LONGEST_LOG_STEP, Local
+from hetglm.likelihood.objective import LONGEST_LOG_STEP, Criterion, Local
 from hetglm.typing import Array
 from hetglm.utils.linalg import BLOCK_CELLS, gram, solve_scaled
+
+REML = Criterion("REML", comparable_means=False)
 
 #: Squared pivot of scaled columns below which a Cholesky factor keeps fewer than nine digits, an eps
 #: over the pivot being lost: QR takes over.

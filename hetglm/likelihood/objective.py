@@ -21,6 +21,31 @@ class Local:
     information: Array
 
 
+@dataclass(frozen=True)
+class Criterion:
+    """
+    What estimates maximise; its `Objective` computes it.
+
+    Attributes
+    ----------
+    name : str
+    comparable_means : bool
+        Whether its maxima compare models of different means, as likelihood ratios and AIC do; not if
+        it is adjusted for the estimation of the mean and so depends on the mean's design.
+    by_rows : bool
+        Whether it is the log-likelihood, a sum over rows: robust covariances, score tests and refits
+        by the scores of the rows need that.
+    """
+
+    name: str
+    comparable_means: bool = True
+    by_rows: bool = False
+
+
+#: The log-likelihood, or where a family has none the extended quasi-likelihood.
+LIKELIHOOD = Criterion("likelihood", by_rows=True)
+
+
 class Objective(Protocol):
     """
     What is maximised: a log-likelihood of params with analytic derivatives.

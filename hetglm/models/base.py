@@ -33,8 +33,10 @@ from hetglm.estimation import checks, fit, record, start
 from hetglm.exceptions import DroppedRowsWarning, FormulaError, MissingValueError
 from hetglm.families.base import Family
 from hetglm.likelihood import estimability
+from hetglm.likelihood.adjusted_profile import REML
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.likelihood.links import check_link, link_text
+from hetglm.likelihood.objective import LIKELIHOOD
 from hetglm.models.results import LocationScaleResults, LocationScaleResultsWrapper
 from hetglm.prediction import new_rows, quantities
 from hetglm.typing import Array
@@ -1015,7 +1017,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
             maxiter,
             tol,
             disp,
-            reml,
+            REML if reml else LIKELIHOOD,
             **kwargs,
         )
         notes = checks.diagnose(

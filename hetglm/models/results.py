@@ -19,9 +19,11 @@ from statsmodels.iolib.summary2 import Summary as Summary2
 from hetglm.diagnostics import residuals
 from hetglm.diagnostics.influence import LocationScaleInfluence
 from hetglm.estimation.covariance import covariance
-from hetglm.estimation.record import Fit, RemlFit, at_fit
+from hetglm.estimation.record import Fit, at_fit
 from hetglm.inference import bootstrap, bootstrap_results, constant_dispersion, overdispersion
+from hetglm.likelihood.adjusted_profile import REML
 from hetglm.likelihood.likelihood import Likelihood
+from hetglm.likelihood.objective import Criterion
 from hetglm.models import summary
 from hetglm.models.results_diagnostics import ChoiceMethods, DiagnosticMethods
 from hetglm.models.results_inference import InferenceMethods
@@ -109,16 +111,17 @@ class LocationScaleResults(
                 "the information matrix is singular: there are no standard errors; some direction of "
                 "the coefficients is not determined by the data"
             )
-        self.reml = isinstance(fit, RemlFit)
-        self.llf_reml = fit.llf_reml if isinstance(fit, RemlFit) else np.nan
+        self.reml = fit.criterion == REML
+        self.llf_reml = fit.maximum if self.reml else np.nan
         self.mle_retvals = fit.retvals
         self.mle_settings = {"optimizer": fit.method}
         self.converged, self.iterations, self.method = fit.converged, fit.iterations, fit.method
-        self.null_maxima: dict[tuple[str, str, bool], tuple[float, bool]] = {}
+        self.null_maxima: dict[tuple[str, str, Criterion], tuple[float, bool]] = {}
 
     def _headline(self) -> str:
         kind = "log-likelihood" if self.model.core.family.exact else "log-EQL"
-        kind = f"REML, {kind}" if self.reml else kind
+        by = self.fit.criterion
+        kind = kind if by.by_rows else f"{by.name}, {kind}"
         return f"{type(self.model).__name__}: {self.model._headline()}, {kind} {self.llf:.4f}"
 
     def __str__(self) -> str:
@@ -164,12 +167,12 @@ class LocationScaleResults(
     @cached_property
     def aic(self) -> float:
         """Akaike's criterion -2 llf + 2k; NaN after REML, which does not maximise llf."""
-        return np.nan if self.reml else super().aic
+        return super().aic if self.fit.criterion.comparable_means else np.nan
 
     @cached_property
     def bic(self) -> float:
         """Schwarz's criterion -2 llf + k log(nobs); NaN after REML, which does not maximise llf."""
-        return np.nan if self.reml else super().bic
+        return super().bic if self.fit.criterion.comparable_means else np.nan
 
     @property
     def params_mean(self) -> pd.Series:
@@ -226,7 +229,7 @@ class LocationScaleResults(
     def llnull(self) -> float:
         """Log-likelihood with both parts constant (and any offsets); NaN after REML."""
         self.df_resid_null = self.nobs - 2
-        if self.reml:
+        if not self.fit.criterion.comparable_means:
             return np.nan
         return constant_dispersion.null_fit(self.model, "constant", "constant").llf
 

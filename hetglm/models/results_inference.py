@@ -369,10 +369,11 @@ class InferenceMethods(GenericLikelihoodModelResults):
         TypeError
             For an argument of statsmodels' test that a robust one does not take.
         """
-        if self.reml:
+        by = self.fit.criterion
+        if not by.by_rows:
             raise ValueError(
-                "score_test: the score of the likelihood is not zero at a fit by REML; fit by maximum "
-                "likelihood"
+                f"score_test: the score of the likelihood is not zero at a fit by {by.name}; fit by "
+                "maximum likelihood"
             )
         cov_type = self.cov_type if cov_type is None else cov_type
         if cov_type not in SCORE_TYPES:

@@ -61,10 +61,12 @@ def _top(res: Any) -> tuple[list[Any], list[Any]]:
     """Return the two columns of the top table."""
     family = res.model.core.family
     exact, kind = family.exact, "" if family.exact else " (EQL)"
-    method = "ML" if exact else "Maximum EQL"
+    by, method = res.fit.criterion, "ML" if exact else "Maximum EQL"
+    if not by.by_rows:
+        method = f"{by.name}{kind}"
     criteria = [(f"AIC{kind}:", [f"{res.aic:.4f}"]), (f"BIC{kind}:", [f"{res.bic:.4f}"])]
-    if res.reml:
-        method, criteria = f"REML{kind}", [("REML Log-Lik.:", [f"{res.llf_reml:.5f}"])]
+    if not by.comparable_means:
+        criteria = [(f"{by.name} Log-Lik.:", [f"{res.fit.maximum:.5f}"])]
     left = [
         ("Dep. Variable:", None),
         ("Model:", [type(res.model).__name__]),
@@ -104,7 +106,8 @@ def _likelihood_rows(res: Any) -> SimpleTable:
     family = res.model.core.family
     kind = "exact" if family.exact else "extended quasi-likelihood (EQL)"
     rest = "" if family.exact else "; not a distribution"
-    kind += ", adjusted for the mean (REML)" if res.reml else rest
+    by = res.fit.criterion
+    kind += rest if by.comparable_means else f", adjusted for the mean ({by.name})"
     response = "the count" if family.counts_successes else "y"
     # four cells as in the top table: as_latex takes the widths of the narrowest row
     rows = [
@@ -152,7 +155,8 @@ def _notes(res: Any) -> list[str]:
         notes = [f"Test of constant dispersion: {exc}"]
     notes.append(res.cov_kwds.get("description", ""))
     if not family.exact:
-        what = "adjusted as REML does" if res.reml else "and so are AIC, BIC and every ratio"
+        by, what = res.fit.criterion, "and so are AIC, BIC and every ratio"
+        what = what if by.comparable_means else f"adjusted as {by.name} does"
         notes.append(f"The criterion is the extended quasi-likelihood (EQL), {what}.")
     notes += [f"Note: {note}" for note in res.notes]
     if res.boundary is not None and res.model.core.n:

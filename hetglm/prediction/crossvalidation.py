@@ -14,6 +14,7 @@ from hetglm.estimation.record import Fit, Fitted
 from hetglm.estimation.refit import fit_again, refit
 from hetglm.exceptions import FoldFailureWarning
 from hetglm.likelihood.likelihood import Likelihood
+from hetglm.likelihood.objective import Criterion
 from hetglm.prediction import new_rows, quantities
 from hetglm.prediction.scores import HeldOut, Metric, chosen_metrics, numbers
 from hetglm.typing import Array
@@ -196,7 +197,7 @@ def cross_validate(
     chosen = chosen_metrics(metrics, res.model.core.family, alpha)
     codes = None if groups is None else _codes(res.model, groups)
     folds = _folds(res.model.core.n, k, repeats, codes, checks.generator(rng))
-    task = Folds(_models(res), chosen, res.reml)
+    task = Folds(_models(res), chosen, res.fit.criterion)
     outcomes = each(task, folds, run, "cross-validation")
     return _summarised(res.model, folds, outcomes, list(chosen), codes, k, repeats, alpha)
 
@@ -248,7 +249,10 @@ def _models(res: Any) -> dict[str, tuple[Any, Fitted]]:
     found = {FITTED: (model, _as_fitted(model, res.fit))}
     if core.Z.shape[1] > 1 or np.ptp(core.Z) > 0:
         constant = model.clone(exog_dispersion=pd.DataFrame({"Intercept": np.ones(core.n)}))
-        found[CONSTANT] = constant, _as_fitted(constant, fit_again(constant, reml=res.reml))
+        found[CONSTANT] = (
+            constant,
+            _as_fitted(constant, fit_again(constant, criterion=res.fit.criterion)),
+        )
     return found
 
 
@@ -282,7 +286,7 @@ class Folds:
 
     models: dict[str, tuple[Any, Fitted]]
     metrics: dict[str, Metric]
-    reml: bool
+    criterion: Criterion
 
     def __call__(self, fold: tuple[int, Array]) -> dict[str, Outcome]:
         """Return the outcome of each model."""
@@ -306,7 +310,7 @@ class Folds:
     def _fit(self, train: Any, fitted: Fitted) -> Fit:
         if np.array_equal(train.estimable, fitted.estimable):
             return refit(fitted, train.core)
-        found = fit_again(train, reml=self.reml)
+        found = fit_again(train, criterion=self.criterion)
         if not found.converged:
             raise ValueError(f"no convergence: {found.message}")
         return found

@@ -20,6 +20,8 @@ from hetglm.diagnostics.residuals import require_distribution
 from hetglm.estimation.covariance import covariance_type
 from hetglm.exceptions import UntestedTermWarning
 from hetglm.inference.anova import anova
+from hetglm.likelihood.adjusted_profile import REML
+from hetglm.likelihood.objective import LIKELIHOOD
 from hetglm.shell.files import Format, Table, check_folder, read_table, write
 from hetglm.shell.options import FAMILIES, LINKS, MODELS
 from hetglm.utils import axes
@@ -157,7 +159,7 @@ def _check_units(values: pd.Series) -> None:
 
 def _check_covariance(args: argparse.Namespace) -> None:
     """Raise a ValueError for a covariance that the command line has not all arguments of."""
-    kind = covariance_type(args.cov_type, args.reml)
+    kind = covariance_type(args.cov_type, REML if args.reml else LIKELIHOOD)
     if missing := set(kind.needs) - {"groups"}:
         raise ValueError(
             f"--cov-type {kind.name}: it needs {listed(sorted(missing))}, which are no options; use "

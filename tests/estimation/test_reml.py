@@ -724,7 +724,7 @@ def test_summary(res):
 def test_robust_covariances_are_refused(cov_type):
     kwds = {"groups": "block"} if cov_type == "cluster" else None
     with pytest.raises(
-        ValueError, match=f"cov_type='{cov_type}'.*reml=True.*no sum over rows.*bootstrap"
+        ValueError, match=f"cov_type='{cov_type}'.*by REML.*no sum over rows.*bootstrap"
     ):
         CASES["gaussian"].formula(RIGHT).fit(reml=True, cov_type=cov_type, cov_kwds=kwds)
 
