@@ -331,10 +331,10 @@ def refuse_other_arguments(kind: CovarianceType, cov_kwds: dict[str, Any]) -> No
     unknown = sorted(set(cov_kwds) - set(kind.arguments))
     if not unknown:
         return
-    what = f"it takes {', '.join(kind.arguments) or 'none'}"
+    what = f"; it takes {', '.join(kind.arguments) or 'none'}"
     if unknown[0] == "groups" and kind.criterion.by_rows:
-        what = "write cov_type='cluster'"
-    raise ValueError(f"cov_kwds: cov_type={kind.name!r} does not take {unknown[0]!r}; {what}")
+        what = ", write cov_type='cluster'"
+    raise ValueError(f"cov_kwds: cov_type={kind.name!r} does not take {unknown[0]!r}{what}")
 
 
 def covariance(
