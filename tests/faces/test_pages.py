@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 CONTRIBUTING = (ROOT / "CONTRIBUTING.rst").read_text(encoding="utf-8")
 #: Paths of CONTRIBUTING.rst, and those with the name of the table that an entry goes into.
 PATHS = sorted(set(re.findall(r"``((?:hetglm|tests|benchmarks)/[^`]*)``", CONTRIBUTING)))
-TABLES = re.findall(r"``(hetglm/[^`]*\.py)``, ``([A-Z]+)``", CONTRIBUTING)
+TABLES = re.findall(r"``(hetglm/[^`]*\.py)``, ``([A-Z_]+)``", CONTRIBUTING)
 
 
 def test_paths_are_found():
