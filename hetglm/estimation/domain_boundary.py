@@ -18,7 +18,7 @@ from statsmodels.genmod.families import links
 
 from hetglm.estimation.record import Fit, Settings
 from hetglm.estimation.search import search
-from hetglm.likelihood.boundary import ZERO, null_space, recession
+from hetglm.likelihood.boundary import TOL_ZERO, null_space, recession
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.likelihood.links import invert
 from hetglm.typing import Array
@@ -272,7 +272,7 @@ def _independent_rows(X: Array) -> Array:
     keep = np.zeros(len(X), dtype=bool)
     rest, size = np.array(X, dtype=float), np.linalg.norm(X, axis=1)
     for _ in range(X.shape[1]):
-        free = np.linalg.norm(rest, axis=1) > ZERO * size
+        free = np.linalg.norm(rest, axis=1) > TOL_ZERO * size
         if not free.any():
             break
         i = int(np.argmax(free))

@@ -13,7 +13,7 @@ from statsmodels.genmod.families import links
 
 from hetglm.estimation import reml
 from hetglm.estimation.domain_boundary import maximise_on_boundary, unbounded_direction
-from hetglm.estimation.multistart import EXPLORED, maximise_over_closure
+from hetglm.estimation.multistart import N_EXPLORATORY_STEPS, maximise_over_closure
 from hetglm.estimation.record import DEFAULT_METHOD, OWN_METHODS, Fit, Settings
 from hetglm.estimation.search import search
 from hetglm.estimation.start import starting_values
@@ -123,7 +123,7 @@ def _sought(
 
 def _is_lost(found: Fit, settings: Settings) -> bool:
     """Return whether a search failed that had steps enough."""
-    enough = settings.method in OWN_METHODS and settings.maxiter >= EXPLORED
+    enough = settings.method in OWN_METHODS and settings.maxiter >= N_EXPLORATORY_STEPS
     return enough and not found.converged
 
 

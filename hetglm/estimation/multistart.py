@@ -1,99 +1,173 @@
 """
-From starting values to the supremum of a likelihood that is finite where the dispersion ends.
+The supremum of a likelihood that is finite at phi = 0, by restarts from several points.
 
-Three things can keep the supremum from being an ordinary maximum. Rows of a separated mean
-(`_separated`) and rows that are all or nothing (dispersion infinite) follow from the response and the
-designs alone (`recession`); they are set aside, or fixed at their end, before any search.
-Which rows end at phi = 0 depends on the mean: they are found on the way (`_from_start`). And there
-may be several maxima, when rows lie at an end or some dispersion is hardly known: then other starts
-are tried (`_other_starts`, `_escapes`).
+The maximum likelihood estimates of a double generalized linear model (Smyth 1989) may lie on the
+boundary of the parameter space, and there may be several local maxima. Three things are dealt with:
+
+1. Separated rows of the mean and extreme responses of infinite dispersion follow from the response
+   and the designs alone (`recession`). They are set aside (`separated_rows`), or fixed at phi =
+   infinity, before any search.
+2. Which rows have their supremum at phi = 0 depends on the mean: `search_from` finds them on the way.
+3. Where rows lie at phi = 0 or some log phi has a large standard error, the local maximum may not be
+   the global one. The search is restarted: from other levels and slopes of log phi (`_other_starts`),
+   off phi = 0 in ascent directions (`_ascent_starts`), with larger slopes (`_steepened`), and with
+   another dispersion of single cells where the dispersion model is saturated (`_restarted_in_cells`).
+
+A restart never lowers the log-likelihood: the best fit so far is kept (`_better`). That no better
+maximum is missed cannot be proved; tests/estimation/test_corpus.py compares random problems, those
+that once went wrong included, with the best of many searches by another optimiser.
+
+References
+----------
+Smyth, G. K. (1989). Generalized linear models with varying dispersion. JRSS B 51, 47-60.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import replace
-from itertools import chain, islice
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 
 from hetglm.estimation import cells as cells_module
-from hetglm.estimation.cells import GRID, other_starts, saturated_cells
+from hetglm.estimation.cells import N_GRID, cell_starts, saturated_cells
 from hetglm.estimation.dispersion_boundary import (
-    determined,
+    determined_coefficients,
     fit_at_boundary,
+    scores_at_zero,
     search_from,
-    zero_scores,
 )
 from hetglm.estimation.record import OWN_METHODS, Fit, Settings
 from hetglm.estimation.search import search
 from hetglm.estimation.separation import (
-    TAIL,
+    MAX_TAIL,
     lost_coefficients,
     moved_near_limit,
     put_near_limit,
     separated_rows,
 )
-from hetglm.likelihood.boundary import ZERO, recession
+from hetglm.likelihood.boundary import TOL_ZERO, recession
 from hetglm.likelihood.likelihood import Likelihood
-from hetglm.likelihood.objective import LONGEST_LOG_STEP
+from hetglm.likelihood.objective import MAX_LOG_PHI_STEP
 from hetglm.typing import Array
 from hetglm.utils.linalg import distinct_rows, inverse
 
-#: Standard error of a row's log phi from which on a maximum inside may not be the only one.
-VAGUE = 1.5
+#: Standard error of a row's log phi above which an interior maximum may not be the only one.
+MAX_SE_LOG_PHI = 1.5
 
-#: Log-likelihoods closer than this are level.
-LEVEL = 1e-9
+#: Log-likelihoods are equal up to this share of 1 + |llf|: the rounding of a converged search.
+TOL_LLF = 1e-9
 
-#: Maxima further apart than this are different ones.
-DISTINCT = 1e-5
+#: Difference of log-likelihood above which two fits are different local maxima.
+MIN_LLF_DIFFERENCE = 1e-5
 
-#: Difference of log-likelihood from the best down to which another maximum is worth a word.
-COMPETING = -5.0
+#: Difference of log-likelihood from the best within which another local maximum is reported.
+MAX_LLF_DEFICIT = 5.0
 
-#: Other starts that are tried: as many as have so many rows in all, but some.
-ROWS_SEARCHED, FEWEST_STARTS = 20_000, 4
+#: Number of rows that all restarts together evaluate: there are this many over n restarts.
+N_ROWS_RESTARTED = 20_000
 
-#: Times a search leaves phi = 0 again, at most; of very many rows, once.
-MOST_ESCAPES = 10
+#: Number of restarts at least.
+MIN_RESTARTS = 4
 
-#: Steps after which a search from another start is given up if it promises too little, and the most
-#: that twice the log-likelihood is believed to gain by more.
-EXPLORED, MOST_GAIN = 40, 10.0
+#: Number of rounds of ascent from phi = 0, and of larger slopes, at most.
+MAX_ROUNDS = 10
 
-#: Log of phi times size, at most, where a search starts that leaves phi = 0.
-FOOT = -2.0
+#: Step limit of an exploratory search.
+N_EXPLORATORY_STEPS = 40
 
-#: Rows towards which ways out of phi = 0 are looked for, those that gain most by it, and the range of
-#: log phi along a way.
-WAYS, STEEP = 16, (3.0, 10.0, 40.0)
+#: Cap on the squared Newton decrement (twice the gain of log-likelihood that is expected) of an
+#: exploratory search: far from a maximum the quadratic approximation promises too much.
+MAX_SQUARED_DECREMENT = 10.0
 
-#: Steps by which a way is steered to more gain: a little, and then further.
-STEERED = (12, 48)
+#: Log of boundary scale times phi, at most, in a start off phi = 0: the expansion there still holds.
+MAX_START_LOG_SCALED_PHI = -2.0
 
-#: Ways on which phi differs by less than this share of the largest, everywhere, are one.
-ALIKE = 0.05
+#: Number of rows with the largest positive score at phi = 0 that are used as restart directions.
+N_ASCENT_ROWS = 16
 
-#: Levels of log phi that other starts have.
-LEVELS = (-6.0, -2.0, 1.0)
+#: Ranges of log phi over the rows at phi = 0 along such a direction: from a slope that several rows
+#: share to one that leaves a single row overdispersed.
+LOG_PHI_RANGES = (3.0, 10.0, 40.0)
 
-#: Log phi per standard deviation of a column that other starts have.
-SLOPE = 10.0
+#: Gradient steps by which an ascent direction is improved first.
+N_GRADIENT_STEPS = 12
 
-#: Times that another maximum of single cells may lead further.
-MOST_ROUNDS = 3
+#: Gradient steps after these where no improved direction leads to a better maximum.
+N_FURTHER_GRADIENT_STEPS = 48
 
-#: Times the slopes of the best maximum, for a last start.
-STEEPER = 1.6
+#: Share by which a gradient step is shortened where it does not improve a direction.
+STEP_SHRINKAGE = 0.4
+
+#: Directions are the same where phi, over its largest value, differs by less than this in every row.
+TOL_SAME_DIRECTION = 0.05
+
+#: Constant levels of log phi of other starts.
+START_LOG_PHI = (-6.0, -2.0, 1.0)
+
+#: Log phi per standard deviation of a column, in other starts with a slope.
+START_SLOPE = 10.0
+
+#: Level of log phi in the middle of such a slope.
+START_SLOPE_LEVEL = -2.0
+
+#: Number of times that another local maximum of single cells may be followed by a further one.
+MAX_CELL_ROUNDS = 3
+
+#: Factor on the dispersion's coefficients of the best fit, for a last restart.
+SLOPE_FACTOR = 1.6
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """
+    What every restart shares.
+
+    Attributes
+    ----------
+    likelihood : Likelihood
+        Without separated rows.
+    estimated : ndarray of bool, shape (p + q,)
+    settings : Settings
+    infinite : ndarray of bool, shape (n,)
+        Rows that are fixed at phi = infinity.
+    """
+
+    likelihood: Likelihood
+    estimated: Array
+    settings: Settings
+    infinite: Array
+
+    @property
+    def max_restarts(self) -> int:
+        """Number of restarts, at most: fewer where an evaluation costs more."""
+        return max(MIN_RESTARTS, N_ROWS_RESTARTED // self.likelihood.n)
+
+    @property
+    def max_rounds(self) -> int:
+        """Number of rounds of restarts from the best fit, at most; of very many rows one."""
+        return min(MAX_ROUNDS, max(1, N_ROWS_RESTARTED // self.likelihood.n))
+
+    def search(self, start: Array) -> Fit:
+        """Return the fit that one start leads to."""
+        return search_from(self.likelihood, self.estimated, start, self.settings, self.infinite)
+
+    def explore(self, start: Array, llf: float) -> Fit:
+        """Return the fit that a start leads to, unconverged where it cannot reach ``llf``."""
+        steps = min(self.settings.maxiter, N_EXPLORATORY_STEPS)
+        few = replace(self, settings=replace(self.settings, maxiter=steps))
+        found = few.search(start)
+        promised = found.llf + 0.5 * min(found.decrement**2, MAX_SQUARED_DECREMENT)
+        return found if found.converged or promised < llf else self.search(start)
 
 
 def maximise_over_closure(
     likelihood: Likelihood, estimated: Array, starts: Iterator[Array], settings: Settings
 ) -> Fit:
     """
-    Return the supremum.
+    Return the supremum of the likelihood: its maximum with the boundary of the parameters included.
 
     Parameters
     ----------
@@ -107,137 +181,160 @@ def maximise_over_closure(
     """
     rows, direction = separated_rows(likelihood, estimated)
     if not rows.any():
-        return _at_ends(likelihood, estimated, starts, settings)
-    if rows.all():  # nothing is left to search for: the search finds that
-        start = moved_near_limit(likelihood, next(starts), rows, direction, TAIL**2)
-        found = search(likelihood, estimated, start, settings)
-        of_mean = np.arange(len(estimated)) < likelihood.k_mean
-        return replace(
-            found, params=np.where(of_mean, found.params, np.nan), estimated=estimated & of_mean
-        )
+        return _without_separation(likelihood, estimated, starts, settings)
+    if rows.all():
+        return _all_separated(likelihood, estimated, next(starts), settings, direction)
     inner = likelihood.take(~rows)
-    solved = determined(inner, estimated, np.full(inner.n, np.nan))
-    found = _at_ends(inner, solved, starts, settings)
-    return put_near_limit(
-        found,
-        likelihood,
-        estimated & ~lost_coefficients(solved, estimated, likelihood),
-        rows,
-        direction,
-    )
+    solved = determined_coefficients(inner, estimated, np.full(inner.n, np.nan))
+    found = _without_separation(inner, solved, starts, settings)
+    lost = lost_coefficients(solved, estimated, likelihood)
+    return put_near_limit(found, likelihood, estimated & ~lost, rows, direction)
 
 
-def _at_ends(
+def _all_separated(
+    likelihood: Likelihood, estimated: Array, start: Array, settings: Settings, direction: Array
+) -> Fit:
+    """Return the fit where every row is separated: no row is left to inform about the dispersion."""
+    every = np.ones(likelihood.n, dtype=bool)
+    near = moved_near_limit(likelihood, start, every, direction, MAX_TAIL**2)
+    found = search(likelihood, estimated, near, settings)
+    of_mean = np.arange(len(estimated)) < likelihood.k_mean
+    params = np.where(of_mean, found.params, np.nan)
+    return replace(found, params=params, estimated=estimated & of_mean)
+
+
+def _without_separation(
     likelihood: Likelihood, estimated: Array, starts: Iterator[Array], settings: Settings
 ) -> Fit:
     """Return the supremum of a likelihood without separated rows."""
-    k = likelihood.k_mean
-    sides = likelihood.boundary_family.extreme_responses(likelihood.rows)
+    extreme = np.abs(likelihood.boundary_family.extreme_responses(likelihood.rows))
     uninformative = likelihood.uninformative()
-    top, _, _ = recession(likelihood.Z[:, estimated[k:]], np.abs(sides), uninformative)
-    best = search_from(likelihood, estimated, next(starts), settings, top)
-    alone = settings.method not in OWN_METHODS or settings.maxiter < EXPLORED
-    if alone:
+    Z = likelihood.Z[:, estimated[likelihood.k_mean :]]
+    infinite, _, _ = recession(Z, extreme, uninformative)
+    problem = _Problem(likelihood, estimated, settings, infinite)
+
+    best = problem.search(next(starts))
+    if settings.method not in OWN_METHODS or settings.maxiter < N_EXPLORATORY_STEPS:
+        return best  # the user asked for one search
+    best = _restarted_in_cells(problem, best)
+    if _is_certain(problem, best):
         return best
-    best = _over_cells(likelihood, estimated, best, settings, top)
-    if _is_plain(best, likelihood, estimated):
-        return best
-    found = [best]
-    others = _other_starts(likelihood, estimated, best, starts, settings)
-    most = max(FEWEST_STARTS, ROWS_SEARCHED // likelihood.n)
-    for start in islice(others, most):
-        found.append(_explored(likelihood, estimated, start, settings, top, best.llf))
+    maxima = [best, *_restarted(problem, best, _other_starts(problem, best, starts))]
+    best = functools.reduce(_better, maxima)
+    ascended = _ascended_from_zero(problem, maxima, best)
+    best = _better(best, ascended[-1])
+    steepened = _steepened(problem, best)
+    best = functools.reduce(_better, steepened, best)
+    second = _second_maximum(likelihood, [*maxima, *ascended, *steepened], best.llf)
+    return replace(best, second=second)
+
+
+def _restarted(problem: _Problem, best: Fit, starts: Iterator[Array]) -> list[Fit]:
+    """Return the fits that the first of some starts lead to."""
+    found = []
+    for start in islice(starts, problem.max_restarts):
+        found.append(problem.explore(start, best.llf))
         best = _better(best, found[-1])
-    # ways out of phi = 0 from the best fit that has such rows, and from where they lead
-    at_zero = [fit for fit in found if fit.boundary is not None and fit.boundary.rows.any()]
-    base = functools.reduce(_better, at_zero) if at_zero else best
-    times = min(MOST_ESCAPES, max(1, ROWS_SEARCHED // likelihood.n))
-    for _ in range(times if base.llf > best.llf + COMPETING else 0):
-        before = base
-        for start in islice(_escapes(likelihood, base), most):
-            reached = _explored(likelihood, estimated, start, settings, top, base.llf)
-            base = _better(base, reached)
-        found.append(base)
-        if base is before:
-            break
-    best = _better(best, base)
-    # where the dispersion is steep it may be steeper: rows far from its centre have no say then
-    for _ in range(times):
-        before, start = best, np.array(best.internal)
-        start[k:] *= STEEPER
-        found.append(_explored(likelihood, estimated, start, settings, top, best.llf))
-        best = _better(best, found[-1])
-        if best is before:
-            break
-    return replace(best, second=_second(likelihood, found, best.llf))
+    return found
 
 
-def _over_cells(
-    likelihood: Likelihood, estimated: Array, best: Fit, settings: Settings, top: Array
-) -> Fit:
+def _ascended_from_zero(problem: _Problem, maxima: list[Fit], best: Fit) -> list[Fit]:
     """
-    Return the best fit with other dispersions of single cells, where each cell has its own.
+    Return the best fit with rows at phi = 0, then what ascent directions from it lead to, by rounds.
 
-    One cell can have two maxima, one of them at phi = 0. Each cell whose dispersion is hardly known
-    is looked at over a grid, with a mean of its own: no other cell's fit can make more of it.
+    Each round restarts from the fit of the round before, as long as that gains.
     """
-    cells = saturated_cells(likelihood, estimated)
+    at_zero = [fit for fit in maxima if fit.boundary is not None and fit.boundary.rows.any()]
+    bases = [functools.reduce(_better, at_zero) if at_zero else best]
+    if bases[0].llf <= best.llf - MAX_LLF_DEFICIT:
+        return bases
+    for _ in range(problem.max_rounds):
+        base = bases[-1]
+        reached = _restarted(problem, base, _ascent_starts(problem.likelihood, base))
+        bases.append(functools.reduce(_better, reached, base))
+        if bases[-1] is base:
+            break
+    return bases
+
+
+def _steepened(problem: _Problem, best: Fit) -> list[Fit]:
+    """
+    Return the fits with larger and larger coefficients of the dispersion, as long as these gain.
+
+    A steeper slope makes rows far from the centre uninformative, so that the likelihood may rise
+    along it again.
+    """
+    found, k = [], problem.likelihood.k_mean
+    for _ in range(problem.max_rounds):
+        start = np.array(best.internal)
+        start[k:] *= SLOPE_FACTOR
+        found.append(problem.explore(start, best.llf))
+        better = _better(best, found[-1])
+        if better is best:
+            break
+        best = better
+    return found
+
+
+def _restarted_in_cells(problem: _Problem, best: Fit) -> Fit:
+    """
+    Return the best fit with other dispersions of single cells, where that model is saturated.
+
+    One cell can have two maxima, one of them at phi = 0. Each cell whose dispersion has a large
+    standard error is evaluated over a grid, with a mean of its own: no fit of the cell with the
+    common mean exceeds that.
+    """
+    cells = saturated_cells(problem.likelihood, problem.estimated)
     if cells is None or not best.converged:
         return best
-    for _ in range(MOST_ROUNDS):
-        doubtful = cells_module.doubtful(best, likelihood, cells) & ~top
-        if not 0 < doubtful.sum() * GRID <= ROWS_SEARCHED:
+    for _ in range(MAX_CELL_ROUNDS):
+        uncertain = cells_module.uncertain(best, problem.likelihood, cells) & ~problem.infinite
+        if not 0 < uncertain.sum() * N_GRID <= N_ROWS_RESTARTED:
             break
-        before = best
-        for start in other_starts(likelihood, estimated, best, cells, doubtful):
-            found = _explored(likelihood, estimated, start, settings, top, best.llf)
-            if found.converged and found.llf > best.llf + LEVEL * (1 + abs(best.llf)):
-                best = found
-                break
-        if best is before:
+        starts = cell_starts(problem.likelihood, problem.estimated, best, cells, uncertain)
+        reached = (problem.explore(start, best.llf) for start in starts)
+        better = next((fit for fit in reached if _is_higher(fit, best)), None)
+        if better is None:
             break
+        best = better
     return best
 
 
-def _second(likelihood: Likelihood, found: list[Fit], llf: float) -> float:
-    """Return the log-likelihood of the next best maximum, NaN if there is none worth a word."""
-    others = (f for f in found if f.converged and COMPETING < f.llf - llf < -DISTINCT)
-    for other in sorted(others, key=lambda f: -f.llf):
-        if next(_escapes(likelihood, other), None) is None:
-            return other.llf
-    return np.nan
-
-
-def _explored(
-    likelihood: Likelihood,
-    estimated: Array,
-    start: Array,
-    settings: Settings,
-    top: Array,
-    llf: float,
-) -> Fit:
-    """Return what a start leads to, to the end only where it may pass a log-likelihood."""
-    glance = replace(settings, maxiter=min(settings.maxiter, EXPLORED))
-    found = search_from(likelihood, estimated, start, glance, top)
-    if found.converged or found.llf + 0.5 * min(found.decrement**2, MOST_GAIN) < llf:
-        return found
-    return search_from(likelihood, estimated, start, settings, top)
+def _is_higher(found: Fit, best: Fit) -> bool:
+    """Return whether a fit converged to a larger log-likelihood."""
+    return found.converged and found.llf > best.llf + TOL_LLF * (1 + abs(best.llf))
 
 
 def _better(best: Fit, found: Fit) -> Fit:
-    """Return the fit with more likelihood, one that converged where they are level."""
-    if abs(found.llf - best.llf) > LEVEL * (1 + abs(best.llf)):
+    """Return the fit of larger log-likelihood, or the one that converged where they are equal."""
+    if abs(found.llf - best.llf) > TOL_LLF * (1 + abs(best.llf)):
         return found if found.llf > best.llf else best
     return found if found.converged and not best.converged else best
 
 
-def _is_plain(found: Fit, likelihood: Likelihood, estimated: Array) -> bool:
-    """Return whether there is hardly another maximum: all phi well known, or every cell on its own."""
-    if not found.converged or next(_escapes(likelihood, found), None) is not None:
+def _second_maximum(likelihood: Likelihood, found: list[Fit], llf: float) -> float:
+    """Return the log-likelihood of the next best local maximum, NaN if there is none to report."""
+    others = (
+        f for f in found if f.converged and -MAX_LLF_DEFICIT < f.llf - llf < -MIN_LLF_DIFFERENCE
+    )
+    for other in sorted(others, key=lambda f: -f.llf):
+        if not _has_ascent(likelihood, other):
+            return other.llf
+    return np.nan
+
+
+def _is_certain(problem: _Problem, found: Fit) -> bool:
+    """
+    Return whether another maximum is unlikely, so that no restarts are needed.
+
+    The fit converged, no direction leads uphill from phi = 0, and either no dispersion is uncertain
+    or the dispersion model is saturated, whose cells were searched one by one.
+    """
+    if not found.converged or _has_ascent(problem.likelihood, found):
         return False
-    if found.boundary is None and not is_dispersion_uncertain(found, likelihood):
+    if found.boundary is None and not is_dispersion_uncertain(found, problem.likelihood):
         return True
-    return saturated_cells(likelihood, estimated) is not None
+    return saturated_cells(problem.likelihood, problem.estimated) is not None
 
 
 def is_dispersion_uncertain(found: Fit, likelihood: Likelihood) -> bool:
@@ -248,122 +345,161 @@ def is_dispersion_uncertain(found: Fit, likelihood: Likelihood) -> bool:
         return True
     free = int(found.solved[:k].sum())
     V, Z = covariance[free:, free:], likelihood.Z[:, found.solved[k:]]
-    # most are far from it: no standard error is larger than the sum of those of the coefficients
-    if np.max(np.abs(Z), axis=0, initial=0.0) @ np.sqrt(np.diag(V)) <= VAGUE:
+    # cheap bound first: no standard error exceeds the sum of those of the coefficients
+    if np.max(np.abs(Z), axis=0, initial=0.0) @ np.sqrt(np.diag(V)) <= MAX_SE_LOG_PHI:
         return False
-    return bool(np.max(np.sum((Z @ V) * Z, axis=1)) > VAGUE**2)
+    return bool(np.max(np.sum((Z @ V) * Z, axis=1)) > MAX_SE_LOG_PHI**2)
 
 
-def _other_starts(
-    likelihood: Likelihood,
-    estimated: Array,
-    found: Fit,
-    starts: Iterator[Array],
-    settings: Settings,
-) -> Iterator[Array]:
-    """Yield other starting values: out of phi = 0, those not tried, levels, and slopes both ways."""
-    k = likelihood.k_mean
-    ends = np.full(likelihood.n, -np.inf)
-    solved = determined(likelihood, estimated, ends)
-    zero = search(replace(likelihood, fixed_predictor=ends), solved, found.internal, settings)
-    yield from _escapes(
-        likelihood, fit_at_boundary(zero, likelihood, estimated, ends, settings.names)
-    )
+def _other_starts(problem: _Problem, found: Fit, starts: Iterator[Array]) -> Iterator[Array]:
+    """
+    Yield the starting values of restarts.
+
+    In order: off phi = 0 from the fit with every row there, the default starts that were not used,
+    constant dispersions, and a slope of either sign in each column.
+    """
+    likelihood, estimated = problem.likelihood, problem.estimated
+    yield from _ascent_starts(likelihood, _fit_at_zero(problem, found))
     yield from starts
-    Z = likelihood.Z
-    beta = found.internal[:k]
-    spread = Z.std(axis=0)
-    for level in LEVELS:
-        gamma = np.linalg.lstsq(Z, np.full(likelihood.n, level), rcond=None)[0]
-        yield np.concatenate([beta, np.where(estimated[k:], gamma, 0.0)])
-    for j in np.flatnonzero(estimated[k:] & (spread > 0)):
-        for slope in (-SLOPE, SLOPE):
-            target = LEVELS[1] + slope * (Z[:, j] - Z[:, j].mean()) / spread[j]
-            gamma = np.linalg.lstsq(Z, target, rcond=None)[0]
-            yield np.concatenate([beta, np.where(estimated[k:], gamma, 0.0)])
+    k, Z = likelihood.k_mean, likelihood.Z
+
+    def with_log_phi(target: Array) -> Array:
+        gamma = np.linalg.lstsq(Z, target, rcond=None)[0]
+        return np.concatenate([found.internal[:k], np.where(estimated[k:], gamma, 0.0)])
+
+    for level in START_LOG_PHI:
+        yield with_log_phi(np.full(likelihood.n, level))
+    sd = Z.std(axis=0)
+    for j in np.flatnonzero(estimated[k:] & (sd > 0)):
+        for slope in (-START_SLOPE, START_SLOPE):
+            yield with_log_phi(START_SLOPE_LEVEL + slope * (Z[:, j] - Z[:, j].mean()) / sd[j])
 
 
-def _escapes(likelihood: Likelihood, found: Fit) -> Iterator[Array]:
+def _fit_at_zero(problem: _Problem, found: Fit) -> Fit:
+    """Return the fit with every row at phi = 0, from another fit's mean."""
+    likelihood, estimated = problem.likelihood, problem.estimated
+    limits = np.full(likelihood.n, -np.inf)
+    solved = determined_coefficients(likelihood, estimated, limits)
+    fixed = replace(likelihood, fixed_predictor=limits)
+    zero = search(fixed, solved, found.internal, problem.settings)
+    return fit_at_boundary(zero, likelihood, estimated, limits, problem.settings.names)
+
+
+def _has_ascent(likelihood: Likelihood, found: Fit) -> bool:
+    """Return whether the log-likelihood increases off phi = 0 in some direction that is tried."""
+    return next(_ascent_starts(likelihood, found), None) is not None
+
+
+def _ascent_starts(likelihood: Likelihood, found: Fit) -> Iterator[Array]:
     r"""
-    Yield starting values in directions that leave phi = 0 uphill.
+    Yield starting values off phi = 0 in directions in which the log-likelihood increases.
 
-    Near phi = 0 the log-likelihood is :math:`\sum_i s_i \phi_i` higher, s the score in phi, so
-    there is a way out along c wherever :math:`\sum_i s_i \exp(z_i' c) > 0`.
+    With s the scores in phi at phi = 0, the rows there gain :math:`\sum_i s_i \phi_i` in
+    log-likelihood to first order. The coefficients of their dispersion move along the columns of
+    a basis D of `Boundary.directions`: with :math:`\phi_i \propto \exp(z_i' D c)` direction c is one
+    of ascent where :math:`\sum_i s_i \exp(z_i' D c) > 0`.
+
+    Invariant: only directions of ascent are used, and none that has the phi of an earlier one up to
+    a constant. tests/estimation/test_corpus.py (``test_what_once_went_wrong``) has problems that need
+    the improved directions and the rows that lie in the centre of the others.
     """
     if found.boundary is None or not found.boundary.rows.any():
         return
-    k, rows = likelihood.k_mean, found.boundary.rows
-    score = zero_scores(likelihood, found.internal, rows)
-    sizes = likelihood.boundary_family.boundary_scale(likelihood.rows)[rows]
-    Z, score, sizes = _of_cells(likelihood.Z[rows], score, sizes)
+    rows = found.boundary.rows
+    score = scores_at_zero(likelihood, found.internal, rows)
+    scale = likelihood.boundary_family.boundary_scale(likelihood.rows)[rows]
+    Z, score, scale = _merged(likelihood.Z[rows], score, scale)
     if not np.any(score > 0):
         return
-    moved = Z @ found.boundary.directions
-    size = np.max(np.abs(moved), axis=0)
+    size = np.max(np.abs(Z @ found.boundary.directions), axis=0)
     D = found.boundary.directions[:, size > 0] / size[size > 0]
-    moved = Z @ D
-    # towards a row and away from the others, so steep that one of these outweighs them all
-    centred = moved - moved.mean(axis=0)
-    away = centred @ np.linalg.pinv(centred.T @ centred, hermitian=True)
-    chosen = [i for i in np.argsort(-score / sizes)[:WAYS] if score[i] > 0]
-    widths = [np.ptp(moved @ away[i]) for i in chosen]
-    ways = [
-        steep * away[i] / width
-        for i, width in zip(chosen, widths, strict=True)
-        if width > ZERO * np.max(np.abs(away[i]))  # a row in the very centre has no way
-        for steep in STEEP
-    ]
+    design = Z @ D
     seen: list[Array] = []
-    near = [_steered(way, moved, score, STEERED[0]) for way in ways]
-    far = (_steered(way, moved, score, STEERED[1]) for way in near)
-    for c in chain([np.zeros(D.shape[1])], near, ways, far):
-        power = moved @ c
-        shares = np.exp(power - power.max())
-        if shares @ score > 0 and not any(np.abs(shares - old).max() < ALIKE for old in seen):
-            seen.append(shares)
-            foot = FOOT - np.max(power + np.log(sizes))
-            level = np.linalg.lstsq(moved, np.full(len(moved), foot), rcond=None)[0]
-            start = np.array(found.internal)
-            start[k:] += D @ (c + level)
-            yield start
+    for c in _candidate_directions(design, score, scale):
+        log_phi = design @ c
+        relative = np.exp(log_phi - log_phi.max())
+        if not relative @ score > 0:
+            continue
+        if any(np.abs(relative - old).max() < TOL_SAME_DIRECTION for old in seen):
+            continue
+        seen.append(relative)
+        # as far from phi = 0 as the expansion holds in every row
+        shift = MAX_START_LOG_SCALED_PHI - np.max(log_phi + np.log(scale))
+        level = np.linalg.lstsq(design, np.full(len(design), shift), rcond=None)[0]
+        start = np.array(found.internal)
+        start[likelihood.k_mean :] += D @ (c + level)
+        yield start
 
 
-def _of_cells(Z: Array, score: Array, sizes: Array) -> tuple[Array, Array, Array]:
-    """Return the distinct rows of a long design, which go one way: sums of scores, largest sizes."""
+def _candidate_directions(design: Array, score: Array, scale: Array) -> Iterator[Array]:
+    """Yield the directions to try: constant phi, improved ones, those of single rows, improved further."""
+    yield np.zeros(design.shape[1])
+    of_rows = _directions_of_rows(design, score, scale)
+    improved = [_improved(c, design, score, N_GRADIENT_STEPS) for c in of_rows]
+    yield from improved
+    yield from of_rows
+    yield from (_improved(c, design, score, N_FURTHER_GRADIENT_STEPS) for c in improved)
+
+
+def _directions_of_rows(design: Array, score: Array, scale: Array) -> list[Array]:
+    """
+    Return directions in which single rows of positive score are the most overdispersed ones.
+
+    Each row's is that of the least-squares regression on its indicator, at several ranges of log phi:
+    along the widest the row alone outweighs all others.
+    """
+    centred = design - design.mean(axis=0)
+    regressions = centred @ np.linalg.pinv(centred.T @ centred, hermitian=True)
+    directions = []
+    for i in np.argsort(-score / scale)[:N_ASCENT_ROWS]:
+        width = np.ptp(design @ regressions[i])
+        # the regression on a row in the centre of the others has no slope
+        if score[i] > 0 and width > TOL_ZERO * np.max(np.abs(regressions[i])):
+            directions += [spread * regressions[i] / width for spread in LOG_PHI_RANGES]
+    return directions
+
+
+def _merged(Z: Array, score: Array, scale: Array) -> tuple[Array, Array, Array]:
+    """Return the distinct rows of a long design with their sums of scores and largest scales."""
     alike = distinct_rows([Z])
     if alike is None:
-        return Z, score, sizes
+        return Z, score, scale
     first, of_row = alike
     largest = np.zeros(len(first))
-    np.maximum.at(largest, of_row, sizes)
+    np.maximum.at(largest, of_row, scale)
     return Z[first], np.bincount(of_row, score), largest
 
 
-def _steered(c: Array, moved: Array, score: Array, steps: int) -> Array:
-    """Return a direction with more gain for its loss, some steps uphill from another."""
-    value, gradient = _balance(c, moved, score)
-    length = LONGEST_LOG_STEP
+def _improved(c: Array, design: Array, score: Array, steps: int) -> Array:
+    """Return a direction with a larger ratio of gain to loss, by gradient steps of bounded length."""
+    value, gradient = _log_ratio(c, design, score)
+    length = MAX_LOG_PHI_STEP
     for _ in range(steps):
-        width = np.ptp(moved @ gradient)
+        width = np.ptp(design @ gradient)
         if not width > 0:
             break
         trial = c + gradient * (length / width)
-        reached, slope = _balance(trial, moved, score)
-        if reached > value:
-            c, value, gradient = trial, reached, slope
+        new_value, new_gradient = _log_ratio(trial, design, score)
+        if new_value > value:
+            c, value, gradient = trial, new_value, new_gradient
         else:
-            length *= 0.4
+            length *= STEP_SHRINKAGE
     return c
 
 
-def _balance(c: Array, moved: Array, score: Array) -> tuple[float, Array]:
-    """Return log sum of gains less log sum of losses by exp(moved c), and its gradient."""
-    power = moved @ c
-    shares = np.exp(power - power.max())
+def _log_ratio(c: Array, design: Array, score: Array) -> tuple[float, Array]:
+    r"""
+    Return the log of the gain over the loss in log-likelihood at phi = exp(design c), and its gradient.
+
+    The gain is :math:`\sum_i s_i \phi_i` over the rows of positive score, the loss minus that over the
+    others: a direction is one of ascent where the log ratio is positive.
+    """
+    log_phi = design @ c
+    relative = np.exp(log_phi - log_phi.max())
     value, gradient = 0.0, np.zeros(len(c))
-    for side in (1.0, -1.0):
-        weights = shares * np.maximum(side * score, 0.0)
+    for sign in (1.0, -1.0):
+        weights = relative * np.maximum(sign * score, 0.0)
         total = max(float(weights.sum()), 1e-300)
-        value += side * np.log(total)
-        gradient += side * (weights @ moved) / total
+        value += sign * np.log(total)
+        gradient += sign * (weights @ design) / total
     return value, gradient

@@ -18,7 +18,7 @@ from hetglm.estimation.search import search
 from hetglm.estimation.start import starting_values
 from hetglm.inference import plots
 from hetglm.likelihood.likelihood import Likelihood
-from hetglm.likelihood.objective import FURTHEST
+from hetglm.likelihood.objective import MAX_STEP_LENGTH
 from hetglm.typing import Array
 from hetglm.utils import checks
 from hetglm.utils.display import Printed, number
@@ -267,7 +267,7 @@ class Along:
         if not self.core.has_boundary:
             return np.inf
         column = np.hstack([self.core.X, self.core.Z])[:, self.j]
-        return FURTHEST / float(np.sqrt(np.mean(column**2)))
+        return MAX_STEP_LENGTH / float(np.sqrt(np.mean(column**2)))
 
     def _above(self, value: float, cut: float) -> float:
         """Return how much more than the cut the profile has fallen, on the scale of the root."""

@@ -10,7 +10,7 @@ from scipy.linalg import solve_triangular
 
 from hetglm.families.exponential import ExponentialDispersion
 from hetglm.likelihood.likelihood import Factors, Likelihood
-from hetglm.likelihood.objective import LONGEST_LOG_STEP, Criterion, Local
+from hetglm.likelihood.objective import MAX_LOG_PHI_STEP, Criterion, Local
 from hetglm.typing import Array
 from hetglm.utils.linalg import BLOCK_CELLS, gram, solve_scaled
 
@@ -337,7 +337,7 @@ class AdjustedProfile:
         core = self.core
         at = core.predictors(np.concatenate([self.beta, params]))
         change = np.max(np.abs(at.d_phi / at.phi * (core.Z @ step)), initial=0.0)
-        return float(min(1.0, LONGEST_LOG_STEP / change)) if change > 0 else 1.0
+        return float(min(1.0, MAX_LOG_PHI_STEP / change)) if change > 0 else 1.0
 
     def change(self, step: Array) -> float:
         """Return the largest change of a row's linear predictor by a step."""

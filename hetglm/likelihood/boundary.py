@@ -24,11 +24,11 @@ from hetglm.utils.display import Printed
 from hetglm.utils.linalg import distinct_rows, independent_columns
 
 #: Relative size below which a product with a direction is zero.
-ZERO = 1e-8
+TOL_ZERO = 1e-8
 #: What rounding leaves of a sum of weights that is 1.
-ROUNDING = 1e-14
+TOL_SUM = 1e-14
 #: So many rows of a long design usually show that it has no null space.
-GLANCE = 1000
+N_PROBE_ROWS = 1000
 
 
 @dataclass(frozen=True, repr=False)
@@ -93,11 +93,11 @@ class Boundary(Printed):
         """
         moved = Z @ self.directions
         size = np.linalg.norm(Z, axis=1, keepdims=True) + np.isnan(Z).any(axis=1, keepdims=True)
-        away = np.any(np.abs(moved) > ZERO * size, axis=1)
+        away = np.any(np.abs(moved) > TOL_ZERO * size, axis=1)
         down = np.vstack([self.cells @ self.directions, -self.infinite_cells @ self.directions]).T
         fixed = np.full(len(Z), np.nan)
         for i in np.flatnonzero(away):
-            falls, rises = (nnls(down, s * moved[i])[1] < ZERO * size[i, 0] for s in (1, -1))
+            falls, rises = (nnls(down, s * moved[i])[1] < TOL_ZERO * size[i, 0] for s in (1, -1))
             if falls != rises:
                 fixed[i] = -np.inf if falls else np.inf
         return fixed, away & np.isnan(fixed)
@@ -148,7 +148,7 @@ def _recession(Z: Array, signs: Array, bound: Array) -> tuple[Array, Array, Arra
             break
         change = Z[rows] @ directions * -signs[rows, None]
         # what is left of a sum that cancels is no movement
-        change[np.abs(change) < ZERO * (np.abs(Z[rows]) @ np.abs(directions))] = 0.0
+        change[np.abs(change) < TOL_ZERO * (np.abs(Z[rows]) @ np.abs(directions))] = 0.0
         size = np.max(np.abs(change), axis=0)
         cells, of_row = np.unique(
             change / np.where(size > 0, size, 1.0), axis=0, return_inverse=True
@@ -164,7 +164,10 @@ def _recession(Z: Array, signs: Array, bound: Array) -> tuple[Array, Array, Arra
 def null_space(Z: Array, rows: NDArray[np.intp]) -> Array:
     """Return a basis of the null space of some rows, shape (q, r), a vector per dependent column."""
     q = Z.shape[1]
-    if len(rows) > 2 * GLANCE and independent_columns(Z[rows[:: len(rows) // GLANCE]]).all():
+    if (
+        len(rows) > 2 * N_PROBE_ROWS
+        and independent_columns(Z[rows[:: len(rows) // N_PROBE_ROWS]]).all()
+    ):
         return np.zeros((q, 0))
     Z = Z[rows]
     keep = independent_columns(Z)
@@ -180,7 +183,7 @@ def combinations(Z: Array, keep: Array) -> Array:
     basis[~keep] = np.eye(basis.shape[1])
     if keep.any():
         basis[keep] = -np.linalg.lstsq(Z[:, keep], Z[:, ~keep], rcond=None)[0]
-    basis[np.abs(basis) < ZERO] = 0.0
+    basis[np.abs(basis) < TOL_ZERO] = 0.0
     return basis / size[:, None]
 
 
@@ -205,7 +208,7 @@ def _moving(cells: Array) -> tuple[Array, Array]:
     except RuntimeError:  # it has its own limit of steps
         return np.zeros(m, dtype=bool), np.zeros(r)
     rest = goal - lifted @ weights
-    c = rest[:r] / max(rest[r], ROUNDING)
+    c = rest[:r] / max(rest[r], TOL_SUM)
     if np.all(lifted[:r].T @ c < -0.5):
         return np.ones(m, dtype=bool), 2 * c / norm.min()
-    return weights <= ZERO, np.zeros(r)
+    return weights <= TOL_ZERO, np.zeros(r)

@@ -77,14 +77,14 @@ class Objective(Protocol):
         """Return the largest change of a row's linear predictor by a step."""
 
 
-#: Largest change of a log-dispersion in one step: keeps a step off the flat parts of a likelihood.
-LONGEST_LOG_STEP = 4.0
+#: Change of a row's log phi in one step, at most: keeps a step off the flat parts of a likelihood.
+MAX_LOG_PHI_STEP = 4.0
 
-#: Longest step along a direction without curvature, in units of a standardised column's effect.
-FURTHEST = 20.0
+#: Length of a step along a direction without curvature, in units of a standardised column's effect.
+MAX_STEP_LENGTH = 20.0
 
-#: Size times phi (1/phi) below which another value makes no difference to the length of a step.
-PLAIN_LAW = 1e-5
+#: Boundary scale times phi (and 1/phi) below which the likelihood no longer depends on phi.
+MIN_SCALED_PHI = 1e-5
 
 
 class ScaledObjective:
@@ -95,7 +95,7 @@ class ScaledObjective:
         self.estimated = estimated
         self.n = likelihood.n
         # log-odds and log sigma have a scale of their own
-        self.furthest = FURTHEST if likelihood.has_boundary else np.inf
+        self.furthest = MAX_STEP_LENGTH if likelihood.has_boundary else np.inf
         squares = [np.einsum("ij,ij->j", A, A) for A in (likelihood.X, likelihood.Z)]
         rms = np.sqrt(np.concatenate(squares) / max(self.n, 1))
         self.scale = np.where(rms > 0, rms, 1.0)[estimated]
@@ -134,10 +134,10 @@ class ScaledObjective:
 
     def longest_step(self, params: Array, step: Array) -> float:
         """
-        Return the fraction of a step that changes no log-dispersion by more than a few units.
+        Return the largest fraction of a step that changes each row's log phi by a few units at most.
 
-        Where the likelihood is finite at phi = 0, only the change between dispersions that make a
-        difference counts.
+        Of families with a limit at phi = 0, the change counts between dispersions on which the
+        likelihood depends; beyond them log phi may move freely.
         """
         core, k = self.likelihood, self.likelihood.k_mean
         change = core.Z @ self.full(step)[k:]
@@ -145,23 +145,19 @@ class ScaledObjective:
             at = core.predictors(self.full(params))
             with np.errstate(all="ignore"):
                 of_log = np.nanmax(np.abs(change * at.d_phi / at.phi), initial=0.0)
-            return float(min(1.0, LONGEST_LOG_STEP / max(of_log, LONGEST_LOG_STEP)))
-        if np.max(np.abs(change), initial=0.0) <= LONGEST_LOG_STEP:
+            return float(min(1.0, MAX_LOG_PHI_STEP / max(of_log, MAX_LOG_PHI_STEP)))
+        if np.max(np.abs(change), initial=0.0) <= MAX_LOG_PHI_STEP:
             return 1.0
-        here = core.predictors(self.full(params)).zeta
-        low, high = np.full(self.n, -np.inf), np.inf
-        if core.has_boundary:
-            low, high = (
-                np.log(PLAIN_LAW / core.boundary_family.boundary_scale(core.rows)),
-                -np.log(PLAIN_LAW),
-            )
-        up = np.sign(change)
-        here, ahead = here * up, np.where(up > 0, high, -low)
-        until = np.maximum(here, np.where(up > 0, low, -high)) + LONGEST_LOG_STEP
-        with np.errstate(all="ignore"):
-            fraction = (until - here) / np.abs(change)
-        fraction = np.where((until > ahead) | ~np.isfinite(here), np.inf, fraction)
-        return float(min(1.0, np.nanmin(fraction, initial=np.inf)))
+        zeta = core.predictors(self.full(params)).zeta
+        return _longest_fraction(zeta, change, *self._informative_range())
+
+    def _informative_range(self) -> tuple[Array, float]:
+        """Return the limits of log phi of each row between which the likelihood depends on it."""
+        core = self.likelihood
+        if not core.has_boundary:
+            return np.full(self.n, -np.inf), np.inf
+        scale = core.boundary_family.boundary_scale(core.rows)
+        return np.log(MIN_SCALED_PHI / scale), -np.log(MIN_SCALED_PHI)
 
     def change(self, step: Array) -> float:
         """Return the largest change of a row's linear predictor by a step."""
@@ -172,3 +168,29 @@ class ScaledObjective:
     def _shrink(self, information: Array) -> Array:
         kept = information[np.ix_(self.estimated, self.estimated)]
         return kept / np.outer(self.scale, self.scale)
+
+
+def _longest_fraction(zeta: Array, change: Array, low: Array, high: float) -> float:
+    """
+    Return the largest fraction of a step, up to 1, that no row forbids.
+
+    A row that rises from zeta may go to max(zeta, low) + `MAX_LOG_PHI_STEP`: the way up to ``low``
+    is free. If that is above ``high`` it may go anywhere. A row that falls is one that rises, mirrored.
+
+    Parameters
+    ----------
+    zeta, change : ndarray, shape (n,)
+        Log phi of each row and its change by the full step.
+    low : ndarray, shape (n,)
+    high : float
+        Limits between which the likelihood depends on log phi.
+    """
+    rises = change > 0
+    begin = np.where(rises, zeta, -zeta)
+    free_until = np.where(rises, low, -high)
+    free_from = np.where(rises, high, -low)
+    until = np.maximum(begin, free_until) + MAX_LOG_PHI_STEP
+    with np.errstate(all="ignore"):
+        fraction = (until - begin) / np.abs(change)
+    fraction = np.where((until > free_from) | ~np.isfinite(begin), np.inf, fraction)
+    return float(min(1.0, np.nanmin(fraction, initial=np.inf)))
