@@ -432,7 +432,7 @@ def _ascent_starts(likelihood: Likelihood, found: Fit) -> Iterator[Array]:
 
 
 def _candidate_directions(design: Array, score: Array, scale: Array) -> Iterator[Array]:
-    """Yield the directions to try: constant phi, improved ones, those of single rows, improved further."""
+    """Yield directions to try: constant phi, then those of single rows, improved, plain and more so."""
     yield np.zeros(design.shape[1])
     of_rows = _directions_of_rows(design, score, scale)
     improved = [_improved(c, design, score, N_GRADIENT_STEPS) for c in of_rows]
