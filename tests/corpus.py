@@ -27,9 +27,9 @@ SAMPLE = 200
 #: Problems after these that once went wrong, by what made them.
 BEYOND = {
     "dispersions beyond any double": (856, 1196),
-    "a maximum inside that was not doubted": (566, 742),
-    "rows held at phi = 0 that gain by leaving it": (1204, 1766, 1846),
-    "ways out of phi = 0 not steered far enough": (671,),
+    "an interior maximum that was not restarted from": (566, 742),
+    "rows fixed at phi = 0 that gain by leaving it": (1204, 1766, 1846),
+    "ascent directions from phi = 0 not improved far enough": (671,),
     "slopes not steep enough": (1230, 1859),
     "a row in the centre of the others": (1837,),
     "every row separated": (1148, 1339),

@@ -1,4 +1,9 @@
-"""Newton's method with expected information as its safety net, on any smooth log-likelihood."""
+"""
+Newton's method with line search on any smooth log-likelihood; Fisher scoring where it has no step.
+
+The observed information is used where it is positive definite, else a step bounded along its
+eigenvectors or the expected information, so that every step is one of ascent.
+"""
 
 from __future__ import annotations
 
@@ -11,27 +16,37 @@ from hetglm.likelihood.objective import Local, Objective
 from hetglm.typing import Array
 from hetglm.utils.linalg import solve_scaled
 
-#: Share of the predicted gain a step must bring (Armijo's constant, Nocedal and Wright 2006, 3.1).
-SUFFICIENT = 1e-4
+#: Share of the predicted gain that a step must bring (Armijo's constant, Nocedal and Wright 2006, 3.1).
+MIN_GAIN_SHARE = 1e-4
 
-#: Below this gain, in units of n + |llf|, a log-likelihood that is a difference of large terms may not
-#: see a step; the gradient, which has more digits, judges it.
-ROUNDING = 2.0**-40
+#: Gain in units of n + |llf| below which rounding hides the change in the log-likelihood: the
+#: gradient, which keeps more digits, decides.
+TOL_ROUNDING = 2.0**-40
 
-#: A step that shrinks the gradient by less than this, where the value sees nothing, is the last.
-SHRINKS = 0.9
+#: Ratio of successive scaled gradients from which on a search stalls, where rounding hides the gain.
+MAX_GRADIENT_RATIO = 0.9
 
-#: A stall with a scaled gradient above this is no convergence.
-STALLED_TOLERANCE = 1e-5
+#: Scaled gradient up to which a search that cannot gain any more has converged.
+TOL_STALLED = 1e-5
 
-SMALLEST_STEP = 2.0**-40
+#: Share of a step below which halving stops.
+MIN_STEP_SHARE = 2.0**-40
 
-#: After a step that had to be shortened, the next begins with so many times its share.
-LONGER = 8.0
+#: Factor by which the first share of a step may exceed the share that the step before it took.
+MAX_SHARE_GROWTH = 8.0
 
-#: A step that changes the information by a share of CLOSING at most leaves as little of the gradient:
-#: with MANY rows it is taken without another evaluation.
-CLOSING, MANY = 1e-6, 4000
+#: Factor by which the step bound grows along a direction without curvature.
+STEP_BOUND_GROWTH = 2.0
+
+#: Relative change of the information by a Newton step up to which the gradient after the step is
+#: known without evaluating it: that share of the gradient before.
+TOL_INFORMATION = 1e-6
+
+#: Number of rows from which on this saves the final evaluation.
+MIN_ROWS_UNEVALUATED = 4000
+
+#: Multiples of the diagonal added to a singular expected information (Levenberg and Marquardt).
+RIDGES = (1e-3, 1.0, 1e3)
 
 
 @dataclass(frozen=True)
@@ -44,8 +59,8 @@ class Optimum:
     params : ndarray
         The last point.
     local : Local
-        Value, gradient and observed information there; where the last step was not evaluated,
-        gradient and information are those before it, and the decrement is what it leaves.
+        Value, gradient and observed information there; where the last step was not evaluated, gradient
+        and information are those before it, and the decrement is the one expected after it.
     iterations : int
     decrement : float
         Newton decrement sqrt(g' I^-1 g): the gradient in units of its standard deviation, largest
@@ -85,33 +100,33 @@ def maximise(
     watch : callable, optional
         Called with the params after each step; may raise to stop.
     """
-    params, here, share, furthest = start, objective.local(start), 1.0, objective.furthest
+    params, here, share, bound = start, objective.local(start), 1.0, objective.max_step_length
     best = np.inf
     for iteration in range(maxiter + 1):
-        step, decrement = _direction(objective, params, here, furthest)
+        step, decrement = _direction(objective, params, here, bound)
         if decrement <= tol:
             return Optimum(params, here, iteration, decrement, True, "the scaled gradient is zero")
-        shrunk = decrement / best if iteration else 1.0
-        if objective.n >= MANY and decrement * CLOSING <= tol:
-            left = _left(objective, step, shrunk)
-            if left <= CLOSING:
-                return _closed(params + step, here, iteration + 1, decrement, left)
-        noise = ROUNDING * (objective.n + abs(here.value))
-        if 0.5 * decrement**2 < noise and decrement >= SHRINKS * best:
+        ratio = decrement / best if iteration else 1.0
+        if objective.n >= MIN_ROWS_UNEVALUATED and decrement * TOL_INFORMATION <= tol:
+            after = _gradient_ratio(objective, step, ratio)
+            if after <= TOL_INFORMATION:
+                return _unevaluated(params + step, here, iteration + 1, decrement, after)
+        noise = TOL_ROUNDING * (objective.n + abs(here.value))
+        if 0.5 * decrement**2 < noise and decrement >= MAX_GRADIENT_RATIO * best:
             return _stalled(params, here, iteration, decrement)
         best = decrement
         if iteration == maxiter:
             break
-        first = min(1.0, LONGER * share)
+        first = min(1.0, MAX_SHARE_GROWTH * share)
         moved = _search(objective, params, here, step, decrement, noise, first)
-        if moved is None and decrement > STALLED_TOLERANCE:
+        if moved is None and decrement > TOL_STALLED:
             moved = _damped_search(objective, params, here, noise)
         if moved is None:
             return _stalled(params, here, iteration, decrement)
         params, here, share = moved
-        # a slope without end is climbed faster and faster
-        limited = share == 1 and np.linalg.norm(step) >= furthest
-        furthest = max(objective.furthest, furthest * (2.0 if limited else share))
+        # the step bound grows along a direction without curvature
+        limited = share == 1 and np.linalg.norm(step) >= bound
+        bound = max(objective.max_step_length, bound * (STEP_BOUND_GROWTH if limited else share))
         if watch is not None:
             watch(params)
     return Optimum(
@@ -120,12 +135,12 @@ def maximise(
 
 
 def _direction(
-    objective: Objective, params: Array, here: Local, furthest: float
+    objective: Objective, params: Array, here: Local, bound: float
 ) -> tuple[Array, float]:
-    """Return an ascent step and its decrement: Newton's, else a bounded one or scoring's."""
+    """Return an ascent step and its decrement: Newton's, else a bounded one or Fisher scoring's."""
     step = solve_scaled(here.information, here.gradient)
-    if step is None and furthest < np.inf:
-        step = _bounded(here.information, here.gradient, furthest)
+    if step is None and bound < np.inf:
+        step = _bounded(here.information, here.gradient, bound)
     if step is None:
         step = solve_scaled(objective.expected_information(params), here.gradient)
     if step is None:
@@ -133,9 +148,9 @@ def _direction(
     return step, max(float(here.gradient @ step), 0.0) ** 0.5
 
 
-def _bounded(information: Array, gradient: Array, furthest: float) -> Array | None:
+def _bounded(information: Array, gradient: Array, bound: float) -> Array | None:
     """
-    Return a step uphill along every eigenvector, by its curvature of either sign but not far.
+    Return an ascent step along every eigenvector, by the size of its curvature, of bounded length.
 
     Y. Dauphin et al. (2014), Identifying and attacking the saddle point problem.
     """
@@ -143,7 +158,7 @@ def _bounded(information: Array, gradient: Array, furthest: float) -> Array | No
         return None
     curvature, vectors = np.linalg.eigh(information)
     along = vectors.T @ gradient
-    steps = along / np.maximum(np.maximum(np.abs(curvature), np.abs(along) / furthest), 1e-300)
+    steps = along / np.maximum(np.maximum(np.abs(curvature), np.abs(along) / bound), 1e-300)
     return np.asarray(vectors @ steps)
 
 
@@ -157,18 +172,19 @@ def _search(
     first: float = 1.0,
 ) -> tuple[Array, Local, float] | None:
     """
-    Return the first point along the step, halving it, that gains enough, and the share of the step.
+    Return the first point along the step, by halving, with a sufficient gain, and the share of the step.
 
-    None if none does. ``first`` is the share to begin with, of the longest that is sensible.
+    None if there is none. ``first`` is the share of the longest step (`Objective.longest_step`) to
+    begin with.
     """
     longest = min(1.0, objective.longest_step(params, step))
     share = first
-    while share > SMALLEST_STEP:
+    while share > MIN_STEP_SHARE:
         fraction = share * longest
         point = params + fraction * step
-        # too small a gain to be seen in the value: the gradient alone can judge the step
+        # a gain that rounding hides: a step is accepted if it loses no more than that
         visible = 0.5 * decrement**2 > noise
-        needed = here.value + (SUFFICIENT * fraction * decrement**2 if visible else -noise)
+        needed = here.value + (MIN_GAIN_SHARE * fraction * decrement**2 if visible else -noise)
         if share == 1 or objective.value(point) >= needed:
             there = objective.local(point)
             if there.value >= needed and np.all(np.isfinite(there.gradient)):
@@ -180,10 +196,10 @@ def _search(
 def _damped_search(
     objective: Objective, params: Array, here: Local, noise: float
 ) -> tuple[Array, Local, float] | None:
-    """Return a better point by shorter and shorter steps: in a singular corner Newton's is absurd."""
+    """Return a better point by steps damped more and more, where the information is near singular."""
     expected = np.nan_to_num(objective.expected_information(params))
     diagonal = np.diag(np.maximum(np.diag(expected), 1e-300))
-    for ridge in (1e-3, 1.0, 1e3):
+    for ridge in RIDGES:
         step = solve_scaled(expected + ridge * diagonal, here.gradient)
         if step is not None:
             decrement = max(float(here.gradient @ step), 0.0) ** 0.5
@@ -193,24 +209,28 @@ def _damped_search(
     return None
 
 
-def _left(objective: Objective, step: Array, shrunk: float) -> float:
+def _gradient_ratio(objective: Objective, step: Array, ratio: float) -> float:
     """
-    Return the share of the gradient that a Newton step leaves, that by which the information changes.
+    Return the ratio of the gradients after and before a Newton step, without evaluating it.
 
-    It is the square of the last step's, or of the order of the largest change of a predictor.
+    It is the relative change of the information: the square of the last step's ratio, or of the order of
+    the largest change of a predictor.
     """
-    return shrunk**2 if shrunk**2 <= CLOSING else objective.change(step)
+    return ratio**2 if ratio**2 <= TOL_INFORMATION else objective.change(step)
 
 
-def _closed(params: Array, before: Local, iteration: int, decrement: float, left: float) -> Optimum:
-    """Return the optimum after a last step that needs no evaluation."""
+def _unevaluated(
+    params: Array, before: Local, iteration: int, decrement: float, ratio: float
+) -> Optimum:
+    """Return the optimum after a last step that is not evaluated."""
     there = replace(before, value=before.value + 0.5 * decrement**2)
     message = "the last step leaves a scaled gradient of zero"
-    return Optimum(params, there, iteration, decrement * left, True, message)
+    return Optimum(params, there, iteration, decrement * ratio, True, message)
 
 
 def _stalled(params: Array, here: Local, iteration: int, decrement: float) -> Optimum:
-    converged = decrement < STALLED_TOLERANCE
+    """Return the optimum where rounding keeps the log-likelihood from increasing."""
+    converged = decrement < TOL_STALLED
     message = (
         "the log-likelihood cannot be raised further in double precision; "
         f"scaled gradient {decrement:.1e}"

@@ -1,8 +1,8 @@
-"""Refits to data like those of a fit: they start at its maximum, with its information."""
+"""Refits to similar data (resamples, simulations, subsets), started at the maximum of a fit."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,15 +17,15 @@ from hetglm.likelihood.objective import LIKELIHOOD, Criterion
 from hetglm.typing import Array
 from hetglm.utils.linalg import inverse
 
-#: Scaled gradient that is left at the end: coefficients to so much of their standard error, the
-#: log-likelihood to 1e-9.
-LEFT = 3e-6
+#: Scaled gradient after the last step of a refit: coefficients to this share of their standard error,
+#: the log-likelihood to 1e-9.
+TOL_GRADIENT = 3e-6
 
-#: Steps with the information of the fit; a gradient to a few digits will do for them.
+#: Number of first steps, which use the information of the fit: approximate scores suffice for them.
 N_APPROXIMATE_STEPS = 2
 
-#: Evaluations that a refit near by takes at most.
-MOST = 8
+#: Steps of a refit from the fit, at most; one that needs more is searched for from the data.
+MAX_STEPS = 8
 
 
 def refit(fitted: Fitted, core: Likelihood, warm: bool = True) -> Fit:
@@ -38,8 +38,8 @@ def refit(fitted: Fitted, core: Likelihood, warm: bool = True) -> Fit:
     core : Likelihood
         Same columns, other rows or another response.
     warm : bool
-        Whether to start from the fit; where that does not lead to a maximum inside, fast, and one
-        that the search from the data alone would not doubt, that search is made.
+        Whether to start from the fit. The search from the data alone is made where that does not
+        converge in a few steps, or to a point from which that search would restart.
 
     Raises
     ------
@@ -58,66 +58,121 @@ def refit(fitted: Fitted, core: Likelihood, warm: bool = True) -> Fit:
 
 
 def _near(fitted: Fitted, core: Likelihood) -> Fit | None:
-    """
-    Return the maximum that a few steps lead to, None if they do not or if it needs a closer look.
-
-    The first steps are made with the information of the fit, the others with that of these data
-    after them; each takes a gradient only, and shrinks it by a factor of five to a thousand.
-    """
+    """Return the interior maximum that a few steps lead to, None where a search is needed."""
     if fitted.is_grouped:
         core = core.distinct()[0]
     with np.errstate(all="ignore"):  # a step may lead far outside
-        found = _steps(fitted, core)
+        found = _quasi_newton(fitted, core)
     if found is None:
         return None
-    params, information, llf, iterations, decrement = found
     near = replace(
         fitted.fit,
-        params=np.where(fitted.fit.estimated, params, np.nan),
-        internal=params,
-        llf=llf,
-        information=information,
-        iterations=iterations,
-        decrement=decrement,
+        params=np.where(fitted.fit.estimated, found.params, np.nan),
+        internal=found.params,
+        llf=found.llf,
+        information=found.information,
+        iterations=found.iterations,
+        decrement=found.decrement,
         converged=True,
         message="from the maximum of the original data",
     )
     return near if _is_inside(core, near) else None
 
 
-def _steps(fitted: Fitted, core: Likelihood) -> tuple[Array, Array, float, int, float] | None:
-    """Return maximum, information near by, log-likelihood, steps and scaled gradient; None if far."""
+@dataclass(frozen=True)
+class _Reached:
+    """
+    The point that quasi-Newton steps converged to.
+
+    Attributes
+    ----------
+    params : ndarray, shape (p + q,)
+    information : ndarray, shape (k, k)
+        Observed information of the solved coefficients, one or more steps before.
+    llf : float
+        Log-likelihood, the gain of the last step included to second order.
+    iterations : int
+    decrement : float
+        Bound on the scaled gradient.
+    """
+
+    params: Array
+    information: Array
+    llf: float
+    iterations: int
+    decrement: float
+
+
+def _quasi_newton(fitted: Fitted, core: Likelihood) -> _Reached | None:
+    """
+    Return the maximum near the fit's, None where the steps diverge, or converge too slowly.
+
+    First `N_APPROXIMATE_STEPS` steps with the information of the fit and approximate scores: each
+    shrinks the gradient by the relative difference of the two informations, a factor of 5 or more.
+    Then the information of these data is evaluated once, for a Newton step and chord steps after it.
+
+    Invariant: the scaled gradient shrinks in every step, else None.
+    tests/inference/test_bootstrap.py compares the refits with full searches.
+    """
+    first = _approximate_steps(fitted, core)
+    return None if first is None else _newton_and_chords(fitted, core, *first)
+
+
+def _approximate_steps(fitted: Fitted, core: Likelihood) -> tuple[Array, float] | None:
+    """Return the coefficients after the first steps and the last scaled gradient, None if it grew."""
+    solved, last = fitted.fit.solved, np.inf
+    params, covariance = fitted.fit.internal, fitted.bread
+    for _ in range(N_APPROXIMATE_STEPS):
+        moved = _step(params, solved, core.approximate_gradient(params)[0], covariance, last)
+        if moved is None:
+            return None
+        params, last = moved
+    return params, last
+
+
+def _newton_and_chords(
+    fitted: Fitted, core: Likelihood, params: Array, last: float
+) -> _Reached | None:
+    """Return the point that a Newton step, and chord steps with its information, converge to."""
     solved = fitted.fit.solved
-    params, bread, last = fitted.fit.internal, fitted.bread, np.inf
-    for iteration in range(MOST):
-        if iteration < N_APPROXIMATE_STEPS:
-            gradient = core.approximate_gradient(params)[0][solved]
-        else:
-            factors = core.factors(params, 2 if iteration == N_APPROXIMATE_STEPS else 1)
-            gradient = core.gradient(factors)[solved]
-        if iteration == N_APPROXIMATE_STEPS:
-            information = -core.hessian(factors)[np.ix_(solved, solved)]
-            bread = inverse(information)
-        if bread is None:
+    factors = core.factors(params)
+    gradient = core.gradient(factors)
+    information = -core.hessian(factors)[np.ix_(solved, solved)]
+    covariance = inverse(information)
+    for iteration in range(N_APPROXIMATE_STEPS, MAX_STEPS):
+        if iteration > N_APPROXIMATE_STEPS:
+            factors = core.factors(params, 1)
+            gradient = core.gradient(factors)
+        moved = _step(params, solved, gradient, covariance, last)
+        if moved is None:
             return None
-        step = bread @ gradient
-        decrement = max(float(gradient @ step), 0.0) ** 0.5
-        if not decrement < last:
-            return None
-        params = params.copy()
-        params[solved] += step
-        # the step after Newton's shrinks the gradient half as well as that did, the next ones as it
-        left = 2 * decrement**2 / last
-        if iteration > N_APPROXIMATE_STEPS and left <= LEFT:
-            # the last step gains half of the gradient times it
+        params, decrement = moved
+        # the information is off by the length of the Newton step: |g_k+1| <= 2 |g_k|^2 / |g_k-1|
+        bound = 2 * decrement**2 / last
+        if iteration > N_APPROXIMATE_STEPS and bound <= TOL_GRADIENT:
             llf = float(factors.loglike.sum()) + 0.5 * decrement**2
-            return params, information, llf, iteration + 1, left
+            return _Reached(params, information, llf, iteration + 1, bound)
         last = decrement
     return None
 
 
+def _step(
+    params: Array, solved: Array, gradient: Array, covariance: Array | None, last: float
+) -> tuple[Array, float] | None:
+    """Return the coefficients after a step and its scaled gradient, None unless below the last one."""
+    if covariance is None:
+        return None
+    step = covariance @ gradient[solved]
+    decrement = max(float(gradient[solved] @ step), 0.0) ** 0.5
+    if not decrement < last:
+        return None
+    params = params.copy()
+    params[solved] += step
+    return params, decrement
+
+
 def _is_inside(core: Likelihood, near: Fit) -> bool:
-    """Return whether the dispersion is so far from its ends, and so well known, as not to be doubted."""
+    """Return whether all phi are far from the boundary and of small standard error: no restarts then."""
     if not core.has_boundary or not isinstance(core.link_dispersion, links.Log):
         return True
     low, high = np.log(APPROACHING)
@@ -134,14 +189,14 @@ def fit_again(model: Any, start: Array | None = None, criterion: Criterion = LIK
 
 
 def refitted_from_null(model: Any, fitted: Fit, core: Likelihood, smaller: Fit) -> Fit:
-    """Return what a fit that failed, below a smaller model's, reaches from that if it converges."""
+    """Return a failed fit refitted from the null estimates, where that converges to a larger maximum."""
     start = embedded(model.core, core, smaller.internal)
     again = fit_again(model, start, fitted.criterion)
     return again if again.converged and again.maximum > fitted.maximum else fitted
 
 
 def embedded(larger: Likelihood, smaller: Likelihood, params: Array) -> Array:
-    """Return coefficients of a larger model with the predictors of a smaller one."""
+    """Return coefficients of a larger model with the predictors of a submodel."""
     beta, gamma = np.split(params, [smaller.k_mean])
     parts = ((larger.X, smaller.X, beta), (larger.Z, smaller.Z, gamma))
     return np.concatenate([np.linalg.lstsq(A, B @ b, rcond=None)[0] for A, B, b in parts])

@@ -1,4 +1,4 @@
-"""One search for a maximum: from a start to where the gradient vanishes."""
+"""One search for a local maximum of the likelihood: by our Newton method or a statsmodels optimiser."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from hetglm.likelihood.objective import ScaledObjective
 from hetglm.typing import Array
 from hetglm.utils.linalg import solve_scaled
 
-#: Largest scaled gradient (log-likelihood 5e-5 short) at which another optimiser is believed.
-BELIEVED = 1e-2
+#: Tolerance on the Newton decrement for accepting a statsmodels optimiser's solution: the
+#: log-likelihood is then at most 5e-5 short.
+TOL_STATSMODELS = 1e-2
 
 
 def search(
@@ -28,7 +29,7 @@ def search(
     watch: Callable[[Array, bool], None] | None = None,
 ) -> Fit:
     """
-    Return where one start leads to.
+    Return the local maximum that one start leads to.
 
     Parameters
     ----------
@@ -38,8 +39,8 @@ def search(
     start : ndarray, shape (p + q,)
     settings : Settings
     watch : callable, optional
-        Called with the coefficients after each step, and whether the search went well so far; may
-        raise to stop it.
+        Called with the coefficients after each step, and whether the search is progressing or has
+        converged; may raise to stop it.
     """
     objective = ScaledObjective(likelihood, estimated)
     origin = objective.reduced(start)
@@ -112,7 +113,7 @@ def _by_statsmodels(
     local = objective.local(params)
     step = solve_scaled(local.information, local.gradient)
     decrement = np.inf if step is None else max(float(local.gradient @ step), 0.0) ** 0.5
-    converged = bool(retvals.get("converged", True)) and decrement < BELIEVED
+    converged = bool(retvals.get("converged", True)) and decrement < TOL_STATSMODELS
     message = f"statsmodels' {method} " + ("converged" if converged else "stopped short")
     iterations = int(retvals.get("iterations", 0) or 0)
     return Optimum(params, local, iterations, decrement, converged, message), retvals

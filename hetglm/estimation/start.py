@@ -1,4 +1,10 @@
-"""Where a search begins: coefficients from the response alone."""
+"""
+Starting values from the response alone, by regressions as in Smyth (1989).
+
+The mean: weighted least squares of the linked response. The dispersion: regression of the log of
+row-wise moment estimates of phi at that mean. With many rows both come from a subsample, followed by a
+few quasi-Newton steps with the score of all rows.
+"""
 
 from __future__ import annotations
 
@@ -17,85 +23,109 @@ NO_START = (
     "no starting values with a finite likelihood were found (the link may leave the domain of the "
     "mean); give start_params, or use a log or logit link"
 )
-#: Rows that starting values are taken from, where there are twice as many or more, and the share of
-#: all rows that is enough.
-GLANCE, SPARSEST = 2000, 20
-#: Share of them that is enough to start from.
-FEWER = 4
-#: Quasi-Newton steps from the maximum of the subsample, at most, with exact scores.
+#: Subsample size for starting values.
+N_SUBSAMPLE_ROWS = 2000
+
+#: Smallest sampling fraction of the subsample is 1 in this many rows.
+MAX_STRIDE = 20
+
+#: Factor by which the rows of the regressions are fewer than those of the subsample.
+N_STRIDES_REGRESSION = 4
+
+#: Quasi-Newton steps from the maximum of the subsample with exact scores, at most.
 MAX_EXACT_STEPS = 2
+
 #: The same with approximate scores, which cost less.
 MAX_APPROXIMATE_STEPS = 8
-#: Largest ratio of the scaled gradients of successive steps: slower progress ends them.
+
+#: Ratio of successive scaled gradients from which on these steps converge too slowly to go on.
 MAX_STEP_RATIO = 0.5
-#: Scaled gradient at which they have converged as far as a start needs.
+
+#: Scaled gradient at which a start is near enough to the maximum.
 TOL_GRADIENT = 3e-4
-#: Scaled gradient at which their maximum is near enough, and steps allowed for it.
-TOL_SUBSAMPLE, MAX_SUBSAMPLE_STEPS = 0.5, 15
-#: E log chi2(1): log of a squared residual is lower than log phi by this on average.
+
+#: Scaled gradient at which the maximum of the subsample is near enough.
+TOL_SUBSAMPLE = 0.5
+
+#: Newton steps for the maximum of the subsample, at most.
+MAX_SUBSAMPLE_STEPS = 15
+
+#: E log chi2(1): the log of a squared residual lies below log phi by this on average.
 MEAN_LOG_CHI2 = -1.2703628454614782
+
+#: Floor under row-wise estimates of phi before their logarithm is taken, over their mean.
+MIN_RELATIVE_PHI = 1e-3
+
+#: A floor next to none, for likelihoods that are unbounded at phi = 0.
+MIN_RELATIVE_PHI_UNBOUNDED = 1e-12
+
+#: Mean of the row-wise estimates of phi, at least.
+MIN_PHI = 1e-12
+
+#: Shares of the regression's mean in starts between it and a constant mean.
+REGRESSION_SHARES = (0.75, 0.5, 0.25, 0.1, 0.0)
 
 
 def starting_values(likelihood: Likelihood, estimated: Array) -> Iterator[Array]:
     """
-    Yield coefficients inside the domain, from the response alone, the likeliest first.
+    Yield coefficients inside the domain, from the response alone, those of largest likelihood first.
 
-    The mean by one weighted least-squares fit of the linked response; the dispersion from the rows'
-    crude estimates: constant, or by regression of their logarithm with or without a floor. Of many
-    rows every so many-th serves, where these determine every coefficient.
+    The mean by one weighted least-squares fit of the linked response; the dispersion from row-wise
+    moment estimates: constant, or by regression of their logarithm with or without a floor. Of many
+    rows a systematic subsample is used, where it determines every coefficient.
 
     Raises
     ------
     ValueError
         If there are none.
     """
-    every, found = _stride(likelihood, estimated), False
-    for start in _from_some(likelihood, estimated, every) if every else ():
+    stride, found = _stride(likelihood, estimated), False
+    for start in _from_subsample(likelihood, estimated, stride) if stride else ():
         found = True
         yield start
     if found:
         return
-    starts = _likeliest(likelihood, estimated)
+    starts = _by_regression(likelihood, estimated)
     if not starts:
         raise ValueError(NO_START)
     yield from starts
 
 
 def _stride(likelihood: Likelihood, estimated: Array) -> int:
-    """Return which every so many-th of many rows is enough, 0 where these leave a coefficient open."""
-    if likelihood.n < 2 * GLANCE:
+    """Return the stride of the subsample, 0 where all rows are needed to determine the coefficients."""
+    if likelihood.n < 2 * N_SUBSAMPLE_ROWS:
         return 0
-    every, k = min(likelihood.n // GLANCE, SPARSEST), likelihood.k_mean
-    parts = likelihood.X[::every, estimated[:k]], likelihood.Z[::every, estimated[k:]]
-    return every if all(independent_columns(A).all() for A in parts) else 0
+    stride, k = min(likelihood.n // N_SUBSAMPLE_ROWS, MAX_STRIDE), likelihood.k_mean
+    parts = likelihood.X[::stride, estimated[:k]], likelihood.Z[::stride, estimated[k:]]
+    return stride if all(independent_columns(A).all() for A in parts) else 0
 
 
-def _from_some(likelihood: Likelihood, estimated: Array, every: int) -> Iterator[Array]:
-    """Yield starting values from every so many-th row: one near the maximum of all rows first."""
-    fewer = slice(None, None, every * FEWER)
-    # what serves for some rows may leave the domain in others, unless every predictor has a mean
+def _from_subsample(likelihood: Likelihood, estimated: Array, stride: int) -> Iterator[Array]:
+    """Yield starting values from a subsample: one near the maximum of all rows first."""
+    fewer = slice(None, None, stride * N_STRIDES_REGRESSION)
+    # a start from some rows may leave the domain in others, unless every predictor has a mean
     anywhere = likelihood.has_boundary and bool(
         np.all(reached(likelihood.link, np.array([-1.0, 1.0])))
     )
     near = None
     if anywhere:
         start = _regressed(likelihood.take(fewer), estimated)
-        near = _near(likelihood, estimated, every, start, anywhere)
+        near = _near(likelihood, estimated, stride, start, anywhere)
         if near is not None:
             yield near
-    starts = _likeliest(likelihood.take(fewer), estimated)
+    starts = _by_regression(likelihood.take(fewer), estimated)
     if near is None and starts:
-        near = _near(likelihood, estimated, every, starts[0], anywhere)
+        near = _near(likelihood, estimated, stride, starts[0], anywhere)
         if near is not None:
             yield near
     yield from (start for start in starts if anywhere or likelihood.loglike(start) > -np.inf)
 
 
 def _near(
-    likelihood: Likelihood, estimated: Array, every: int, start: Array, anywhere: bool
+    likelihood: Likelihood, estimated: Array, stride: int, start: Array, anywhere: bool
 ) -> Array | None:
-    """Return a point near the maximum of all rows by way of that of some, None if it has none."""
-    some = likelihood.take(slice(None, None, every))
+    """Return a point near the maximum of all rows from that of the subsample, None if it has none."""
+    some = likelihood.take(slice(None, None, stride))
     near = search(
         some, estimated, start, Settings([], tol=TOL_SUBSAMPLE, maxiter=MAX_SUBSAMPLE_STEPS)
     )
@@ -107,7 +137,7 @@ def _near(
 
 
 def _regressed(likelihood: Likelihood, estimated: Array) -> Array:
-    """Return the start by regressions alone, however unlikely, for families finite at phi = 0."""
+    """Return the start by regressions, not compared with others, for families finite at phi = 0."""
     k = likelihood.k_mean
     beta, _ = _linked_means(likelihood, estimated[:k])
     at = likelihood.predictors(np.concatenate([beta, np.zeros(likelihood.Z.shape[1])]))
@@ -115,8 +145,8 @@ def _regressed(likelihood: Likelihood, estimated: Array) -> Array:
     return np.concatenate([beta, _regress(likelihood.Z, estimated[k:], smooth)])
 
 
-def _likeliest(likelihood: Likelihood, estimated: Array) -> list[Array]:
-    """Return starting values by the regressions of all these rows, the likeliest first."""
+def _by_regression(likelihood: Likelihood, estimated: Array) -> list[Array]:
+    """Return starting values by the regressions, those of largest likelihood first."""
     k = likelihood.k_mean
     beta, raw = _start_mean(likelihood, estimated[:k])
     if not np.isfinite(raw).any():
@@ -132,33 +162,33 @@ def _likeliest(likelihood: Likelihood, estimated: Array) -> list[Array]:
 
 def _approached(likelihood: Likelihood, near: Fit, n: int) -> Array:
     """
-    Return coefficients nearer to the maximum of all rows than a maximum of some of them.
+    Return coefficients nearer to the maximum of all rows than the maximum of a subsample.
 
-    By steps along the gradient of all rows with the information of some, which each step corrects
-    (BFGS): the first leaves what the two informations differ by, a few hundredths.
+    Quasi-Newton steps (BFGS) by the gradient of all rows and the information of the subsample, scaled
+    up: the two differ by a few per cent, which is the ratio of the gradients after and before a step.
     """
     params, solved, last = near.internal, near.solved, np.inf
     covariance = inverse(near.information * (likelihood.n / n))
-    gradient, approximate = likelihood.approximate_gradient(params)
-    most = MAX_APPROXIMATE_STEPS if approximate else MAX_EXACT_STEPS
+    gradient, is_approximate = likelihood.approximate_gradient(params)
+    most = MAX_APPROXIMATE_STEPS if is_approximate else MAX_EXACT_STEPS
     for i in range(most):
         if covariance is None:
             break
         step = covariance @ gradient[solved]
-        left = max(float(gradient[solved] @ step), 0.0) ** 0.5
-        if not left < MAX_STEP_RATIO * last:
+        decrement = max(float(gradient[solved] @ step), 0.0) ** 0.5
+        if not decrement < MAX_STEP_RATIO * last:
             break
-        params, last = params.copy(), left
+        params, last = params.copy(), decrement
         params[solved] += step
-        if left < TOL_GRADIENT or i + 1 == most:
+        if decrement < TOL_GRADIENT or i + 1 == most:
             break
         before, gradient = gradient, likelihood.approximate_gradient(params)[0]
-        covariance = _corrected(covariance, step, (before - gradient)[solved])
+        covariance = _bfgs_update(covariance, step, (before - gradient)[solved])
     return params
 
 
-def _corrected(covariance: Array, step: Array, change: Array) -> Array | None:
-    """Return an inverse information that takes the change of a gradient to the step that made it."""
+def _bfgs_update(covariance: Array, step: Array, change: Array) -> Array | None:
+    """Return the BFGS update of an inverse information: it maps a change of gradient to its step."""
     along = float(change @ step)
     if not along > 0:
         return None
@@ -167,25 +197,26 @@ def _corrected(covariance: Array, step: Array, change: Array) -> Array | None:
 
 
 def _dispersion_targets(likelihood: Likelihood, raw: Array) -> list[Array]:
-    """Return row-wise linear predictors of the dispersion to start from."""
+    """Return the responses of the dispersion's regressions: constant, and row-wise with floors."""
     off = 0.0 if likelihood.offset_dispersion is None else likelihood.offset_dispersion
-    mean = max(float(np.average(raw, weights=likelihood.freq)), 1e-12)
+    mean = max(float(np.average(raw, weights=likelihood.freq)), MIN_PHI)
     link = likelihood.link_dispersion
     constant = np.full(likelihood.n, float(link(np.array([mean]))[0])) - off
-    # without a floor for spikes, which a likelihood that is finite at phi = 0 does not have
-    floors = (1e-3 * mean,) if likelihood.has_boundary else (1e-3 * mean, 1e-12 * mean)
+    floors = [MIN_RELATIVE_PHI * mean]
+    if not likelihood.has_boundary:
+        floors.append(MIN_RELATIVE_PHI_UNBOUNDED * mean)
     smooth = [link(np.exp(np.log(raw + floor) - MEAN_LOG_CHI2)) - off for floor in floors]
     return [constant, *smooth]
 
 
 def _linked_means(likelihood: Likelihood, keep: Array) -> tuple[Array, Array]:
-    """Return coefficients of the mean by regression of the linked response, and of a constant mean."""
+    """Return the mean's coefficients by regression of the linked response, and of a constant mean."""
     rows, family, link = likelihood.rows, likelihood.family, likelihood.link
     off = 0.0 if likelihood.offset is None else likelihood.offset
     mu = family.start(rows)
     with np.errstate(all="ignore"):
         target = np.asarray(link(mu), dtype=float) - off
-        # a link that cannot take a response (log of a negative one) clips it: no row to start from
+        # statsmodels' links clip a response outside their domain: leave these rows out
         usable = np.isclose(invert(link, target + off).mu, mu, rtol=1e-6)
         usable |= ~usable.any()
         freq = np.ones(likelihood.n) if likelihood.freq is None else likelihood.freq
@@ -201,31 +232,31 @@ def _linked_means(likelihood: Likelihood, keep: Array) -> tuple[Array, Array]:
 
 
 def _start_mean(likelihood: Likelihood, keep: Array) -> tuple[Array, Array]:
-    """Return coefficients of the mean, and each row's own estimate of phi there."""
+    """Return coefficients of the mean, and row-wise moment estimates of phi there."""
     beta, flat = _linked_means(likelihood, keep)
     value, raw = _profile(likelihood, beta)
     if value > _profile(likelihood, flat)[0]:
         return beta, raw
-    # outside the domain, or absurd: as far towards the regression as the likelihood allows
-    mixed = [share * beta + (1 - share) * flat for share in (0.75, 0.5, 0.25, 0.1, 0.0)]
+    # outside the domain, or worse than a constant: the best mean between the two
+    mixed = [share * beta + (1 - share) * flat for share in REGRESSION_SHARES]
     beta = max(mixed, key=lambda candidate: _profile(likelihood, candidate)[0])
     return beta, _profile(likelihood, beta)[1]
 
 
 def _profile(likelihood: Likelihood, beta: Array) -> tuple[float, Array]:
-    """Return the log-likelihood of a mean with constant dispersion, and each row's estimate of it."""
+    """Return the log-likelihood with constant dispersion, and row-wise moment estimates of phi."""
     at = likelihood.predictors(np.concatenate([beta, np.zeros(likelihood.Z.shape[1])]))
     raw = _moment_dispersion(likelihood, at)
     if not np.isfinite(raw).any():
         return -np.inf, raw
-    phi = likelihood.row_phi(np.full(likelihood.n, max(float(np.nanmean(raw)), 1e-12)))
+    phi = likelihood.row_phi(np.full(likelihood.n, max(float(np.nanmean(raw)), MIN_PHI)))
     nu = at.mean.nu if likelihood.family.unit_interval else None
     value = likelihood.family.evaluate(likelihood.rows, at.mean.mu, nu, phi, 0).loglike.sum()
     return float(value) if value == value else -np.inf, raw
 
 
 def _moment_dispersion(likelihood: Likelihood, at: Predictors) -> Array:
-    """Return each row's own estimate of phi, NaN where it has none, shape (n,)."""
+    """Return row-wise moment estimates of phi, NaN where there is none, shape (n,)."""
     nu = at.mean.nu if likelihood.family.unit_interval else None
     with np.errstate(all="ignore"):
         raw = likelihood.family.moment_dispersion(likelihood.rows, at.mean.mu, nu)

@@ -294,7 +294,7 @@ class AdjustedProfile:
 
     def __init__(self, core: Likelihood, beta: Array) -> None:
         self.core, self.beta, self.n = core, beta, core.n
-        self.furthest = np.inf
+        self.max_step_length = np.inf
         self._known: list[Point] = []
 
     def at(self, gamma: Array) -> Point | None:

@@ -1,13 +1,18 @@
 """
-The ends of the dispersion, phi = 0 and phi = infinity, as results and not as failures.
+Directions of recession, and the boundary of the dispersion they lead to: phi = 0 and phi = infinity.
 
-Where some rows are no more variable than phi = 0 allows, the supremum of the likelihood lies at
-log phi = -infinity for them: the coefficients run off along a direction delta with Z delta = 0 on
-the other rows and Z delta < 0 on these. Rows that are all or nothing (no success or no failure) may
-go to the other end, log phi = infinity. Such directions are found from the rows whose dispersion has
-become negligible, or dominant: the null space of Z on the rest (`recession`), and inside it, by
-nonnegative least squares, a direction that takes as many of these rows as possible to their end. The
-same function finds the rows of a separated mean.
+Where some rows are less variable than phi = 0 allows, the supremum of the likelihood is at log phi =
+-infinity for them: the coefficients diverge along a direction of recession delta (Rockafellar 1970;
+Geyer 2009), with Z delta = 0 on the other rows and Z delta < 0 on these. Rows of extreme response (no
+success or no failure) may go to log phi = infinity. Such a direction is found from the rows whose phi
+is near the boundary: it lies in the null space of Z on the other rows, and by nonnegative least
+squares it takes as many of these rows as possible to the boundary (`recession`). The same function
+finds the rows of a separated mean.
+
+References
+----------
+Geyer, C. J. (2009). Likelihood inference in exponential families and directions of recession.
+Electronic Journal of Statistics 3, 259-289.
 """
 
 from __future__ import annotations
@@ -23,11 +28,13 @@ from hetglm.typing import Array
 from hetglm.utils.display import Printed
 from hetglm.utils.linalg import distinct_rows, independent_columns
 
-#: Relative size below which a product with a direction is zero.
+#: Relative size below which a product with a direction is zero: rounding of the designs.
 TOL_ZERO = 1e-8
-#: What rounding leaves of a sum of weights that is 1.
+
+#: Rounding of a sum of weights that is 1 in exact arithmetic.
 TOL_SUM = 1e-14
-#: So many rows of a long design usually show that it has no null space.
+
+#: Probe size for full column rank: the null space of a long design is usually empty on these rows.
 N_PROBE_ROWS = 1000
 
 
@@ -41,9 +48,9 @@ class Boundary(Printed):
     rows : ndarray of bool, shape (n,)
         Rows of the fit with dispersion zero.
     infinite : ndarray of bool, shape (n,)
-        Rows of the fit with infinite dispersion: all or nothing.
+        Rows of the fit with infinite dispersion: their response is extreme.
     directions : ndarray, shape (q, r)
-        Basis of the directions of the dispersion's coefficients along which they run to infinity.
+        Basis of the directions in which the dispersion's coefficients diverge.
     terms : list of str
         Coefficients without a finite estimate.
     cells, infinite_cells : ndarray, shapes (m, q)
@@ -69,16 +76,16 @@ class Boundary(Printed):
 
     @property
     def fixed_predictor(self) -> Array:
-        """Linear predictor of the rows at the boundary, NaN elsewhere, shape (n,)."""
+        """Linear predictor of the dispersion of rows at the boundary, NaN elsewhere, shape (n,)."""
         return np.where(self.rows, -np.inf, np.where(self.infinite, np.inf, np.nan))
 
     def of_rows(self, of_row: Array) -> Boundary:
-        """Return the same boundary of other rows, each of them one of these."""
+        """Return the boundary for other rows, ``of_row`` the row of this one that each repeats."""
         return replace(self, rows=self.rows[of_row], infinite=self.infinite[of_row])
 
     def place(self, Z: Array) -> tuple[Array, Array]:
         """
-        Return where the log dispersion of new rows is infinite, and of which nothing can be said.
+        Return the infinite log dispersion of new rows, and the rows where it is not determined.
 
         Parameters
         ----------
@@ -88,16 +95,18 @@ class Boundary(Printed):
         Returns
         -------
         fixed : ndarray, shape (n,)
-            -inf, inf, or NaN where it is finite.
+            -inf, inf, or NaN where log phi is finite.
         unknown : ndarray of bool, shape (n,)
         """
-        moved = Z @ self.directions
+        change = Z @ self.directions
         size = np.linalg.norm(Z, axis=1, keepdims=True) + np.isnan(Z).any(axis=1, keepdims=True)
-        away = np.any(np.abs(moved) > TOL_ZERO * size, axis=1)
+        away = np.any(np.abs(change) > TOL_ZERO * size, axis=1)
         down = np.vstack([self.cells @ self.directions, -self.infinite_cells @ self.directions]).T
         fixed = np.full(len(Z), np.nan)
         for i in np.flatnonzero(away):
-            falls, rises = (nnls(down, s * moved[i])[1] < TOL_ZERO * size[i, 0] for s in (1, -1))
+            falls, rises = (
+                nnls(down, sign * change[i])[1] < TOL_ZERO * size[i, 0] for sign in (1, -1)
+            )
             if falls != rises:
                 fixed[i] = -np.inf if falls else np.inf
         return fixed, away & np.isnan(fixed)
@@ -107,7 +116,7 @@ def recession(
     Z: Array, signs: Array, unconstrained: Array | None = None
 ) -> tuple[Array, Array, Array]:
     """
-    Return the rows whose predictor can go to infinity together, and the directions of it.
+    Return the rows whose predictor can diverge together, and the directions of recession.
 
     Parameters
     ----------
@@ -116,13 +125,13 @@ def recession(
     signs : ndarray, shape (n,)
         -1 where a row's predictor may go to -infinity, 1 where to infinity, 0 where it must stay.
     unconstrained : ndarray of bool, shape (n,), optional
-        Rows whose predictor may be anything.
+        Rows whose predictor may change in any way.
 
     Returns
     -------
     rows : ndarray of bool, shape (n,)
     directions : ndarray, shape (q, r)
-        Basis of those that leave the other rows alone; r is 0 where no row can go.
+        Basis of those that leave the other rows unchanged; r is 0 where no row can diverge.
     direction : ndarray, shape (q,)
         One that changes the predictor of every such row by at least 1 in size.
     """
@@ -139,7 +148,7 @@ def recession(
 
 
 def _recession(Z: Array, signs: Array, bound: Array) -> tuple[Array, Array, Array]:
-    """Return what `recession` returns; rows that are not ``bound`` may go anywhere."""
+    """Return what `recession` returns, by dropping rows until all that are left can diverge."""
     rows = signs != 0
     none = np.zeros((Z.shape[1], 0))
     while rows.any():
@@ -147,27 +156,24 @@ def _recession(Z: Array, signs: Array, bound: Array) -> tuple[Array, Array, Arra
         if directions.shape[1] == 0:
             break
         change = Z[rows] @ directions * -signs[rows, None]
-        # what is left of a sum that cancels is no movement
+        # rounding of a sum that cancels is no change
         change[np.abs(change) < TOL_ZERO * (np.abs(Z[rows]) @ np.abs(directions))] = 0.0
         size = np.max(np.abs(change), axis=0)
         cells, of_row = np.unique(
             change / np.where(size > 0, size, 1.0), axis=0, return_inverse=True
         )
-        moving, combination = _moving(cells)
-        moving = moving[of_row.ravel()]
-        if moving.all():
+        decreasing, combination = _decreasing(cells)
+        decreasing = decreasing[of_row.ravel()]
+        if decreasing.all():
             return rows, directions, directions @ (combination / np.where(size > 0, size, 1.0))
-        rows[np.flatnonzero(rows)[~moving]] = False
+        rows[np.flatnonzero(rows)[~decreasing]] = False
     return np.zeros(len(Z), dtype=bool), none, np.zeros(Z.shape[1])
 
 
 def null_space(Z: Array, rows: NDArray[np.intp]) -> Array:
-    """Return a basis of the null space of some rows, shape (q, r), a vector per dependent column."""
-    q = Z.shape[1]
-    if (
-        len(rows) > 2 * N_PROBE_ROWS
-        and independent_columns(Z[rows[:: len(rows) // N_PROBE_ROWS]]).all()
-    ):
+    """Return a basis of the null space of some rows, shape (q, r), one vector a dependent column."""
+    q, stride = Z.shape[1], len(rows) // N_PROBE_ROWS
+    if stride > 1 and independent_columns(Z[rows[::stride]]).all():
         return np.zeros((q, 0))
     Z = Z[rows]
     keep = independent_columns(Z)
@@ -175,7 +181,7 @@ def null_space(Z: Array, rows: NDArray[np.intp]) -> Array:
 
 
 def combinations(Z: Array, keep: Array) -> Array:
-    """Return each column that is not kept, less its combination of the kept ones, shape (q, r)."""
+    """Return a null-space basis: each column not kept, less its combination of kept ones, (q, r)."""
     size = np.max(np.abs(Z), axis=0, initial=0.0)
     size = np.where(size > 0, size, 1.0)
     Z = Z / size
@@ -187,25 +193,25 @@ def combinations(Z: Array, keep: Array) -> Array:
     return basis / size[:, None]
 
 
-def _moving(cells: Array) -> tuple[Array, Array]:
+def _decreasing(cells: Array) -> tuple[Array, Array]:
     """
-    Return which rows of ``cells`` may fall along one direction c, and c where all of them do.
+    Return which rows of ``cells`` may decrease along one direction c, and c where all of them do.
 
     By Gordan's theorem there is either a c with cells c < 0, or weights >= 0, not all zero, with
-    weights' cells = 0; rows with such a weight cannot fall while no other rises. The nearest that
-    nonnegative weights come to both weights' cells = 0 and a sum of 1 tells: what is left is c.
+    weights' cells = 0; rows with such a weight cannot decrease unless another increases. Nonnegative
+    least squares for weights' cells = 0 and a sum of 1 decides: its residual is c.
     """
     m, r = cells.shape
     norm = np.linalg.norm(cells, axis=1)
     if not norm.all():
         return norm > 0, np.zeros(r)
-    level = np.linalg.lstsq(cells, -np.ones(m), rcond=None)[0]
-    if np.all(cells @ level < -0.5):
-        return np.ones(m, dtype=bool), 2 * level
+    common = np.linalg.lstsq(cells, -np.ones(m), rcond=None)[0]
+    if np.all(cells @ common < -0.5):
+        return np.ones(m, dtype=bool), 2 * common
     lifted, goal = np.vstack([cells.T / norm, np.ones(m)]), np.append(np.zeros(r), 1.0)
     try:
         weights = nnls(lifted, goal)[0]
-    except RuntimeError:  # it has its own limit of steps
+    except RuntimeError:  # the iteration limit of nnls
         return np.zeros(m, dtype=bool), np.zeros(r)
     rest = goal - lifted @ weights
     c = rest[:r] / max(rest[r], TOL_SUM)

@@ -1,4 +1,10 @@
-"""The log-likelihood in the coefficients: two linear predictors and the one chain rule."""
+"""
+The log-likelihood of a double generalized linear model (Smyth 1989) in its coefficients.
+
+The mean has the linear predictor eta = X beta + offset, the dispersion zeta = Z gamma + offset, each
+with its own link. A family gives the log-likelihood of a row in (mu, phi) with derivatives; the chain
+rule through both links is applied here, once for all families.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +23,7 @@ from hetglm.utils.messages import RowNames
 
 @dataclass(frozen=True)
 class Predictors:
-    """Linear predictors and what the links make of them, each of shape (n,)."""
+    """Linear predictors, mean, dispersion and derivatives of the links, each of shape (n,)."""
 
     eta: Array
     zeta: Array
@@ -68,8 +74,8 @@ class Likelihood(Printed):
         Shifts of the linear predictors (the log exposure included), trials, divisors of phi and
         frequencies.
     fixed_predictor : ndarray, shape (n,), or None
-        Linear predictor of the dispersion where it is fixed (minus infinity for phi = 0), NaN where
-        Z and gamma make it.
+        Linear predictor of the dispersion of rows that are fixed at the boundary (minus infinity for
+        phi = 0), NaN where it is Z gamma + offset.
     names : RowNames
         Names of the rows for messages.
     """
@@ -90,7 +96,7 @@ class Likelihood(Printed):
     names: RowNames = field(default=RowNames())
 
     def __post_init__(self) -> None:
-        """Let the family compute once what depends on the response only."""
+        """Compute once what depends on the response only."""
         if self.rows is None:
             object.__setattr__(self, "rows", self.family.prepare(self.y, self.trials))
 
@@ -124,7 +130,7 @@ class Likelihood(Printed):
         return self.boundary_family.uninformative(self.rows) if self.has_boundary else None
 
     def estimable(self) -> Array:
-        """Return which columns of X, and of Z on the rows that tell of phi, are independent."""
+        """Return which columns of X, and of Z on the informative rows, are independent; (p + q,)."""
         uninformative = self.uninformative()
         Z = self.Z if uninformative is None else self.Z[~uninformative]
         return np.concatenate([independent_columns(self.X), independent_columns(Z)])
@@ -133,26 +139,26 @@ class Likelihood(Printed):
         """Return the likelihood of some rows: an index array or a boolean mask."""
         names = "y X Z offset offset_dispersion trials weights freq fixed_predictor".split()
         arrays = {name: getattr(self, name) for name in names}
-        # copies with their columns together: a view that skips rows would slow every pass
+        # contiguous copies: a strided view would slow down every later evaluation
         taken: dict[str, Any] = {
             k: None if a is None else np.array(a[index], order="F") for k, a in arrays.items()
         }
         return replace(self, rows=None, names=self.names.take(index), **taken)
 
     def without_rows(self) -> Likelihood:
-        """Return the likelihood with no rows: all that predictions on new rows read."""
+        """Return the likelihood with no rows: links, family and widths, for predictions on new rows."""
         return replace(self.take(slice(0, 0)), names=RowNames())
 
     def distinct(self) -> tuple[Likelihood, Array | None]:
         """
-        Return the likelihood of the distinct rows, with their frequencies, where these are few.
+        Return the frequency-weighted likelihood of the distinct rows, where these are few.
 
         Returns
         -------
         Likelihood
             Itself where most rows are distinct.
         of_row : ndarray of int, shape (n,), or None
-            Which distinct row each row is; None where most are distinct.
+            Index of the distinct row that each row equals; None where most are distinct.
         """
         if self.fixed_predictor is not None:
             return self, None
@@ -189,7 +195,7 @@ class Likelihood(Printed):
         return eta if self.offset is None else eta + self.offset
 
     def log_dispersion(self, gamma: Array) -> Array:
-        """Return the linear predictor of the dispersion of each row, fixed ones included."""
+        """Return the linear predictor of the dispersion of each row, boundary rows included."""
         zeta = times(self.Z, gamma)
         zeta = zeta if self.offset_dispersion is None else zeta + self.offset_dispersion
         return (
@@ -262,15 +268,19 @@ class Likelihood(Printed):
         return np.concatenate([crossed(self.X, factors.eta), crossed(self.Z, factors.zeta)])
 
     def approximate_gradient(self, params: Array) -> tuple[Array, bool]:
-        """Return the score in params, to a few digits where that costs less, and whether it does."""
+        """
+        Return the score in params to about five digits, and True; exact, and False, where not cheaper.
+
+        It serves the first quasi-Newton steps, whose own error is larger.
+        """
         at = self.predictors(params)
         nu = at.mean.nu if self.family.unit_interval else None
-        approximate = self.family.approximate_score(self.rows, at.mean.mu, nu, self.row_phi(at.phi))
-        if approximate is None:
+        score = self.family.approximate_score(self.rows, at.mean.mu, nu, self.row_phi(at.phi))
+        if score is None:
             return self.gradient(self.factors(params, 1)), False
         weight: Any = 1.0 if self.freq is None else self.freq
-        eta = approximate[0] * at.mean.d1 * weight
-        zeta = approximate[1] * self.row_phi(at.d_phi) * weight
+        eta = score[0] * at.mean.d1 * weight
+        zeta = score[1] * self.row_phi(at.d_phi) * weight
         return np.concatenate([crossed(self.X, eta), crossed(self.Z, zeta)]), True
 
     def assemble(self, eta_eta: Array, eta_zeta: Array, zeta_zeta: Array) -> Array:

@@ -54,12 +54,12 @@ class Objective(Protocol):
     ----------
     n : int
         Rows.
-    furthest : float
-        Longest sensible step along a direction without curvature; infinite where there is no scale.
+    max_step_length : float
+        Length of a step along a direction without curvature, at most; infinite without a natural scale.
     """
 
     n: int
-    furthest: float
+    max_step_length: float
 
     def value(self, params: Array) -> float:
         """Return the log-likelihood, -inf outside its domain."""
@@ -71,7 +71,7 @@ class Objective(Protocol):
         """Return the expected information."""
 
     def longest_step(self, params: Array, step: Array) -> float:
-        """Return the largest fraction of a step from ``params`` that is sensible."""
+        """Return the fraction of a step from ``params`` to try at most, in (0, 1]."""
 
     def change(self, step: Array) -> float:
         """Return the largest change of a row's linear predictor by a step."""
@@ -94,8 +94,8 @@ class ScaledObjective:
         self.likelihood = likelihood
         self.estimated = estimated
         self.n = likelihood.n
-        # log-odds and log sigma have a scale of their own
-        self.furthest = MAX_STEP_LENGTH if likelihood.has_boundary else np.inf
+        # log-odds and log sigma have a natural scale, responses do not
+        self.max_step_length = MAX_STEP_LENGTH if likelihood.has_boundary else np.inf
         squares = [np.einsum("ij,ij->j", A, A) for A in (likelihood.X, likelihood.Z)]
         rms = np.sqrt(np.concatenate(squares) / max(self.n, 1))
         self.scale = np.where(rms > 0, rms, 1.0)[estimated]

@@ -13,7 +13,7 @@ import hetglm.api as het
 import hetglm.formula.api as hmf
 from hetglm.estimation.domain_boundary import unbounded_direction
 from hetglm.estimation.newton import maximise
-from hetglm.estimation.start import _corrected, starting_values
+from hetglm.estimation.start import _bfgs_update, starting_values
 from hetglm.exceptions import UnboundedLikelihoodError
 from hetglm.families import base, betabinomial
 from hetglm.families.of_statsmodels import of_statsmodels
@@ -51,7 +51,7 @@ class Toy:
     """An objective given by value, gradient and Hessian; it remembers where it was evaluated."""
 
     n = 1
-    furthest = np.inf
+    max_step_length = np.inf
 
     def __init__(self, f, grad, hess, expected=None, longest=None):
         self.f, self.grad, self.hess = f, grad, hess
@@ -232,7 +232,7 @@ def test_a_slope_without_end_is_climbed_faster_and_faster():
         lambda p: -1e-4 * (p - 1e6) / np.hypot(p - 1e6, 1.0),
         lambda p: np.array([[-1e-4 / np.hypot(p[0] - 1e6, 1.0) ** 3 + 1e-12]]),
     )
-    slope.furthest = 20.0
+    slope.max_step_length = 20.0
     found = maximise(slope, np.zeros(1), maxiter=40)
     assert found.converged
     assert found.params[0] == pytest.approx(1e6)
@@ -783,11 +783,11 @@ def test_a_correction_takes_a_change_of_the_gradient_to_its_step():
     A = rng.normal(size=(4, 4))
     step, change = rng.normal(size=4), rng.normal(size=4)
     change *= np.sign(change @ step)
-    covariance = _corrected(A @ A.T, step, change)
+    covariance = _bfgs_update(A @ A.T, step, change)
     assert_allclose(covariance @ change, step, rtol=1e-12)
     assert_allclose(covariance, covariance.T, atol=1e-12)
     assert np.linalg.eigvalsh(covariance).min() > 0
-    assert _corrected(A @ A.T, step, -change) is None
+    assert _bfgs_update(A @ A.T, step, -change) is None
 
 
 @pytest.mark.parametrize("size", [1e3, 1e9])

@@ -16,7 +16,7 @@ from hetglm.estimation import fit as fit_module
 from hetglm.estimation import record
 from hetglm.estimation import refit as refit_module
 from hetglm.estimation.record import Fitted
-from hetglm.estimation.refit import _steps, refit
+from hetglm.estimation.refit import _quasi_newton, refit
 from hetglm.exceptions import BootstrapFailureWarning, BoundaryWarning
 from hetglm.inference import bootstrap, bootstrap_intervals, bootstrap_results, bootstrap_test
 from hetglm.utils.parallel import Run, generator
@@ -135,7 +135,7 @@ class Scripted:
     def approximate_gradient(self, params):
         return np.array([self.left.pop(0)]), True
 
-    def factors(self, params, order):
+    def factors(self, params, order=2):
         return SimpleNamespace(loglike=np.zeros(1))
 
     def gradient(self, factors):
@@ -160,8 +160,8 @@ def test_steps_end_where_the_gradient_vanishes_fast(gradients, iterations):
     fit = SimpleNamespace(
         solved=np.array([True]), internal=np.zeros(1), information=np.array([[1.0]])
     )
-    found = _steps(Fitted(None, fit, [], None), Scripted(gradients))
-    assert found is None if iterations is None else found[3] == iterations
+    found = _quasi_newton(Fitted(None, fit, [], None), Scripted(gradients))
+    assert found is None if iterations is None else found.iterations == iterations
 
 
 def test_refit_without_convergence_is_a_failure(monkeypatch):
@@ -182,7 +182,7 @@ def test_refits_of_grouped_rows(monkeypatch):
     alone = refit(replace(draws.fitted), core)
     assert grouped.llf == pytest.approx(alone.llf, abs=LLF)
     seen = []
-    monkeypatch.setattr(refit_module, "_steps", lambda fitted, core: seen.append(core.n))
+    monkeypatch.setattr(refit_module, "_quasi_newton", lambda fitted, core: seen.append(core.n))
     refit(draws.fitted, core)
     assert seen[0] < core.n / 2
 

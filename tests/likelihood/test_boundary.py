@@ -404,21 +404,21 @@ def test_several_maxima_are_said():
     assert "next is at -142.1854" in " ".join(res.notes)
 
 
-def test_rows_that_are_held_do_not_change_the_others():
-    """Coefficients that rows at an end no longer determine hand what they say to the others."""
+def test_rows_fixed_at_the_boundary_do_not_change_the_others():
+    """The interior rows keep their dispersion in the coefficients that they still determine."""
     known = corpus.problem(123)
     model = het.BetaBinomial(np.column_stack([known.y, known.n - known.y]), known.X, known.Z).core
-    ends = np.full(model.n, -np.inf)
-    ends[:5] = np.nan
+    limits = np.full(model.n, -np.inf)
+    limits[:5] = np.nan
     estimated = model.estimable()
     params = np.where(estimated, np.linspace(0.1, 0.5, len(estimated)), 0.0)
     params[model.k_mean :] /= np.abs(model.Z).max(axis=0)
-    kept = dispersion_boundary._without(model, ends, params, estimated)
+    kept = dispersion_boundary._in_determined(model, limits, params, estimated)
     before, after = (model.log_dispersion(p[model.k_mean :])[:5] for p in (params, kept))
     assert_allclose(after, before, rtol=1e-9)
     # two rows need two coefficients of the dispersion at most
-    ends[2:] = -np.inf
-    kept = dispersion_boundary._without(model, ends, params, estimated)
+    limits[2:] = -np.inf
+    kept = dispersion_boundary._in_determined(model, limits, params, estimated)
     assert np.count_nonzero(kept[model.k_mean :]) <= 2
     after = model.log_dispersion(kept[model.k_mean :])[:2]
     assert_allclose(after, before[:2], rtol=1e-9)
