@@ -8,15 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import statsmodels.api as sm
 from quick import quick
+from specs import SPECS
 
-import hetglm.api as het
 import hetglm.formula.api as hmf
 from hetglm.prediction.quantities import QUANTITIES
-
-LOG = sm.families.links.Log()
-
 
 #: Whether an extended quasi-likelihood can be trusted is asked in these; the fits of the others are
 #: there for their numbers, many of them on counts that are too small for it.
@@ -77,6 +73,9 @@ def simulated(n=120, seed=20240607):
     # a Poisson number of gamma claims, of variance phi mu^1.5
     claims = rng.poisson(2 * np.sqrt(mu) / phi)
     data["claims"] = (claims > 0) * rng.gamma(np.maximum(claims, 1), phi * np.sqrt(mu) / 2)
+    for spec in SPECS.values():
+        if spec.simulate is not None:
+            data[spec.response] = spec.simulate(np.random.default_rng(seed), 1 + eta, phi)
     return data
 
 
@@ -114,24 +113,8 @@ class Case:
         return self.cls(endog, X, Z, **self.kwargs, **kwargs)
 
 
-def double(response, family, exact=True, **kwargs):
-    kwargs = MappingProxyType({"family": family, **kwargs})
-    return Case(response, het.DoubleGLM, kwargs, exact)
-
-
-FAMILIES = sm.families
-TWEEDIE = FAMILIES.Tweedie(LOG, var_power=1.6)
 CASES = {
-    "gaussian": double("gaussian", FAMILIES.Gaussian()),
-    "gamma": double("positive", FAMILIES.Gamma(LOG)),
-    "inverse-gaussian": double("wald", FAMILIES.InverseGaussian(LOG)),
-    "poisson": double("count", FAMILIES.Poisson(), exact=False),
-    "binomial": double("K", FAMILIES.Binomial(), exact=False),
-    "negative-binomial": double("count", FAMILIES.NegativeBinomial(LOG, alpha=0.1), exact=False),
-    "tweedie": double("positive", TWEEDIE, exact=False, likelihood="eql"),
-    "tweedie-exact": double("claims", FAMILIES.Tweedie(LOG, var_power=1.5), likelihood="exact"),
-    "beta-binomial": Case("K", het.BetaBinomial),
-    "nb2": Case("count", het.NegativeBinomial),
+    name: Case(spec.response, spec.model, spec.kwargs, spec.exact) for name, spec in SPECS.items()
 }
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
-from conftest import CASES, LOG, fitted, simulated
+from conftest import CASES, fitted, simulated
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 from statsmodels.stats.outliers_influence import MLEInfluence
@@ -19,6 +19,7 @@ from hetglm.diagnostics.influence import LocationScaleInfluence
 from hetglm.exceptions import AliasedColumnWarning, BoundaryWarning
 
 F = sm.families
+LOG = F.links.Log()
 REFERENCE = Path(__file__).parents[1] / "reference"
 
 #: The same numbers in another order of additions, through one inverse of condition 1e3.

@@ -8,7 +8,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from conftest import CASES, LOG, fitted, simulated
+from conftest import CASES, fitted, simulated
 from numpy.testing import assert_allclose
 from scipy import integrate, optimize, stats
 from scipy.special import gammaln, logsumexp
@@ -20,6 +20,7 @@ from hetglm.families.special.tweedie import information, saddlepoint_gap
 from hetglm.families.tweedie import CompoundPoissonGamma, Tweedie
 
 F = sm.families
+LOG = F.links.Log()
 EPS = np.finfo(float).eps
 
 #: Values and slopes of log densities: some roundings of terms of order 1.

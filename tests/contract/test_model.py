@@ -3,6 +3,7 @@
 import pickle
 import warnings
 
+import mpmath as mp
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,12 +12,14 @@ from conftest import CASES, fitted, simulated, which_of
 from covariances import COVARIANCES, KINDS, OF_FREQUENCIES
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
+from specs import SPECS
 from statsmodels.base.model import GenericLikelihoodModel, LikelihoodModelResults
 from statsmodels.iolib.summary2 import summary_col
 from statsmodels.tools.numdiff import approx_fprime
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
+from hetglm.estimation.start import starting_values
 from hetglm.exceptions import (
     AliasedColumnWarning,
     BootstrapFailureWarning,
@@ -44,8 +47,9 @@ CLUSTER = {"groups": "block"}
 MAY_BE_INDEFINITE = pytest.mark.filterwarnings(
     "ignore::hetglm.exceptions.IndefiniteCovarianceWarning"
 )
-#: Cases whose mean sm.GLM has, and whose phi takes weights.
+#: Cases whose mean sm.GLM has, and those whose phi takes weights.
 DOUBLE = [name for name, case in CASES.items() if case.cls is het.DoubleGLM]
+WEIGHTED = [name for name, case in CASES.items() if "var_weights" not in case.cls.refused]
 
 
 def designs(data):
@@ -56,6 +60,11 @@ def designs(data):
         pd.DataFrame({**first, "x": data["x"]}, index=data.index),
         pd.DataFrame({**first, "z": data["z"]}, index=data.index),
     )
+
+
+def spec_of(res):
+    """Return the facts of the family of a fit."""
+    return next(SPECS[name] for name in CASES if fitted(name) is res)
 
 
 def assert_same_fit(a, b, scale=1.0):
@@ -172,7 +181,7 @@ def test_expected_information(res):
     assert np.linalg.eigvalsh(expected).max() < 0
     assert_allclose(res.model.information(params), -expected)
     orthogonal = np.all(expected[:k, k:] == 0)
-    assert orthogonal == (not isinstance(res.model, het.BetaBinomial))
+    assert orthogonal == spec_of(res).orthogonal
 
 
 def test_expected_information_is_the_mean_of_the_observed(exact):
@@ -314,7 +323,7 @@ def test_exposure_is_an_offset_of_its_logarithm(name, data):
     assert not np.allclose(a.params, fitted(name).params)
 
 
-@pytest.mark.parametrize("name", DOUBLE)
+@pytest.mark.parametrize("name", WEIGHTED)
 def test_var_weights_divide_the_dispersion(name, data):
     weighted = CASES[name].formula(var_weights="w").fit()
     shifted = CASES[name].formula(offset_dispersion=-np.log(data["w"])).fit()
@@ -365,7 +374,18 @@ def test_null_model_keeps_the_offsets(case):
     assert_allclose(res.llnull, null.llf, rtol=ROUNDING)
 
 
-# ---- optimisers ------------------------------------------------------------------------------
+# ---- starting values and optimisers -----------------------------------------------------------
+
+
+def test_every_start_leads_to_the_maximum(case):
+    model = case.formula()
+    best = model.fit()
+    starts = list(starting_values(model.core, model.estimable))
+    away = np.asarray(best.params) + np.asarray(best.bse) * 3 * np.cos(np.arange(len(best.params)))
+    assert starts
+    for start in [*starts, away]:
+        assert model.core.loglike(start) > -np.inf
+        assert_same_fit(model.fit(start), best)
 
 
 @pytest.mark.parametrize(
@@ -557,16 +577,10 @@ def test_predictions_follow_their_definitions(res):
     X, Z = designs(simulated())
     eta, zeta = X @ res.params_mean, Z @ res.params_dispersion
     mu, phi = res.model.link.inverse(eta), np.exp(zeta)
-    family, n = getattr(res.model, "family", None), simulated()["N"]
+    family, core, n = res.model.core.family, res.model.core, simulated()["N"]
+    rows = zip(mu, core.row_phi(phi), n, strict=True)
+    var = np.array([spec_of(res).variance(family, *map(mp.mpf, row)) for row in rows], dtype=float)
     rho = phi / (1 + phi)
-    if isinstance(res.model, het.NegativeBinomial):
-        var = mu + phi * mu**2
-    elif family is None:
-        var = n * mu * (1 - mu) * (1 + (n - 1) * rho)
-    elif isinstance(family, sm.families.Binomial):
-        var = phi * mu * (1 - mu) / n
-    else:
-        var = phi * family.variance(mu)
     expected = {
         "mean": mu,
         "linear": eta,
@@ -583,7 +597,7 @@ def test_predictions_follow_their_definitions(res):
     assert_allclose(res.fittedvalues, mu)
     assert_allclose(res.fitted_dispersion, phi)
     assert_allclose(res.resid, res.model.endog - mu, atol=ROUNDING)
-    scale = n if isinstance(res.model, het.BetaBinomial) else 1
+    scale = n if family.counts_successes else 1
     assert_allclose(res.resid_pearson, scale * res.resid / np.sqrt(var), atol=ROUNDING)
 
 

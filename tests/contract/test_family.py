@@ -1,8 +1,8 @@
-"""The contract of every family: density, derivatives, moments, domain, distribution.
+"""
+The contract of every family: density, derivatives, moments, domain, distribution, residuals.
 
-Families are found by themselves: through the registry of statsmodels' families and by a walk of
-``hetglm.families``. Points come from what a family declares of itself. All a new one needs here is
-its log-likelihood for mpmath, in ``LOGLIKE``.
+Run over the facts of ``tests/specs``, one file a family; points come from what a family declares of
+itself.
 """
 
 import importlib
@@ -16,14 +16,14 @@ from types import SimpleNamespace
 import mpmath as mp
 import numpy as np
 import pytest
-import statsmodels.api as sm
 from numpy.testing import assert_allclose
 from scipy import stats
+from specs import SPECS
 
 from hetglm import families
 from hetglm.families.base import BoundaryFamily, Family, Rows
 from hetglm.families.exponential import ExponentialDispersion
-from hetglm.families.of_statsmodels import REGISTRY, of_statsmodels
+from hetglm.families.tails import normal_scores, tails
 
 EPS, TINY = np.finfo(float).eps, np.finfo(float).tiny
 #: Digits of the references: the differences of mpmath's numerical derivatives leave half of them.
@@ -37,39 +37,26 @@ SLOPE, SLOPE_SD = 1e-11, 1e-13
 INTEGRAL = 1e-10
 #: scipy's densities, which form log-gammas of size 1/phi: relative to the sum of those.
 SCIPY = 1e-13
+#: Derivatives of the score in the response: mpmath's second differences against closed forms.
+BY_RESPONSE = 1e-10
+#: Rows that are drawn, and the P value below which they are not of the distribution: of some hundred
+#: tests with a fixed seed none is.
+DRAWS, RARE = 1000, 1e-4
 #: Complex step: no subtraction.
 COMPLEX_STEP = 1e-13
 
 
 # ---- all families ------------------------------------------------------------------------------
 
-#: statsmodels' families that come with a parameter, in several sorts; the others have one.
-VARIANTS = {
-    sm.families.NegativeBinomial: [{"alpha": 0.4}, {"alpha": 3.0}],
-    sm.families.Tweedie: [{"var_power": p} for p in (0, 1, 1.5, 2, 2.6, 3)],
-}
+
+def label(family):
+    """Return the name of a family with its parameters."""
+    numbers = [f"{v:g}" for v in vars(family).values() if isinstance(v, float)]
+    return "-".join([type(family).__name__, *numbers])
 
 
-def discover():
-    """Return the families by name: those of the registry, and every other concrete class."""
-    found = {}
-    for cls, make in REGISTRY.items():
-        for variant in VARIANTS.get(cls, [{}]):
-            family = make(cls(**variant))
-            shown = "-".join([type(family).__name__, *(f"{v:g}" for v in variant.values())])
-            found[shown] = family
-    known = {type(family) for family in found.values()}
-    for info in pkgutil.walk_packages(families.__path__, "hetglm.families."):
-        for cls in vars(importlib.import_module(info.name)).values():
-            # list[int] passes for a class in Python 3.10, but not its type for a metaclass
-            ours = issubclass(type(cls), type) and issubclass(cls, Family)
-            if ours and not inspect.isabstract(cls) and cls not in known:
-                known.add(cls)
-                found[cls.__name__] = cls()
-    return found
-
-
-FAMILIES = discover()
+SPEC_OF = {label(family): spec for spec in SPECS.values() for family in spec.families}
+FAMILIES = {label(family): family for spec in SPECS.values() for family in spec.families}
 every = pytest.mark.parametrize("name", FAMILIES)
 exact = pytest.mark.parametrize("name", [n for n, f in FAMILIES.items() if f.exact])
 quasi = pytest.mark.parametrize("name", [n for n, f in FAMILIES.items() if not f.exact])
@@ -78,13 +65,23 @@ exponential = pytest.mark.parametrize(
 )
 
 
-def test_discovery():
+def test_every_family_has_its_facts():
+    found = set()
+    for info in pkgutil.walk_packages(families.__path__, "hetglm.families."):
+        for cls in vars(importlib.import_module(info.name)).values():
+            # list[int] passes for a class in Python 3.10, but not its type for a metaclass
+            ours = issubclass(type(cls), type) and issubclass(cls, Family)
+            if ours and not inspect.isabstract(cls):
+                found.add(cls.__name__)
+    assert found == {type(family).__name__ for family in FAMILIES.values()}, "tests/specs"
     assert len(FAMILIES) >= 14
-    assert {"BetaBinomial", "Gaussian", "Gamma", "QuasiTweedie-1.5"} <= FAMILIES.keys()
-    assert {f.exact for f in FAMILIES.values()} == {True, False}
-    for family in FAMILIES.values():
-        assert family.name
-        assert family.symbol in family.variance_formula
+
+
+@every
+def test_names(name):
+    family = FAMILIES[name]
+    assert family.name
+    assert family.symbol in family.variance_formula
 
 
 # ---- points ------------------------------------------------------------------------------------
@@ -153,131 +150,14 @@ def evaluated(name, order=2):
     return family.evaluate(family.prepare(at.y, at.trials), at.mu, at.nu, at.phi, order)
 
 
-# ---- independent log-likelihoods ---------------------------------------------------------------
-
-
-def xlogx(y, m):
-    return y * mp.log(y / m) if y else mp.mpf(0)
-
-
-def tweedie_deviance(y, m, p):
-    simple = {0: lambda y, m: (y - m) ** 2, 1: poisson_deviance, 2: gamma_deviance}
-    if p in simple:
-        return simple[p](y, m)
-    first = y ** (2 - p) / ((1 - p) * (2 - p)) if y else 0
-    return 2 * (first - y * m ** (1 - p) / (1 - p) + m ** (2 - p) / (2 - p))
-
-
-def poisson_deviance(y, m):
-    return 2 * (xlogx(y, m) - (y - m))
-
-
-def gamma_deviance(y, m):
-    return 2 * ((y - m) / m - mp.log(y / m))
-
-
-def negative_binomial_deviance(y, m, a):
-    return 2 * (xlogx(y, m) - (y + 1 / a) * mp.log((1 + a * y) / (1 + a * m)))
-
-
-def binomial_deviance(y, m):
-    return 2 * (xlogx(y, m) + xlogx(1 - y, 1 - m))
-
-
-#: Variance function and unit deviance; the deviances are checked by quadrature below.
-VARIANCE = {
-    "Gaussian": (lambda f, m: mp.mpf(1), lambda f, y, m: (y - m) ** 2),
-    "Gamma": (lambda f, m: m**2, lambda f, y, m: gamma_deviance(y, m)),
-    "InverseGaussian": (lambda f, m: m**3, lambda f, y, m: (y - m) ** 2 / (m**2 * y)),
-    "QuasiPoisson": (lambda f, m: m, lambda f, y, m: poisson_deviance(y, m)),
-    "QuasiNegativeBinomial": (
-        lambda f, m: m + mp.mpf(f.alpha) * m**2,
-        lambda f, y, m: negative_binomial_deviance(y, m, mp.mpf(f.alpha)),
-    ),
-    "QuasiTweedie": (
-        lambda f, m: m ** mp.mpf(f.power),
-        lambda f, y, m: tweedie_deviance(y, m, mp.mpf(f.power)),
-    ),
-    "QuasiBinomial": (lambda f, m: m * (1 - m), lambda f, y, m: binomial_deviance(y, m)),
-}
-VARIANCE["Tweedie"] = VARIANCE["QuasiTweedie"]
-
-
-def gaussian(f, y, m, phi, n):
-    return -mp.log(2 * mp.pi * phi) / 2 - (y - m) ** 2 / (2 * phi)
-
-
-def gamma(f, y, m, phi, n):
-    k = 1 / phi
-    return k * mp.log(k * y / m) - k * y / m - mp.log(y) - mp.loggamma(k)
-
-
-def inverse_gaussian(f, y, m, phi, n):
-    return -mp.log(2 * mp.pi * phi * y**3) / 2 - (y - m) ** 2 / (2 * phi * m**2 * y)
-
-
-def tweedie(f, y, m, phi, n):
-    # the series of power 3/2 is a Bessel function: sum z^j/(j! (j - 1)!) = sqrt(z) I_1(2 sqrt(z))
-    assert f.power == 1.5
-    claims, scale = 2 * mp.sqrt(m) / phi, phi * mp.sqrt(m) / 2
-    if y == 0:
-        return -claims
-    z = claims * y / scale
-    return mp.log(mp.besseli(1, 2 * mp.sqrt(z)) * mp.sqrt(z) / y) - claims - y / scale
-
-
-def beta_binomial(f, y, m, sigma, n):
-    # draws from an urn: finite at sigma = 0, where the beta functions are not
-    y, n = int(y), int(n)
-    value = mp.log(mp.binomial(n, y)) - mp.fsum(mp.log(1 + j * sigma) for j in range(n))
-    value += mp.fsum(mp.log(m + j * sigma) for j in range(y))
-    return value + mp.fsum(mp.log(1 - m + j * sigma) for j in range(n - y))
-
-
-def negative_binomial(f, y, m, a, n):
-    with mp.workdps(3 * DPS):
-        if abs(a) < 1e-15:
-            # the power series in alpha: sums of j^k over j < y are Bernoulli polynomials
-            powers = [(mp.bernpoly(k + 1, y) - mp.bernoulli(k + 1)) / (k + 1) for k in range(1, 9)]
-            draws = mp.fsum(-((-a) ** k) / k * s for k, s in enumerate(powers, 1))
-            zero = m * mp.fsum((-a * m) ** k / (k + 1) for k in range(9))
-        else:
-            draws = mp.loggamma(y + 1 / a) - mp.loggamma(1 / a) + y * mp.log(a)
-            zero = mp.log(1 + a * m) / a
-        return draws + y * mp.log(m / (1 + a * m)) - zero - mp.loggamma(y + 1)
-
-
-def extended_quasi(f, y, m, phi, n):
-    variance, deviance = VARIANCE[type(f).__name__]
-    moved = y
-    if f.unit_interval and y in (0, 1):
-        moved = (y * n + mp.mpf(1) / 6) / (n + mp.mpf(1) / 3)
-    elif y == 0 and variance(f, y) == 0:
-        moved = mp.mpf(1) / 6
-    return -(mp.log(2 * mp.pi * phi * variance(f, moved)) + deviance(f, y, m) / phi) / 2
-
-
-#: Log-likelihood of each exact family at (family, y, mu, phi, trials), by its class.
-LOGLIKE = {
-    "Gaussian": gaussian,
-    "Gamma": gamma,
-    "InverseGaussian": inverse_gaussian,
-    "Tweedie": tweedie,
-    "BetaBinomial": beta_binomial,
-    "NegativeBinomial": negative_binomial,
-}
-
-
-def formula(family):
-    """Return the independent log-likelihood of a family."""
-    return LOGLIKE[type(family).__name__] if family.exact else extended_quasi
+# ---- value and derivatives ---------------------------------------------------------------------
 
 
 @cache
 def reference(name):
     """Return value, derivatives and the largest term of the value, one column per point."""
     at, family = points(name), FAMILIES[name]
-    f = formula(family)
+    f = SPEC_OF[name].loglike
     columns = []
     with mp.workdps(DPS):
         for i in range(len(at.y)):
@@ -295,25 +175,16 @@ def reference(name):
     return np.array(columns, dtype=float).T
 
 
-@every
-def test_has_an_independent_formula(name):
-    family = FAMILIES[name]
-    assert type(family).__name__ in (LOGLIKE if family.exact else VARIANCE)
-
-
 @quasi
 def test_independent_deviances(name):
     # 2 times the integral of (y - t)/V(t) from mu to y
     family = FAMILIES[name]
-    variance, deviance = VARIANCE[type(family).__name__]
+    variance, deviance = SPEC_OF[name].variance, SPEC_OF[name].deviance
     for y, mu in [(0.7, 0.2), (0.1, 0.6), (0.9, 0.85)]:
         with mp.workdps(30):
             y, mu = mp.mpf(y), mp.mpf(mu)
-            integral = 2 * mp.quad(lambda t, y=y: (y - t) / variance(family, t), [mu, y])
+            integral = 2 * mp.quad(lambda t, y=y: (y - t) / variance(family, t, 1, None), [mu, y])
             assert mp.almosteq(integral, deviance(family, y, mu), 1e-20)
-
-
-# ---- value and derivatives ---------------------------------------------------------------------
 
 
 @cache
@@ -421,8 +292,10 @@ def law(name):
         one = np.ones(1)
         sd = float(np.sqrt(family.variance(m * one, None, phi * one, None)[0]))
         if is_real(family):
-            y = m + sd * np.linspace(-12, 12, 4001)
-            table.append((m, phi, None, y, np.full(y.shape, y[1] - y[0])))
+            # the trapezoid in t, y = m + sd sinh(t), which takes heavy tails too
+            t = np.linspace(-40, 40, 16001)
+            y, weight = m + sd * np.sinh(t), sd * np.cosh(t) * (t[1] - t[0])
+            table.append((m, phi, None, y, weight))
         else:
             # the trapezoid on the log scale, where the density falls off at least like y^(1/phi)
             t = np.linspace(-90, 12, 40001)
@@ -483,22 +356,99 @@ def test_distribution_is_the_density(name):
     assert np.max(abs(density(at.y) - value) / size) < SCIPY
 
 
-@pytest.mark.parametrize(
-    ("name", "law"),
-    [
-        ("Gaussian", lambda m, s, n: stats.norm(m, np.sqrt(s))),
-        ("Gamma", lambda m, s, n: stats.gamma(1 / s, scale=m * s)),
-        ("InverseGaussian", lambda m, s, n: stats.invgauss(m * s, scale=1 / s)),
-        ("BetaBinomial", lambda m, s, n: stats.betabinom(n, m / s, (1 - m) / s)),
-        ("NegativeBinomial", lambda m, s, n: stats.nbinom(1 / s, 1 / (1 + s * m))),
-    ],
-)
-def test_scipy_density(name, law):
+@pytest.mark.parametrize("name", [n for n, spec in SPEC_OF.items() if spec.scipy])
+def test_scipy_density(name):
     family, at = FAMILIES[name], points(name)
     some = at.phi >= 0.05  # scipy forms differences of log-gammas of size 1/phi
-    frozen = law(at.mu[some], at.phi[some], None if at.trials is None else at.trials[some])
+    trials = None if at.trials is None else at.trials[some]
+    frozen = SPEC_OF[name].scipy(at.mu[some], at.phi[some], trials)
     density = frozen.logpmf if family.discrete else frozen.logpdf
     assert_allclose(evaluated(name).loglike[some], density(at.y[some]), rtol=1e-9, atol=1e-11)
+
+
+@exact
+def test_distribution_function(name):
+    """Differences of the distribution function are sums and integrals of the density."""
+    family, nodes = FAMILIES[name], np.polynomial.legendre.leggauss(64)
+    for mu, phi, n, *_ in law(name):
+        one = [None if v is None else np.full(1, float(v)) for v in (mu, phi, n)]
+        m, s, trials = one
+        frozen = family.distribution(m, 1 - m if family.unit_interval else None, s, trials)
+        if family.discrete:
+            y = np.arange(float(min(frozen.ppf(1 - 1e-6)[0], 2000)) + 1)
+            F, expected = frozen.cdf(y), np.cumsum(frozen.pmf(y))
+        else:
+            # from the lower decile: a Tweedie has a probability of 0, a density may be infinite there
+            low = max(0.1, 1.01 * float(frozen.cdf(0.0)[0])) if accepts(family, 0.0) else 0.1
+            y = (
+                frozen.ppf(np.linspace(low, 0.999, 9))
+                if low < 0.99
+                else frozen.ppf([0.999, 0.9999])
+            )
+            half = 0.5 * np.diff(y)[:, None]
+            x = 0.5 * (y[1:] + y[:-1])[:, None] + half * nodes[0]
+            pieces = np.sum(half * nodes[1] * frozen.pdf(x.ravel()).reshape(x.shape), axis=1)
+            F, expected = frozen.cdf(y)[1:] - frozen.cdf(y[0]), np.cumsum(pieces)
+        assert_allclose(F, expected, rtol=1e-8, atol=INTEGRAL)
+        assert_allclose(frozen.cdf(y) + frozen.sf(y), 1, atol=INTEGRAL)
+        inside = y[(frozen.cdf(y) > 1e-6) & (frozen.sf(y) > 1e-6)]
+        p = frozen.cdf(inside) - (1e-9 if family.discrete else 0)  # in the jump, not at its end
+        assert_allclose(frozen.ppf(p), inside, rtol=1e-6)
+
+
+@exact
+def test_draws_have_normal_quantile_residuals(name):
+    """What is simulated is of the distribution, by the residuals that find out if it is not."""
+    family, rng = FAMILIES[name], np.random.default_rng(20261128)
+    for mu, phi, n, *_ in law(name):
+        m, s, trials = (None if v is None else np.full(DRAWS, float(v)) for v in (mu, phi, n))
+        nu = 1 - m if family.unit_interval else None
+        frozen = family.distribution(m, nu, s, trials)
+        y = np.asarray(frozen.rvs(random_state=rng), dtype=float)
+        family.validate(y, trials, "y")
+        scores = normal_scores(tails(frozen, y), rng.uniform(size=DRAWS))
+        assert stats.kstest(scores, "norm").pvalue > RARE, (mu, phi, n)
+
+
+@exact
+def test_score_by_response(name):
+    """Influence on the estimates differentiates the score in a continuous response."""
+    family, at = FAMILIES[name], points(name)
+    rows = family.prepare(at.y, at.trials)
+    try:
+        got = family.score_by_response(rows, at.mu, at.nu, at.phi)
+    except NotImplementedError:
+        assert family.discrete or accepts(family, 0.0), "a density in a continuous response has it"
+        return
+    f = SPEC_OF[name].loglike
+    with mp.workdps(DPS):
+        for i in range(len(at.y)):
+            y, mu, phi = mp.mpf(at.y[i]), mp.mpf(at.mu[i]), mp.mpf(at.phi[i])
+            h = mp.mpf(10) ** -20 * min(1, abs(y) or 1, abs(mu) or 1)
+
+            def value(y, m, p):
+                return f(family, y, m, p, None)
+
+            for part, order in zip(got, ((1, 1, 0), (1, 0, 1)), strict=True):
+                expected = float(mp.diff(value, (y, mu, phi), order, h=h))
+                assert_allclose(part[i], expected, rtol=BY_RESPONSE, atol=1e-12 / at.phi[i] ** 1.5)
+
+
+@every
+def test_a_known_mean_adds_no_dispersion(name):
+    """And an uncertain one adds at least its own variance (prediction intervals)."""
+    family, at = FAMILIES[name], points(name)
+    mu, nu, phi = at.mu, at.nu, at.phi
+    variance = family.variance(mu, nu, phi, at.trials)
+    assert_allclose(family.mixed_dispersion(mu, nu, phi, np.zeros_like(mu)), phi, rtol=1e-14)
+    spread = 0.01 * np.minimum(mu, 1 - mu) ** 2 if family.unit_interval else 0.01 * (1 + mu**2)
+    mixed = family.variance(mu, nu, family.mixed_dispersion(mu, nu, phi, spread), at.trials)
+    if family.counts_successes:
+        rho = phi / (1 + phi)
+        added = at.trials * (at.trials - 1) * (1 - rho) * spread
+        assert_allclose(mixed, variance + added, rtol=1e-12)
+    else:
+        assert np.all(mixed >= (variance + spread) * (1 - 1e-12))
 
 
 @quasi
@@ -527,39 +477,11 @@ def test_binomial_at_zero_dispersion(name, n):
 # ---- extremes ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("phi", [1e-12, 1e-8, 1e-5, 1e-3, 0.07, 0.083, 0.09, 1, 30, 1e3, 1e6])
-def test_gamma_is_accurate_at_any_dispersion(phi):
-    # the textbook form loses log(1/phi)/phi units of the last place
-    family = FAMILIES["Gamma"]
-    ratio = np.array([1e-30, 1e-3, 1 - 1e-6, 1.0, 1 + 1e-6, 2.0, 50.0])
-    y, mu, s = 3 * ratio, np.full(7, 3.0), np.full(7, float(phi))
-    got = family.evaluate(family.prepare(y, None), mu, None, s)
-    info = family.information_phi(s)
-    with mp.workdps(DPS):
-        for i in range(7):
-            at = mp.mpf(y[i]), mp.mpf(3), mp.mpf(float(phi))
-            k = 1 / at[2]
-            value = gamma(family, *at, None)
-            size = 1 + abs(value) + abs(mp.log(k)) + abs(mp.log(at[0])) + abs((y[i] - 3) / 3 * k)
-            assert abs(got.loglike[i] - value) < VALUE * size
-            # d/dphi = -k^2 d/dk of k log(k y/mu) - k y/mu - lgamma(k), and once more
-            first = mp.log(k) + 1 + mp.log(at[0] / 3) - at[0] / 3 - mp.digamma(k)
-            second = 1 / k - mp.psi(1, k)
-            slopes = -(k**2) * first, k**4 * second + 2 * k**3 * first
-            units = mp.sqrt(info[i]), mp.mpf(info[i])
-            # y is rounded to a double: what that moves, in units of the last place
-            moved = abs(k**2 * (at[0] / 3 - 1)) * EPS, abs(2 * k**3 * (at[0] / 3 - 1)) * EPS
-            for part, slope, unit, m in zip(("phi", "phi_phi"), slopes, units, moved, strict=True):
-                error = abs(getattr(got, part)[i] - slope)
-                assert error < SLOPE * abs(slope) + SLOPE_SD * unit + 4 * m, (part, ratio[i])
-            assert_allclose(info[i], float(k**4 * (mp.psi(1, k) - 1 / k)), rtol=1e-12)
-
-
 @exponential
 @pytest.mark.parametrize("gap", [0.0, -1e-9, 1e-9, 1e-5, -0.01, 0.3])
 def test_deviance_close_to_the_mean(name, gap):
     family = FAMILIES[name]
-    _, deviance = VARIANCE[type(family).__name__]
+    deviance = SPEC_OF[name].deviance
     mu = np.array([0.25, 0.8125]) if family.unit_interval else np.array([0.25, 3.0, 700.0])
     y = mu * (1 + gap) if gap < 0.3 else mu * 1.125
     nu = 1 - mu if family.unit_interval else None
@@ -576,7 +498,7 @@ def test_deviance_close_to_the_mean(name, gap):
 @exponential
 def test_deviance_far_from_the_mean(name):
     family = FAMILIES[name]
-    _, deviance = VARIANCE[type(family).__name__]
+    deviance = SPEC_OF[name].deviance
     tiny = [1e-8, 1e-17, 1e-60]
     y = np.array([*tiny, 0.5, 0.5, 0.5])
     mu = np.array([0.5, 0.5, 0.5, *tiny])
@@ -638,67 +560,16 @@ def test_impossible_and_limiting_means(name):
     assert_allclose(value, [-np.inf, 0, -np.inf, 0], atol=1e-15)
 
 
-#: Class: (responses, trials, what the message says); the response is named and the row counted.
-REFUSED = {
-    "Gamma": [
-        ([1, 2, 0.0], None, r"Gamma response must be positive; see row 2 \(counted from 0\)")
-    ],
-    "InverseGaussian": [
-        ([1, -2, 0.0], None, "inverse Gaussian response must be positive; see rows 1, 2")
-    ],
-    "QuasiPoisson": [
-        ([1, -1], None, "must not be negative; see row 1"),
-        ([0, 0], None, "every response is 0"),
-    ],
-    "QuasiBinomial": [
-        ([0.5, 1.2], [2, 2], r"must lie in \[0, 1\]; see row 1"),
-        ([-0.5, 1], [2, 2], r"must lie in \[0, 1\]; see row 0"),
-        ([0, 1, 1], [1, 1, 1], "one trial .* dispersion is unidentified"),
-    ],
-    "BetaBinomial": [
-        ([1, 2], None, "needs the number of trials"),
-        ([1, 2], [3, 0], "n_trials must be whole numbers of at least 1.*see row 1"),
-        ([1, 2], [3, 2.5], "n_trials must be whole numbers"),
-        ([1, -2], [3, 3], "must not be negative; see row 1"),
-        ([0.5, 2], [3, 3], "whole number; for proportions write y \\* n_trials; see row 0"),
-        ([1, 4], [3, 3], "more successes than trials.*see row 1"),
-        ([1, 0], [1, 1], "every row has one trial"),
-    ],
-}
-REFUSED["NegativeBinomial"] = [
-    ([1, -2], None, "a count must not be negative; see row 1"),
-    ([0.5, 2], None, "count must be a whole number; for a rate .* exposure=; see row 0"),
-    ([0, 0], None, "every response is 0"),
-]
-REFUSED["QuasiNegativeBinomial"] = REFUSED["QuasiPoisson"]
-REFUSED["QuasiTweedie"] = REFUSED["QuasiPoisson"]
-REFUSED["Tweedie"] = REFUSED["QuasiPoisson"]
-REFUSED["Gaussian"] = []
-
-
 @every
 def test_validate(name):
     family = FAMILIES[name]
-    cases = REFUSED[type(family).__name__]
-    power = getattr(family, "power", 1)
-    if power == 0:
-        cases = []
-    elif power >= 2:
-        cases = [([1, 0], None, "power 2 or more must be positive; see row 1")]
-    for y, trials, message in cases:
+    for y, trials, message in SPEC_OF[name].refusals(family):
         with pytest.raises(ValueError, match=f"^strength: .*{message}"):
             family.validate(
                 np.array(y, dtype=float), None if trials is None else np.array(trials), "strength"
             )
     at = points(name)
     family.validate(at.y, at.trials, "strength")
-
-
-def test_tweedie_power():
-    for power in (-1.0, 0.5):
-        family = of_statsmodels(sm.families.Tweedie(var_power=power))
-        with pytest.raises(ValueError, match=rf"var_power must be 0 or at least 1, not {power:g}"):
-            family.validate(np.ones(2), None, "y")
 
 
 @every
@@ -733,26 +604,11 @@ def test_variance_takes_a_complex_step(name):
     with mp.workdps(DPS):
         for i in range(len(at.y)):
             m, s = mp.mpf(at.mu[i]), mp.mpf(at.phi[i])
-            if family.counts_successes:
-                n = int(at.trials[i])
+            n = None if at.trials is None else int(at.trials[i])
 
-                def variance(m, s, n=n):
-                    return n * m * (1 - m) * (1 + (n - 1) * s / (1 + s))
+            def variance(m, s, n=n):
+                return SPEC_OF[name].variance(family, m, s, n)
 
-            elif isinstance(family, BoundaryFamily):
-
-                def variance(m, s):
-                    return m + s * m**2
-
-            elif type(family).__name__ in VARIANCE:
-
-                def variance(m, s):
-                    return s * VARIANCE[type(family).__name__][0](family, m)
-
-            else:
-                frozen = family.distribution(at.mu, at.nu, at.phi, at.trials)
-                assert_allclose(real, frozen.var(), rtol=INTEGRAL)
-                return
             slopes = (
                 mp.diff(variance, (m, s), (1, 0), h=1e-20),
                 mp.diff(variance, (m, s), (0, 1), h=1e-20),
@@ -772,27 +628,6 @@ def test_pickling(name):
     got = again.evaluate(rows, at.mu, at.nu, at.phi)
     assert np.array_equal(got.loglike, evaluated(name).loglike)
     assert np.array_equal(pickle.loads(pickle.dumps(got)).phi_phi, got.phi_phi)
-
-
-# ---- the registry ------------------------------------------------------------------------------
-
-
-def test_parameters_of_statsmodels_families_arrive():
-    assert of_statsmodels(sm.families.NegativeBinomial(alpha=0.3)).alpha == 0.3
-    assert of_statsmodels(sm.families.Tweedie(var_power=1.7)).power == 1.7
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        (sm.families.Gamma, r": pass an instance, sm.families.Gamma\(\)"),
-        ("gamma", r"='gamma': pass an instance, such as sm.families.Gamma\(\)"),
-        (None, ": NoneType is not one of"),
-    ],
-)
-def test_no_family(given, message):
-    with pytest.raises(ValueError, match=f"^family{message}"):
-        of_statsmodels(given)
 
 
 # ---- the saturated log-likelihood -------------------------------------------------------------------
