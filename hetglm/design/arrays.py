@@ -100,6 +100,21 @@ def column_names(value: Any, array: Array) -> list[str]:
     return ["const" if j == first else f"x{next(others)}" for j in range(k)]
 
 
+def response_name(endog: Any) -> str:
+    """Return the name of the response: a pandas object's own, else as statsmodels names it."""
+    if isinstance(endog, pd.DataFrame):
+        return " + ".join(str(c) for c in endog.columns)
+    name = getattr(endog, "name", None)
+    return "y" if name is None else str(name)
+
+
+def total_offset(offset: Array | None, exposure: Array | None) -> Array | None:
+    """Return offset + log(exposure), None if neither is given."""
+    if exposure is None:
+        return offset
+    return np.log(exposure) + (0.0 if offset is None else offset)
+
+
 def check_distinct(names: list[str], name: str) -> None:
     """Raise a ValueError that names the first column whose name another one has too."""
     twice = next((column for column in names if names.count(column) > 1), None)

@@ -267,6 +267,56 @@ def terms_of(given: str | Sequence[str] | None, frame: pd.DataFrame) -> list[str
     return found
 
 
+def further_columns(
+    spec: TwoPartFormula | None,
+    frame: pd.DataFrame | None,
+    mean: str | Sequence[str] | None,
+    dispersion: str | Sequence[str] | None,
+    env: patsy.EvalEnvironment,
+) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
+    """
+    Return the columns that further terms would add to either part.
+
+    Parameters
+    ----------
+    spec : TwoPartFormula or None
+    frame : DataFrame or None
+        The rows of the fit.
+    mean, dispersion : str, sequence of str or None
+        Names of columns, or a one-sided formula; see `terms_of`.
+    env : patsy.EvalEnvironment
+        Where names are looked up that neither the rows nor the fit know.
+
+    Returns
+    -------
+    tuple of two DataFrames, None where nothing was asked for
+
+    Raises
+    ------
+    ValueError
+        Without a formula, or where a part has all of these terms.
+    """
+    if spec is None or frame is None:
+        raise ValueError(
+            "exog_extra: names and formulas need the data of a formula fit; give the columns"
+        )
+    designs, asked = (spec.mean, spec.dispersion), (mean, dispersion)
+    terms = [
+        [*design.terms, *terms_of(given, frame)]
+        for design, given in zip(designs, asked, strict=True)
+    ]
+    made = with_terms(spec, frame, terms[0], terms[1], env)
+    wide = made.exog, made.exog_dispersion
+    new = [
+        columns[[name for name in columns if name not in design.info.column_names]]
+        for design, columns in zip(designs, wide, strict=True)
+    ]
+    for given, columns in zip(asked, new, strict=True):
+        if given is not None and columns.shape[1] == 0:
+            raise ValueError(f"exog_extra={given!r}: nothing to test, the model has these terms")
+    return None if mean is None else new[0], None if dispersion is None else new[1]
+
+
 def with_terms(
     spec: TwoPartFormula,
     frame: pd.DataFrame,

@@ -163,6 +163,14 @@ def flag(value: Any, name: str) -> bool:
     return bool(value)
 
 
+def check_fit(tol: float, cov_kwds: Any) -> None:
+    """Raise a ValueError if a tolerance is not positive, or arguments of a covariance are no dict."""
+    if not tol > 0:
+        raise ValueError(f"tol={tol}: must be positive")
+    if cov_kwds is not None and not isinstance(cov_kwds, dict):
+        raise ValueError(f"cov_kwds: give a dict, not {type(cov_kwds).__name__}")
+
+
 def check_method(method: Any, default: str, own: Iterable[str]) -> None:
     """
     Raise a ValueError unless it is the name of an optimiser.

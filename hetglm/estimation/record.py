@@ -12,6 +12,7 @@ from hetglm.likelihood.boundary import Boundary
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.likelihood.objective import LIKELIHOOD, Criterion
 from hetglm.typing import Array
+from hetglm.utils.checks import count
 from hetglm.utils.display import Printed
 from hetglm.utils.linalg import inverse
 
@@ -20,6 +21,9 @@ DEFAULT_METHOD = "newton-scoring"
 
 #: "newton" too is ours: statsmodels' takes full steps and leaves the domain.
 OWN_METHODS = (DEFAULT_METHOD, "newton")
+
+#: Most steps by default, of our methods and of statsmodels' optimisers.
+MAX_STEPS, MAX_STEPS_OF_OPTIMISERS = 100, 10_000
 
 
 @dataclass(frozen=True, repr=False)
@@ -108,6 +112,13 @@ class Settings:
     tol: float = 1e-8
     disp: bool = False
     options: dict[str, Any] = field(default_factory=dict)
+
+
+def steps(maxiter: Any, method: str) -> int:
+    """Return the most steps of a method, by default as many as it may need."""
+    if maxiter is None:
+        return MAX_STEPS if method in OWN_METHODS else MAX_STEPS_OF_OPTIMISERS
+    return 0 if maxiter == 0 else count(maxiter, "maxiter")
 
 
 def need_rows(core: Likelihood) -> None:

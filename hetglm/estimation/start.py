@@ -9,6 +9,7 @@ few quasi-Newton steps with the score of all rows.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from hetglm.estimation.search import search
 from hetglm.likelihood.likelihood import Likelihood, Predictors
 from hetglm.likelihood.links import invert, reached
 from hetglm.typing import Array
+from hetglm.utils.checks import numeric
 from hetglm.utils.linalg import gram, independent_columns, inverse, solve_scaled
 
 NO_START = (
@@ -64,6 +66,14 @@ MIN_PHI = 1e-12
 
 #: Shares of the regression's mean in starts between it and a constant mean.
 REGRESSION_SHARES = (0.75, 0.5, 0.25, 0.1, 0.0)
+
+
+def given(start_params: Any, k: int) -> Array:
+    """Return starting values as given for all k coefficients, as floats."""
+    values = numeric(start_params, "start_params")
+    if values.shape != (k,):
+        raise ValueError(f"start_params: shape {values.shape}, but there are {k} coefficients")
+    return values
 
 
 def starting_values(likelihood: Likelihood, estimated: Array) -> Iterator[Array]:

@@ -9,28 +9,24 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from statsmodels.base.data import handle_data
 from statsmodels.base.model import GenericLikelihoodModel
 from statsmodels.genmod.families import links
 
 from hetglm.design import arrays as arrays_module
 from hetglm.design import formula as formula_module
-from hetglm.design import keywords, syntax
+from hetglm.design import keywords
 from hetglm.design.arrays import (
-    check_aligned,
     check_distinct,
-    check_finite,
-    check_index,
     column_names,
-    index_of,
-    present,
+    response_name,
     row_array,
+    total_offset,
 )
-from hetglm.design.formula import TwoPartFormula, environment, terms_of, with_terms
-from hetglm.design.terms import Term
+from hetglm.design.formula import TwoPartFormula, environment, with_terms
+from hetglm.design.rows import FittedRows, ModelArrays, read_arrays
+from hetglm.design.terms import Term, term_list
 from hetglm.estimation import checks, fit, record, start
-from hetglm.exceptions import DroppedRowsWarning, FormulaError, MissingValueError
 from hetglm.families.base import Family
 from hetglm.likelihood import estimability
 from hetglm.likelihood.adjusted_profile import REML
@@ -40,9 +36,9 @@ from hetglm.likelihood.objective import LIKELIHOOD
 from hetglm.models.results import LocationScaleResults, LocationScaleResultsWrapper
 from hetglm.prediction import new_rows, quantities
 from hetglm.typing import Array
-from hetglm.utils.checks import count, numeric
+from hetglm.utils.checks import numeric
 from hetglm.utils.display import Printed
-from hetglm.utils.messages import RowNames, listed, naming, require, warn
+from hetglm.utils.messages import RowNames, listed, naming, require
 
 #: Row arrays a constructor takes beside the designs; each may be a column name in a formula call.
 ROW_ARRAYS = (
@@ -53,8 +49,6 @@ ROW_ARRAYS = (
     "var_weights",
     "freq_weights",
 )
-#: Those that may be one number for all rows; a weight of all rows alike is none.
-SCALARS = ("offset", "exposure", "offset_dispersion", "n_trials")
 
 
 class LocationScaleModel(Printed, GenericLikelihoodModel):
@@ -139,64 +133,26 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
             links.Log() if link_dispersion is None else link_dispersion, "link_dispersion"
         )
         self.default_exog_dispersion = exog_dispersion is None
-        arrays = self._checked(endog, exog, exog_dispersion, given, missing)
         self.spec: TwoPartFormula | None = None
         self.frame: pd.DataFrame | None = None
-        self._build(endog, exog, exog_dispersion, arrays, hasconst)
+        read = read_arrays(endog, exog, exog_dispersion, given, missing, self._passed_names)
+        self.kept, self.n_passed = read.kept, read.n_passed
+        self.n_missing, self.n_weightless = read.n_missing, read.n_weightless
+        self._build(endog, exog, exog_dispersion, read, hasconst)
 
     # -- construction -------------------------------------------------------------------------
 
-    def _checked(
-        self, endog: Any, exog: Any, exog_dispersion: Any, given: dict[str, Any], missing: str
-    ) -> dict[str, Array | None]:
-        """Return every array as floats on the rows to be fitted."""
-        y = numeric(endog, "endog")
-        y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
-        if y.ndim == 0:
-            raise ValueError("endog: one number; give the response of each row")
-        n = len(y)
-        if n == 0:
-            raise ValueError("endog: no rows to fit, the data are empty")
-        if y.ndim > 2 or (y.ndim == 2 and y.shape[1] != 2):
-            raise ValueError(f"endog: shape {y.shape}; give one column, or successes and failures")
-        if exog is None:
-            raise ValueError("exog: give the design of the mean, such as a column of ones")
-        sources = {"endog": endog, "exog": exog, "exog_dispersion": exog_dispersion}
-        check_aligned(sources | given)
-        Z = np.ones((n, 1)) if exog_dispersion is None else exog_dispersion
-        arrays: dict[str, Array | None] = {
-            "endog": y,
-            "exog": arrays_module.design(exog, n, "exog"),
-            "exog_dispersion": arrays_module.design(Z, n, "exog_dispersion"),
-        }
-        arrays |= {
-            name: row_array(value, n, name, name in SCALARS) for name, value in given.items()
-        }
-        names = self._passed_names or RowNames(np.arange(n), index_of(sources | given))
-        keep = present(arrays, n)
-        if missing == "raise" and not keep.all():
-            raise MissingValueError(f"missing values in {names.text(~keep)}")
-        if missing == "none":
-            keep[:] = True
-        self.n_missing = int(n - keep.sum())
-        keep &= _informative(arrays, keep, names)
-        self.n_weightless = int(n - keep.sum()) - self.n_missing
-        self.kept, self.n_passed = np.flatnonzero(keep), n
-        if not keep.any():
-            raise ValueError("no rows left to fit: every row misses a value or carries no weight")
-        if not keep.all():
-            arrays = {name: None if a is None else a[keep] for name, a in arrays.items()}
-        self._row_names = names.take(keep)
-        check_finite(arrays, sources, self._row_names)
-        return arrays
-
     def _build(
-        self, endog: Any, exog: Any, exog_dispersion: Any, arrays: Any, hasconst: bool | None
+        self,
+        endog: Any,
+        exog: Any,
+        exog_dispersion: Any,
+        read: ModelArrays,
+        hasconst: bool | None,
     ) -> None:
         """Hand the arrays to the likelihood and to statsmodels' data layer."""
-        family, row_names = self._distribution_family, self.__dict__.pop("_row_names")
-        endog_name = _endog_name(endog)
-        with naming(row_names):
+        family, arrays, endog_name = self._distribution_family, read.arrays, response_name(endog)
+        with naming(read.names):
             for name in ("var_weights", "freq_weights", "exposure"):
                 if arrays[name] is not None:
                     require(arrays[name] <= 0, name, "must be positive")
@@ -211,12 +167,12 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
             y,
             arrays["exog"],
             arrays["exog_dispersion"],
-            _shift(arrays["offset"], arrays["exposure"]),
+            total_offset(arrays["offset"], arrays["exposure"]),
             arrays["offset_dispersion"],
             trials,
             self.phi_weights(trials, arrays["var_weights"]),
             arrays["freq_weights"],
-            names=row_names,
+            names=read.names,
         )
         for name in ROW_ARRAYS:
             setattr(self, name, arrays[name])
@@ -538,23 +494,9 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
     @property
     def term_list(self) -> list[Term]:
         """Terms of the mean, then of the dispersion, with what they are made of."""
-        k, found = len(self.mean_names), []
-        parts = (("mean", self.core.X, 0), ("dispersion", self.core.Z, k))
-        for (part, A, first), names in zip(parts, self.column_names.values(), strict=True):
-            if self.spec is not None:
-                design = getattr(self.spec, part)
-                columns, factors = design.terms, design.factors
-            else:
-                # a column each; one without variation is a constant
-                columns = {name: [j] for j, name in enumerate(names)}
-                flat = {name for j, name in enumerate(names) if np.ptp(A[:, j]) == 0}
-                factors = {name: frozenset() if name in flat else {name} for name in names}
-            prefix = "" if part == "mean" else "dispersion-"
-            found += [
-                Term(part, prefix + name, frozenset(factors[name]), tuple(first + j for j in cs))
-                for name, cs in columns.items()
-            ]
-        return found
+        formulas = None if self.spec is None else (self.spec.mean, self.spec.dispersion)
+        names = (self.mean_names, self.dispersion_names)
+        return term_list(names, (self.core.X, self.core.Z), formulas)
 
     @property
     def terms(self) -> dict[str, list[int]]:
@@ -577,17 +519,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
             ``n_trials`` too where the new data have the formula's left-hand side.
         """
         assert self.spec is not None
-        found: dict[str, Array] = {}
-        for name in {name for part in parts for name in new_rows.BROUGHT[part]}:
-            column = self.spec.columns.get(name)
-            if column is not None and column in data.columns:
-                found[name] = numeric(data[column], column)
-            elif column is not None and name != "n_trials":
-                raise FormulaError(f"{name}: the new data have no column {column!r}")
-        if self.core.family.takes_trials and "n_trials" not in found:
-            trials = self.spec.trials(data)
-            found |= {} if trials is None else {"n_trials": trials}
-        return found
+        return new_rows.arrays_from(self.spec, self.core.family, data, parts)
 
     def further_columns(
         self, mean: Any, dispersion: Any, env: Any
@@ -611,27 +543,14 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         ValueError
             Without a formula, for an unknown variable, or one with missing values in these rows.
         """
-        if self.spec is None or self.frame is None:
-            raise ValueError(
-                "exog_extra: names and formulas need the data of a formula fit; give the columns"
-            )
-        designs, asked = (self.spec.mean, self.spec.dispersion), (mean, dispersion)
-        terms = [
-            [*design.terms, *terms_of(given, self.frame)]
-            for design, given in zip(designs, asked, strict=True)
-        ]
-        made = with_terms(self.spec, self.frame, terms[0], terms[1], env)
-        wide = made.exog, made.exog_dispersion
-        new = [
-            frame[[name for name in frame if name not in design.info.column_names]]
-            for design, frame in zip(designs, wide, strict=True)
-        ]
-        for given, columns in zip(asked, new, strict=True):
-            if given is not None and columns.shape[1] == 0:
-                raise ValueError(
-                    f"exog_extra={given!r}: nothing to test, the model has these terms"
-                )
-        return None if mean is None else new[0], None if dispersion is None else new[1]
+        return formula_module.further_columns(self.spec, self.frame, mean, dispersion, env)
+
+    @property
+    def _rows(self) -> FittedRows:
+        """The rows to be fitted among those that were passed."""
+        index = self.data.row_labels if self.frame is None else self.frame.index
+        core = self.core
+        return FittedRows(core.names, self.kept, core.n, self.n_passed, index, self.frame)
 
     def rows_of_fit(self, value: Any, name: str = "exog_extra") -> Any:
         """
@@ -653,12 +572,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         ValueError
             If it is of another length, or a Series or DataFrame with another index.
         """
-        self.check_aligned(value, name)
-        if not isinstance(value, (pd.Series, pd.DataFrame, np.ndarray, str)):
-            value = numeric(value, name)
-        if np.ndim(value) == 0 or len(value) == self.core.n or len(value) != self.n_passed:
-            return value
-        return value.iloc[self.kept] if hasattr(value, "iloc") else value[self.kept]
+        return self._rows.take(value, name)
 
     def row_kwds(self, cov_kwds: dict[str, Any]) -> dict[str, Any]:
         """
@@ -680,51 +594,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         ValueError
             For an unknown column, a wrong length, another index, a missing value or a single group.
         """
-        out = dict(cov_kwds)
-        if out.get("groups") is not None:
-            out["groups"] = self._row_labels(out["groups"], "groups")
-            # one panel has lags within it and needs no other
-            if "maxlags" not in out and np.any(np.atleast_2d(out["groups"].T).max(axis=1) == 0):
-                raise ValueError("groups: all rows are in one group; give at least two groups")
-        if out.get("time") is not None:
-            out["time"] = self._row_labels(out["time"], "time")
-        return out
-
-    def _row_labels(self, value: Any, name: str) -> NDArray[Any]:
-        """Return labels of the fitted rows as integer codes, shape (n,) or (n, 2)."""
-        if isinstance(value, (list, tuple)) and self._are_two(value):
-            if len(value) > 2:
-                raise ValueError(f"{name}: {len(value)} kinds; give one or two")
-            columns = [self._row_labels(v, name) for v in value]
-            return columns[0] if len(columns) == 1 else np.column_stack(columns)
-        if isinstance(value, str):
-            if self.frame is None:
-                raise ValueError(f"{name}={value!r} is not a column of the data of a formula fit")
-            if value not in self.frame.columns:
-                raise ValueError(syntax.not_a_column(name, value, self.frame.columns))
-            labels = self.frame[value].to_numpy()
-        else:
-            labels = arrays_module.labels(value)
-            self.check_aligned(value, name)
-        if labels.ndim == 2 and labels.shape[1] == 2:
-            return np.column_stack([self._row_labels(column, name) for column in labels.T])
-        if labels.ndim != 1 or len(labels) not in (self.core.n, self.n_passed):
-            whole = "" if self.n_passed == self.core.n else f" of {self.n_passed} passed"
-            raise ValueError(
-                f"{name}: shape {labels.shape}, but there are {self.core.n} rows{whole}"
-            )
-        labels = labels if len(labels) == self.core.n else labels[self.kept]
-        if pd.isna(labels).any():
-            raise ValueError(f"{name}: missing value in {self.core.names.text(pd.isna(labels))}")
-        return pd.factorize(labels, sort=True)[0]
-
-    def _are_two(self, value: Sequence[Any]) -> bool:
-        """Return whether these are columns, by name or as labels of the rows, and not labels."""
-        rows = (self.core.n, self.n_passed)
-        arrays = [v for v in value if not isinstance(v, str)]
-        if not arrays:
-            return 0 < len(value) and len(value) not in rows
-        return all(np.ndim(v) == 1 and len(v) in rows for v in arrays)
+        return self._rows.cov_kwds(cov_kwds)
 
     def check_aligned(self, value: Any, name: str) -> None:
         """
@@ -737,11 +607,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         name : str
             Of the argument.
         """
-        if isinstance(value, (pd.Series, pd.DataFrame)):
-            whole = len(value) == self.n_passed and len(value) != self.core.n
-            rows = value.iloc[self.kept] if whole else value
-            frame = self.frame
-            check_index(rows, self.data.row_labels if frame is None else frame.index, name)
+        self._rows.check_aligned(value, name)
 
     # -- likelihood, as statsmodels calls it ----------------------------------------------------
 
@@ -993,20 +859,9 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
             )
         if kwargs and method in record.OWN_METHODS:
             raise keywords.unknown(self.fit, kwargs, type(self))
-        if maxiter is None:
-            maxiter = 100 if method in record.OWN_METHODS else 10_000
-        maxiter = 0 if maxiter == 0 else count(maxiter, "maxiter")
-        if not tol > 0:
-            raise ValueError(f"tol={tol}: must be positive")
-        if cov_kwds is not None and not isinstance(cov_kwds, dict):
-            raise ValueError(f"cov_kwds: give a dict, not {type(cov_kwds).__name__}")
+        keywords.check_fit(tol, cov_kwds)
         if start_params is not None:
-            start_params = numeric(start_params, "start_params")
-            if start_params.shape != (len(self.parameter_names),):
-                raise ValueError(
-                    f"start_params: shape {start_params.shape}, but there are "
-                    f"{len(self.parameter_names)} coefficients"
-                )
+            start_params = start.given(start_params, len(self.parameter_names))
         checks.warn_of_aliases(self.core, self.estimable, self.parameter_names)
         fitted = fit.fit(
             self.core,
@@ -1014,7 +869,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
             self.estimable,
             start_params,
             method,
-            maxiter,
+            record.steps(maxiter, method),
             tol,
             disp,
             REML if reml else LIKELIHOOD,
@@ -1058,35 +913,3 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         if (exog is not None or exog_dispersion is not None) and np.isnan(params).any():
             rows = new_rows.without_untold(self, rows, which)
         return quantities.predict(rows, np.asarray(params, dtype=float), which, y_values)
-
-
-def _informative(arrays: dict[str, Array | None], keep: Array, names: RowNames) -> Array:
-    """Return which rows carry weight; warn of those that are kept and have no trials or frequency."""
-    endog, trials, freq = (arrays[name] for name in ("endog", "n_trials", "freq_weights"))
-    assert endog is not None
-    trials = np.abs(endog).sum(axis=1) if endog.ndim == 2 else trials
-    none = {"n_trials": trials, "freq_weights": freq}
-    empty = {name: keep & (a == 0) for name, a in none.items() if a is not None}
-    texts = [
-        f"{rows.sum()} {'row was' if rows.sum() == 1 else 'rows were'} dropped because {name} is 0: "
-        f"{names.listed(rows)}"
-        for name, rows in empty.items()
-        if rows.any()
-    ]
-    if texts:
-        warn("; ".join(texts), DroppedRowsWarning)
-    return ~np.any([*empty.values(), ~keep], axis=0)
-
-
-def _shift(offset: Array | None, exposure: Array | None) -> Array | None:
-    """Return offset + log(exposure), None if neither is given."""
-    if exposure is None:
-        return offset
-    return np.log(exposure) + (0.0 if offset is None else offset)
-
-
-def _endog_name(endog: Any) -> str:
-    if isinstance(endog, pd.DataFrame):
-        return " + ".join(str(c) for c in endog.columns)
-    name = getattr(endog, "name", None)
-    return "y" if name is None else str(name)

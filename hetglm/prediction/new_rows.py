@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hetglm.design.arrays import check_aligned, index_of, row_array
-from hetglm.exceptions import NotEstimableWarning
+from hetglm.design.arrays import check_aligned, index_of, row_array, total_offset
+from hetglm.design.formula import TwoPartFormula
+from hetglm.exceptions import FormulaError, NotEstimableWarning
+from hetglm.families.base import Family
 from hetglm.likelihood import estimability
 from hetglm.likelihood.boundary import Boundary
 from hetglm.likelihood.likelihood import Likelihood
@@ -83,6 +85,38 @@ def rows_of(
     return _core_at(model, X, Z, _row_arrays(given, names), names)
 
 
+def arrays_from(
+    spec: TwoPartFormula, family: Family, data: pd.DataFrame, parts: tuple[str, ...]
+) -> dict[str, Array]:
+    """
+    Return the row arrays that were column names at the fit, read from new data.
+
+    Parameters
+    ----------
+    spec : TwoPartFormula
+    family : Family
+    data : DataFrame
+    parts : tuple of str
+        Parts of the model that a quantity reads.
+
+    Raises
+    ------
+    FormulaError
+        If the new data miss such a column.
+    """
+    found: dict[str, Array] = {}
+    for name in {name for part in parts for name in BROUGHT[part]}:
+        column = spec.columns.get(name)
+        if column is not None and column in data.columns:
+            found[name] = numeric(data[column], column)
+        elif column is not None and name != "n_trials":
+            raise FormulaError(f"{name}: the new data have no column {column!r}")
+    if family.takes_trials and "n_trials" not in found:
+        trials = spec.trials(data)
+        found |= {} if trials is None else {"n_trials": trials}
+    return found
+
+
 def one_row(value: Any, fitted: Array, name: str) -> Any:
     """Return a new design as a table, one of its rows in one dimension as a table of one row."""
     k = fitted.shape[1]
@@ -154,9 +188,6 @@ def _check_columns(new: list[str], fitted: list[str], name: str) -> None:
 def _core_at(model: Any, X: Array, Z: Array, arrays: dict[str, Any], names: RowNames) -> Likelihood:
     """Return the likelihood's predictors on new rows; it has no response there."""
     core: Likelihood = model.core
-    offset, exposure = arrays.get("offset"), arrays.get("exposure")
-    if exposure is not None:
-        offset = np.log(exposure) + (0.0 if offset is None else offset)
     trials, weights = arrays.get("n_trials"), arrays.get("var_weights")
     weights = model.phi_weights(trials, weights)
     return Likelihood(
@@ -166,7 +197,7 @@ def _core_at(model: Any, X: Array, Z: Array, arrays: dict[str, Any], names: RowN
         np.full(len(X), np.nan),
         X,
         Z,
-        offset,
+        total_offset(arrays.get("offset"), arrays.get("exposure")),
         arrays.get("offset_dispersion"),
         trials,
         weights,
