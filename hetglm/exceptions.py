@@ -24,6 +24,7 @@ __all__ = [
     "SmallCountsWarning",
     "UnboundedLikelihoodError",
     "UnboundedLikelihoodWarning",
+    "UndefinedTermWarning",
     "UnseenLevelWarning",
     "UntestedTermWarning",
 ]
@@ -103,6 +104,10 @@ class IndefiniteCovarianceWarning(ModelWarning):
 
 class NotEstimableWarning(ModelWarning):
     """A prediction or contrast is NaN because the data of the fit do not determine it."""
+
+
+class UndefinedTermWarning(ModelWarning):
+    """A term of a formula has no value in some rows, such as the logarithm of a negative number."""
 
 
 class UnseenLevelWarning(NotEstimableWarning):

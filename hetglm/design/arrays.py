@@ -149,6 +149,31 @@ def check_finite(arrays: dict[str, Array | None], sources: dict[str, Any], names
         raise MissingValueError(f"{name}: {kind} value in {names.text(bad)}{hint}")
 
 
+def check_bounded(
+    arrays: dict[str, Array | None], columns: dict[str, list[str]], names: RowNames
+) -> None:
+    """
+    Raise a MissingValueError that names the first argument of new rows with an infinite value.
+
+    Parameters
+    ----------
+    arrays : dict
+        Argument -> array; NaN stands for a row without a prediction.
+    columns : dict
+        Argument -> names of the columns of designs.
+    names : RowNames
+        Of the rows.
+    """
+    for name, array in arrays.items():
+        if array is None or not np.isinf(array).any():
+            continue
+        bad: Array = np.isinf(array)
+        if array.ndim == 2:
+            column = columns[name][int(np.argmax(bad.any(axis=0)))]
+            name, bad = f"{name}, column {column!r}", np.asarray(bad.any(axis=1))
+        raise MissingValueError(f"{name}: infinite value in {names.text(bad)} of the new data")
+
+
 def present(arrays: dict[str, Array | None], n: int) -> Array:
     """Return which of n rows miss no value in any array."""
     keep = np.ones(n, dtype=bool)

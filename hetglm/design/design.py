@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import pickle
 import re
 import types
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -17,8 +19,8 @@ import patsy
 
 from hetglm.design import frames, syntax
 from hetglm.design.syntax import PATSY_BUILTINS
-from hetglm.exceptions import FormulaError
-from hetglm.utils.messages import RowNames
+from hetglm.exceptions import FormulaError, UndefinedTermWarning
+from hetglm.utils.messages import RowNames, warn
 
 
 def levels_of(factors: Collection[Any]) -> set[str]:
@@ -30,6 +32,105 @@ def levels_of(factors: Collection[Any]) -> set[str]:
 def is_plain(code: str, name: str) -> bool:
     """Return whether a factor is a variable itself, or C() of it."""
     return code == name or re.fullmatch(rf"C\({re.escape(name)}(, .*)?\)", code) is not None
+
+
+@contextmanager
+def quiet_arithmetic() -> Iterator[list[str]]:
+    """Keep NumPy silent on log(0), which is refused by row, and yield what it says of log(-1)."""
+    invalid: list[str] = []
+    with np.errstate(divide="ignore", invalid="call", call=lambda kind, _: invalid.append(kind)):
+        yield invalid
+
+
+def warn_undefined(
+    infos: Iterable[patsy.DesignInfo], numbered: pd.DataFrame, names: RowNames, then: str
+) -> None:
+    """
+    Warn of terms that have no value where their variables have: the logarithm of a negative number.
+
+    Parameters
+    ----------
+    infos : iterable of patsy.DesignInfo
+    numbered : DataFrame
+        The variables, without missing values, indexed by position in the data.
+    names : RowNames
+        Of all rows of the data.
+    then : str
+        What becomes of the rows.
+    """
+    factors = {factor: info for of in infos for factor, info in of.factor_infos.items()}
+    for factor, info in factors.items():
+        if info.type != "numerical":
+            continue
+        with quiet_arithmetic() as invalid:
+            values = np.asarray(factor.eval(info.state, numbered), dtype=float)
+        if not invalid:
+            continue
+        bad = np.zeros(len(names.positions), dtype=bool)
+        bad[numbered.index[np.isnan(values.reshape(len(numbered), -1)).any(axis=1)]] = True
+        if bad.any():
+            warn(f"{factor.code} has no value in {names.text(bad)}: {then}", UndefinedTermWarning)
+
+
+class UsedLevels(patsy.EvalFactor):
+    """
+    A factor ``C(g, levels=[...])`` without the levels that no row of the fit has.
+
+    Parameters
+    ----------
+    factor : patsy.EvalFactor
+    used : tuple
+        The levels that stay.
+    """
+
+    def __init__(self, factor: patsy.EvalFactor, used: tuple[Any, ...]) -> None:
+        super().__init__(factor.code, origin=factor.origin)
+        self._used = used
+
+    def memorize_passes_needed(self, state: dict[str, Any], eval_env: Any) -> int:
+        """Prepare the evaluation, as `patsy.EvalFactor` does."""
+        passes = super().memorize_passes_needed(state, eval_env)
+        tree = ast.parse(state["eval_code"], mode="eval")
+        given = syntax.levels_argument(tree.body)
+        assert given is not None
+        given.elts = [ast.Constant(level) for level in self._used]
+        state["eval_code"] = ast.unparse(tree)
+        return int(passes)
+
+
+def without_unused(
+    parts: Iterable[Any], data: pd.DataFrame
+) -> tuple[list[Any], dict[str, tuple[Any, ...]]]:
+    """
+    Return the terms of both parts, ``C(g, levels=[...])`` with the levels of the data only.
+
+    Parameters
+    ----------
+    parts : iterable of list of patsy.Term
+    data : DataFrame
+        The rows of the fit.
+
+    Returns
+    -------
+    parts : list of list of patsy.Term
+    declared : dict
+        Levels written in the formula, by variable, where some are unused.
+    """
+    declared: dict[str, tuple[Any, ...]] = {}
+
+    def factor_of(factor: patsy.EvalFactor) -> patsy.EvalFactor:
+        name, levels = syntax.as_it_stands(factor.code), syntax.levels_written(factor.code)
+        if name is None or name not in data.columns or levels is None:
+            return factor
+        there = set(data[name].dropna().unique())
+        used = tuple(level for level in levels if level in there)
+        if len(used) == len(levels) or len(used) < len(there):  # patsy refuses other values
+            return factor
+        declared[name] = levels
+        return UsedLevels(factor, used)
+
+    made = [[patsy.Term([factor_of(f) for f in t.factors]) for t in part] for part in parts]
+    return made, declared
 
 
 @dataclass
@@ -126,13 +227,18 @@ class Design:
         variables = frames.conform(variables, self.known, self.categories, said)
         there = ~variables.isna().any(axis=1).to_numpy(dtype=bool)
         numbered = variables.reset_index(drop=True)
-        matrix = self._evaluate(numbered[there], data.index).reindex(numbered.index)
+        with quiet_arithmetic() as invalid:
+            matrix = self._evaluate(numbered[there], data.index).reindex(numbered.index)
+        if invalid:
+            names = RowNames(np.arange(len(numbered)), data.index)
+            warn_undefined([self.info], numbered[there], names, "NaN in its prediction")
         return matrix[self.columns].set_axis(data.index)
 
     def rebuild(self, data: pd.DataFrame) -> np.ndarray:
         """Return the design on rows of the fit with other values, from `TwoPartFormula.coded`."""
         numbered = frames.read_columns(data, self.variables).reset_index(drop=True)
-        matrix = self._evaluate(numbered, data.index)
+        with quiet_arithmetic():
+            matrix = self._evaluate(numbered, data.index)
         if len(matrix) != len(numbered):  # a value that a function makes missing
             matrix = matrix.reindex(numbered.index)
         return matrix[self.columns].to_numpy()

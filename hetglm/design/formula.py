@@ -13,11 +13,18 @@ import patsy
 
 from hetglm.design import frames, syntax
 from hetglm.design.arrays import check_index
-from hetglm.design.design import Design, is_plain, levels_of
+from hetglm.design.design import (
+    Design,
+    is_plain,
+    levels_of,
+    quiet_arithmetic,
+    warn_undefined,
+    without_unused,
+)
 from hetglm.design.syntax import PATSY_BUILTINS
 from hetglm.exceptions import FormulaError, MissingValueError
 from hetglm.utils.checks import numeric
-from hetglm.utils.messages import listed
+from hetglm.utils.messages import RowNames, listed
 
 _DAYS = ("dates", "I((pd.to_datetime({0}) - pd.to_datetime({0}.min())).dt.days)")
 _SECONDS = ("durations", "I(pd.to_timedelta({0}).dt.total_seconds())")
@@ -209,7 +216,14 @@ def read(
     plain = _true_as_one(frames.plain(numbered, _only_levels(everything)), terms)
     _check_dates(everything, plain, set(_factors(terms[0])))
     numbered, known = frames.learn(plain, as_levels)
-    infos, matrices = _build(terms, numbered, env, dict(variables.dtypes))
+    written: dict[str, tuple[Any, ...]] = {}
+    if "C" not in env.namespace:  # patsy's
+        terms, written = without_unused(terms, numbered)
+    declared = known | frames.declare(known, numbered, written)
+    with quiet_arithmetic() as invalid:
+        infos, matrices = _build(terms, numbered, env, dict(variables.dtypes))
+    if invalid:
+        warn_undefined(infos, numbered, RowNames(rows, passed), "left out of the fit")
     keep = matrices[1].index.to_numpy() if len(matrices[1]) else np.array([], dtype=int)
     if len(keep) < len(frame) and missing != "drop":
         (row, *_) = index[np.setdiff1d(np.arange(len(frame)), keep)].tolist()
@@ -220,7 +234,7 @@ def read(
     if len(keep) == 0:
         raise ValueError(_no_rows(variables))
     endog, exog, exog_dispersion = (m.set_axis(index[keep]) for m in matrices)
-    lhs, mean, dispersion = (_design(info, known) for info in infos)
+    lhs, mean, dispersion = (_design(info, known, declared) for info in infos)
     unknown = sorted(set(drop_cols or ()) - set(mean.columns))
     if unknown:
         raise FormulaError(f"drop_cols: {unknown[0]!r} is not a column of the mean's design")
@@ -526,7 +540,17 @@ def _check_response(info: patsy.DesignInfo, dtypes: Mapping[str, Any]) -> None:
             )
 
 
-def _design(info: patsy.DesignInfo, known: Mapping[str, frames.Column]) -> Design:
+def _design(
+    info: patsy.DesignInfo,
+    known: Mapping[str, frames.Column],
+    declared: Mapping[str, frames.Column],
+) -> Design:
+    """Return a part of the formula; ``declared`` is for what it reads as levels."""
     design = Design(info)
-    design.known = {name: known[name] for name in design.variables if name in known}
+    levels = design.categories
+    design.known = {
+        name: (declared if name in levels else known)[name]
+        for name in design.variables
+        if name in known
+    }
     return design

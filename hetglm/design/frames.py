@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from numbers import Real
 from typing import Any
@@ -29,7 +29,7 @@ class Column:
     is_number : bool
         Whether it had numbers.
     declared : tuple, optional
-        Categories of a categorical column.
+        Categories of a categorical column, or levels written in the formula.
     used : tuple
         Those of them that a row of the fit had.
     ordered : bool
@@ -230,6 +230,19 @@ def learn(frame: pd.DataFrame, as_levels: Iterable[str]) -> tuple[pd.DataFrame, 
     return frame.assign(**dropped), known
 
 
+def declare(
+    known: dict[str, Column], frame: pd.DataFrame, written: Mapping[str, tuple[Any, ...]]
+) -> dict[str, Column]:
+    """Return what columns are whose levels the formula writes."""
+    used = {name: set(frame[name].dropna().unique()) for name in written}
+    return {
+        name: replace(
+            known[name], declared=levels, used=tuple(v for v in levels if v in used[name])
+        )
+        for name, levels in written.items()
+    }
+
+
 def conform(
     frame: pd.DataFrame,
     known: Mapping[str, Column],
@@ -264,7 +277,10 @@ def conform(
         if isinstance(values.dtype, pd.CategoricalDtype):
             values = values.astype(object)
         if column.is_number:
-            conformed[name] = _as_numbers(str(name), values)
+            values = _as_numbers(str(name), values)
+            conformed[name] = (
+                _seen(str(name), values, column, said) if name in as_levels else values
+            )
         elif column.declared is None:
             conformed[name] = _plain(str(name), values, True)
         elif name in as_levels:

@@ -7,6 +7,7 @@ import builtins
 import difflib
 import re
 from collections.abc import Collection, Iterable, Iterator
+from inspect import signature
 from keyword import iskeyword
 from typing import Any
 
@@ -62,6 +63,16 @@ FUNCTIONS = {
 _DOTTED = re.compile(
     rf"(?<![\w.])({'|'.join(re.escape(f) for f in FUNCTIONS if '.' in f)})\s*\(\s*([\w.]*)"
 )
+#: What brms has beside the response, y | trials(n) ~ x -> what to write here.
+ADDITIONS = {
+    "trials": "betabinomial(..., n_trials={0}), or K + I(N - K) for the response",
+    "weights": "var_weights={0}, or freq_weights={0} for repeated rows, after the formula",
+    "rate": "exposure={0} after the formula",
+}
+#: How a coding takes its reference level, and the words for it elsewhere.
+REFERENCES = {"C": "C({0}, Treatment({1}))", "Treatment": "Treatment({1})", "Sum": "Sum(omit={1})"}
+CODINGS = ("C", "Treatment", "Sum", "Helmert", "Diff", "Poly")
+REFERENCE_WORDS = ("base", "ref", "reference", "baseline", "level", "omit")
 #: R's constants -> Python's.
 CONSTANTS = {"TRUE": "True", "FALSE": "False", "T": "True", "F": "False", "NULL": "1"}
 #: Marks of R outside function calls -> what to write here.
@@ -122,6 +133,11 @@ def split_bar(formula: str) -> tuple[str, str | None]:
     bars = [i for i, char, stack in _scan(formula) if char == "|" and not stack]
     if not bars:
         return formula, None
+    addition = re.search(r"(\w+)\s*\(\s*([^()]*?)\s*\)", formula[bars[0] : formula.find("~")])
+    if addition is not None:
+        raise FormulaError(
+            f"{addition.group()} beside the response is not known here; {_beside(*addition.groups())}"
+        )
     if len(bars) > 1:
         raise FormulaError(
             f"formula {formula!r} has {len(bars)} bars; write 'y ~ mean | dispersion'"
@@ -132,6 +148,13 @@ def split_bar(formula: str) -> tuple[str, str | None]:
             f"formula {formula!r}: write 'y ~ mean | dispersion', such as 'y ~ x | 1'"
         )
     return mean, dispersion
+
+
+def _beside(name: str, given: str) -> str:
+    """Return what to write instead of brms' terms beside the response: y | trials(n) ~ x."""
+    instead = ADDITIONS.get(name)
+    value = repr(given) if given.isidentifier() else given or "..."
+    return f"write {instead.format(value)}" if instead else "nothing here stands for it"
 
 
 def pointed(message: str, origin: Any) -> str:
@@ -307,6 +330,24 @@ def _as_it_stands(node: ast.expr) -> str | None:
     return _as_it_stands(given[0]) if node.func.id == "C" else None
 
 
+def levels_argument(node: ast.expr) -> ast.List | ast.Tuple | None:
+    """Return the list written as the levels of C(), None where there is none."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+        return None
+    given = [k.value for k in node.keywords if k.arg == "levels"] + node.args[2:3]
+    written = node.func.id == "C" and given and isinstance(given[0], (ast.List, ast.Tuple))
+    return given[0] if written else None  # type: ignore[return-value]
+
+
+def levels_written(code: str) -> tuple[Any, ...] | None:
+    """Return the levels that C() of a factor's code is given as a list of constants, or None."""
+    given = levels_argument(ast.parse(code, mode="eval").body)
+    try:
+        return None if given is None else tuple(ast.literal_eval(given))
+    except ValueError:  # made of names
+        return None
+
+
 def check_readable(factor: Any, columns: Collection[str]) -> None:
     """
     Raise a FormulaError for a factor that is no Python, such as a column with a space in its name.
@@ -352,6 +393,9 @@ def _fault(code: str, columns: Collection[str], known: Collection[str]) -> str |
     if code == "Intercept":
         return "'Intercept' is the name of the constant; rename the column"
     for node in ast.walk(body):
+        coding = _coding_fault(node)
+        if coding is not None:
+            return coding
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "te":
             if "te" in PATSY_BUILTINS and all(isinstance(arg, ast.Name) for arg in node.args):
                 return (
@@ -372,6 +416,29 @@ def _fault(code: str, columns: Collection[str], known: Collection[str]) -> str |
         if alone or name not in python:
             return _unknown_column(name, code, columns)
     return None
+
+
+def _coding_fault(node: ast.AST) -> str | None:
+    """Return what to write for an argument that C() or a coding of it does not have, as C(g, base=1)."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+        return None
+    name = node.func.id
+    if name not in CODINGS:
+        return None
+    accepted = list(signature(PATSY_BUILTINS[name]).parameters)
+    wrong = next((k for k in node.keywords if k.arg and k.arg not in accepted), None)
+    if wrong is None:
+        return None
+    said = f"{name}() has no argument {wrong.arg!r}"
+    if wrong.arg in REFERENCE_WORDS and name in REFERENCES:
+        variable = ast.unparse(node.args[0]) if node.args else "g"
+        number = isinstance(wrong.value, ast.Constant) and not isinstance(wrong.value.value, str)
+        is_index = wrong.arg == "base" and number
+        level = "'reference'" if is_index else ast.unparse(wrong.value)  # R's base=2 is an index
+        return f"{said}; write {REFERENCES[name].format(variable, level)}"
+    if name == "C":
+        return f"{said}; write C(g, Sum) for a coding, C(g, levels=[...]) for an order of levels"
+    return f"{said}; it takes {listed(accepted) or 'none'}"
 
 
 def _joins(node: ast.expr) -> bool:

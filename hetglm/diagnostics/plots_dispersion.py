@@ -359,12 +359,19 @@ def _groups(model: Any, by: Any) -> dict[str, Array]:
     return {str(level): np.asarray(labels == level, dtype=bool) for level in found}
 
 
+def _no_column(model: Any, by: str) -> str:
+    """Return what is to be said of a name of no column of the data of a fit."""
+    if model._frame is None:
+        return f"by={by!r}: a fit of arrays has no columns by name; give a label for each row"
+    return syntax.not_a_column("by", by, model._frame.columns)
+
+
 def _labels(model: Any, by: Any) -> pd.Series:
     """Return the group of each row of the fit; what was passed of dropped rows is left out."""
     n = model.core.n
     if isinstance(by, str):
         if model.frame is None or by not in model.frame.columns:
-            raise ValueError(f"by={by!r} is not a column of the data of a formula fit")
+            raise ValueError(_no_column(model, by))
         labels = model.frame[by]
     else:
         try:

@@ -79,10 +79,11 @@ def fit(
     saturated = int(estimated[: likelihood.k_mean].sum()) >= likelihood.n
     if saturated and not likelihood.has_boundary:
         where = (
-            f"the likelihood grows without bound: the mean has {likelihood.n} coefficients for "
-            f"{likelihood.n} rows, so every row is fitted exactly"
+            f"the likelihood grows without bound: the mean has {_as_many(likelihood.n)}, so every "
+            "row is fitted exactly"
         )
-        raise UnboundedLikelihoodError(f"{where}; take terms out of the mean", where)
+        more = "fit more rows" if likelihood.n == 1 else "take terms out of the mean"
+        raise UnboundedLikelihoodError(f"{where}; {more}", where)
     unit = _unit(likelihood)
     if unit != 1:
         inner, units = _in_unit(likelihood, unit)
@@ -105,6 +106,10 @@ def fit(
     if found.boundary is None or of_row is None:
         return found
     return replace(found, boundary=found.boundary.of_rows(of_row))
+
+
+def _as_many(rows: int) -> str:
+    return "a coefficient for the only row" if rows == 1 else f"{rows} coefficients for {rows} rows"
 
 
 def _sought(

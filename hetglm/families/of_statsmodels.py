@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +35,11 @@ INSTEAD = {
     "Poisson": "NegativeBinomial is a model of overdispersed counts with a likelihood",
     "NegativeBinomial": "the NegativeBinomial model estimates alpha by its likelihood",
     "Binomial": "BetaBinomial is a model of overdispersed proportions with a likelihood",
+}
+
+#: Names of families that are not here -> what is said of them beside the list of those that are.
+ABSENT = {
+    "beta": "; beta regression of continuous shares is not among them (BetaBinomial is of counts)",
 }
 
 
@@ -79,8 +85,16 @@ def _by_name(text: str) -> str:
     for name in registry.MODELS:
         if plain in (name.lower(), *registry.model_spec(name).aliases):
             return f" is a model of its own; use {name} (hmf.{name.lower()})"
-    known |= {"normal": "Gaussian", "norm": "Gaussian", "no": "Gaussian"}
-    return f": pass an instance, such as sm.families.{known.get(plain, 'Gaussian')}()"
+    named = known | {"normal": "Gaussian", "norm": "Gaussian", "no": "Gaussian"}
+    if plain in named:
+        return f": pass an instance, such as sm.families.{named[plain]}()"
+    near = difflib.get_close_matches(plain, known, 1, 0.7)
+    meant = f"; did you mean sm.families.{known[near[0]]}()? There" if near else "; there"
+    families = ", ".join(cls.__name__ for cls in REGISTRY)
+    return (
+        f" is not a family here{meant} are {families} (of sm.families), and the models "
+        f"{' and '.join(registry.MODELS)}{ABSENT.get(plain, '')}"
+    )
 
 
 def _exact(family: Any) -> Family:

@@ -153,9 +153,12 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         """Hand the arrays to the likelihood and to statsmodels' data layer."""
         family, arrays, endog_name = self._distribution_family, read.arrays, response_name(endog)
         with naming(read.names):
-            for name in ("var_weights", "freq_weights", "exposure"):
+            for name in ("var_weights", "exposure"):
                 if arrays[name] is not None:
                     require(arrays[name] <= 0, name, "must be positive")
+            if arrays["freq_weights"] is not None:
+                what = "must not be negative (0 leaves a row out)"
+                require(arrays["freq_weights"] < 0, "freq_weights", what)
             y, trials = self._response(arrays, endog_name)
             family.validate(y, trials, endog_name)
         if arrays["exposure"] is not None:

@@ -97,8 +97,16 @@ class PredictionMethods(GenericLikelihoodModelResults):
         -------
         ndarray, Series or DataFrame
             As the rows came in; NaN where a new row misses a value, or (with a
-            `NotEstimableWarning`) has a level or combination of levels that the data of the fit do
-            not determine.
+            `NotEstimableWarning`) has a declared level or a combination of levels that the data of
+            the fit do not determine.
+
+        Raises
+        ------
+        FormulaError
+            If a level was neither in the data of the fit nor declared there (among the categories
+            of its column, or in ``C(g, levels=[...])``): a misspelling, as patsy and R take it.
+        MissingValueError
+            If a value is infinite, such as ``np.log(0)``; it is refused as at the fit.
         """
         rows, labels = self._new_rows(which, exog, exog_dispersion, transform, kwargs)
         values = quantities.predict(rows, self.fit.internal, which, y_values)

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hetglm.design.arrays import check_aligned, index_of, row_array, total_offset
+from hetglm.design.arrays import (
+    check_aligned,
+    check_bounded,
+    index_of,
+    row_array,
+    total_offset,
+)
 from hetglm.design.formula import TwoPartFormula
 from hetglm.exceptions import FormulaError, NotEstimableWarning
 from hetglm.families.base import Family
@@ -82,7 +88,12 @@ def rows_of(
                     f"{name}=..., or the columns the fit took it from"
                 )
     names = RowNames(np.arange(n), index_of(designs))
-    return _core_at(model, X, Z, _row_arrays(given, names), names)
+    arrays = _row_arrays(given, names)
+    needed = {"mean": {"exog": X}, "dispersion": {"exog_dispersion": Z}}
+    for part in needs:
+        brought = {name: arrays.get(name) for name in BROUGHT[part]}
+        check_bounded({**needed.get(part, {}), **brought}, model.column_names, names)
+    return _core_at(model, X, Z, arrays, names)
 
 
 def arrays_from(

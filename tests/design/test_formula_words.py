@@ -413,3 +413,72 @@ def test_arguments_of_a_covariance(data):
         model.fit(cov_type="HAC", cov_kwds={"maxlag": 2})
     with pytest.raises(ValueError, match="does not take 'maxlags'; it takes none"):
         model.fit(cov_kwds={"maxlags": 2})
+
+
+# ---- references of factors, brms' terms beside the response, families -----------------------------
+
+CODINGS = {
+    "C(group, base='b')": r"C\(\) has no argument 'base'; write C\(group, Treatment\('b'\)\)",
+    "C(group, base=2)": r"write C\(group, Treatment\('reference'\)\)",  # an index in R
+    "C(group, ref='b')": r"write C\(group, Treatment\('b'\)\)",
+    "C(w, reference=2)": r"write C\(w, Treatment\(2\)\)",
+    "C(group, Treatment(ref='b'))": r"Treatment\(\) has no argument 'ref'; write Treatment\('b'\)",
+    "C(group, Treatment(base='b'))": r"write Treatment\('b'\)",
+    "C(group, Sum(base='b'))": r"write Sum\(omit='b'\)",
+    "C(group, labels=['b'])": r"C\(g, levels=\[\.\.\.\]\) for an order",
+    "C(group, Poly(degree=2))": r"Poly\(\) has no argument 'degree'; it takes",
+}
+
+
+@pytest.mark.parametrize("term", CODINGS)
+def test_a_reference_level_as_others_write_it(data, term):
+    for formula in (f"gaussian ~ {term}", f"gaussian ~ x | {term}"):
+        message = refused(data, formula)
+        assert re.search(CODINGS[term], message)
+        assert set(message.splitlines()[-1].strip()) == {"^"}
+
+
+@pytest.mark.parametrize(
+    ("left", "instead"),
+    [
+        (
+            "K | trials(N)",
+            r"trials\(N\) beside the response .*betabinomial\(\.\.\., n_trials='N'\)",
+        ),
+        ("K|trials( 10 )", r"n_trials=10\)"),
+        ("count | rate(time)", "exposure='time'"),
+        ("gaussian | weights(w)", "var_weights='w', or freq_weights='w'"),
+        ("gaussian | cens(w)", "nothing here stands for it"),
+    ],
+)
+@pytest.mark.parametrize("right", ["x", "x | z"])
+def test_terms_beside_the_response(data, left, instead, right):
+    assert re.search(instead, refused(data, f"{left} ~ {right}"))
+
+
+@pytest.mark.parametrize("family", ["beta", "lognormal", "weibull", "zip", "t"])
+def test_a_family_that_is_not_here(data, family):
+    with pytest.raises(
+        ValueError, match=f"family='{family}' is not a family here; there"
+    ) as caught:
+        hmf.doubleglm("gaussian ~ x", data, family=family)
+    assert "Gaussian, Gamma, InverseGaussian, Poisson" in str(caught.value)
+    assert "BetaBinomial and NegativeBinomial" in str(caught.value)
+    assert ("beta regression of continuous shares" in str(caught.value)) == (family == "beta")
+    assert "did you mean" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("family", "near"), [("gausian", "Gaussian"), ("Poison", "Poisson")])
+def test_a_mistyped_family(data, family, near):
+    with pytest.raises(ValueError, match=rf"did you mean sm\.families\.{near}\(\)\? There are Gau"):
+        hmf.doubleglm("gaussian ~ x", data, family=family)
+
+
+def test_a_mistyped_group_of_a_picture(data):
+    pytest.importorskip("matplotlib")
+    res = hmf.doubleglm("gaussian ~ x + group", data).fit()
+    with pytest.raises(ValueError, match=r"by='grup' is not a column .* did you mean 'group'"):
+        res.plot_mean_variance(by="grup")
+    arrays = het.DoubleGLM(data["gaussian"], data[["x"]]).fit()
+    with pytest.raises(ValueError, match="fit of arrays has no columns by name; give a label"):
+        arrays.plot_mean_variance(by="group")

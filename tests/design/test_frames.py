@@ -11,7 +11,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
-from hetglm.exceptions import FormulaError, UnseenLevelWarning
+from hetglm.exceptions import (
+    FormulaError,
+    MissingValueError,
+    UndefinedTermWarning,
+    UnseenLevelWarning,
+)
 
 #: Two converged fits: each stops where the gradient is below 1e-8 of its standard deviation.
 AT_MAXIMUM = 1e-6
@@ -423,3 +428,83 @@ def test_a_subset_of_no_rows(data):
         fit("gaussian ~ x", data, subset=data["x"] > np.inf)
     with pytest.raises(ValueError, match="endog: one number; give the response of each row"):
         het.DoubleGLM(1.0, data[["x"]])
+
+
+# ---- values that a function of the formula makes -------------------------------------------------
+
+
+@pytest.mark.parametrize("part", ["mean", "dispersion"])
+def test_an_infinite_term_is_refused_at_the_fit_and_in_new_rows(data, part):
+    data = data.assign(time=data["time"]).set_axis([f"r{i}" for i in range(len(data))])
+    formula = "gaussian ~ np.log(time)" if part == "mean" else "gaussian ~ 1 | np.log(time)"
+    zero = data.assign(time=data["time"].where(data.index != "r3", 0))
+    name = "exog" if part == "mean" else "exog_dispersion"
+    match = rf"^{name}, column 'np\.log\(time\)': infinite value in row r3 \(index label\)"
+    with pytest.raises(MissingValueError, match=match + "$"):
+        hmf.doubleglm(formula, zero)
+    res, new = hmf.doubleglm(formula, data).fit(), zero.iloc[2:5]
+    for call in (res.predict, res.get_prediction):
+        with pytest.raises(MissingValueError, match=match + " of the new data$"):
+            call(new, which="var")
+    other = "dispersion" if part == "mean" else "mean"  # does not read the term
+    assert np.isfinite(res.predict(new, which=other)).all()
+
+
+def test_an_infinite_value_of_new_arrays_is_refused(data):
+    X = np.column_stack([np.ones(len(data)), data["x"]])
+    res = het.DoubleGLM(data["gaussian"], X, X, offset=data["shift"]).fit()
+    bad = np.array([[1, 0.5], [1, np.inf]])
+    for exog, exog_dispersion, shift, name in (
+        (bad, bad[:1].repeat(2, 0), [0, 0], "exog, column 'x1'"),
+        (bad[:1].repeat(2, 0), bad, [0, 0], "exog_dispersion, column 'x1'"),
+        (bad[:1].repeat(2, 0), bad[:1].repeat(2, 0), [0, -np.inf], "offset"),
+    ):
+        with pytest.raises(MissingValueError, match=f"^{name}: infinite value in row 1 .counted"):
+            res.predict(exog, exog_dispersion, offset=shift, which="var")
+    missing = np.array([[1, 0.5], [1, np.nan]])
+    assert np.isnan(res.predict(missing, offset=[0, 0])).tolist() == [False, True]
+
+
+def test_a_term_without_a_value_is_named_once(data):
+    match = r"^np\.log\(time\) has no value in row 3 \(counted from 0\): "
+    negative = data.assign(time=data["time"].where(data.index != 3, -1))
+    with pytest.warns(UndefinedTermWarning, match=match + "left out of the fit$") as caught:
+        model = hmf.doubleglm("gaussian ~ np.log(time) | np.log(time)", negative)
+    assert len(caught) == 1
+    assert model.n_missing == 1
+    res = hmf.doubleglm("gaussian ~ np.log(time)", data).fit()
+    with pytest.warns(UndefinedTermWarning, match=match + "NaN in its prediction$") as caught:
+        predicted = res.predict(negative.iloc[:5])
+    assert len(caught) == 1
+    assert np.flatnonzero(np.isnan(predicted)).tolist() == [3]
+
+
+def test_levels_written_in_the_formula_that_no_row_has_are_dropped(data):
+    wide = "C(group, levels=['e', 'a', 'b', 'c', 'f'])"
+    tight = hmf.doubleglm("gaussian ~ group | group", data).fit()
+    res = hmf.doubleglm(f"gaussian ~ {wide} | {wide}", data).fit()
+    np.testing.assert_allclose(res.params, tight.params, rtol=1e-10)
+    assert res.model.exog_names[1] == f"{wide}[T.b]"
+    order = hmf.doubleglm("gaussian ~ C(group, levels=['e', 'c', 'a', 'b'])", data)
+    assert order.exog_names[1].endswith("[T.a]")
+    new = data.iloc[:2].assign(group=["a", "e"])
+    for fit in (res, pickle.loads(pickle.dumps(res))):
+        with pytest.warns(
+            UnseenLevelWarning, match=r"no row of the fit had 'e' of 'group'.* row 1"
+        ):
+            assert np.isnan(fit.predict(new)).tolist() == [False, True]
+        with pytest.raises(
+            FormulaError, match=r"the level 'q' is not one of the fit.*'a', 'b', 'c'"
+        ):
+            fit.predict(new.assign(group="q"))
+    with pytest.raises(FormulaError, match="does not match any of the expected levels"):
+        hmf.doubleglm("gaussian ~ C(group, levels=['a', 'b', 'z'])", data)
+
+
+def test_levels_of_numbers_written_in_the_formula(data):
+    res = hmf.doubleglm("gaussian ~ C(w, levels=(3, 2, 1, 9)) | w", data).fit()
+    assert res.model.exog_names[1:3] == [f"C(w, levels=(3, 2, 1, 9))[T.{i}]" for i in (2, 1)]
+    with pytest.warns(UnseenLevelWarning, match="had 9 of 'w'"):
+        mean = res.predict(data.iloc[:2].assign(w=[1, 9]))
+    assert np.isnan(mean).tolist() == [False, True]
+    assert np.isfinite(res.predict(data.iloc[:2].assign(w=[1, 9]), which="dispersion")).all()

@@ -188,7 +188,10 @@ ARRAYS = {
         lambda: het.DoubleGLM(D["z"], X, var_weights=-ONES),
         "^var_weights: .*posit",
     ),
-    "negative frequencies": (lambda: gaussian(freq_weights=-ONES), "^freq_weights: .*positive"),
+    "negative frequencies": (
+        lambda: gaussian(freq_weights=-ONES),
+        r"^freq_weights: must not be negative \(0 leaves a row out\)",
+    ),
     "exposure": (lambda: gaussian(exposure="time"), "^exposure: needs a log link; use offset"),
     "negative exposure": (
         lambda: hmf.doubleglm("count ~ x", D, family=FAMILIES.Poisson(), exposure=-ONES),

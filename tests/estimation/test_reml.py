@@ -630,6 +630,10 @@ def test_ties_are_unbounded():
 def test_saturated_mean():
     with pytest.raises(UnboundedLikelihoodError, match="8 coefficients for 8 rows"):
         hmf.doubleglm("z ~ C(x)", cells(2)).fit(reml=True)
+    with pytest.raises(
+        UnboundedLikelihoodError, match=r"coefficient for the only row, .*more rows"
+    ):
+        hmf.doubleglm("z ~ 1", cells(2).iloc[:1]).fit()
 
 
 def own_pair():
