@@ -228,24 +228,47 @@ class Design:
         there = ~variables.isna().any(axis=1).to_numpy(dtype=bool)
         numbered = variables.reset_index(drop=True)
         with quiet_arithmetic() as invalid:
-            matrix = self._evaluate(numbered[there], data.index).reindex(numbered.index)
+            matrix = self._evaluate(self.info, numbered[there], data.index).reindex(numbered.index)
         if invalid:
             names = RowNames(np.arange(len(numbered)), data.index)
             warn_undefined([self.info], numbered[there], names, "NaN in its prediction")
         return matrix[self.columns].set_axis(data.index)
 
-    def rebuild(self, data: pd.DataFrame) -> np.ndarray:
-        """Return the design on rows of the fit with other values, from `TwoPartFormula.coded`."""
-        numbered = frames.read_columns(data, self.variables).reset_index(drop=True)
+    def rebuild(self, data: pd.DataFrame, fitted: np.ndarray, changed: set[str]) -> np.ndarray:
+        """
+        Return the design on the rows of the fit with other values of some variables.
+
+        Parameters
+        ----------
+        data : DataFrame
+            The rows, from `TwoPartFormula.coded`.
+        fitted : ndarray, shape (n, p)
+            The design at the fit, of which the terms of other variables are taken.
+        changed : set of str
+            Variables with other values.
+        """
+        info = self._terms_of(changed)
+        read = set().union(*(syntax.names(factor.code)[1] for factor in info.factor_infos))
+        numbered = frames.read_columns(data, read).reset_index(drop=True)
         with quiet_arithmetic():
-            matrix = self._evaluate(numbered, data.index)
+            matrix = self._evaluate(info, numbered, data.index)
         if len(matrix) != len(numbered):  # a value that a function makes missing
             matrix = matrix.reindex(numbered.index)
-        return matrix[self.columns].to_numpy()
+        made = np.array(fitted)
+        for name in matrix.columns.intersection(self.columns):
+            made[:, self.columns.index(name)] = matrix[name]
+        return made
 
-    def _evaluate(self, numbered: pd.DataFrame, labels: pd.Index) -> pd.DataFrame:
+    def _terms_of(self, variables: set[str]) -> patsy.DesignInfo:
+        """Return what patsy makes the terms from that read some of the variables."""
+        reading = {f for f in self.info.factor_infos if syntax.names(f.code)[1] & variables}
+        return self.info.subset([t for t in self.info.terms if reading.intersection(t.factors)])
+
+    def _evaluate(
+        self, info: patsy.DesignInfo, numbered: pd.DataFrame, labels: pd.Index
+    ) -> pd.DataFrame:
         """Return the columns of rows without missing values, numbered as the labels of all are."""
-        names, info = self.info.column_names, self.info
+        names = info.column_names
         if not info.factor_infos or len(numbered) == 0:
             # without a variable from which patsy could see the rows, an intercept is all there is
             return pd.DataFrame(1.0, index=numbered.index, columns=names)

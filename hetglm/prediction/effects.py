@@ -20,6 +20,7 @@ from hetglm.prediction.quantities import QUANTITIES, lookup
 from hetglm.typing import Array
 from hetglm.utils import checks
 from hetglm.utils.display import Printed, TitledSummary, coefficient_table
+from hetglm.utils.linalg import crossed
 from hetglm.utils.messages import listed, quoted, warn
 
 Memo = dict[int, tuple[Any, Any]]
@@ -455,8 +456,8 @@ def _effect(
         weights = [w for w, _ in parts]
         # the weights of a row sum to 0: less the first, what does not move is exactly 0
         moved = [p.values - predicted[0].values for p in predicted]
-        _need_slopes(contrast, weights, moved)
         effect = _weighted(weights, moved)
+        _need_slopes(contrast, weights, moved, effect)
         if options.at == "all":
             return effect, np.nan
         value = float(share @ effect)
@@ -496,11 +497,11 @@ def _rows(model: Any, which: str, changed: set[str], data: pd.DataFrame) -> Like
     """Return the rows of the fit with other values of some variables."""
     spec, core, parts = model.spec, model.core, QUANTITIES[which].parts
     moved = {part for part in parts if part != "rows" and changed & getattr(spec, part).variables}
-    X = spec.mean.rebuild(data) if "mean" in moved else core.X
+    X = spec.mean.rebuild(data, core.X, changed) if "mean" in moved else core.X
     if len(moved) == 2 and spec.mean.columns == spec.dispersion.columns:
         Z = X  # of the same terms
     else:
-        Z = spec.dispersion.rebuild(data) if "dispersion" in moved else core.Z
+        Z = spec.dispersion.rebuild(data, core.Z, changed) if "dispersion" in moved else core.Z
     if not changed & (set(spec.columns.values()) | spec.endog.variables):
         return replace(core, X=X, Z=Z)
     arrays = {n: getattr(model, n) for names in new_rows.BROUGHT.values() for n in names}
@@ -596,25 +597,24 @@ def _gradient(weights: list[Array], predicted: list[Predicted], cancel: bool) ->
             parts.append(np.zeros(A.shape[1]))
         elif all(design is A for _, design in slopes):
             base = derivatives[0] if cancel else 0.0
-            parts.append(_weighted(weights, [d - base for d in derivatives]) @ A)
+            parts.append(crossed(A, _weighted(weights, [d - base for d in derivatives])))
         else:
-            parts.append(
-                sum(
-                    (w * d) @ design
-                    for w, d, (_, design) in zip(weights, derivatives, slopes, strict=True)
-                )
-            )
+            products = [
+                crossed(design, w * d)
+                for w, d, (_, design) in zip(weights, derivatives, slopes, strict=True)
+            ]
+            parts.append(np.sum(products, axis=0))
     return np.concatenate(parts)
 
 
-def _need_slopes(contrast: Contrast, weights: list[Any], moved: list[Array]) -> None:
+def _need_slopes(contrast: Contrast, weights: list[Any], moved: list[Array], slopes: Array) -> None:
     """Raise a ValueError if there is no slope at an end of the data, as of a root at 0."""
     if contrast.check is None or np.ndim(weights[0]) == 0:  # none, or at the centre of the data
         return
-    slopes, check = _weighted(weights, moved), _weighted(list(contrast.check), moved)
-    ends: Any = contrast.check[1] != 0
-    apart: Any = np.abs(slopes - check)
-    if np.any(apart[ends] > SMOOTH * np.max(np.abs(slopes), initial=0.0)):
+    ends = np.flatnonzero(contrast.check[1])
+    check = _weighted(list(contrast.check[:, ends]), [m[ends] for m in moved])
+    apart = np.abs(slopes[ends] - check)
+    if np.any(apart > SMOOTH * np.max(np.abs(slopes), initial=0.0)):
         raise ValueError(
             f"{contrast.variable}: no finite slope at an end of its values; choose other variables=..., "
             "or leave such rows out"

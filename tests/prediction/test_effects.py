@@ -469,3 +469,26 @@ def test_titles_say_where_effects_are():
     assert titles["mean"].startswith("Effects on the mean at the means of the variables, standard")
     assert titles["all"] == "Effects on the mean in each row"
     assert "Average" not in str(res.get_margeff(at="zero").summary())
+
+
+def test_only_the_terms_of_a_moved_variable_are_built_again():
+    # of both parts: with different formulas each had all its terms built for each contrast
+    data, calls = pd.DataFrame({"x": np.linspace(0, 2, 60), "z": np.tile([0.0, 1.0, 3.0], 20)}), []
+    data["y"] = 1 + data["x"] + np.random.default_rng(3).normal(size=60)
+
+    def kept(values):
+        calls.append(len(values))
+        return values**2
+
+    res = hmf.doubleglm("y ~ x * kept(z) + np.log1p(x) | kept(z)", data).fit()
+    calls.clear()
+    found = res.get_margeff("mean", variables="x")
+    assert len(calls) == 4  # of x:kept(z), at each step of the derivative
+    _, x, log, both = res.params_mean[["Intercept", "x", "np.log1p(x)", "x:kept(z)"]]
+    expected = np.mean(x + log / (1 + data["x"]) + both * data["z"] ** 2)
+    assert_allclose(found.margeff, [expected], rtol=1e-9)
+    calls.clear()
+    res = hmf.doubleglm("y ~ x + kept(z) | z", data).fit()
+    calls.clear()
+    res.get_margeff("var", variables="x")
+    assert calls == []
