@@ -90,6 +90,10 @@ class ModelSpec:
     aliases: tuple[str, ...] = ()
 
 
+#: Complex step of a derivative: nothing is subtracted, so any tiny step is exact.
+COMPLEX_STEP = 1e-30
+
+
 class Family(ABC):
     """
     Likelihood of a response with mean mu and dispersion phi.
@@ -145,6 +149,15 @@ class Family(ABC):
     @abstractmethod
     def variance(self, mu: Array, nu: Array | None, phi: Array, trials: Array | None) -> Array:
         """Return the variance of the response."""
+
+    def variance_slopes(
+        self, mu: Array, nu: Array, phi: Array, trials: Array | None
+    ) -> tuple[Array, Array, Array]:
+        """Return the derivatives of the variance in mu and in phi, and the variance."""
+        h = 1j * COMPLEX_STEP
+        by_mu = self.variance(mu + h, nu - h, phi, trials).imag / COMPLEX_STEP
+        by_phi = self.variance(mu, nu, phi + h, trials).imag / COMPLEX_STEP
+        return by_mu, by_phi, self.variance(mu, nu, phi, trials)
 
     @abstractmethod
     def mixed_dispersion(self, mu: Array, nu: Array | None, phi: Array, spread: Array) -> Array:

@@ -121,6 +121,13 @@ class ExponentialDispersion(Family):
         """Return phi V(mu)."""
         return phi * self.unit_variance(mu, nu)[0]
 
+    def variance_slopes(
+        self, mu: Array, nu: Array, phi: Array, trials: Array | None
+    ) -> tuple[Array, Array, Array]:
+        """Return phi V'(mu), V(mu) and phi V(mu)."""
+        V, slope = self.unit_variance(mu, nu)
+        return phi * slope, V, phi * V
+
     def mixed_dispersion(self, mu: Array, nu: Array | None, phi: Array, spread: Array) -> Array:
         """Return phi + spread / V(mu)."""
         return phi + spread / self.unit_variance(mu, nu)[0]

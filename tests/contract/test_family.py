@@ -601,6 +601,10 @@ def test_variance_takes_a_complex_step(name):
     nu = None if at.nu is None else at.nu - 1j * h
     by_mu = family.variance(at.mu + 1j * h, nu, at.phi, at.trials).imag / h
     by_phi = family.variance(at.mu, at.nu, at.phi + 1j * h, at.trials).imag / h
+    nu = 1 - at.mu if at.nu is None else at.nu
+    slopes = family.variance_slopes(at.mu, nu, at.phi, at.trials)
+    for slope, stepped in zip(slopes, (by_mu, by_phi, real), strict=True):
+        assert_allclose(slope, stepped, rtol=COMPLEX_STEP)
     with mp.workdps(DPS):
         for i in range(len(at.y)):
             m, s = mp.mpf(at.mu[i]), mp.mpf(at.phi[i])
