@@ -71,6 +71,13 @@ def saturated_cells(likelihood: Likelihood, estimated: Array) -> Array | None:
     return np.asarray(of_row) if len(values) <= q else None
 
 
+def one_mean_each(likelihood: Likelihood, cells: Array) -> bool:
+    """Return whether the rows of each cell have one mean, so that a shift of it is all it can have."""
+    first = np.unique(cells, return_index=True)[1]
+    own = first[np.unique(cells, return_inverse=True)[1]]
+    return bool(np.array_equal(likelihood.X, likelihood.X[own]))
+
+
 def uncertain(found: Fit, likelihood: Likelihood, cells: Array) -> Array:
     """Return the rows of cells whose phi is zero or whose log phi has a large standard error."""
     covariance, k = inverse(found.information), likelihood.k_mean

@@ -32,7 +32,7 @@ from itertools import islice
 import numpy as np
 
 from hetglm.estimation import cells as cells_module
-from hetglm.estimation.cells import N_GRID, cell_starts, saturated_cells
+from hetglm.estimation.cells import N_GRID, cell_starts, one_mean_each, saturated_cells
 from hetglm.estimation.dispersion_boundary import (
     determined_coefficients,
     fit_at_boundary,
@@ -97,6 +97,9 @@ N_GRADIENT_STEPS = 12
 
 #: Gradient steps after these where no improved direction leads to a better maximum.
 N_FURTHER_GRADIENT_STEPS = 48
+
+#: Number of rows up to which cells whose means depend on other cells are searched from restarts too.
+MAX_ROWS_OF_TIED_CELLS = 60
 
 #: Share by which a gradient step is shortened where it does not improve a direction.
 STEP_SHRINKAGE = 0.4
@@ -328,13 +331,16 @@ def _is_certain(problem: _Problem, found: Fit) -> bool:
     Return whether another maximum is unlikely, so that no restarts are needed.
 
     The fit converged, no direction leads uphill from phi = 0, and either no dispersion is uncertain
-    or the dispersion model is saturated, whose cells were searched one by one.
+    or the dispersion model is saturated, whose cells were searched one by one (with few rows only
+    if no cell shares a coefficient of the mean with another).
     """
     if not found.converged or _has_ascent(problem.likelihood, found):
         return False
     if found.boundary is None and not is_dispersion_uncertain(found, problem.likelihood):
         return True
-    return saturated_cells(problem.likelihood, problem.estimated) is not None
+    cells = saturated_cells(problem.likelihood, problem.estimated)
+    few = problem.likelihood.n <= MAX_ROWS_OF_TIED_CELLS
+    return cells is not None and (not few or one_mean_each(problem.likelihood, cells))
 
 
 def is_dispersion_uncertain(found: Fit, likelihood: Likelihood) -> bool:

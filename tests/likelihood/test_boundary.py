@@ -526,3 +526,23 @@ def test_many_rows_at_the_boundary_cost_few_evaluations(monkeypatch):
     means = np.transpose([r.params_mean for r in each]).ravel()
     assert_allclose(res.params_mean, means, rtol=1e-6)
     assert np.isnan(dispersions).sum() == 4
+
+
+def crossed(trials, successes, a=(0, 1, 2), b=(0, 1, 2)):
+    """Return one row for each cell of two crossed factors."""
+    a, b = np.repeat(a, len(b)), np.tile(b, len(a))
+    return pd.DataFrame({"a": a, "b": b, "n": trials, "y": successes})
+
+
+def test_a_factor_of_the_mean_crosses_that_of_the_dispersion():
+    # the maxima are those of L-BFGS-B from 24 starts, the boundary in each cell among them
+    data = crossed([14, 11, 16, 13, 10, 4, 12, 22, 23], [11, 9, 16, 7, 10, 4, 12, 0, 19])
+    with pytest.warns(BoundaryWarning), pytest.warns(SeveralMaximaWarning):
+        res = hmf.betabinomial("y ~ C(a) | C(b)", data, n_trials="n").fit()
+    assert_allclose(res.llf, -17.398954389, atol=1e-8)
+    assert res.boundary.rows.tolist() == [True, False, False] * 3
+    data = crossed([28, 24, 30, 25, 23, 15, 19, 26, 18], [3, 6, 21, 6, 2, 0, 12, 15, 16])
+    data["x"] = [1.15, 0.39, -0.49, 0.26, -0.13, 0.62, -0.2, 1.04, -0.61]
+    with pytest.warns(BoundaryWarning), pytest.warns(SeveralMaximaWarning):
+        res = hmf.betabinomial("y ~ C(a) + x | C(b)", data, n_trials="n").fit()
+    assert_allclose(res.llf, -18.657876995, atol=1e-8)
