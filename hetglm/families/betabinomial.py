@@ -290,7 +290,12 @@ class BetaBinomialDistribution(stats.rv_discrete):
 
             return step
 
-        return quantiles(self, q, (mu, nu, sigma, n), n, ratio).reshape(shape)
+        def factors(rows: Any) -> Any:
+            left, a, b = n[rows], mu[rows] / sigma[rows], nu[rows] / sigma[rows]
+            one = np.ones_like(left)
+            return [(left, -1, 1), (a, 1, 1), (one, 1, -1), (b + left - 1, -1, -1)]
+
+        return quantiles(self, q, (mu, nu, sigma, n), n, ratio, factors).reshape(shape)
 
     def _stats(self, mu: Array, nu: Array, sigma: Array, n: Array) -> tuple[Any, ...]:
         return n * mu, _count_variance(mu, nu, sigma, n), None, None

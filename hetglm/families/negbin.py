@@ -274,8 +274,11 @@ class NegativeBinomialDistribution(stats.rv_discrete):
             mixed, a = mu[rows] / (1 + alpha[rows] * mu[rows]), alpha[rows]
             return lambda k: (mixed * (1 + a * k), k + 1)
 
+        def factors(rows: Any) -> Any:
+            return [(1 / alpha[rows], 1, 1), (np.ones(len(rows)), 1, -1)]
+
         highest = np.full_like(mu, np.inf)
-        return quantiles(self, q, (mu, alpha), highest, ratio).reshape(shape)
+        return quantiles(self, q, (mu, alpha), highest, ratio, factors).reshape(shape)
 
     def _stats(self, mu: Array, alpha: Array) -> tuple[Any, ...]:
         return mu, _variance(mu, alpha), None, None

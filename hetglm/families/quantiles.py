@@ -1,8 +1,11 @@
-"""Quantiles of counts: a tail summed outwards from near the quantile, then a walk to it."""
+"""
+Quantiles of counts, from a count near the quantile and a tail probability there.
+
+The tail of a narrow distribution is summed term by term, that of a wide one is an integral.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import count as passes
 from typing import Any
 
@@ -10,13 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from hetglm.families import tail_integrals
+from hetglm.families.tail_integrals import Factors, OfRows, Ratio
 from hetglm.typing import Array
-
-#: Takes the indices of some rows; returns what gives two numbers for each of their counts k, of which
-#: the ratio is P(Y = k + 1) / P(Y = k).
-Ratio = Callable[[NDArray[np.intp]], Callable[[Array], tuple[Array, Array]]]
-#: Takes counts and the indices of the rows they are of, returns a probability of each.
-OfRows = Callable[[Array, NDArray[np.intp]], Array]
 
 #: Rows summed at a time, so that the work arrays stay in the cache.
 BLOCK_ROWS = 4096
@@ -33,12 +32,17 @@ N_BETWEEN_LOOKS = 16
 EXTREME = 1e-3
 #: Newton's steps, of which three to five do, before bisection takes over.
 N_NEWTON = 20
-#: Standard deviations, at the most, over which a tail is summed: 8 for a normal one.
+#: Standard deviations that a tail is long, at the most: 8 for a normal one.
 N_SD = 20.0
 
 
 def quantiles(
-    distribution: Any, q: Array, parameters: tuple[Array, ...], highest: Array, ratio: Ratio
+    distribution: Any,
+    q: Array,
+    parameters: tuple[Array, ...],
+    highest: Array,
+    ratio: Ratio,
+    factors: Factors,
 ) -> Array:
     """
     Return the least count k with P(Y <= k) >= q.
@@ -54,6 +58,7 @@ def quantiles(
     highest : ndarray, shape (n,)
         The largest count, or infinity.
     ratio : Ratio
+    factors : Factors
 
     Returns
     -------
@@ -70,7 +75,17 @@ def quantiles(
         mean, variance, *_ = distribution._stats(*parameters)
         sd = np.sqrt(variance)
         start = np.round(np.clip(np.nan_to_num(mean + sd * ndtri(q)), 0.0, highest))
-        found = _by_tails(q, start, sd, highest, pmf(start, np.arange(len(q))), ratio)
+        wide = np.flatnonzero((sd > tail_integrals.MIN_SD) & np.isfinite(sd))
+        of_wide = q[wide], mean[wide], sd[wide], highest[wide]
+        start[wide], found = tail_integrals.start(*of_wide), np.full(len(q), np.nan)
+        found[wide] = tail_integrals.quantiles(
+            q[wide], start[wide], highest[wide], wide, pmf, ratio, factors
+        )
+        rest = np.flatnonzero(np.isnan(found))
+        at = pmf(start[rest], rest)
+        found[rest] = _by_tails(
+            q[rest], start[rest], sd[rest], highest[rest], at, lambda rows: ratio(rest[rows])
+        )
         far = np.flatnonzero(np.isnan(found))
         found[far] = _by_newton(q, start, highest, far, pmf, cdf)
     return found
@@ -81,7 +96,8 @@ def _by_tails(q: Array, k: Array, sd: Array, highest: Array, at: Array, ratio: R
     out = np.full(len(k), np.nan)
     lower = np.minimum(k, N_SD * sd) <= np.minimum(highest - k, N_SD * sd)
     lower = np.where(q < EXTREME, True, np.where(q > 1 - EXTREME, False, lower))
-    quick = (at > 0) & (sd < MAX_TERMS / N_SD)
+    few = np.where(lower, k, highest - k) <= tail_integrals.MIN_COUNT
+    quick = (at > 0) & (few | (sd <= tail_integrals.MIN_SD))
     for first in range(0, len(k), BLOCK_ROWS):
         block = np.arange(first, min(first + BLOCK_ROWS, len(k)))
         block = block[quick[block]]
@@ -153,7 +169,7 @@ def _by_newton(
     for i in passes():
         here = k[open_]
         F = cdf(here, open_)
-        below = F < q[open_]
+        below = F < (q - TOL_TIE * np.minimum(q, 1 - q))[open_]
         low[open_[below]], high[open_[~below]] = here[below], here[~below]
         left, right = low[open_], high[open_]
         slope = pmf(here, open_) * np.sqrt(2 * np.pi) * np.exp(0.5 * ndtri(F) ** 2)

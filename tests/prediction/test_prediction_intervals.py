@@ -100,6 +100,66 @@ def test_quantiles_of_long_counts_agree_with_their_distribution_function(sigma):
         assert np.all(law.cdf(k - 1) < q)
 
 
+WIDE = [0.005, 0.025, 0.3, 0.975, 0.995]
+
+
+def summed(law, highest):
+    """Return the least count with cdf >= q for every level, by sums from the nearer end."""
+    p = law.pmf(np.arange(highest + 1.0))
+    cdf, above = np.cumsum(p), np.append(np.cumsum(p[:0:-1])[::-1], 0.0)
+    return [int(np.argmax(cdf >= q if q < 0.5 else above <= 1 - q)) for q in WIDE]
+
+
+@pytest.mark.parametrize("n", [1_000, 12_345, 100_000])
+@pytest.mark.parametrize("sigma", [0.0, 1e-6, 1e-4, 1e-3, 0.02, 0.2, 0.9, 2.0])
+def test_quantiles_of_many_trials_are_those_of_sums(sigma, n):
+    # U- and J-shaped ones and nearly binomial ones too
+    for mu in (0.001, 0.03, 0.5, 0.9, 0.999):
+        law = beta_binomial(mu, 1 - mu, sigma, n)
+        assert law.ppf(WIDE).tolist() == summed(law, n)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1e-6, 1e-3, 0.05, 0.3, 1.0, 3.0])
+@pytest.mark.parametrize("mu", [1e3, 5e3])
+def test_quantiles_of_large_counts_are_those_of_sums(mu, alpha):
+    law = negative_binomial(mu, alpha)
+    highest = int(law.mean() + 12 * law.std() + 30 * alpha * mu)
+    assert law.ppf(WIDE).tolist() == summed(law, highest)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1e-5, 0.3, 2.0])
+def test_quantiles_of_very_large_counts_agree_with_their_distribution_function(alpha):
+    law = negative_binomial(np.array([1e5, 1e6, 3e7]), alpha)
+    for q in (0.025, 0.4, 0.975):
+        k = law.ppf(q)
+        assert np.all(law.cdf(k) >= q)
+        assert np.all(law.cdf(k - 1) < q)
+
+
+@pytest.mark.parametrize("n", [1235, 12_345, 99_999])
+def test_the_median_of_a_symmetric_count_is_a_tie(n):
+    sigma = np.array([0.0, 1e-6, 1e-3, 0.02, 0.9, 2.0])
+    assert_array_equal(beta_binomial(0.5, 0.5, sigma, n).ppf(0.5), (n - 1) / 2)
+
+
+@pytest.mark.parametrize("spread", [1e-6, 1e-3, 0.05, 0.9])
+def test_quantiles_of_wide_counts_need_few_sums(spread, monkeypatch):
+    # the distribution function decides only where a quantile is nearly between two counts
+    mu = np.linspace(0.2, 0.8, 2000)
+    laws = beta_binomial(mu, 1 - mu, spread, 50_000), negative_binomial(1e5 * mu, spread)
+    for law in laws:
+        rows, plain = [], type(law.dist)._cdf
+
+        def cdf(self, k, *parameters, rows=rows, plain=plain):
+            rows.append(np.size(k))
+            return plain(self, k, *parameters)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(type(law.dist), "_cdf", cdf)
+            law.ppf(0.025)
+        assert sum(rows) < 0.1 * len(mu)
+
+
 def test_what_tails_cannot_sum_goes_by_newton(monkeypatch):
     law = beta_binomial(np.full(3, 0.3), np.full(3, 0.7), np.full(3, 0.1), np.array([90, 800, 7e3]))
     by_tails = law.ppf(0.975)
