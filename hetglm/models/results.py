@@ -166,7 +166,13 @@ class LocationScaleResults(
 
     @cached_property
     def aic(self) -> float:
-        """Akaike's criterion -2 llf + 2k; NaN after REML, which does not maximise llf."""
+        """
+        Akaike's criterion -2 llf + 2k; NaN after REML, which does not maximise llf.
+
+        Of an extended quasi-likelihood it is not to be compared with that of a likelihood.
+        `summary2` labels it; statsmodels' ``summary_col`` prints what it is told, by the label it is
+        told: ``info_dict={"AIC (EQL)": lambda res: f"{res.aic:.1f}"}``.
+        """
         return super().aic if self.fit.criterion.comparable_means else np.nan
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import mpmath as mp
@@ -461,3 +462,16 @@ def main():
 
 if __name__ == "__main__":
     main()
+
+
+def test_tables_label_criteria_of_an_eql(data):
+    from statsmodels.iolib.summary2 import summary_col
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SmallCountsWarning)
+        res = hmf.doubleglm("count ~ x | z", data, family=sm.families.Poisson()).fit()
+    text = res.summary2().as_text()
+    assert "AIC (EQL):" in text
+    assert "BIC (EQL):" in text
+    labelled = summary_col([res], info_dict={"AIC (EQL)": lambda r: f"{r.aic:.1f}"}).as_text()
+    assert re.search(rf"AIC \(EQL\) +{res.aic:.1f}", labelled)
