@@ -557,6 +557,22 @@ def test_threads_are_set_before_numpy_is_there():
     assert done.stdout.strip() == "False"
 
 
+def test_examples_set_threads_before_numpy_is_there():
+    # Python's -m imports the package with this as its first argument; other imports set nothing
+    import hetglm.__main__ as command
+
+    code = (
+        "import os, sys; sys.argv[0] = {0!r}; import hetglm.examples; "
+        "print('numpy' in sys.modules, os.environ.get('OPENBLAS_NUM_THREADS'))"
+    )
+    env = {name: value for name, value in os.environ.items() if name not in command.THREADS}
+    for first, expected in (("-m", "False 1"), ("-c", "False None")):
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(first)], capture_output=True, text=True, env=env
+        )
+        assert done.stdout.strip() == expected
+
+
 def test_a_warning_is_one_line_on_stderr(tmp_path):
     data = pd.read_csv(CATS).assign(Twice=lambda d: 2 * d.Bwt)
     data.to_csv(tmp_path / "twice.csv", index=False)
