@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
 from hetglm.estimation.newton import Optimum, maximise
 from hetglm.estimation.record import OWN_METHODS, Fit, Settings
@@ -23,7 +22,7 @@ from hetglm.likelihood.adjusted_profile import (
 )
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.typing import Array
-from hetglm.utils.linalg import gram, inverse
+from hetglm.utils.linalg import gram, inverse, triangular_inverse
 from hetglm.utils.messages import listed
 
 #: Share of its information that a direction of the dispersion keeps when the mean is estimated,
@@ -212,7 +211,7 @@ def observed_information(likelihood: Likelihood, fitted: Fit) -> Array:
     point = objective.at(params[k:])
     assert point is not None
     profile = point.information if point.fixed_weights else _by_differences(objective, point)
-    to_mean = solve_triangular(point.T, np.eye(k)) if k else point.T
+    to_mean = triangular_inverse(point.T) if k else point.T
     mean = to_mean.T @ point.observed_mean @ to_mean
     cross = to_mean.T @ point.cross
     dispersion = profile + point.cross.T @ solve(point.observed_mean, point.cross)

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
 from hetglm.families.exponential import ExponentialDispersion
 from hetglm.likelihood.likelihood import Factors, Likelihood
 from hetglm.likelihood.objective import MAX_LOG_PHI_STEP, Criterion, Local
 from hetglm.typing import Array
-from hetglm.utils.linalg import BLOCK_CELLS, gram, solve_scaled
+from hetglm.utils.linalg import BLOCK_CELLS, gram, solve_scaled, triangular_inverse
 
 REML = Criterion("REML", comparable_means=False)
 
@@ -89,7 +88,7 @@ def inverse_cholesky(X: Array, weight: Array) -> Array:
     ):  # squaring has lost the digits; heavy rows go first, or the others' would be lost as well
         order = np.argsort(-weight)
         R = np.asarray(np.linalg.qr((X * np.sqrt(weight)[:, None] * s)[order], mode="r"))
-    return s[:, None] * solve_triangular(R, np.eye(len(s))) if len(s) else A
+    return s[:, None] * triangular_inverse(R) if len(s) else A
 
 
 def weighted_cross_products(
