@@ -20,7 +20,6 @@ from hetglm.utils.checks import numeric
 Slopes = tuple[Array | None, Array | None]
 
 
-
 @dataclass(frozen=True)
 class Quantity:
     """
