@@ -361,9 +361,9 @@ def _groups(model: Any, by: Any) -> dict[str, Array]:
 
 def _no_column(model: Any, by: str) -> str:
     """Return what is to be said of a name of no column of the data of a fit."""
-    if model._frame is None:
+    if model.frame is None:
         return f"by={by!r}: a fit of arrays has no columns by name; give a label for each row"
-    return syntax.not_a_column("by", by, model._frame.columns)
+    return syntax.not_a_column("by", by, model.frame.columns)
 
 
 def _labels(model: Any, by: Any) -> pd.Series:

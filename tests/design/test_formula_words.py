@@ -407,7 +407,7 @@ def test_what_is_no_habit_either(data, right):
 
 def test_arguments_of_a_covariance(data):
     model = hmf.doubleglm("gaussian ~ x", data)
-    with pytest.raises(ValueError, match="does not take 'groups', write cov_type='cluster'"):
+    with pytest.raises(ValueError, match="does not take 'groups'; write cov_type='cluster'"):
         model.fit(cov_kwds={"groups": "block"})
     with pytest.raises(ValueError, match=r"does not take 'maxlag'; it takes .*maxlags"):
         model.fit(cov_type="HAC", cov_kwds={"maxlag": 2})
