@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from hetglm.estimation.covariance import type_of
-from hetglm.estimation.record import Fitted, of_results
+from hetglm.estimation.record import of_results
 from hetglm.estimation.refit import fit_again, refitted_from_null
 from hetglm.exceptions import EveryRefitFailedError, UnboundedLikelihoodError, UntestedTermWarning
 from hetglm.inference.bootstrap import distribution
@@ -21,17 +21,14 @@ from hetglm.inference.constant_dispersion import (
     ConstantDispersionTest,
     chi_square,
     compare_constant,
-    constant_start,
-    mended,
-    null_fitted,
-    null_maximum,
 )
 from hetglm.inference.hypotheses import NOTHING, Hypothesis, Outcome, hypotheses
 from hetglm.inference.likelihood_ratio import Submodels, likelihood_ratio
 from hetglm.inference.nested import check_nested, comparable, same_mean
+from hetglm.inference.null_model import NullModel
 from hetglm.inference.score import SCORE_TYPES, score
 from hetglm.inference.wald import wald
-from hetglm.likelihood.objective import LIKELIHOOD, Criterion
+from hetglm.likelihood.objective import Criterion
 from hetglm.utils.display import WIDTH, paragraph, table_html, table_text
 from hetglm.utils.linalg import contains
 from hetglm.utils.messages import warn
@@ -345,18 +342,33 @@ def _mean_ratios(
     res: Any, null: str, dispersion: ConstantDispersionTest | None
 ) -> tuple[float, float]:
     """Return the ratios of the mean with constant dispersion, and with that of the fit."""
-    if not res.fit.criterion.comparable_means:
-        constant, full = _by_ml(res)
-    else:
-        full = mended(res, null, "full", LIKELIHOOD).maximum
-        if dispersion is None:
-            constant = null_maximum(res, "full", "constant")[0]
-        else:
-            constant, full = dispersion.llf_constant, max(dispersion.llf, full)
+    own, by = res.fit.criterion, res.fit.criterion.of_means
+    small = {part: NullModel(res, null, part, by) for part in ("constant", "full")}
+    constant, full = _maxima_of_full_mean(res, by)
+    if by == own:
+        full = small["full"].larger_fit().maximum
+        full = full if dispersion is None else max(dispersion.llf, full)
     return (
-        likelihood_ratio(constant, null_maximum(res, null, "constant")[0], "the mean"),
-        likelihood_ratio(full, null_maximum(res, null, "full")[0], "the mean"),
+        likelihood_ratio(constant, small["constant"].fit.maximum, "the mean"),
+        likelihood_ratio(full, small["full"].fit.maximum, "the mean"),
     )
+
+
+def _maxima_of_full_mean(res: Any, by: Criterion) -> tuple[float, float]:
+    """Return the maxima with constant and with full dispersion."""
+    models = [NullModel(res, "full", part, by) for part in ("constant", "full")]
+    try:
+        return models[0].fit.maximum, models[1].fit.maximum
+    except UnboundedLikelihoodError as exc:
+        own = res.fit.criterion
+        if by == own:
+            raise
+        raise UnboundedLikelihoodError(
+            f"the row of the mean needs maximum likelihood ({own.name} criteria of different means "
+            f"have no ratio), but {exc}. compare_constant_dispersion() tests the dispersion by "
+            f"{own.name}",
+            exc.where,
+        ) from exc
 
 
 def _one_simulated(
@@ -369,23 +381,20 @@ def _one_simulated(
     """Return the table of two rows with simulated P, the mean's against a constant or an empty one."""
     own = res.fit.criterion
 
-    def fitted(mean: str, dispersion: str, by: Criterion) -> Fitted:
-        if (mean, dispersion, by) == ("full", "full", own):
-            return of_results(res)
-        start = None
-        if by.by_rows and (mean, dispersion) == ("full", "constant"):
-            start = constant_start(res)
-        return null_fitted(res.model, mean, dispersion, start, by)
-
     def p(smaller: Key, larger: Key, wanted: Any, what: str, by: Criterion) -> SimulatedP:
         if not wanted:  # no degrees of freedom, or no ratio of the data
             return SimulatedP()
-        return simulation(fitted(*smaller, by), fitted(*larger, by), what)
-
-    of_means = own if own.comparable_means else LIKELIHOOD
+        null, full = (NullModel(res, *key, by).fitted for key in (smaller, larger))
+        return simulation(null, full, what)
 
     of_mean = [
-        p((null, part), ("full", part), df[0] * (x == x), f"the mean, {part} dispersion", of_means)
+        p(
+            (null, part),
+            ("full", part),
+            df[0] * (x == x),
+            f"the mean, {part} dispersion",
+            own.of_means,
+        )
         for part, x in zip(("constant", "full"), chisq[:2], strict=True)
     ]
     tested = df[1] == df[1] and df[1] > 0
@@ -399,18 +408,6 @@ def _one_simulated(
     ]
     both = [f"{kind}.{name}" for kind in ("Seq", "Adj") for name in ("Chisq", "P", "Error")]
     return Table(rows, columns=["DF", *both, "Failed"], index=PARTS)
-
-
-def _by_ml(res: Any) -> tuple[float, float]:
-    """Return the log-likelihoods of the full mean with constant and full dispersion, after REML."""
-    try:
-        return null_maximum(res, "full", "constant")[0], null_maximum(res, "full", "full")[0]
-    except UnboundedLikelihoodError as exc:
-        raise UnboundedLikelihoodError(
-            "the row of the mean needs maximum likelihood (REML criteria of different means have "
-            f"no ratio), but {exc}. compare_constant_dispersion() tests the dispersion by REML",
-            exc.where,
-        ) from exc
 
 
 def _several(fits: list[Any], simulation: Simulation | None) -> Table:

@@ -1,4 +1,4 @@
-"""Comparison with constant dispersion, and the fits with a part replaced by a constant."""
+"""Comparison of a model with the same mean and a constant dispersion."""
 
 from __future__ import annotations
 
@@ -6,21 +6,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy import stats
 
-from hetglm.estimation import fit as fit_module
 from hetglm.estimation.covariance import type_of
-from hetglm.estimation.record import Fit, Fitted, of_results
-from hetglm.estimation.refit import refitted_from_null
+from hetglm.estimation.record import Fit, of_results
 from hetglm.exceptions import NotNestedError
 from hetglm.inference.bootstrap_results import BootstrapRatio
 from hetglm.inference.bootstrap_test import bootstrap_ratio
-from hetglm.inference.likelihood_ratio import NEGATIVE_BY_ROUNDING, likelihood_ratio
-from hetglm.likelihood.objective import LIKELIHOOD, Criterion
-from hetglm.typing import Array
+from hetglm.inference.likelihood_ratio import likelihood_ratio
+from hetglm.inference.null_model import NullModel
 from hetglm.utils.display import Printed, p_text
-from hetglm.utils.linalg import contains
 from hetglm.utils.parallel import Run
 
 
@@ -100,40 +95,6 @@ def criterion(res: Any) -> str:
     return ("" if by.by_rows else f"{by.name} of the ") + "extended quasi-likelihood"
 
 
-def null_fit(
-    model: Any, mean: str, dispersion: str, start: Any = None, by: Criterion = LIKELIHOOD
-) -> Fit:
-    """
-    Return the fit of a model with one, both or neither part replaced by a constant.
-
-    Parameters
-    ----------
-    model : LocationScaleModel
-    mean : {"full", "constant", "empty"}
-    dispersion : {"full", "constant"}
-    start : ndarray, optional
-        Starting values.
-    by : Criterion
-    """
-    return null_fitted(model, mean, dispersion, start, by).fit
-
-
-def null_fitted(
-    model: Any, mean: str, dispersion: str, start: Any = None, by: Criterion = LIKELIHOOD
-) -> Fitted:
-    """Return the fit of `null_fit` as its refits need it."""
-    empty = pd.DataFrame(index=range(model.core.n))
-    designs = {"full": None, "constant": _constant(model), "empty": empty}
-    null = model.clone(exog=designs[mean], exog_dispersion=designs[dispersion])
-    fit = fit_module.fit(null.core, null.parameter_names, null.estimable, start, criterion=by)
-    return Fitted(null.core, fit, null.parameter_names, null.estimable)
-
-
-def constant_is_nested(model: Any) -> bool:
-    """Return whether the dispersion's design can make a constant."""
-    return contains(model.core.Z, np.ones((model.core.n, 1)))
-
-
 def compare_constant(
     res: Any,
     test: str = "lr",
@@ -149,47 +110,34 @@ def compare_constant(
     """
     if test not in ("lr", "bootstrap"):
         raise ValueError(f"test={test!r}: choose 'lr' or 'bootstrap'")
-    model = res.model
-    by = res.fit.criterion
-    constant, at_boundary = null_maximum(res, "full", "constant", by)
-    nested = constant_is_nested(model)
-    fit = mended(res, "full", "constant", by) if nested else res.fit
-    full = fit.maximum
-    k = int(model.estimable.sum())
-    k_constant = int(model.estimable[: model.core.k_mean].sum()) + 1
-    log_n, aic, aic0, bic, bic0 = np.log(res.nobs), np.nan, np.nan, np.nan, np.nan
-    if by.comparable_means:
-        aic, aic0 = (2 * (k_ - ll) for k_, ll in ((k, full), (k_constant, constant)))
-        bic, bic0 = (k_ * log_n - 2 * ll for k_, ll in ((k, full), (k_constant, constant)))
-    if not nested:
-        both = f"AIC {aic:.6g} (BIC {bic:.6g}) against {aic0:.6g} ({bic0:.6g}) with a constant"
-        both += "" if model.core.family.exact else ", all of the extended quasi-likelihood (EQL)"
-        if not by.comparable_means:
-            both = (
-                f"llf_{by.name.lower()} {full:.6g} ({k - k_constant + 1} coefficients of the "
-                f"dispersion) against {constant:.6g} with a constant"
-            )
+    null = NullModel(res, "full", "constant", res.fit.criterion)
+    if not null.is_nested:
         raise NotNestedError(
             "a constant dispersion is not a special case of this model: 1 is not in the column space of "
             "the dispersion's design (it has no intercept), so a likelihood ratio has no meaning. "
-            f"{both}"
+            f"{_both_criteria(null)}"
         )
-    df = k - k_constant
-    statistic = likelihood_ratio(full, constant, "the dispersion") if df else 0.0
-    pvalue, method, bootstrapped = chi_square(statistic, df), "chi-square", {}
-    symbol = model.core.family.symbol
-    if df and at_boundary:
-        pvalue, method = np.nan, f"constant {symbol} = 0: use compare_constant_dispersion(nrep=...)"
-    if df and nrep and (at_boundary or test == "bootstrap"):
-        start = constant_start(res) if by.by_rows else None
-        null = null_fitted(model, "full", "constant", start, by)
+    fit = null.larger_fit()
+    found = _by_chi_square(null, fit)
+    if found.df and nrep and (null.at_boundary or test == "bootstrap"):
         larger = replace(of_results(res), fit=fit)
-        pvalue, found = bootstrap_ratio(null, larger, nrep, rng, sequential=sequential, run=run)
-        method = _bootstrap_text(found, f"{symbol} = 0" if at_boundary else "dispersion")
-        bootstrapped = {name: getattr(found, name) for name in ("mc_error", "failed", "reasons")}
+        _, draws = bootstrap_ratio(null.fitted, larger, nrep, rng, sequential=sequential, run=run)
+        return _by_bootstrap(found, null, draws)
+    if found.df and null.at_boundary:
+        how = f"constant {res.model.core.family.symbol} = 0: use compare_constant_dispersion(nrep=...)"
+        return replace(found, pvalue=np.nan, method=how)
+    return found
+
+
+def _by_chi_square(null: NullModel, fit: Fit) -> ConstantDispersionTest:
+    """Return the likelihood ratio of a fit against its null model with the P of chi-square."""
+    res, (k, k_null) = null.res, _counts(null.res.model)
+    df, full, constant = k - k_null, fit.maximum, null.fit.maximum
+    statistic = likelihood_ratio(full, constant, "the dispersion") if df else 0.0
+    (aic, bic), (aic0, bic0) = _aic_bic(res, full, k), _aic_bic(res, constant, k_null)
     return ConstantDispersionTest(
         statistic,
-        pvalue,
+        chi_square(statistic, df),
         df,
         full,
         constant,
@@ -198,57 +146,43 @@ def compare_constant(
         bic,
         bic0,
         criterion(res),
-        method,
         robust_fit=not type_of(res).model_based,
-        **bootstrapped,
     )
 
 
-def _bootstrap_text(found: BootstrapRatio, constant: str) -> str:
-    """Return how a p-value was simulated."""
-    stop = f", stopped at {found.exceeded} exceedances" if found.stopped else ""
-    return f"parametric bootstrap, {len(found.ratios)} draws from constant {constant}{stop}"
+def _by_bootstrap(
+    found: ConstantDispersionTest, null: NullModel, draws: BootstrapRatio
+) -> ConstantDispersionTest:
+    """Return the comparison with the P of a bootstrap."""
+    constant = f"{null.model.core.family.symbol} = 0" if null.at_boundary else "dispersion"
+    stop = f", stopped at {draws.exceeded} exceedances" if draws.stopped else ""
+    how = f"parametric bootstrap, {len(draws.ratios)} draws from constant {constant}{stop}"
+    names = ("pvalue", "mc_error", "failed", "reasons")
+    return replace(found, method=how, **{name: getattr(draws, name) for name in names})
 
 
-def _constant(model: Any) -> pd.DataFrame:
-    return pd.DataFrame({"Intercept": np.ones(model.core.n)})
+def _counts(model: Any) -> tuple[int, int]:
+    """Return the number of estimable coefficients, and that with a constant dispersion."""
+    k_mean = int(model.estimable[: model.core.k_mean].sum())
+    return int(model.estimable.sum()), k_mean + 1
 
 
-def null_maximum(
-    res: Any, mean: str, dispersion: str, by: Criterion = LIKELIHOOD
-) -> tuple[float, bool]:
-    """Return the maximum of a null model, and whether it is at the boundary; fitted once."""
-    known, key = res.null_maxima, (mean, dispersion, by)
-    if key not in known:
-        of_results(res)  # one without its rows says so
-        start = None
-        if (mean, dispersion) == ("full", "constant"):
-            start = constant_start(res)
-        null = null_fit(res.model, mean, dispersion, start, by)
-        known[key] = null.maximum, null.boundary is not None
-    return known[key]
+def _aic_bic(res: Any, maximum: float, k: int) -> tuple[float, float]:
+    """Return AIC and BIC of a maximum, NaN where it does not compare different means."""
+    if not res.fit.criterion.comparable_means:
+        return np.nan, np.nan
+    return 2 * (k - maximum), k * np.log(res.nobs) - 2 * maximum
 
 
-def mended(res: Any, mean: str, dispersion: str, by: Criterion) -> Fit:
-    """Return a fit, or where it failed, being below a null model, what is reached from that."""
-    below = null_maximum(res, mean, dispersion, by)[0] - res.fit.maximum
-    if 2 * below <= NEGATIVE_BY_ROUNDING * (1 + abs(res.fit.maximum)):
-        return res.fit
-    null = null_fitted(res.model, mean, dispersion, by=by)
-    return refitted_from_null(res.model, res.fit, null.core, null.fit)
-
-
-def constant_start(res: Any) -> Array | None:
-    """Return the fitted mean with its average dispersion: close to the constant model's maximum."""
-    core, internal = res.core, res.fit.internal
-    zeta = core.predictors(internal).zeta
-    offset = 0.0 if core.offset_dispersion is None else core.offset_dispersion
-    inside = np.isfinite(zeta)
-    if not inside.any():
-        return None
-    weights = None if core.freq is None else core.freq[inside]
-    level = np.average((zeta - offset)[inside], weights=weights)
-    start = np.concatenate([internal[: core.k_mean], [level]])
-    core = res.model.core
-    ones = core.with_designs(Z=np.ones((core.n, 1)))
-    return start if ones.loglike(start) > -np.inf else None
+def _both_criteria(null: NullModel) -> str:
+    """Return what a model is compared by in which a constant dispersion is not nested, in words."""
+    res, (k, k_null) = null.res, _counts(null.res.model)
+    full, constant, by = res.fit.maximum, null.fit.maximum, res.fit.criterion
+    if not by.comparable_means:
+        return (
+            f"llf_{by.name.lower()} {full:.6g} ({k - k_null + 1} coefficients of the dispersion) "
+            f"against {constant:.6g} with a constant"
+        )
+    (aic, bic), (aic0, bic0) = _aic_bic(res, full, k), _aic_bic(res, constant, k_null)
+    rest = "" if res.model.core.family.exact else ", all of the extended quasi-likelihood (EQL)"
+    return f"AIC {aic:.6g} (BIC {bic:.6g}) against {aic0:.6g} ({bic0:.6g}) with a constant{rest}"

@@ -41,6 +41,11 @@ class Criterion:
     comparable_means: bool = True
     by_rows: bool = False
 
+    @property
+    def of_means(self) -> Criterion:
+        """What models of different means are compared by: this, or the likelihood."""
+        return self if self.comparable_means else LIKELIHOOD
+
 
 #: The log-likelihood, or where a family has none the extended quasi-likelihood.
 LIKELIHOOD = Criterion("likelihood", by_rows=True)

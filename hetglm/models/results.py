@@ -21,6 +21,7 @@ from hetglm.diagnostics.influence import LocationScaleInfluence
 from hetglm.estimation.covariance import covariance
 from hetglm.estimation.record import Fit, at_fit
 from hetglm.inference import bootstrap, bootstrap_results, constant_dispersion, overdispersion
+from hetglm.inference.null_model import NullModel
 from hetglm.likelihood.adjusted_profile import REML
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.likelihood.objective import Criterion
@@ -81,8 +82,8 @@ class LocationScaleResults(
         ``model.core`` none is fixed).
     cov_internal : ndarray, shape (p + q, p + q)
         Covariance of ``fit.internal``, the coefficients that make the predictors of these rows.
-    null_maxima : dict
-        Maxima of the models with a constant part that were fitted already, for the tests.
+    null_fits : dict
+        Fits of the models with a constant part that were made already, for the tests.
     """
 
     def __init__(
@@ -116,7 +117,7 @@ class LocationScaleResults(
         self.mle_retvals = fit.retvals
         self.mle_settings = {"optimizer": fit.method}
         self.converged, self.iterations, self.method = fit.converged, fit.iterations, fit.method
-        self.null_maxima: dict[tuple[str, str, Criterion], tuple[float, bool]] = {}
+        self.null_fits: dict[tuple[str, str, Criterion], Fit] = {}
 
     def _headline(self) -> str:
         kind = "log-likelihood" if self.model.core.family.exact else "log-EQL"
@@ -237,7 +238,7 @@ class LocationScaleResults(
         self.df_resid_null = self.nobs - 2
         if not self.fit.criterion.comparable_means:
             return np.nan
-        return constant_dispersion.null_fit(self.model, "constant", "constant").llf
+        return NullModel(self, "constant", "constant", self.fit.criterion).fit.maximum
 
     def remove_data(self) -> None:
         """
@@ -251,6 +252,7 @@ class LocationScaleResults(
         ):
             self.__dict__.pop(name, None)
         name = self.model.endog_names
+        self.null_fits.clear()
         super().remove_data()
         self.model.data.ynames = name
         self.model.core = self.model.core.without_rows()

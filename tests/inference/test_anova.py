@@ -454,7 +454,7 @@ def test_comparisons_of_a_fit_that_failed(reml):
     """It is made again from the null's estimates, and the tables are those of the maximum."""
     model = CASES["gaussian"].formula("x | z")
     good, short = model.fit(reml=reml), model.fit(reml=reml)
-    name = "llf_reml" if reml else "llf"
+    name = "adjusted_llf" if reml else "llf"
     short._results.fit = replace(short._results.fit, **{name: -1e3})
     one, two = (res.compare_constant_dispersion() for res in (good, short))
     assert_allclose(two.statistic, one.statistic, rtol=1e-6)

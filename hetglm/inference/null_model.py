@@ -1,0 +1,103 @@
+"""The fits of a result's model with one or both parts replaced by a constant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hetglm.estimation.record import Fit, Fitted, of_results
+from hetglm.estimation.refit import fit_again, refitted_from_null
+from hetglm.inference.likelihood_ratio import NEGATIVE_BY_ROUNDING
+from hetglm.likelihood.objective import Criterion
+from hetglm.typing import Array
+from hetglm.utils.linalg import contains
+
+
+@dataclass(frozen=True)
+class NullModel:
+    """
+    The model of a result with one, both or neither part replaced by a constant, fitted once.
+
+    Attributes
+    ----------
+    res : LocationScaleResults
+        Keeps the fits.
+    mean : {"full", "constant", "empty"}
+    dispersion : {"full", "constant"}
+    criterion : Criterion
+        What its fit maximises, that of the result or another.
+    """
+
+    res: Any
+    mean: str
+    dispersion: str
+    criterion: Criterion
+
+    @cached_property
+    def model(self) -> Any:
+        """The model, without formula."""
+        n = self.res.model.core.n
+        designs = {
+            "full": None,
+            "constant": pd.DataFrame({"Intercept": np.ones(n)}),
+            "empty": pd.DataFrame(index=range(n)),
+        }
+        return self.res.model.clone(
+            exog=designs[self.mean], exog_dispersion=designs[self.dispersion]
+        )
+
+    @property
+    def fit(self) -> Fit:
+        """Its fit, that of the result where neither part is replaced."""
+        key = self.mean, self.dispersion, self.criterion
+        if key == ("full", "full", self.res.fit.criterion):
+            return self.res.fit
+        if key not in self.res.null_fits:
+            of_results(self.res)  # one without its rows says so
+            start = _constant_start(self.res) if key[:2] == ("full", "constant") else None
+            self.res.null_fits[key] = fit_again(self.model, start, self.criterion)
+        return self.res.null_fits[key]
+
+    @property
+    def fitted(self) -> Fitted:
+        """Its fit as refits need it."""
+        return Fitted(self.model.core, self.fit, self.model.parameter_names, self.model.estimable)
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether the result's dispersion can be a constant."""
+        core = self.res.model.core
+        return contains(core.Z, np.ones((core.n, 1)))
+
+    @property
+    def at_boundary(self) -> bool:
+        """Whether its dispersion is at the boundary, where ratios have no chi-square distribution."""
+        return self.fit.boundary is not None
+
+    def larger_fit(self) -> Fit:
+        """Return the result's fit; where it is below this one, refitted from these estimates."""
+        found = self.res.fit
+        below = self.fit.maximum - found.maximum
+        if 2 * below <= NEGATIVE_BY_ROUNDING * (1 + abs(found.maximum)):
+            return found
+        return refitted_from_null(self.res.model, found, self.model.core, self.fit)
+
+
+def _constant_start(res: Any) -> Array | None:
+    """Return the fitted mean with its average dispersion: close to the constant model's maximum."""
+    core, internal = res.core, res.fit.internal
+    zeta = core.predictors(internal).zeta
+    offset = 0.0 if core.offset_dispersion is None else core.offset_dispersion
+    inside = np.isfinite(zeta)
+    if not inside.any():
+        return None
+    weights = None if core.freq is None else core.freq[inside]
+    level = np.average((zeta - offset)[inside], weights=weights)
+    start = np.concatenate([internal[: core.k_mean], [level]])
+    core = res.model.core
+    ones = core.with_designs(Z=np.ones((core.n, 1)))
+    return start if ones.loglike(start) > -np.inf else None
