@@ -435,20 +435,45 @@ def test_score_by_response(name):
 
 
 @every
-def test_a_known_mean_adds_no_dispersion(name):
-    """And an uncertain one adds at least its own variance (prediction intervals)."""
+def test_mixed_dispersion_has_the_variance_of_the_mixture(name):
+    # that of the response and that of its mean; of counts, given the mean it depends on the mean too
     family, at = FAMILIES[name], points(name)
     mu, nu, phi = at.mu, at.nu, at.phi
-    variance = family.variance(mu, nu, phi, at.trials)
     assert_allclose(family.mixed_dispersion(mu, nu, phi, np.zeros_like(mu)), phi, rtol=1e-14)
-    spread = 0.01 * np.minimum(mu, 1 - mu) ** 2 if family.unit_interval else 0.01 * (1 + mu**2)
+    spread = 0.01 * mu * nu if family.unit_interval else 0.01 * (1 + mu**2)
     mixed = family.variance(mu, nu, family.mixed_dispersion(mu, nu, phi, spread), at.trials)
-    if family.counts_successes:
-        rho = phi / (1 + phi)
-        added = at.trials * (at.trials - 1) * (1 - rho) * spread
-        assert_allclose(mixed, variance + added, rtol=1e-12)
-    else:
-        assert np.all(mixed >= (variance + spread) * (1 - 1e-12))
+    size = at.trials if family.counts_successes else np.ones_like(mu)
+    h = np.sqrt(spread) if family.discrete else 0.0  # two means, as likely
+    inside = [
+        family.variance(mu + d, None if nu is None else nu - d, phi, at.trials) for d in (h, -h)
+    ]
+    expected = np.mean(inside, axis=0) + size**2 * spread
+    assert_allclose(mixed, expected, rtol=1e-11)
+
+
+@exact
+def test_moment_dispersion_is_on_the_scale_of_phi(name):
+    """Starting values are: at the boundary phi = 0 moments are of no use."""
+    family = FAMILIES[name]
+    for mu, phi, n, y, weight in law(name) if not isinstance(family, BoundaryFamily) else ():
+        m, s = np.full(y.shape, mu), np.full(y.shape, phi)
+        rows = family.prepare(y, None if n is None else np.full(y.shape, n))
+        nu = 1 - m if family.unit_interval else None
+        p = weight * np.exp(family.evaluate(rows, m, nu, s, 0).loglike)
+        mean = np.sum(np.where(p > 0, p, 0) * family.moment_dispersion(rows, m, nu))
+        assert 1 / 3 < mean / phi < 3
+
+
+@pytest.mark.parametrize("name", [n for n, f in FAMILIES.items() if f.scale_power is not None])
+@pytest.mark.parametrize("c", [0.125, 64.0])
+def test_unit_of_the_response(name, c):
+    """The distribution of y/c is of the family, with mean mu/c and dispersion phi c^(p - 2)."""
+    family, at = FAMILIES[name], points(name)
+    phi = at.phi * c ** (family.scale_power - 2)
+    inner = family.evaluate(family.prepare(at.y / c, None), at.mu / c, None, phi, 0).loglike
+    value = evaluated(name).loglike
+    size = 1 + abs(value) + abs(np.log(at.phi)) / at.phi
+    assert np.max(abs(inner - np.log(c) - value) / size) < SCIPY
 
 
 @quasi

@@ -229,9 +229,8 @@ def test_extreme_rows_are_finite_and_ordered(name):
     rng = np.random.default_rng(0)
     found = []
     for times in far:
-        y = np.round(
-            times * trials if trials is not None else times * core.predictors(params).mean.mu
-        )
+        away = res.fittedvalues + times * res.predict(which="sd")
+        y = np.round(times * trials if trials is not None else np.asarray(away))
         changed = replace(core, y=y, trials=trials, rows=None)
         found.append(residuals.quantile(changed, params, rng))
     assert np.isfinite(found).all()

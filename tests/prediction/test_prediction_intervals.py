@@ -47,23 +47,6 @@ def test_the_predictive_interval_is_the_wider_one(exact):
         exact.get_prediction(obs_ci="both")
 
 
-def test_mixed_dispersion_has_the_variance_of_the_mixture(exact):
-    # that of the response and that of its mean; of counts, given the mean it depends on the mean too
-    core = exact.model.core
-    family, at = core.family, core.predictors(exact._results.fit.internal)
-    mu, nu, phi = at.mean.mu, at.mean.nu, core.row_phi(at.phi)
-    spread = 0.01 * mu**2 if nu is None else 0.01 * mu * nu
-    mixed = family.variance(mu, nu, family.mixed_dispersion(mu, nu, phi, spread), core.trials)
-    if family.counts_successes:
-        n, rho = core.trials, phi / (1 + phi)
-        within = (mu * nu - spread) * (n + n * (n - 1) * rho)
-        assert_allclose(mixed, within + n**2 * spread)
-    elif family.discrete:
-        assert_allclose(mixed, mu + phi * (mu**2 + spread) + spread)
-    else:
-        assert_allclose(mixed, family.variance(mu, nu, phi, None) + spread)
-
-
 def brute(law, highest):
     """Return the least count with cdf >= q for every level, looking at all counts."""
     cdf = law.cdf(np.arange(highest + 1))
