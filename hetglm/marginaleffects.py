@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype
 
-from hetglm.prediction import effects, quantities
+from hetglm.prediction import effects, new_rows, quantities
 from hetglm.typing import Array
 
 try:
@@ -91,7 +91,7 @@ class MarginalModel(ModelAbstract):
         """Return the prediction of each row with these coefficients."""
         known = np.array_equal(params, self.model.fit.internal)  # not moved for a derivative
         said = () if known else quantities.QUANTITIES[self.which].parts
-        rows, _ = self.model._new_rows(self.which, newdata, None, True, {}, said)
+        rows, _ = new_rows.of_results(self.model, self.which, newdata, None, True, {}, said)
         estimate = quantities.predict(rows, np.asarray(params), self.which)
         numbers = pl.Series(range(len(estimate)), dtype=pl.Int32)
         return pl.DataFrame({"rowid": numbers, "estimate": estimate})

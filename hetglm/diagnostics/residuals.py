@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,31 @@ from hetglm.families.tails import normal_scores, tails
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.prediction import quantities
 from hetglm.typing import Array
+from hetglm.utils import checks
+
+#: Kinds of residuals, with the attribute of the results or of their influence that has them.
+KINDS = {
+    "quantile": "",
+    "response": "resid_response",
+    "pearson": "resid_pearson",
+    "deviance": "resid_deviance",
+    "dispersion": "resid_dispersion",
+    "standardized": "resid_studentized",
+    "standardized-deviance": "resid_studentized_deviance",
+    "standardized-dispersion": "resid_studentized_dispersion",
+}
+
+
+def of_kind(res: Any, kind: str, rng: Any) -> Array:
+    """Return the residuals of one of `KINDS`, shape (n,)."""
+    if res.model.core.n == 0:
+        raise ValueError("the data of the fit were removed (remove_data); fit again")
+    generator = checks.generator(rng)
+    if kind == "quantile":
+        return quantile(res.core, res.fit.internal, generator)
+    owner = res.get_influence() if kind.startswith("standardized") else res
+    values: Array = getattr(owner, KINDS[kind])
+    return values
 
 
 def response(core: Likelihood, params: Array) -> Array:

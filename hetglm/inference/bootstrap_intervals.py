@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy import stats
 
 from hetglm.typing import Array
 
 METHODS = ("percentile", "basic", "studentized", "bca")
+
+#: Replicates of ``conf_int(method="bootstrap")`` by default.
+N_REPLICATES = 999
+
+
+def of_coefficients(res: Any, columns: list[int], alpha: float, **options: Any) -> Array:
+    """Return BCa intervals of some coefficients from new replicates, shape (len(columns), 2)."""
+    replicates = res.bootstrap(**{"nrep": N_REPLICATES, **options})
+    limits: Array = replicates.conf_int(alpha, "bca")[columns]
+    return limits
 
 
 def interval(

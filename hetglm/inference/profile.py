@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,16 +12,19 @@ from scipy.interpolate import PchipInterpolator
 from scipy.optimize import brentq
 
 from hetglm.estimation import fit as fit_module
-from hetglm.estimation.record import Fit, Settings
+from hetglm.estimation.covariance import covariance
+from hetglm.estimation.record import Fit, Settings, of_results
 from hetglm.estimation.search import search
 from hetglm.estimation.start import starting_values
 from hetglm.inference import plots
+from hetglm.inference.wald import half_width
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.likelihood.objective import MAX_STEP_LENGTH
 from hetglm.typing import Array
 from hetglm.utils import checks
 from hetglm.utils.display import Printed, number
 from hetglm.utils.linalg import solve_scaled
+from hetglm.utils.messages import listed
 
 #: Relative precision of a limit; factor by which a step towards it grows,
 #: and half-widths beyond which there is none.
@@ -37,6 +39,8 @@ BOTTOMLESS = 1e6
 #: A profile may be this much above the maximum, per unit of log-likelihood, by rounding alone.
 ROUNDING = 1e-9
 
+#: Values of a profile by default.
+N_VALUES = 21
 #: Smallest and largest log phi looked at, and the tolerance of the limit on that scale.
 LOWEST, HIGHEST, TOLERANCE = -80.0, 40.0, 1e-8
 
@@ -297,19 +301,42 @@ class Along:
         return Profile(self.name, self.estimate, self.llf, values, profile)
 
 
-def intervals(
-    along: Callable[[int], Along], columns: list[int], half: Array, alpha: float
-) -> Array:
+def profile(res: Any, name: str, values: Any, alpha: float) -> Profile:
+    """Return the profile of a coefficient at some values; see `InferenceMethods.profile`."""
+    names = res.model.parameter_names
+    if name not in names:
+        raise ValueError(f"name={name!r}: choose one of {listed(names)}")
+    j = names.index(name)
+    if not res.fit.estimated[j]:
+        raise ValueError(f"{name}: aliased or at the boundary, so it has no profile")
+    along = _along(res, j)
+    if values is None:
+        alpha = checks.share(alpha, "alpha")
+        ends = intervals(res, [j], alpha)[0]
+        wald = res.conf_int(alpha, [j])[0]
+        low, high = np.where(np.isfinite(ends), ends, wald)
+        values = np.linspace(low, high, N_VALUES)
+    values = np.sort(checks.finite_values(values, "values"))
+    along.out_to(values[values >= along.estimate])
+    along.out_to(values[values < along.estimate][::-1])
+    return along.trace
+
+
+def _along(res: Any, j: int) -> Along:
+    """Return the profile of coefficient j, of which only the maximum is known yet."""
+    of = of_results(res)
+    return Along(of.core, of.fit, of.names, of.estimable, j)
+
+
+def intervals(res: Any, columns: list[int], alpha: float) -> Array:
     """
     Return profile-likelihood intervals.
 
     Parameters
     ----------
-    along : callable
-        Makes the profile of a coefficient.
+    res : LocationScaleResults
     columns : list of int
-    half : ndarray, shape (p + q,)
-        Half-widths of the Wald intervals; NaN where there is no estimate.
+        Positions of the coefficients.
     alpha : float
         One minus the coverage.
 
@@ -318,11 +345,13 @@ def intervals(
     ndarray, shape (len(columns), 2)
         Infinite where the likelihood does not fall that far, NaN without an estimate.
     """
+    model_based = covariance(res.core, res.fit, "nonrobust", {}, False, 0.0).matrix
+    half = half_width(res, alpha) * np.sqrt(np.diag(model_based))
     cut = float(stats.chi2.isf(alpha, 1))
     out = np.full((len(columns), 2), np.nan)
     for row, j in zip(out, columns, strict=True):
         if np.isfinite(half[j]):
-            row[0], row[1] = (along(j).limit(half[j], side, cut) for side in (-1.0, 1.0))
+            row[0], row[1] = (_along(res, j).limit(half[j], side, cut) for side in (-1.0, 1.0))
     return out
 
 

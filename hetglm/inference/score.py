@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
 from scipy import stats
+from statsmodels.base._parameter_inference import score_test as statsmodels_test
 
 from hetglm.design import arrays
-from hetglm.estimation.covariance import COVARIANCE_TYPES, is_definite
+from hetglm.estimation.covariance import (
+    COVARIANCE_TYPES,
+    covariance_type,
+    is_definite,
+    refuse_other_arguments,
+)
+from hetglm.estimation.record import need_rows
 from hetglm.exceptions import IndefiniteCovarianceWarning
-from hetglm.inference.hypotheses import NOTHING, Hypothesis, Outcome
+from hetglm.inference.hypotheses import NOTHING, NOTHING_TO_TEST, Hypothesis, Outcome
 from hetglm.inference.likelihood_ratio import Submodels
+from hetglm.inference.test_results import ScoreTest, ScoreTuple, score_tested
 from hetglm.inference.wald import robust_kwds
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.typing import Array
@@ -38,6 +47,79 @@ def score(res: Any, submodels: Submodels, hypothesis: Hypothesis) -> Outcome:
     extra = (design, None) if hypothesis.term.part == "mean" else (None, design)
     test = null.score_test(extra, cov_type=res.cov_type, cov_kwds=robust_kwds(res))
     return Outcome(df, *(float(np.squeeze(number)) for number in (test[0], test[1])))
+
+
+def score_test(
+    res: Any,
+    exog_extra: Any,
+    cov_type: str,
+    cov_kwds: dict[str, Any] | None,
+    env: Any,
+    options: dict[str, Any],
+) -> ScoreTest | ScoreTuple:
+    """Return the test of further columns for either part; see `InferenceMethods.score_test`."""
+    need_rows(res.model.core)
+    further = _further(res.model, exog_extra, env)
+    view = _searched_alone(res)
+    extra = extra_columns(further, view.model.core)
+    refuse_other_arguments(covariance_type(cov_type), cov_kwds or {})
+    by_rows = cov_type == "HC0" and res.model.core.freq is not None  # statsmodels squares them
+    if cov_type != "cluster" and not by_rows:
+        options.setdefault("observed", cov_type != "eim")
+        options["cov_type"] = "HC0" if cov_type == "HC0" else "nonrobust"
+        return score_tested(_invertible(statsmodels_test, view, exog_extra=extra, **options))
+    if options:
+        raise TypeError(f"score_test: cov_type={cov_type!r} does not take {min(options)!r}")
+    kwds = {} if by_rows else dict(res.cov_kwds if cov_kwds is None else cov_kwds)
+    if not by_rows and kwds.get("groups") is None:
+        raise ValueError("cov_kwds: cov_type='cluster' needs 'groups'")
+    kwds |= res.model.row_kwds({"groups": kwds.get("groups")})
+    columns = (np.empty((res.core.n, 0)) if e is None else e for e in extra)
+    test = _invertible(robust_score, view.model.core, view.params, *columns, kwds)
+    return score_tested((test.statistic, test.pvalue, test.df))
+
+
+def _invertible(test: Any, *args: Any, **kwargs: Any) -> Any:
+    """Return a test, with a ValueError in place of NumPy's where a covariance is singular."""
+    try:
+        return test(*args, **kwargs)
+    except np.linalg.LinAlgError as exc:
+        raise ValueError(NOTHING_TO_TEST) from exc
+
+
+def _further(model: Any, exog_extra: Any, env: Any) -> tuple[Any, Any]:
+    """Return the columns for either part on the rows of the fit, None for none."""
+    given = exog_extra if isinstance(exog_extra, tuple) else (exog_extra, None)
+    if len(given) != 2:
+        raise ValueError(
+            f"exog_extra: {len(given)} parts; give columns, or (for the mean, for the dispersion)"
+        )
+    if all(part is None for part in given):
+        raise ValueError("exog_extra: give columns, (for the mean, for the dispersion)")
+    named = [part if _are_names(part) else None for part in given]
+    made = (None, None) if named == [None, None] else model.further_columns(*named, env)
+    mean, dispersion = (
+        columns if part is None or columns is not None else model.rows_of_fit(part)
+        for part, columns in zip(given, made, strict=True)
+    )
+    return mean, dispersion
+
+
+def _are_names(value: Any) -> bool:
+    """Return whether columns are given by their names or by a formula."""
+    several = isinstance(value, list) and len(value) > 0
+    return isinstance(value, str) or (several and all(isinstance(v, str) for v in value))
+
+
+def _searched_alone(res: Any) -> Any:
+    """Return a view on the results with the columns that were searched for, and no others."""
+    core, solved = res.core, res.fit.solved
+    view = copy.copy(res)
+    view.model = copy.copy(res.model)
+    k = core.k_mean
+    view.model.core = core.with_designs(X=core.X[:, solved[:k]], Z=core.Z[:, solved[k:]])
+    view.params = res.fit.internal[solved]
+    return view
 
 
 def extra_columns(

@@ -26,7 +26,7 @@ from hetglm.likelihood.adjusted_profile import REML
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.likelihood.objective import Criterion
 from hetglm.models import summary
-from hetglm.models.results_diagnostics import ChoiceMethods, DiagnosticMethods
+from hetglm.models.results_diagnostics import DiagnosticMethods
 from hetglm.models.results_inference import InferenceMethods
 from hetglm.models.results_prediction import PredictionMethods
 from hetglm.prediction import quantities
@@ -40,7 +40,6 @@ class LocationScaleResults(
     Printed,
     InferenceMethods,
     PredictionMethods,
-    ChoiceMethods,
     DiagnosticMethods,
     _LLRMixin,
     GenericLikelihoodModelResults,

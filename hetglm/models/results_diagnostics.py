@@ -14,12 +14,11 @@ from hetglm.diagnostics import (
     residuals,
     simulated_residuals,
 )
-from hetglm.utils import checks
 from hetglm.utils.parallel import Run
 
 
-class ChoiceMethods(GenericLikelihoodModelResults):
-    """What helps to decide whether to trust a fit."""
+class DiagnosticMethods(GenericLikelihoodModelResults):
+    """Whether to trust a fit: what may be wrong with it, its residuals, and what is drawn of them."""
 
     def diagnose(self) -> findings.Diagnosis:
         """
@@ -51,23 +50,6 @@ class ChoiceMethods(GenericLikelihoodModelResults):
         Hauck-Donner, near-singular, leverage, small counts).
         """
         return findings.diagnose(self)
-
-
-#: Kinds of residuals, with the attribute of the results or of their influence that has them.
-KINDS = {
-    "quantile": "",
-    "response": "resid_response",
-    "pearson": "resid_pearson",
-    "deviance": "resid_deviance",
-    "dispersion": "resid_dispersion",
-    "standardized": "resid_studentized",
-    "standardized-deviance": "resid_studentized_deviance",
-    "standardized-dispersion": "resid_studentized_dispersion",
-}
-
-
-class DiagnosticMethods(GenericLikelihoodModelResults):
-    """Residuals of results, and what is drawn of them."""
 
     def get_resid(self, kind: str = "quantile", *, rng: Any = None) -> Any:
         """
@@ -107,17 +89,10 @@ class DiagnosticMethods(GenericLikelihoodModelResults):
         Dunn, P. K. and Smyth, G. K. (1996). Randomized quantile residuals. Journal of Computational
         and Graphical Statistics 5, 236-244.
         """
-        if not isinstance(kind, str) or kind not in KINDS:
-            raise ValueError(f"kind={kind!r}: choose one of {', '.join(map(repr, KINDS))}")
-        if self.model.core.n == 0:
-            raise ValueError("the data of the fit were removed (remove_data); fit again")
-        generator = checks.generator(rng)
-        if kind == "quantile":
-            values = residuals.quantile(self.core, self.fit.internal, generator)
-        else:
-            owner = self.get_influence() if kind.startswith("standardized") else self
-            values = getattr(owner, KINDS[kind])
-        labels = self.model.data.row_labels
+        if not isinstance(kind, str) or kind not in residuals.KINDS:
+            known = ", ".join(map(repr, residuals.KINDS))
+            raise ValueError(f"kind={kind!r}: choose one of {known}")
+        values, labels = residuals.of_kind(self, kind, rng), self.model.data.row_labels
         return values if labels is None else pd.Series(values, index=labels)
 
     def simulate_residuals(

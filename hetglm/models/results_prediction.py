@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from statsmodels.base.model import GenericLikelihoodModelResults
 
-from hetglm.design import frames
 from hetglm.inference import bootstrap
 from hetglm.prediction import effects, intervals, new_rows, quantities
 from hetglm.typing import Array
@@ -24,43 +23,6 @@ def _with_quantities(method: Any) -> Any:
 
 class PredictionMethods(GenericLikelihoodModelResults):
     """What results say of rows, those of the fit and new ones."""
-
-    def _new_rows(
-        self,
-        which: str,
-        exog: Any,
-        exog_dispersion: Any,
-        transform: bool,
-        given: dict[str, Any],
-        said: tuple[str, ...] = (),
-    ) -> tuple[Any, Any]:
-        """Return the rows of a prediction and their labels; ``said`` parts give no warnings."""
-        model = self.model
-        if exog is None and exog_dispersion is None:
-            return new_rows.rows_of(model, self.core, which, **given), model.data.row_labels
-        data = None
-        if transform and model.spec is not None:
-            if exog_dispersion is not None:
-                raise ValueError(
-                    "exog_dispersion: after a formula fit one DataFrame serves both parts; or give both "
-                    "designs with transform=False"
-                )
-            designs = {"mean": model.spec.mean, "dispersion": model.spec.dispersion}
-            data = frames.new_rows(exog, set().union(*(d.variables for d in designs.values())))
-            parts = quantities.lookup(which, model.core.family).parts
-            named = set().union(*(d.variables for part, d in designs.items() if part in said))
-            exog, exog_dispersion = (
-                design.build(data, named)
-                if part in parts
-                else np.full((len(data), len(design.columns)), np.nan)
-                for part, design in designs.items()
-            )
-            given = {**model.new_row_arrays(data, parts), **given}
-        rows = new_rows.rows_of(model, self.core, which, exog, exog_dispersion, **given)
-        if self.boundary is not None:
-            rows = new_rows.place_at_boundary(rows, self.boundary)
-        rows = new_rows.without_untold(model, rows, which, data, said)
-        return rows, rows.names.labels
 
     @_with_quantities
     def predict(
@@ -108,7 +70,7 @@ class PredictionMethods(GenericLikelihoodModelResults):
         MissingValueError
             If a value is infinite, such as ``np.log(0)``; it is refused as at the fit.
         """
-        rows, labels = self._new_rows(which, exog, exog_dispersion, transform, kwargs)
+        rows, labels = new_rows.of_results(self, which, exog, exog_dispersion, transform, kwargs)
         values = quantities.predict(rows, self.fit.internal, which, y_values)
         if labels is None:
             return values
@@ -171,12 +133,12 @@ class PredictionMethods(GenericLikelihoodModelResults):
         2 / Var(log variance) degrees of freedom, as Satterthwaite has it. For the Gaussian with
         constant dispersion by REML it is the t interval of ``sm.OLS`` and ``sm.WLS``, exactly.
         """
-        rows, labels = self._new_rows(which, exog, exog_dispersion, transform, kwargs)
+        rows, labels = new_rows.of_results(self, which, exog, exog_dispersion, transform, kwargs)
         observed = None
         if which == "mean" and self.model.core.family.exact:
             try:
-                observed, _ = self._new_rows(
-                    "var", exog, exog_dispersion, transform, kwargs, said=("mean",)
+                observed, _ = new_rows.of_results(
+                    self, "var", exog, exog_dispersion, transform, kwargs, said=("mean",)
                 )
                 quantities.predict(observed, self.fit.internal, "var")
             except ValueError:
@@ -289,7 +251,9 @@ class PredictionMethods(GenericLikelihoodModelResults):
         given = {"transform": transform, "row_labels": row_labels, "ci_method": ci_method, **kwargs}
         if not total:
             return self.get_prediction(exog, exog_dispersion, "effective-size", **given)
-        rows, _ = self._new_rows("effective-size", exog, exog_dispersion, transform, kwargs)
+        rows, _ = new_rows.of_results(
+            self, "effective-size", exog, exog_dispersion, transform, kwargs
+        )
         predicted, link = intervals.total_effective_size(rows, self.fit.internal, self.cov_internal)
         return intervals.LocationScalePrediction(
             predicted,
@@ -421,7 +385,7 @@ class PredictionMethods(GenericLikelihoodModelResults):
         NotImplementedError
             For extended quasi-likelihood families, which have none.
         """
-        rows, _ = self._new_rows("var", exog, exog_dispersion, transform, kwargs)
+        rows, _ = new_rows.of_results(self, "var", exog, exog_dispersion, transform, kwargs)
         return quantities.distribution(rows, self.fit.internal)
 
     def simulate(self, nsim: int = 1, rng: Any = None) -> Array:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hetglm.design import frames
 from hetglm.design.arrays import (
     check_aligned,
     check_bounded,
@@ -94,6 +95,66 @@ def rows_of(
         brought = {name: arrays.get(name) for name in BROUGHT[part]}
         check_bounded({**needed.get(part, {}), **brought}, model.column_names, names)
     return _core_at(model, X, Z, arrays, names)
+
+
+def of_results(
+    res: Any,
+    which: str,
+    exog: Any,
+    exog_dispersion: Any,
+    transform: bool,
+    given: dict[str, Any],
+    said: tuple[str, ...] = (),
+) -> tuple[Likelihood, Any]:
+    """
+    Return the rows a prediction of a fit is for, and their labels.
+
+    Parameters
+    ----------
+    res : LocationScaleResults
+    which : str
+    exog, exog_dispersion : array_like, optional
+        Data of a formula, or both designs; the rows of the fit by default.
+    transform : bool
+        Whether ``exog`` goes through the formula, if the fit has one.
+    given : dict
+        Row arrays, as in `rows_of`.
+    said : tuple of str
+        Parts of the model without a warning.
+    """
+    model, data = res.model, None
+    if exog is None and exog_dispersion is None:
+        return rows_of(model, res.core, which, **given), model.data.row_labels
+    if transform and model.spec is not None:
+        if exog_dispersion is not None:
+            raise ValueError(
+                "exog_dispersion: after a formula fit one DataFrame serves both parts; or give both "
+                "designs with transform=False"
+            )
+        parts = lookup(which, model.core.family).parts
+        data, exog, exog_dispersion = _through_formula(model.spec, exog, parts, said)
+        given = {**model.new_row_arrays(data, parts), **given}
+    rows = rows_of(model, res.core, which, exog, exog_dispersion, **given)
+    if res.boundary is not None:
+        rows = place_at_boundary(rows, res.boundary)
+    rows = without_untold(model, rows, which, data, said)
+    return rows, rows.names.labels
+
+
+def _through_formula(
+    spec: TwoPartFormula, exog: Any, parts: tuple[str, ...], said: tuple[str, ...]
+) -> tuple[pd.DataFrame, Any, Any]:
+    """Return new data and the designs a formula makes of them, NaN for a part that is not read."""
+    designs = {"mean": spec.mean, "dispersion": spec.dispersion}
+    data = frames.new_rows(exog, set().union(*(d.variables for d in designs.values())))
+    named = set().union(*(d.variables for part, d in designs.items() if part in said))
+    X, Z = (
+        design.build(data, named)
+        if part in parts
+        else np.full((len(data), len(design.columns)), np.nan)
+        for part, design in designs.items()
+    )
+    return data, X, Z
 
 
 def arrays_from(

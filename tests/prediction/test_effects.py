@@ -17,7 +17,7 @@ from statsmodels.iolib.summary2 import summary_col
 import hetglm.api as het
 import hetglm.formula.api as hmf
 from hetglm.exceptions import AliasedColumnWarning, FormulaError
-from hetglm.prediction import quantities
+from hetglm.prediction import new_rows, quantities
 from hetglm.prediction.quantities import QUANTITIES
 
 #: Differences of predictions in the coefficients: h^2 and rounding over h.
@@ -69,7 +69,10 @@ def test_effects_and_errors_by_differences(case, which):
     }
     V = res.cov_params().to_numpy()
     for row, parts in changed.items():
-        rows = [(res._new_rows(which, new, None, True, {})[0], weight) for new, weight in parts]
+        rows = [
+            (new_rows.of_results(res, which, new, None, True, {})[0], weight)
+            for new, weight in parts
+        ]
 
         def effect(params, rows=rows):
             return sum(w * np.mean(quantities.predict(r, params, which)) for r, w in rows)
@@ -106,7 +109,7 @@ def test_ratios_of_intraclass_correlations():
     assert_allclose(
         np.log(table[["ci_lower", "ci_upper"]].to_numpy(float) / table["ratio"]), [-half, half]
     )
-    rows = [res._new_rows("icc", data.assign(group=g), None, True, {})[0] for g in "ab"]
+    rows = [new_rows.of_results(res, "icc", data.assign(group=g), None, True, {})[0] for g in "ab"]
 
     def log_ratio(params):
         low, high = (np.mean(quantities.predict(r, params, "icc")) for r in rows)
@@ -415,7 +418,7 @@ def test_options_of_every_part(case, which):
     assert effect.index.tolist() == [("x", "d/dx")]
     h = 1e-5
     rows = [
-        res._new_rows(which, data.assign(x=data["x"] * np.exp(s * h)), None, True, {})[0]
+        new_rows.of_results(res, which, data.assign(x=data["x"] * np.exp(s * h)), None, True, {})[0]
         for s in (1, -1)
     ]
 
