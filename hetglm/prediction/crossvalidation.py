@@ -395,7 +395,7 @@ def _summarised(
 def _why_none(
     model: Any, folds: list[tuple[int, Array]], grouped: bool, failed: Mapping[str, Any]
 ) -> str:
-    """Return why no row has a score: the terms that only held-out rows tell of."""
+    """Return why no row has a score: the terms that only held-out rows determine."""
     lost = np.zeros(len(model.estimable), dtype=bool)
     for _, rows in folds:
         train = model.clone(rows=np.setdiff1d(np.arange(model.core.n), rows))
@@ -405,7 +405,7 @@ def _why_none(
     text = f"{parts[0]}: no row has a score"
     if names:
         text += (
-            f", for the other rows do not tell of {listed(names)}, and nothing predicts what is left "
+            f", for the other rows do not determine {listed(names)}, and nothing predicts what is left "
             f"out; give {parts[1]}, or take that out of the formula"
         )
     reasons = {name: of_name for name, of_name in failed.items() if of_name}

@@ -25,22 +25,27 @@ from hetglm.utils.messages import listed, quoted, warn
 
 Memo = dict[int, tuple[Any, Any]]
 
-#: Step of a derivative in standard deviations of the variable: of order h^4, 1e-12.
+#: Step h of a numerical derivative, in standard deviations of the variable; its error h^4 is 1e-12.
 STEP = 5e-4
-#: Weights of differences, over the step: inside the data, of order h^4, at these steps.
-STEPS, CENTRAL = (-2, -1, 1, 2), (1 / 12, -2 / 3, 2 / 3, -1 / 12)
-#: At an end of the data, of order h^3, at 0, ..., 3 steps inward.
-INWARD = (-11 / 6, 3.0, -3 / 2, 1 / 3)
-#: Second-order weights there; a larger relative disagreement means no finite derivative.
-INWARD_CHECK, SMOOTH = (-3 / 2, 2.0, -1 / 2, 0.0), 0.01
-#: Where effects are evaluated, and whether they are proportional changes, as in statsmodels.
+#: Points of the fourth-order central difference, in steps.
+CENTRAL_STEPS = (-2, -1, 1, 2)
+#: Weights of the fourth-order central difference, over h.
+CENTRAL_WEIGHTS = (1 / 12, -2 / 3, 2 / 3, -1 / 12)
+#: Weights of the third-order one-sided difference, at 0, ..., 3 steps inward from an end of the data.
+ONE_SIDED_WEIGHTS = (-11 / 6, 3.0, -3 / 2, 1 / 3)
+#: Weights of the second-order one-sided difference, which agrees where there is a derivative.
+CHECK_WEIGHTS = (-3 / 2, 2.0, -1 / 2, 0.0)
+#: Largest disagreement of both one-sided differences, relative to the steepest row.
+TOL_DERIVATIVE = 0.01
+#: Where effects are evaluated, as in statsmodels.
 AT = ("overall", "mean", "median", "zero", "all")
-#: What is said of effects that are evaluated at one point.
+#: Titles of effects that are evaluated at one point.
 PLACES = {
     "mean": "at the means of the variables",
     "median": "at the medians of the variables",
     "zero": "at zero",
 }
+#: Derivatives and elasticities, as in statsmodels.
 METHODS = ("dydx", "eyex", "dyex", "eydx")
 #: Quantities that have an average effect: one number a row.
 WHICH = [name for name, quantity in QUANTITIES.items() if not quantity.of_counts]
@@ -145,7 +150,7 @@ class AverageEffects(Printed):
         return [self.summary_frame()]
 
     @property
-    def _law(self) -> Any:
+    def _distribution(self) -> Any:
         return stats.norm if self.df is None else stats.t(self.df)
 
     @property
@@ -162,7 +167,7 @@ class AverageEffects(Printed):
     @property
     def pvalues(self) -> Array:
         """Two-sided p-values of no effect, shape (k,)."""
-        return 2 * self._law.sf(np.abs(self.tvalues))
+        return 2 * self._distribution.sf(np.abs(self.tvalues))
 
     def conf_int(self, alpha: float = 0.05) -> Array:
         """
@@ -178,7 +183,7 @@ class AverageEffects(Printed):
         ndarray, shape (k, 2)
         """
         self._need_errors()
-        half = self._law.isf(checks.share(alpha, "alpha") / 2) * self.margeff_se
+        half = self._distribution.isf(checks.share(alpha, "alpha") / 2) * self.margeff_se
         ends = np.column_stack([self._centre - half, self._centre + half])
         return np.exp(ends) if self.ratio else ends
 
@@ -378,7 +383,7 @@ def _contrasts(model: Any, data: pd.DataFrame, name: str, options: Options) -> I
 
 
 def _is_count(column: pd.Series) -> bool:
-    """Return whether a number is a count, as statsmodels tells it: whole, not negative, not 0 or 1."""
+    """Return whether a number is a count by statsmodels' rule: whole, not negative, not 0 or 1."""
     x = column.to_numpy(float)
     return bool(np.all((x >= 0) & (x % 1 == 0)) and x.min() < x.max() and set(x) != {0, 1})
 
@@ -394,11 +399,11 @@ def _derivative(
     inside = inward == 0
     by = x / h if options.method.endswith("ex") else np.full(len(x), 1 / h)
     parts = []
-    for k, step in enumerate(STEPS):
-        weight = by * np.where(inside, CENTRAL[k], inward * INWARD[k])
+    for k, step in enumerate(CENTRAL_STEPS):
+        weight = by * np.where(inside, CENTRAL_WEIGHTS[k], inward * ONE_SIDED_WEIGHTS[k])
         moved = x + h * np.where(inside, step, inward * k)
         parts.append((weight, data.assign(**{name: moved})))
-    check = np.outer(INWARD_CHECK, inward * by)
+    check = np.outer(CHECK_WEIGHTS, inward * by)
     return Contrast(name, "d/dx", parts, True, check)
 
 
@@ -489,7 +494,7 @@ def _parts(
         parts = [(w, new_rows.place_at_boundary(rows, res.boundary)) for w, rows in parts]
     for part, space in res.model.row_spaces.items():
         if part in QUANTITIES[options.which].parts:
-            parts[0] = parts[0][0], _without_untold(res.model, part, space, contrast, parts)
+            parts[0] = parts[0][0], _without_inestimable(res.model, part, space, contrast, parts)
     return parts
 
 
@@ -528,11 +533,11 @@ def _at_centre(
     rows = parts[0][1]
     return [
         (w / STEP, rows.with_designs(X + k * STEP * dX, Z + k * STEP * dZ))
-        for k, w in zip(STEPS, CENTRAL, strict=True)
+        for k, w in zip(CENTRAL_STEPS, CENTRAL_WEIGHTS, strict=True)
     ]
 
 
-def _without_untold(
+def _without_inestimable(
     model: Any, part: str, space: RowSpace, contrast: Contrast, parts: list[tuple[Any, Likelihood]]
 ) -> Likelihood:
     """Return the first rows of a contrast with NaN where it is not estimable, and warn."""
@@ -614,7 +619,7 @@ def _need_slopes(contrast: Contrast, weights: list[Any], moved: list[Array], slo
     ends = np.flatnonzero(contrast.check[1])
     check = _weighted(list(contrast.check[:, ends]), [m[ends] for m in moved])
     apart = np.abs(slopes[ends] - check)
-    if np.any(apart > SMOOTH * np.max(np.abs(slopes), initial=0.0)):
+    if np.any(apart > TOL_DERIVATIVE * np.max(np.abs(slopes), initial=0.0)):
         raise ValueError(
             f"{contrast.variable}: no finite slope at an end of its values; choose other variables=..., "
             "or leave such rows out"

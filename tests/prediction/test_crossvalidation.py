@@ -404,7 +404,8 @@ def test_every_fold_failed(data):
 def test_groups_of_a_term_of_the_model(data, right, name):
     res = hmf.doubleglm(f"gaussian ~ {right}", data).fit()
     with pytest.raises(
-        ValueError, match=f"groups: no row has a score, for the other rows do not tell of {name}, "
+        ValueError,
+        match=f"groups: no row has a score, for the other rows do not determine {name}, ",
     ):
         het.cross_validate(res, 3, groups="group", rng=1)
 
