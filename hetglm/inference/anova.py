@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
 from typing import Any
@@ -208,61 +208,104 @@ def _ratio_name(fits: list[Any], simulation: Simulation | None) -> str:
     return name + (", P by bootstrap" if simulation else "")
 
 
+@dataclass(frozen=True)
+class TermTest:
+    """
+    A test of the terms of a fit; to add one, add it to `TESTS`.
+
+    Attributes
+    ----------
+    outcome : callable
+        ``outcome(res, submodels, hypothesis)``: its `Outcome`.
+    why_not : callable
+        ``why_not(res)``: why a fit does not have it, "" where it does.
+    label : str
+        What its table shows, "" for the ratio, whose name depends on the fit.
+    of_maxima : bool
+        Whether it compares maxima of the criterion.
+    """
+
+    outcome: Callable[[Any, Submodels, Hypothesis], Outcome]
+    why_not: Callable[[Any], str] = lambda res: ""
+    label: str = ""
+    of_maxima: bool = False
+
+
+def _ratio(res: Any, submodels: Submodels, hypothesis: Hypothesis) -> Outcome:
+    """Return the ratio's test of a term; no chi-square where the null's dispersion is at an end."""
+    statistic, df = submodels.ratio(hypothesis)
+    if df == 0:
+        return NOTHING
+    null = submodels.without({*hypothesis.absent, *hypothesis.term.columns})[1]
+    regular = hypothesis.term.part == "mean" or null.boundary is None
+    return Outcome(df, statistic, chi_square(statistic, df) if regular else np.nan)
+
+
+def _no_ratio(res: Any) -> str:
+    """Return why a fit has no likelihood ratio of a term, or nothing."""
+    if type_of(res).model_based:
+        return ""
+    return (
+        f"a likelihood ratio knows nothing of cov_type={res.cov_type!r}; use 'wald' or 'score', or fit "
+        "with the model-based covariance"
+    )
+
+
+def _no_score(res: Any) -> str:
+    """Return why a fit has no score test, or nothing."""
+    criterion = res.fit.criterion
+    if not criterion.by_rows:
+        return f"not after {criterion.name}; use 'lr' or 'wald', or fit by ML"
+    if res.cov_type in SCORE_TYPES:
+        return ""
+    return (
+        f"there is none for a fit with cov_type={res.cov_type!r}; use 'wald', or fit with one of "
+        f"{', '.join(SCORE_TYPES)}"
+    )
+
+
+#: The tests of terms, ``test`` of `anova`; the bootstrap simulates the P of the ratio.
+TESTS = {
+    "lr": TermTest(_ratio, _no_ratio, of_maxima=True),
+    "bootstrap": TermTest(_ratio, _no_ratio, of_maxima=True),
+    "wald": TermTest(wald, label="Wald"),
+    "score": TermTest(score, _no_score, label="Score"),
+}
+
+
 def _by_terms(res: Any, typ: int, test: str | None, simulation: Simulation | None) -> Table:
     """Return a table with a row for each term of both parts."""
     if isinstance(typ, bool) or typ not in (1, 2, 3):
         raise ValueError(f"typ={typ!r}: choose 1 (sequential), 2 (hierarchical) or 3 (marginal)")
-    robust = not type_of(res).model_based
-    test = ("wald" if robust else "lr") if test is None else test
-    if test not in ("lr", "bootstrap", "wald", "score"):
-        raise ValueError(f"test={test!r}: choose 'lr', 'bootstrap', 'wald' or 'score'")
-    if test in ("lr", "bootstrap") and robust:
-        raise ValueError(
-            f"test={test!r}: a likelihood ratio knows nothing of cov_type={res.cov_type!r}; use 'wald' "
-            "or 'score', or fit with the model-based covariance"
-        )
-    by = res.fit.criterion
-    if test == "score" and not by.by_rows:
-        raise ValueError(f"test='score': not after {by.name}; use 'lr' or 'wald', or fit by ML")
-    if test == "score" and res.cov_type not in SCORE_TYPES:
-        raise ValueError(
-            f"test='score': there is none for a fit with cov_type={res.cov_type!r}; use 'wald', or fit "
-            f"with one of {', '.join(SCORE_TYPES)}"
-        )
-    submodels = Submodels(res.model, res.fit)
-    mean = submodels
-    if not by.comparable_means and test in ("lr", "bootstrap"):
+    if test is None:
+        test = "lr" if type_of(res).model_based else "wald"
+    if test not in tuple(TESTS):
+        *names, last = map(repr, TESTS)
+        raise ValueError(f"test={test!r}: choose {', '.join(names)} or {last}")
+    chosen = TESTS[test]
+    if why := chosen.why_not(res):
+        raise ValueError(f"test={test!r}: {why}")
+    submodels = mean = Submodels(res.model, res.fit)
+    if chosen.of_maxima and not res.fit.criterion.comparable_means:
         mean = Submodels(res.model, fit_again(res.model))
-
-    def of_part(h: Hypothesis) -> Submodels:
-        return mean if h.term.part == "mean" else submodels
-
-    def ratio(h: Hypothesis) -> Outcome:
-        return _ratio_outcome(of_part(h), h)
-
-    outcome = {
-        "lr": ratio,
-        "bootstrap": ratio,
-        "wald": lambda h: wald(res, submodels, h),
-        "score": lambda h: score(res, submodels, h),
-    }[test]
     tested = hypotheses(res.model.term_list, typ)
     labels = [(h.term.part, h.term.name.removeprefix("dispersion-")) for h in tested]
     reasons: Reasons = {}
     found: list[tuple[Any, ...]] = []
     for h, label in zip(tested, labels, strict=True):
         name, df = " ".join(label), int(res.model.estimable[list(h.term.columns)].sum())
-        row = tried(partial(outcome, h), Outcome(df, np.nan, np.nan), name, reasons)
+        models = mean if h.term.part == "mean" else submodels
+        outcome = partial(chosen.outcome, res, models, h)
+        row = tried(outcome, Outcome(df, np.nan, np.nan), name, reasons)
         if simulation:
-            row = (*row[:2], *_simulated(of_part(h), h, row, simulation, name, reasons))
+            row = (*row[:2], *_simulated(models, h, row, simulation, name, reasons))
         if np.isnan(row[2]):
             reasons.setdefault(name, _why(res, row[0]))
         found.append(row)
     columns = ["df", "statistic", "P", *(SIMULATED if simulation else ())]
     rows = pd.MultiIndex.from_tuples(labels, names=["part", "term"])
     table = _explained(Table(found, index=rows, columns=columns), reasons)
-    ratio_name = _ratio_name([res], simulation)
-    table.columns.name = {"wald": "Wald", "score": "Score"}.get(test, ratio_name)
+    table.columns.name = chosen.label or _ratio_name([res], simulation)
     return table
 
 
@@ -281,16 +324,6 @@ def _explained(table: Table, reasons: Reasons) -> Table:
     if reasons:
         table.attrs["reasons"] = reasons
     return table
-
-
-def _ratio_outcome(submodels: Submodels, hypothesis: Hypothesis) -> Outcome:
-    """Return the ratio's test of a term; no chi-square where the null's dispersion is at an end."""
-    statistic, df = submodels.ratio(hypothesis)
-    if df == 0:
-        return NOTHING
-    null = submodels.without({*hypothesis.absent, *hypothesis.term.columns})[1]
-    regular = hypothesis.term.part == "mean" or null.boundary is None
-    return Outcome(df, statistic, chi_square(statistic, df) if regular else np.nan)
 
 
 def _simulated(
