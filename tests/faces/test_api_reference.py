@@ -37,6 +37,9 @@ def listed():
                 module = directive[2]
             elif directive and directive[1].startswith("auto") and directive[2]:
                 found.add(f"{module}.{directive[2]}")
+            if line == "   :members:":
+                exported = importlib.import_module(module).__all__
+                found |= {f"{module}.{name}" for name in exported}
             if line and not line.startswith(" "):
                 in_table = line.startswith(".. autosummary::")
             elif in_table and (name := re.fullmatch(r" +([\w.]+)", line)):
