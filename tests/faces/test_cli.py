@@ -135,6 +135,7 @@ def test_fit_by_reml(tmp_path, capsys):
         ["Hwt ~ Bwt | Bwt", "--family", "tweedie", "--var-power", "1.5", "--link", "log"],
         ["Hwt ~ Bwt | Bwt", "--family", "negative-binomial", "--alpha", "0.5"],
         ["Hwt ~ Bwt | 0 + Bwt", "--cov-type", "HC1"],
+        ["Hwt ~ Bwt | Bwt", "--reml", "--cov-type", "oim"],
     ],
 )
 def test_fit_takes_families_links_and_columns(options, tmp_path, capsys):
