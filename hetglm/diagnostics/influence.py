@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy import stats
-from statsmodels.stats.outliers_influence import _BaseInfluenceMixin
 
 from hetglm.diagnostics import residuals
 from hetglm.likelihood.likelihood import Likelihood
@@ -17,6 +16,7 @@ from hetglm.typing import Array
 from hetglm.utils import checks
 from hetglm.utils.axes import flag, one_axes
 from hetglm.utils.display import Printed
+from hetglm.utils.host import InfluencePlots
 from hetglm.utils.linalg import inverse
 from hetglm.utils.messages import listed
 
@@ -30,7 +30,7 @@ OF_ROWS = (
 OF_COEFFICIENTS = ("dfbetas", "d_params")
 
 
-class LocationScaleInfluence(Printed, _BaseInfluenceMixin):
+class LocationScaleInfluence(Printed, InfluencePlots):
     r"""
     Leverages, standardised residuals and Cook's distances of both parts.
 

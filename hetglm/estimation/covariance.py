@@ -159,10 +159,10 @@ def _corrected_white(of: Estimates) -> Array | None:
 
 def _cluster(of: Estimates) -> Sandwich:
     """Return the covariance of clustered rows; that of one way of grouping is never indefinite."""
-    return _by_statsmodels(of, "cluster", definite=np.asarray(of.kwds.get("groups")).ndim == 1)
+    return by_statsmodels(of, "cluster", definite=np.asarray(of.kwds.get("groups")).ndim == 1)
 
 
-def _by_statsmodels(of: Estimates, cov_type: str, definite: bool = False) -> Sandwich:
+def by_statsmodels(of: Estimates, cov_type: str, definite: bool = False) -> Sandwich:
     """Return statsmodels' robust covariance from our scores and Hessian."""
     if of.bread is None:
         return Sandwich(None, {"description": ""})
@@ -250,19 +250,19 @@ COVARIANCE_TYPES = (
         score_test=True,
     ),
     CovarianceType(
-        "HAC", "", partial(_by_statsmodels, cov_type="HAC"), needs=("maxlags",), takes=OF_LAGS
+        "HAC", "", partial(by_statsmodels, cov_type="HAC"), needs=("maxlags",), takes=OF_LAGS
     ),
     CovarianceType(
         "hac-panel",
         "",
-        partial(_by_statsmodels, cov_type="hac-panel"),
+        partial(by_statsmodels, cov_type="hac-panel"),
         needs=("maxlags",),
         takes=("df_correction", "groups", "time", *OF_LAGS),
     ),
     CovarianceType(
         "hac-groupsum",
         "",
-        partial(_by_statsmodels, cov_type="hac-groupsum"),
+        partial(by_statsmodels, cov_type="hac-groupsum"),
         needs=("maxlags", "time"),
         takes=("df_correction", *OF_LAGS),
     ),

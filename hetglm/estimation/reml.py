@@ -9,7 +9,7 @@ import numpy as np
 
 from hetglm.estimation.newton import Optimum, maximise
 from hetglm.estimation.record import OWN_METHODS, Fit, Settings
-from hetglm.estimation.search import _by_statsmodels
+from hetglm.estimation.search import by_statsmodels
 from hetglm.estimation.search import search as by_likelihood
 from hetglm.exceptions import UnboundedLikelihoodError
 from hetglm.likelihood.adjusted_profile import (
@@ -73,7 +73,7 @@ def search(
     start : ndarray, shape (p + q,)
     settings : Settings
     watch : callable, optional
-        As in `hetglm._search.search`.
+        As in `hetglm.estimation.search.search`.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def _maximum(
     if method in OWN_METHODS:
         found = maximise(objective, origin, maxiter, settings.tol, after)
         return found, {"converged": found.converged, "iterations": found.iterations}
-    return _by_statsmodels(objective, origin, method, maxiter, settings.disp, settings.options)
+    return by_statsmodels(objective, origin, method, maxiter, settings.disp, settings.options)
 
 
 def _full(point: Point, estimated: Array) -> Array:

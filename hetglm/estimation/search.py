@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from statsmodels.base.optimizer import Optimizer
 
 from hetglm.estimation.newton import Optimum, maximise
 from hetglm.estimation.record import OWN_METHODS, Fit, Settings
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.likelihood.objective import ScaledObjective
 from hetglm.typing import Array
+from hetglm.utils import host
 from hetglm.utils.linalg import solve_scaled
 
 #: Tolerance on the Newton decrement for accepting a statsmodels optimiser's solution: the
@@ -55,7 +55,7 @@ def search(
             optimum = maximise(objective, origin, maxiter, settings.tol, after)
         retvals = {"converged": optimum.converged, "iterations": optimum.iterations}
     else:
-        optimum, retvals = _by_statsmodels(
+        optimum, retvals = by_statsmodels(
             objective, origin, method, maxiter, disp, settings.options
         )
     internal = objective.full(optimum.params)
@@ -79,7 +79,7 @@ def search(
     )
 
 
-def _by_statsmodels(
+def by_statsmodels(
     objective: ScaledObjective,
     origin: Array,
     method: str,
@@ -95,7 +95,7 @@ def _by_statsmodels(
         # statsmodels warns of an unknown option and drops it
         warnings.simplefilter("error", FutureWarning)
         try:
-            params, retvals, _ = Optimizer()._fit(
+            params, retvals, _ = host.optimise(
                 lambda p: -objective.value(p) / n,
                 lambda p: -objective.gradient(p) / n,
                 origin,

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from scipy import stats
-from statsmodels.base._parameter_inference import score_test as statsmodels_test
 
 from hetglm.design import arrays
 from hetglm.estimation.covariance import (
@@ -24,6 +23,7 @@ from hetglm.inference.test_results import ScoreTest, ScoreTuple, score_tested
 from hetglm.inference.wald import robust_kwds
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.typing import Array
+from hetglm.utils import host
 from hetglm.utils.linalg import independent_columns, solve_scaled
 from hetglm.utils.messages import listed, naming, require, warn
 
@@ -67,7 +67,7 @@ def score_test(
     if cov_type != "cluster" and not by_rows:
         options.setdefault("observed", cov_type != "eim")
         options["cov_type"] = "HC0" if cov_type == "HC0" else "nonrobust"
-        return score_tested(_invertible(statsmodels_test, view, exog_extra=extra, **options))
+        return score_tested(_invertible(host.score_test, view, exog_extra=extra, **options))
     if options:
         raise TypeError(f"score_test: cov_type={cov_type!r} does not take {min(options)!r}")
     kwds = {} if by_rows else dict(res.cov_kwds if cov_kwds is None else cov_kwds)

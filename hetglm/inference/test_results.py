@@ -6,13 +6,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from statsmodels.base import _parameter_inference
 from statsmodels.stats.contrast import ContrastResults, MultiCompResult, WaldTestResults
 
 from hetglm.utils.display import Printed, p_text
-
-#: What statsmodels' score test returns: a tuple in 0.14, a class of its own later.
-SCORE_TYPE: Any = getattr(_parameter_inference, "ScoreTestResult", tuple)
+from hetglm.utils.host import ScoreTestResult
 
 
 class LinearTests(Printed, ContrastResults):
@@ -89,7 +86,7 @@ class _Score(Printed):
         raise NotImplementedError
 
 
-class ScoreTest(_Score, SCORE_TYPE):
+class ScoreTest(_Score, ScoreTestResult):
     """A score test of further columns, as statsmodels has it from 0.15 on."""
 
     def _items(self) -> tuple[Any, Any, Any]:

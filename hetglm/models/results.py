@@ -12,7 +12,6 @@ from statsmodels.base.model import (
     GenericLikelihoodModelResults,
     LikelihoodModelResults,
     LikelihoodResultsWrapper,
-    _LLRMixin,
 )
 from statsmodels.iolib.summary2 import Summary as Summary2
 
@@ -33,6 +32,7 @@ from hetglm.prediction import quantities
 from hetglm.typing import Array
 from hetglm.utils import checks
 from hetglm.utils.display import Printed
+from hetglm.utils.host import WRAPPED_ATTRIBUTES, PseudoRSquared
 from hetglm.utils.parallel import Run
 
 
@@ -41,7 +41,7 @@ class LocationScaleResults(
     InferenceMethods,
     PredictionMethods,
     DiagnosticMethods,
-    _LLRMixin,
+    PseudoRSquared,
     GenericLikelihoodModelResults,
 ):
     """
@@ -555,7 +555,7 @@ class LocationScaleResultsWrapper(LikelihoodResultsWrapper):
     """Results with pandas labels where the data had them."""
 
     _attrs = {  # noqa: RUF012 - the form statsmodels' wrappers have
-        **LikelihoodResultsWrapper._attrs,
+        **WRAPPED_ATTRIBUTES,
         "fitted_dispersion": "rows",
         "resid_pearson": "rows",
         "resid_deviance": "rows",

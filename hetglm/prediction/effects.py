@@ -511,7 +511,7 @@ def _rows(model: Any, which: str, changed: set[str], data: pd.DataFrame) -> Like
         return replace(core, X=X, Z=Z)
     arrays = {n: getattr(model, n) for names in new_rows.BROUGHT.values() for n in names}
     arrays |= model.new_row_arrays(data, parts)
-    return new_rows._core_at(model, X, Z, arrays, core.n)
+    return new_rows.core_at(model, X, Z, arrays, core.names)
 
 
 def _at_centre(

@@ -9,7 +9,6 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 from scipy.special import expit, ndtr, stdtrit
-from statsmodels.base._prediction_inference import PredictionResultsBase
 
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.prediction.quantities import (
@@ -23,6 +22,7 @@ from hetglm.prediction.quantities import (
 from hetglm.typing import Array
 from hetglm.utils.checks import share
 from hetglm.utils.display import Printed
+from hetglm.utils.host import PredictionResultsBase
 from hetglm.utils.linalg import distinct_rows
 
 

@@ -94,7 +94,7 @@ def rows_of(
     for part in needs:
         brought = {name: arrays.get(name) for name in BROUGHT[part]}
         check_bounded({**needed.get(part, {}), **brought}, model.column_names, names)
-    return _core_at(model, X, Z, arrays, names)
+    return core_at(model, X, Z, arrays, names)
 
 
 def of_results(
@@ -257,7 +257,7 @@ def _check_columns(new: list[str], fitted: list[str], name: str) -> None:
             )
 
 
-def _core_at(model: Any, X: Array, Z: Array, arrays: dict[str, Any], names: RowNames) -> Likelihood:
+def core_at(model: Any, X: Array, Z: Array, arrays: dict[str, Any], names: RowNames) -> Likelihood:
     """Return the likelihood's predictors on new rows; it has no response there."""
     core: Likelihood = model.core
     trials, weights = arrays.get("n_trials"), arrays.get("var_weights")
@@ -286,7 +286,7 @@ def _fitted_rows(model: Any, core: Likelihood, given: dict[str, Any]) -> Likelih
         return core
     arrays = {name: getattr(model, name) for names in BROUGHT.values() for name in names}
     arrays |= _row_arrays(given, core.names)
-    rows = _core_at(model, core.X, core.Z, arrays, core.names)
+    rows = core_at(model, core.X, core.Z, arrays, core.names)
     return replace(rows, fixed_predictor=core.fixed_predictor, freq=core.freq)
 
 

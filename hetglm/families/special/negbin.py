@@ -12,7 +12,7 @@ and the derivatives in mu are rational: :math:`r/(\mu c)` with :math:`r = y - \m
 Few
     Counts up to 12 (`_few`) as it stands. With :math:`m = \mu/c` and t = -alpha m,
     :math:`\log(1 + t) = -\log c`, the terms of y = 0 are :math:`-m q`, :math:`-m^2\kappa` and
-    :math:`-2 m^3\theta`, (q, kappa, theta) of t as in `hetglm._numerics.log_ratio`: all of one
+    :math:`-2 m^3\theta`, (q, kappa, theta) of t as in `stirling.log_ratio`: all of one
     sign, and :math:`-\mu, \mu^2/2, -2\mu^3/3` at alpha = 0.
 
 Many
