@@ -90,8 +90,8 @@ class MarginalModel(ModelAbstract):
     def get_predict(self, params: Array, newdata: pd.DataFrame) -> Any:
         """Return the prediction of each row with these coefficients."""
         known = np.array_equal(params, self.model.fit.internal)  # not moved for a derivative
-        said = () if known else quantities.QUANTITIES[self.which].parts
-        rows, _ = new_rows.of_results(self.model, self.which, newdata, None, True, {}, said)
+        unwarned = () if known else quantities.QUANTITIES[self.which].parts
+        rows, _ = new_rows.of_results(self.model, self.which, newdata, None, True, {}, unwarned)
         estimate = quantities.predict(rows, np.asarray(params), self.which)
         numbers = pl.Series(range(len(estimate)), dtype=pl.Int32)
         return pl.DataFrame({"rowid": numbers, "estimate": estimate})

@@ -914,5 +914,5 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         y_values = kwargs.pop("y_values", None)
         rows = new_rows.rows_of(self, self.core, which, exog, exog_dispersion, **kwargs)
         if (exog is not None or exog_dispersion is not None) and np.isnan(params).any():
-            rows = new_rows.without_untold(self, rows, which)
+            rows = new_rows.without_inestimable(self, rows, which)
         return quantities.predict(rows, np.asarray(params, dtype=float), which, y_values)

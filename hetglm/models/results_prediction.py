@@ -138,7 +138,7 @@ class PredictionMethods(GenericLikelihoodModelResults):
         if which == "mean" and self.model.core.family.exact:
             try:
                 observed, _ = new_rows.of_results(
-                    self, "var", exog, exog_dispersion, transform, kwargs, said=("mean",)
+                    self, "var", exog, exog_dispersion, transform, kwargs, unwarned=("mean",)
                 )
                 quantities.predict(observed, self.fit.internal, "var")
             except ValueError:

@@ -104,7 +104,7 @@ def of_results(
     exog_dispersion: Any,
     transform: bool,
     given: dict[str, Any],
-    said: tuple[str, ...] = (),
+    unwarned: tuple[str, ...] = (),
 ) -> tuple[Likelihood, Any]:
     """
     Return the rows a prediction of a fit is for, and their labels.
@@ -119,7 +119,7 @@ def of_results(
         Whether ``exog`` goes through the formula, if the fit has one.
     given : dict
         Row arrays, as in `rows_of`.
-    said : tuple of str
+    unwarned : tuple of str
         Parts of the model without a warning.
     """
     model, data = res.model, None
@@ -132,22 +132,22 @@ def of_results(
                 "designs with transform=False"
             )
         parts = lookup(which, model.core.family).parts
-        data, exog, exog_dispersion = _through_formula(model.spec, exog, parts, said)
+        data, exog, exog_dispersion = _through_formula(model.spec, exog, parts, unwarned)
         given = {**model.new_row_arrays(data, parts), **given}
     rows = rows_of(model, res.core, which, exog, exog_dispersion, **given)
     if res.boundary is not None:
         rows = place_at_boundary(rows, res.boundary)
-    rows = without_untold(model, rows, which, data, said)
+    rows = without_inestimable(model, rows, which, data, unwarned)
     return rows, rows.names.labels
 
 
 def _through_formula(
-    spec: TwoPartFormula, exog: Any, parts: tuple[str, ...], said: tuple[str, ...]
+    spec: TwoPartFormula, exog: Any, parts: tuple[str, ...], unwarned: tuple[str, ...]
 ) -> tuple[pd.DataFrame, Any, Any]:
     """Return new data and the designs a formula makes of them, NaN for a part that is not read."""
     designs = {"mean": spec.mean, "dispersion": spec.dispersion}
     data = frames.new_rows(exog, set().union(*(d.variables for d in designs.values())))
-    named = set().union(*(d.variables for part, d in designs.items() if part in said))
+    named = set().union(*(d.variables for part, d in designs.items() if part in unwarned))
     X, Z = (
         design.build(data, named)
         if part in parts
@@ -291,18 +291,18 @@ def _fitted_rows(model: Any, core: Likelihood, given: dict[str, Any]) -> Likelih
 
 
 def place_at_boundary(rows: Likelihood, boundary: Boundary) -> Likelihood:
-    """Return new rows with zero dispersion where the fit has it, and NaN where it cannot tell."""
+    """Return new rows with zero dispersion where the fit has it, NaN where it determines none."""
     fixed, unknown = boundary.place(rows.Z)
     Z = np.where(unknown[:, None], np.nan, rows.Z)
     return replace(rows, Z=Z, fixed_predictor=fixed)
 
 
-def without_untold(
+def without_inestimable(
     model: Any,
     rows: Likelihood,
     which: str,
     data: pd.DataFrame | None = None,
-    said: tuple[str, ...] = (),
+    unwarned: tuple[str, ...] = (),
 ) -> Likelihood:
     """
     Return new rows with NaN designs where the fitted rows do not determine them, and warn.
@@ -315,7 +315,7 @@ def without_untold(
     which : str
     data : DataFrame, optional
         What the formula made the rows of.
-    said : tuple of str
+    unwarned : tuple of str
         Parts of the model without a warning.
     """
     for part, space in model.row_spaces.items():
@@ -327,7 +327,7 @@ def without_untold(
         bad = outside.any(axis=1)
         if not bad.any():
             continue
-        if part not in said:
+        if part not in unwarned:
             design = None if data is None else getattr(model.spec, part)
             names = model.mean_names if of_mean else model.dispersion_names
             cells = estimability.cells(space, outside, names, design, data)
