@@ -34,15 +34,16 @@ from hetglm.utils.linalg import contains
 from hetglm.utils.messages import warn
 from hetglm.utils.parallel import Run
 
-#: A fit of the two-row table: what its mean and its dispersion are.
+#: Mean (full, constant or empty) and dispersion (full or constant) of a model of the two-row table.
 Key = tuple[str, str]
-#: Rows of the table of one fit, and what a bootstrap adds to the others.
-PARTS, SIMULATED = ["Mean model", "Dispersion model"], SimulatedP._fields[1:]
+#: Rows of the table of one fit.
+PARTS = ["Mean model", "Dispersion model"]
+#: Columns that a bootstrap adds to the tables by terms and of several fits.
+SIMULATED = SimulatedP._fields[1:]
 
-
-#: Why rows of a table are not tested.
+#: Reason for each row of a table that is not tested.
 Reasons = dict[str, str]
-#: What a test raises where there is none.
+#: Errors of a test that leave its row untested.
 UNTESTABLE = (ValueError, FloatingPointError, np.linalg.LinAlgError)
 NO_COLUMN = "no column of its own can be estimated"
 AT_BOUNDARY = (
@@ -53,14 +54,14 @@ INDEFINITE = "the robust covariance is not positive definite"
 
 
 class Table(pd.DataFrame):
-    """A DataFrame that prints whole, with as many digits as each column deserves."""
+    """A DataFrame that prints all its columns, each with significant digits of its own."""
 
     @property
     def _constructor(self) -> Any:
         return pd.DataFrame
 
     def __repr__(self) -> str:
-        """Return the table as text, under it the reasons of rows that are not tested."""
+        """Return the table as text, followed by the reasons for untested rows."""
         above, below = self._notes()
         return "\n".join([*map(paragraph, above), table_text(self, WIDTH), *map(paragraph, below)])
 
@@ -78,12 +79,12 @@ class Table(pd.DataFrame):
 
 
 def _lines(reasons: Reasons) -> list[str]:
-    """Return a line for each row that is not tested."""
+    """Return a line for each untested row."""
     return [f"Not tested: {row}: {why}." for row, why in reasons.items()]
 
 
 def tried(call: Callable[[], Any], otherwise: Any, row: str, reasons: Reasons) -> Any:
-    """Return what a test returns; where it raises, what stands for it, and keep the reason."""
+    """Return the result of a test; where it raises, return ``otherwise`` and record the reason."""
     try:
         return call()
     except UNTESTABLE as exc:
@@ -104,63 +105,71 @@ def anova(
     batch_size: int | None = None,
 ) -> Table:
     """
-    Compare a fit with constant mean and dispersion, term by term, or nested fits with each other.
+    Analysis of deviance: test both parts of a fit, each of their terms, or nested fits.
 
     Parameters
     ----------
     *results : LocationScaleResults
         One fit, or two and more on the same rows.
     typ : {1, 2, 3}, optional
-        For one fit, a row for each term of both parts. 1: each against the terms before it, those of
-        the mean first and with constant dispersion; 2: against all terms that do not contain it; 3:
-        against all other terms, whatever their coding.
+        For one fit, a row for each term of both parts. 1: sequential, each term is added to the terms
+        before it; the terms of the mean come first, with constant dispersion. 2: each term is added
+        to all terms that do not contain it. 3: each term is added to all other terms; the test then
+        depends on the coding of factors.
     test : {"lr", "bootstrap", "wald", "score"}, optional
-        Statistic of these rows. By default the likelihood ratio, or the Wald test where the fit has
-        a robust covariance, which it and the score test honour. "bootstrap" is the likelihood ratio
-        with simulated P: the share of draws from the smaller model of the row whose ratio, both
-        models refitted, is as large. It and "lr" serve the tables without ``typ`` too.
+        Statistic of the rows by term. By default the likelihood ratio; for a fit with a robust
+        covariance the Wald test, which uses that covariance, as the score test does. "bootstrap" is
+        the likelihood ratio with simulated P: the share of draws from the smaller model of the row
+        whose ratio, with both models refitted, is at least as large. "lr" and "bootstrap" are also
+        available without ``typ``.
     nrep : int, optional
-        Draws of the bootstrap for each P, 999 by default; this and the rest for "bootstrap" only.
+        Draws of the bootstrap for each P, 999 by default. This and the following arguments apply to
+        "bootstrap" only.
     rng : None, int or numpy.random.Generator
-        Source of randomness of all rows.
+        Source of randomness, shared by all rows.
     sequential : int, optional
-        Stop a row at the draw that brings so many larger ratios (Besag and Clifford 1991).
+        Stop the bootstrap of a row after this many draws with a ratio at least as large as the
+        observed one (Besag and Clifford 1991).
     n_jobs : int, optional
         As in the results' ``bootstrap``.
     progress : bool, optional
-        As in the results' ``bootstrap``, one bar for each P.
+        As in the results' ``bootstrap``, with one bar for each P.
     checkpoint : str or path-like, optional
-        As in the results' ``bootstrap``: the file of the first P; those of the others have the same
-        name with -2, -3, ... after it.
+        As in the results' ``bootstrap``: file of the first P. The files of the others have -2, -3,
+        ... appended to its name.
     batch_size : int, optional
         As in the results' ``bootstrap``.
 
     Returns
     -------
     DataFrame
-        For one fit with ``typ``: rows (part, term), columns df, statistic (chi-square, or F where
-        the fit has ``use_t``) and P; NaN where a term cannot be tested, as where a coefficient is at
-        the boundary, so that chi-square does not hold: ``attrs["reasons"]`` and the printed table say
-        why. For one fit without, as R's ``anova.dglm``: rows "Mean model" (against a
-        constant mean, or none where the mean has no constant) and "Dispersion model" (against a
-        constant dispersion); columns DF, Seq.Chisq, Seq.P (mean first, with constant dispersion;
-        then dispersion) and Adj.Chisq, Adj.P (each in the presence of the other). After REML rows of
-        the dispersion are ratios of REML criteria; those of the mean are by maximum likelihood,
-        fitted anew, for REML criteria of different means have no ratio. For several, ordered by size:
-        df_resid, llf (after REML llf_reml), aic, bic, and df_diff, statistic, P against the row
-        above. The columns' name says what the ratio is of, and of a fit with a robust covariance that it
-        knows nothing of that ("model-based"). A bootstrap adds the Monte-Carlo standard
-        error of P, the draws that it counts and the number of those whose refits failed: mc_error,
-        draws and failed, or Seq.Error, Adj.Error and Failed (of both).
+        One fit with ``typ``: rows (part, term), columns df, statistic (chi-square, or F where the
+        fit has ``use_t``) and P. P is NaN where a term cannot be tested, for example where the
+        dispersion is at the boundary and the chi-square distribution does not hold;
+        ``attrs["reasons"]`` and the printed table give the reason.
+
+        One fit without ``typ``, as R's ``anova.dglm``: rows "Mean model" (against a constant mean, or
+        against an empty one where the mean has no constant) and "Dispersion model" (against a
+        constant dispersion); columns DF, Seq.Chisq, Seq.P (the mean first, with constant dispersion;
+        then the dispersion) and Adj.Chisq, Adj.P (each part with the other one in full). After REML
+        the dispersion is tested by ratios of REML criteria. The mean is refitted and tested by maximum
+        likelihood, because REML criteria of different means cannot be compared.
+
+        Several fits, ordered by size: df_resid, llf (after REML llf_reml), aic, bic, and df_diff,
+        statistic, P against the row above.
+
+        The name of the columns states the criterion; "model-based" is added where a fit has a robust
+        covariance, which the likelihood ratio ignores. A bootstrap adds the Monte-Carlo standard
+        error of P, the number of draws counted and the number of failed refits: mc_error, draws and
+        failed, or Seq.Error, Adj.Error and Failed (of both).
 
     Raises
     ------
     NotNestedError
-        If the fits are not nested or not comparable (REML fits with different means, or one by REML
-        and one by maximum likelihood), or the dispersion has no constant.
+        If the fits are not nested or not comparable (REML fits with different means, or one fit by
+        REML and one by maximum likelihood), or if the dispersion has no constant.
     ValueError
-        For an unknown type or test, or one that the fit does not allow, or another argument out of
-        range.
+        For an unknown type or test, one not allowed for the fit, or an argument out of range.
     NotImplementedError
         For the bootstrap of extended quasi-likelihood families, which have no distribution.
     """
@@ -169,10 +178,12 @@ def anova(
     fits = [getattr(res, "_results", res) for res in results]
     for res in fits:
         if not hasattr(res, "params_dispersion"):
-            raise ValueError(f"anova: {type(res).__name__} is no fit of this package")
-        of_results(res)  # one without its rows says so
+            raise ValueError(f"anova compares hetglm results only; got {type(res).__name__}")
+        of_results(res)  # raises where the data were removed
     if typ is not None and len(fits) > 1:
-        raise ValueError("typ: for one fit only; several are compared with each other")
+        raise ValueError(
+            "typ: for one fit only, and several were given; leave typ out to compare them with each other"
+        )
     if typ is None and test not in (None, "lr", "bootstrap"):
         raise ValueError(
             f"test={test!r}: choose 'lr' or 'bootstrap', or give typ=1, 2 or 3 with it"
@@ -182,7 +193,7 @@ def anova(
     if test == "bootstrap":
         simulation = Simulation(999 if nrep is None else nrep, rng, sequential, run)
         for res in fits:
-            distribution(of_results(res))  # a family without one says so before any work
+            distribution(of_results(res))  # raises, before any work, where the family has none
     elif given := _given(nrep=nrep, rng=rng, sequential=sequential, **vars(run)):
         raise ValueError(f"{given}: only with test='bootstrap'")
     if typ is not None:
@@ -198,7 +209,7 @@ def _given(**arguments: Any) -> str | None:
 
 
 def _ratio_name(fits: list[Any], simulation: Simulation | None) -> str:
-    """Return what a likelihood-ratio table shows, of both parts of one fit or of several fits."""
+    """Return the name of a likelihood-ratio table: its criterion, and how P was obtained."""
     res, both = fits[0], len(fits) == 1
     name = "LR" if res.model.core.family.exact else "EQL ratio"
     by = res.fit.criterion
@@ -310,16 +321,16 @@ def _by_terms(res: Any, typ: int, test: str | None, simulation: Simulation | Non
 
 
 def _why(res: Any, df: int) -> str:
-    """Return why a test that raised nothing is NaN."""
+    """Return the reason for a NaN from a test that did not raise."""
     if df == 0:
         return NO_COLUMN
     return AT_BOUNDARY if type_of(res).model_based or res.boundary is not None else INDEFINITE
 
 
 def _explained(table: Table, reasons: Reasons) -> Table:
-    """Return a table that has the reasons of rows that are not tested, and warn of errors."""
-    told = (NO_COLUMN, AT_BOUNDARY, INDEFINITE)  # the fit has warned of these
-    if new := {row: why for row, why in reasons.items() if why not in told}:
+    """Record the reasons for untested rows in a table, and warn of those that are errors."""
+    reported = (NO_COLUMN, AT_BOUNDARY, INDEFINITE)  # the fit has warned of these
+    if new := {row: why for row, why in reasons.items() if why not in reported}:
         warn(f"anova: {' '.join(_lines(new))}", UntestedTermWarning)
     if reasons:
         table.attrs["reasons"] = reasons
@@ -334,7 +345,7 @@ def _simulated(
     name: str,
     reasons: Reasons,
 ) -> SimulatedP:
-    """Return the simulated P of a term's ratio, if there is a ratio."""
+    """Return the bootstrap P of a term's likelihood ratio; NaN where there is no ratio."""
     if found[0] == 0 or np.isnan(found[1]):
         return SimulatedP()
     try:
@@ -345,7 +356,7 @@ def _simulated(
 
 
 def _one(res: Any, simulation: Simulation | None) -> Table:
-    """Return the table of two rows."""
+    """Return the table of one fit: a row for the mean and one for the dispersion."""
     model = res.model
     reasons: Reasons = {}
     dispersion = tried(lambda: compare_constant(res), None, PARTS[1], reasons)

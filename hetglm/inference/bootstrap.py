@@ -1,4 +1,4 @@
-"""Bootstrap: refits to resampled rows, groups or simulated responses; ratios of two such refits."""
+"""Bootstrap of the estimates: refits to resampled rows, resampled groups or simulated responses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ KINDS = ("pairs", "parametric", "cluster")
 @dataclass(frozen=True)
 class Resampling:
     """
-    Task of a replicate of the estimates.
+    One replicate of the estimates: resample, refit.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class Resampling:
     codes : ndarray of int, shape (n,), or None
         Group of each row.
     cov_type : str
-        Covariance of the refits' standard errors, "" for none.
+        Covariance type of the refits' standard errors, "" for none.
     cov_kwds : dict
     df_resid : float
     """
@@ -50,16 +50,16 @@ class Resampling:
     df_resid: float
 
     def __call__(self, rng: np.random.Generator) -> Array:
-        """Return the estimates of a replicate, and their standard errors if wanted."""
+        """Return the estimates of a replicate, and their standard errors if ``cov_type`` is given."""
         core, codes = self.drawn(rng)
         fit = refit(self.fitted, core)
         if not self.cov_type:
             return fit.params
-        held = at_fit(core, fit)
-        hessian = held.hessian(held.factors(fit.internal))
+        fixed = at_fit(core, fit)
+        hessian = fixed.hessian(fixed.factors(fit.internal))
         fit = replace(fit, information=-hessian[np.ix_(fit.solved, fit.solved)])
         kwds = self.cov_kwds | ({"groups": codes} if self.cov_type == "cluster" else {})
-        found = covariance(held, fit, self.cov_type, kwds, False, self.df_resid)
+        found = covariance(fixed, fit, self.cov_type, kwds, False, self.df_resid)
         return np.concatenate([fit.params, np.sqrt(np.diag(found.matrix))])
 
     def drawn(self, rng: np.random.Generator) -> tuple[Likelihood, Array | None]:
@@ -75,11 +75,11 @@ class Resampling:
         else:
             drawn = rng.integers(len(self.members), size=len(self.members))
             rows = np.concatenate([self.members[g] for g in drawn])
-            # a group drawn twice is two groups
+            # a group drawn twice counts as two groups
             codes = np.repeat(np.arange(len(drawn)), [len(self.members[g]) for g in drawn])
         core = core.take(rows)
         if not np.array_equal(core.estimable(), self.fitted.estimable):
-            raise ValueError("a column is aliased in the resample: a level is missing from it")
+            raise ValueError("a column is aliased in the resample: a factor level is missing there")
         return core, codes
 
     @cached_property
@@ -96,16 +96,16 @@ class Resampling:
         )
 
     def influence(self) -> Array:
-        """Return the one-step jackknife of rows, or groups: by how much each moves the estimates."""
+        """Return influence values (infinitesimal jackknife) of rows or groups."""
         fit = self.fitted.fit
         scores = at_fit(self.fitted.core, fit).score_obs(fit.internal)
         if self.kind == "cluster":
             scores = np.array([scores[rows].sum(axis=0) for rows in self.members])
-        moved = np.full(scores.shape, np.nan)
+        values = np.full(scores.shape, np.nan)
         bread = inverse(fit.information)
         if bread is not None:
-            moved[:, fit.solved] = scores[:, fit.solved] @ bread
-        return moved
+            values[:, fit.solved] = scores[:, fit.solved] @ bread
+        return values
 
 
 def distribution(fitted: Fitted) -> Any:
@@ -133,7 +133,7 @@ def bootstrap(
     fitted, groups = single_rows(of, groups)
     task = Resampling(fitted, kind, groups, cov_type, cov_kwds, res.df_resid)
     if kind == "parametric":
-        distribution(fitted)  # a family without one says so before any work
+        distribution(fitted)  # raises, before any work, where the family has none
     what = f"{kind} bootstrap"
     identity = fingerprint(*identifying(fitted), kind, groups, cov_type, sorted(cov_kwds.items()))
     done = replicate(task, nrep, rng, run, what, identity)
@@ -155,7 +155,7 @@ def bootstrap(
 
 
 def _resampled(res: Any, kind: str | None, groups: Any) -> tuple[str, Any]:
-    """Return what is drawn: by default the groups of a fit with a covariance of groups, else rows."""
+    """Return kind and groups; by default the groups of a cluster-robust fit are drawn, else rows."""
     clustered = res.cov_type == "cluster"
     if kind is None:
         kind = "cluster" if clustered else "pairs"
@@ -165,39 +165,41 @@ def _resampled(res: Any, kind: str | None, groups: Any) -> tuple[str, Any]:
         groups = res.cov_kwds["groups"]
         if np.ndim(groups) != 1:
             raise ValueError(
-                "groups: the fit has two kinds of groups and the bootstrap draws one; pass "
-                "groups=..., the one to draw, or kind='pairs' or 'parametric'"
+                "groups: the fit has two-way clusters and the bootstrap draws one-way clusters; pass "
+                "groups=..., those to draw, or kind='pairs' or 'parametric'"
             )
     if (groups is not None) != (kind == "cluster"):
-        raise ValueError("groups: needed for kind='cluster', and only there")
+        raise ValueError("groups: give groups with kind='cluster', and only with it")
     if groups is not None and np.ndim(groups) != 1:
-        raise ValueError("groups: the cluster bootstrap draws one kind of groups, not two")
+        raise ValueError(
+            "groups: the cluster bootstrap draws one-way clusters; pass one column of groups"
+        )
     return kind, groups
 
 
 def _covariance_of(res: Any, kind: str, groups: Any) -> tuple[str, dict[str, Any]]:
-    """Return the covariance of a fit as its refits need it, the groups left out."""
+    """Return covariance type and arguments for the refits, without the groups."""
     if res.cov_type == "cluster" and kind == "cluster":
         own = res.cov_kwds["groups"]
         if np.ndim(own) != 1 or not _same_groups(own, groups):
             raise ValueError(
-                "studentized=True: the standard errors of the fit have other groups than are drawn; "
-                "fit with cov_type='cluster' and these groups, of one kind"
+                "studentized=True: the standard errors of the fit are not clustered by the groups that "
+                "are drawn; fit with cov_type='cluster' and these groups"
             )
         settings = ("use_correction", "scaling_factor")
         return "cluster", {name: res.cov_kwds.get(name) for name in settings}
     if not type_of(res).of_resamples:
         raise ValueError(
-            f"studentized=True: standard errors with cov_type={res.cov_type!r} cannot be made of a "
-            f"resample of kind={kind!r}; fit with cov_type 'nonrobust' or 'HC1', or with 'cluster' for "
-            "kind='cluster'"
+            f"studentized=True: standard errors with cov_type={res.cov_type!r} cannot be computed "
+            f"from a resample of kind={kind!r}; fit with cov_type 'nonrobust' or 'HC1', or, for "
+            "kind='cluster', with 'cluster'"
         )
     return res.cov_type, {}
 
 
 def _same_groups(a: Array, b: Array) -> bool:
-    """Return whether two labellings divide the rows in the same way."""
-    # each row by the first one of its group
+    """Return whether two labellings define the same partition of the rows."""
+    # label each row by the first row of its group
     (_, first, own), (_, other, codes) = (
         np.unique(x, return_index=True, return_inverse=True) for x in (a, b)
     )

@@ -39,7 +39,7 @@ def interval(
     method : {"percentile", "basic", "studentized", "bca"}
     estimate : ndarray, shape (k,)
     draws : ndarray, shape (nrep, k)
-        Replicates; one that is NaN, having no finite value, counts as beyond either limit.
+        Replicates; NaN, an estimate that is not finite, counts as beyond either limit.
     alpha : float
     bse, draws_bse : ndarray, shapes (k,) and (nrep, k)
         Standard errors of estimate and replicates, for "studentized".
@@ -66,8 +66,8 @@ def interval(
 
 
 def bca_tails(estimate: Array, draws: Array, acceleration: Array, tails: Array) -> Array:
-    """Return the tails moved for bias and skewness (Efron 1987, equation 3.10), shape (2, k)."""
-    # a replicate on the estimate, or without a finite value, is half below it
+    """Return tail probabilities corrected for bias and skewness (Efron 1987, eq. 3.10), shape (2, k)."""
+    # a replicate equal to the estimate, or not finite, counts half
     share = (0.5 * (1 + np.sign(np.nan_to_num(estimate - draws)))).mean(axis=0)
     limit = 0.5 / len(draws)
     bias = stats.norm.ppf(np.clip(share, limit, 1 - limit))
@@ -76,7 +76,7 @@ def bca_tails(estimate: Array, draws: Array, acceleration: Array, tails: Array) 
 
 
 def _limits(draws: Array, tails: Array) -> Array:
-    """Return the quantiles, NaN replicates being beyond both; shape (2, k)."""
+    """Return lower and upper quantiles, shape (2, k); NaN replicates count as beyond both."""
     lowest, highest = (
         np.sort(np.nan_to_num(draws, nan=v, posinf=np.inf, neginf=-np.inf), axis=0)
         for v in (-np.inf, np.inf)
@@ -85,12 +85,12 @@ def _limits(draws: Array, tails: Array) -> Array:
 
 
 def _quantile(ordered: Array, tail: Array, beyond: float) -> Array:
-    """Return the (nrep + 1) tail-th of the ordered replicates of each column, between two linearly."""
+    """Return order statistic (nrep + 1) tail of each column, interpolated linearly."""
     n, columns = len(ordered), np.arange(ordered.shape[1])
-    place = np.clip(np.nan_to_num(tail) * (n + 1) - 1, 0, n - 1)
-    below = np.floor(place).astype(int)
+    position = np.clip(np.nan_to_num(tail) * (n + 1) - 1, 0, n - 1)
+    below = np.floor(position).astype(int)
     low, high = ordered[below, columns], ordered[np.minimum(below + 1, n - 1), columns]
-    part = place - below
+    fraction = position - below
     with np.errstate(invalid="ignore"):
-        between = np.where(part > 0, low + part * (high - low), low)
+        between = np.where(fraction > 0, low + fraction * (high - low), low)
     return np.where(np.isnan(between), beyond, between)

@@ -1,4 +1,4 @@
-"""What a bootstrap returns: replicates of estimates with their intervals, and of a likelihood ratio."""
+"""Results of a bootstrap: replicates of the estimates with intervals, or of a likelihood ratio."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from hetglm.utils.display import Printed, p_text
 @dataclass(frozen=True, repr=False)
 class BootstrapResult(Printed):
     """
-    Replicates of the estimates; unpacks as ``mean, std, params``.
+    Bootstrap replicates of the estimates; unpacks as ``mean, std, params``.
 
     Attributes
     ----------
     params : ndarray, shape (nrep - failed, p + q)
-        Estimates of the refits that succeeded; NaN where a replicate has no finite one, because its
-        dispersion is at the boundary.
+        Estimates of the refits that succeeded; NaN where an estimate is not finite, because the
+        dispersion of the replicate is at the boundary.
     nrep, failed : int
-        Replicates asked for, and those whose refit failed.
+        Number of replicates requested, and of failed refits.
     kind : str
     reasons : dict
-        Why refits failed, with counts.
+        Reasons of the failed refits, with counts.
     estimate : ndarray, shape (p + q,)
-        Of the fit.
+        Estimates of the fit.
     names : list of str
-        Of the coefficients.
+        Names of the coefficients.
     bse : ndarray, shape (p + q,)
         Standard errors of the fit.
     params_bse : ndarray, shape (nrep - failed, p + q), or None
         Standard errors of the refits, for studentised intervals.
     acceleration : ndarray, shape (p + q,)
-        Sixth of the skewness of each coefficient's influence values: those of the one-step
-        (infinitesimal) jackknife, information^-1 times the score of a row, or of a group.
+        Acceleration of the BCa interval: one sixth of the skewness of each coefficient's influence
+        values (infinitesimal jackknife: information^-1 times the score of a row or of a group).
     """
 
     params: Array
@@ -75,7 +75,7 @@ class BootstrapResult(Printed):
 
     def _headline(self) -> str:
         done = self.nrep - self.failed
-        failures = f"; {self.failed} failed and are not among them: {self.reasons}"
+        failures = f"; {self.failed} refits failed and are left out: {self.reasons}"
         head = f"Bootstrap ({self.kind}): {done} of {self.nrep} replicates"
         return head + (failures if self.failed else "")
 
@@ -91,16 +91,17 @@ class BootstrapResult(Printed):
         alpha : float
             One minus the coverage.
         method : {"percentile", "basic", "studentized", "bca"}
-            Quantiles of the replicates; these mirrored at the estimate; those of (replicate -
-            estimate)/(its standard error), times the standard error of the fit; or the percentiles
-            corrected for bias and skewness (BCa, see ``acceleration``).
+            "percentile": quantiles of the replicates. "basic": the same, reflected at the estimate.
+            "studentized" (bootstrap-t): estimate minus quantiles of (replicate - estimate)/(its
+            standard error), times the standard error of the fit. "bca": percentiles corrected for
+            bias and skewness (see ``acceleration``).
 
         Returns
         -------
         ndarray, shape (p + q, 2)
-            A replicate without a finite estimate counts as beyond either limit, which is infinite
-            where there are more than a share of alpha/2. NaN where the fit has no estimate. With
-            fewer than 2/alpha - 1 replicates the limits are the extremes.
+            A replicate whose estimate is not finite counts as beyond either limit; where their share
+            exceeds alpha/2 the limit is infinite. NaN where the fit has no estimate. With fewer than
+            2/alpha - 1 replicates the limits are the smallest and the largest replicate.
 
         Raises
         ------
@@ -169,7 +170,7 @@ class BootstrapResult(Printed):
         Parameters
         ----------
         coefficients : str or list of str, optional
-            Names; those of the dispersion by default.
+            Names of coefficients; by default all of the dispersion.
         alpha : float
             One minus the coverage.
         method : str
@@ -180,12 +181,12 @@ class BootstrapResult(Printed):
         Returns
         -------
         matplotlib Axes, or ndarray of them
-            One where ``coefficients`` is a string.
+            A single Axes where ``coefficients`` is a string.
 
         Raises
         ------
         ValueError
-            For an unknown name, or another number of axes than of coefficients.
+            For an unknown name, or if the numbers of axes and of coefficients differ.
         """
         chosen = [coefficients] if isinstance(coefficients, str) else coefficients
         if chosen is None:
@@ -203,28 +204,28 @@ class BootstrapResult(Printed):
 @dataclass(frozen=True, repr=False)
 class BootstrapRatio(Printed):
     """
-    Likelihood ratios of data drawn from the smaller of two models.
+    Parametric bootstrap test: likelihood ratios of data drawn from the smaller of two models.
 
     Attributes
     ----------
     statistic : float
-        The ratio of the data.
+        Observed likelihood ratio.
     ratios : ndarray, shape (done,)
-        Those of the draws whose refits succeeded, in order.
+        Likelihood ratios of the draws whose refits succeeded, in order.
     nrep : int
-        Draws, those that failed included; fewer than asked for where the sequential rule stopped.
+        Number of draws, failed ones included; fewer than requested where the sequential rule stopped.
     exceeded : int
-        Ratios at least as large as that of the data.
+        Number of draws with a ratio at least as large as the observed one.
     pvalue : float
-        (1 + exceeded)/(1 + done); exceeded/done where the sequential rule stopped. Draws whose
-        refits failed are in neither count.
+        (1 + exceeded)/(1 + done); exceeded/done where the sequential rule stopped. Failed refits
+        are in neither count.
     mc_error : float
-        Monte-Carlo standard error of the p-value, binomial or negative binomial, at the share
-        (1 + exceeded)/(2 + done), so that it is not 0 where every draw exceeds.
+        Monte-Carlo standard error of the p-value, binomial or (sequential) negative binomial,
+        evaluated at (1 + exceeded)/(2 + done), so that it is not 0 where every draw exceeds.
     stopped : bool
         Whether the sequential rule stopped.
     reasons : dict
-        Why refits failed, with counts.
+        Reasons of the failed refits, with counts.
     """
 
     statistic: float

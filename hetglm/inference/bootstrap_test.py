@@ -1,4 +1,4 @@
-"""The bootstrap's test: a ratio against ratios of samples drawn from the null model."""
+"""Parametric bootstrap test of a likelihood ratio: data are drawn from the null model."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from hetglm.utils.checkpoint import fingerprint
 from hetglm.utils.checks import generator
 from hetglm.utils.parallel import Outcome, Run, replicate, report_failures
 
-#: A ratio may be this much below another, per unit of both, by rounding alone.
-ROUNDING = 1e-9
+#: Difference of two likelihood ratios that may be rounding, relative to 1 + their size.
+TOL_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """Task of a replicate of a likelihood ratio: data drawn from the smaller model."""
+    """One replicate of a likelihood ratio: draw from the smaller model, refit both."""
 
     null: Fitted
     full: Fitted
@@ -39,9 +39,9 @@ class Ratio:
         for warm in (True, False):
             fits = refit(self.full, full, warm), refit(self.null, null, warm)
             ratio = 2 * (fits[0].maximum - fits[1].maximum)
-            if ratio >= -ROUNDING * (1 + abs(fits[0].llf)):
+            if ratio >= -TOL_ROUNDING * (1 + abs(fits[0].llf)):
                 return np.array([ratio])
-        raise ValueError("the larger model ended below the smaller one")
+        raise ValueError("the larger model was fitted with a smaller maximum than its submodel")
 
     @cached_property
     def distribution(self) -> Any:
@@ -71,12 +71,12 @@ def bootstrap_ratio(
     rng : None, int or numpy.random.Generator
         Source of randomness.
     sequential : int, optional
-        Stop at the draw that brings so many ratios at least as large as that of the data: few
-        draws settle a large p-value.
+        Stop after this many draws with a ratio at least as large as the observed one: few draws
+        suffice for a large p-value.
     run : Run, optional
         Jobs, progress bar and checkpoint.
     what : str
-        What the ratio is of, for the progress bar and messages.
+        Name of the test, for the progress bar and messages.
 
     Returns
     -------
@@ -88,8 +88,8 @@ def bootstrap_ratio(
     NotImplementedError
         For extended quasi-likelihood families, which have no distribution to draw from.
     ValueError
-        If an argument is out of range, the larger model is below the smaller one, or every refit
-        failed.
+        If an argument is out of range, the larger model has a smaller maximum than its submodel, or
+        every refit failed.
 
     References
     ----------
@@ -97,10 +97,13 @@ def bootstrap_ratio(
     Besag, J. and Clifford, P. (1991). Sequential Monte Carlo p-values. Biometrika 78, 301-304.
     """
     statistic = 2 * (full.fit.maximum - null.fit.maximum)
-    if statistic < -ROUNDING * (1 + abs(full.fit.llf)):
-        raise ValueError("the larger model is below the smaller one: it is not at its maximum")
-    distribution(null)  # a family without one says so before any work
-    null, full = (single_rows(fitted)[0] for fitted in (null, full))  # a draw for each of them
+    if statistic < -TOL_ROUNDING * (1 + abs(full.fit.llf)):
+        raise ValueError(
+            "the larger model has a smaller maximum than its submodel, so it is not at its maximum: "
+            "refit it with start_params from the submodel"
+        )
+    distribution(null)  # raises, before any work, where the family has none
+    null, full = (single_rows(fitted)[0] for fitted in (null, full))  # each row is drawn on its own
     identity = fingerprint(*identifying(null), *identifying(full))
     found = exceedances(
         Ratio(null, full), statistic, nrep, rng, sequential, run or Run(), identity, what
@@ -109,7 +112,7 @@ def bootstrap_ratio(
 
 
 class SimulatedP(NamedTuple):
-    """P of a bootstrap in a table: its Monte-Carlo error, the draws that count and those that failed."""
+    """P of a bootstrap in a table, its Monte-Carlo standard error, draws counted and failed refits."""
 
     pvalue: float = np.nan
     mc_error: float = np.nan
@@ -119,16 +122,16 @@ class SimulatedP(NamedTuple):
 
 class Simulation:
     """
-    How the p-values of a table are simulated: one `bootstrap_ratio` for each, in turn.
+    Settings of the bootstrap tests of a table: `bootstrap_ratio` for each p-value in turn.
 
     Parameters
     ----------
     nrep : int
     rng : None, int or numpy.random.Generator
-        One source for all of them; each moves it on by one draw.
+        Source of randomness of all p-values; each uses one draw of it as its seed.
     sequential : int or None
     run : Run
-        The first bootstrap has its checkpoint, the others files beside it that end in -2, -3, ...
+        The first bootstrap uses its checkpoint, the others files beside it that end in -2, -3, ...
     """
 
     def __init__(self, nrep: int, rng: Any, sequential: int | None, run: Run) -> None:
@@ -137,7 +140,7 @@ class Simulation:
         self.rng = None if rng is None else generator(rng)
 
     def __call__(self, null: Fitted, full: Fitted, what: str) -> SimulatedP:
-        """Return P of the ratio of two fits."""
+        """Return the bootstrap P of the likelihood ratio of two fits."""
         self.done += 1
         run = self.run
         if run.checkpoint is not None and self.done > 1:
@@ -158,8 +161,8 @@ def exceedances(
     identity: str,
     what: str,
 ) -> BootstrapRatio:
-    """Return how often a task's statistic is at least that of the data; see `bootstrap_ratio`."""
-    least = statistic - ROUNDING * (1 + abs(statistic))
+    """Return how often a task's statistic is at least the observed one; see `bootstrap_ratio`."""
+    least = statistic - TOL_ROUNDING * (1 + abs(statistic))
     wanted = None if sequential is None else checks.count(sequential, "sequential")
 
     def enough(outcomes: list[Outcome]) -> int:
@@ -179,9 +182,9 @@ def exceedances(
     ratios = done.values[:, 0]
     exceeded, count = int((ratios >= least).sum()), len(ratios)
     stopped = exceeded == wanted
-    # of a fixed number of draws the binomial error, of a fixed number of exceedances the negative one
+    # binomial standard error, or negative binomial where the sequential rule stopped
     p = exceeded / count if stopped else (1 + exceeded) / (1 + count)
-    # at the mean of p under a flat prior: no error is 0 where every draw exceeds
+    # at the posterior mean of p under a flat prior, so that it is not 0 where every draw exceeds
     q = (1 + exceeded) / (2 + count)
     error = q * ((1 - q) / exceeded) ** 0.5 if stopped else (q * (1 - q) / count) ** 0.5
     return BootstrapRatio(statistic, ratios, done.nrep, exceeded, p, error, stopped, done.reasons)

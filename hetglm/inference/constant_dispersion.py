@@ -33,22 +33,22 @@ class ConstantDispersionTest(Printed):
     df : int
         rank(Z) - 1.
     llf, llf_constant : float
-        Log-likelihoods of both models; the adjusted ones after REML.
+        Log-likelihoods of both models; after REML their REML criteria.
     aic, aic_constant, bic, bic_constant : float
         NaN after REML.
     criterion : str
         "likelihood" or "extended quasi-likelihood", "REML" or "REML of the extended
         quasi-likelihood".
     method : str
-        How the p-value was obtained.
+        Reference distribution of the p-value, or the bootstrap.
     mc_error : float
-        Monte-Carlo standard error of the p-value of a bootstrap, NaN for others.
+        Monte-Carlo standard error of a bootstrap p-value, else NaN.
     failed : int
-        Draws of a bootstrap whose refits failed; they do not count.
+        Number of bootstrap draws whose refits failed; they are left out.
     reasons : dict
-        Why they failed, with counts.
+        Reasons of the failed refits, with counts.
     robust_fit : bool
-        Whether the fit has a robust covariance, of which the ratio knows nothing.
+        Whether the fit has a robust covariance, which the likelihood ratio ignores.
     """
 
     statistic: float
@@ -72,7 +72,7 @@ class ConstantDispersionTest(Printed):
         if self.df == 0:
             return "Dispersion model: constant (no terms)."
         error = f" +/- {self.mc_error:.2g}" if np.isfinite(self.mc_error) else ""
-        failed = f"; {self.failed} refits failed and do not count: {self.reasons}"
+        failed = f"; {self.failed} refits failed and are left out: {self.reasons}"
         return (
             f"Test of constant dispersion: {name} = {self.statistic:.4g} on {self.df} df, "
             + (f"P {p_text(self.pvalue)}{error}" if np.isfinite(self.pvalue) else "no P")

@@ -1,4 +1,4 @@
-"""Hypotheses on terms of both parts, and what came of testing them."""
+"""Hypotheses on terms of both parts, and outcomes of their tests."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 from hetglm.design.terms import Term
 
 NOTHING_TO_TEST = (
-    "exog_extra: nothing to test: the columns depend on each other or on the model's own, or the rows "
-    "they tell of have their dispersion at the boundary"
+    "exog_extra: nothing to test: the columns are linearly dependent (on each other or on the model's "
+    "own), or all rows that determine their coefficients have their dispersion at the boundary"
 )
 
 
 @dataclass(frozen=True)
 class Hypothesis:
     """
-    A term, and the columns that neither of the two models has which its test compares.
+    A term that is tested, and the columns left out of both models that are compared.
 
     Attributes
     ----------
@@ -43,15 +43,15 @@ NOTHING = Outcome(0, np.nan, np.nan)
 
 def hypotheses(terms: list[Term], typ: int) -> list[Hypothesis]:
     """
-    Return what each term but a constant is tested against.
+    Return the hypothesis of each term but the constants.
 
     Parameters
     ----------
     terms : list of Term
-        Those of the mean, then those of the dispersion.
+        The terms of the mean, followed by the terms of the dispersion.
     typ : {1, 2, 3}
-        1: the terms before it, those of the mean being before all of the dispersion but its
-        constant; 2: all terms that do not contain it; 3: all other terms.
+        Terms that a term is added to. 1: the terms before it, where the mean comes first and the
+        dispersion is constant meanwhile; 2: all terms that do not contain it; 3: all other terms.
     """
     tested = [term for term in terms if term.factors]
 

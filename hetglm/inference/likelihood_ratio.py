@@ -12,24 +12,24 @@ from hetglm.exceptions import NotNestedError
 from hetglm.inference.hypotheses import Hypothesis
 from hetglm.utils.messages import listed
 
-#: A likelihood ratio may be this much below zero, per unit of log-likelihood, by rounding alone.
+#: Negative likelihood ratio that may be rounding, relative to 1 + |log-likelihood|.
 NEGATIVE_BY_ROUNDING = 1e-9
 
 
 def likelihood_ratio(larger: float, smaller: float, what: str) -> float:
-    """Return 2 (larger - smaller); an error where it is negative beyond rounding."""
+    """Return the likelihood ratio 2 (larger - smaller); raise where it is negative beyond rounding."""
     value = 2 * (larger - smaller)
     if value < -NEGATIVE_BY_ROUNDING * (1 + abs(larger)):
         raise ValueError(
-            f"the likelihood ratio of {what} is negative ({value:.3g}): the larger model has a higher "
-            "maximum that was not reached, from the smaller one's estimates neither; try other "
-            "start_params, or take terms out"
+            f"the likelihood ratio of {what} is negative ({value:.3g}): the search did not "
+            "reach the maximum of the larger model, even when started at the estimates of the smaller "
+            "one; try other start_params, or remove terms"
         )
     return max(value, 0.0)
 
 
 class Submodels:
-    """The models with some columns of a fit, each fitted once."""
+    """Submodels of a fit without some of its columns, each fitted once."""
 
     def __init__(self, model: Any, fitted: Fit) -> None:
         self.model, self.criterion = model, fitted.criterion
@@ -56,7 +56,7 @@ class Submodels:
         return likelihood_ratio(larger.maximum, smaller.maximum, term.name), df
 
     def fits(self, hypothesis: Hypothesis) -> tuple[Fitted, Fitted]:
-        """Return the fits without and with a term, as their refits need them."""
+        """Return the fits without and with a term, for refits to simulated data."""
         absent = {*hypothesis.absent}
         both = (
             self.without(columns) for columns in (absent.union(hypothesis.term.columns), absent)
@@ -79,8 +79,8 @@ class Submodels:
             if not kept and name == "exog_dispersion":
                 lost = listed([names[j] for j in sorted(columns) if j >= core.k_mean])
                 raise NotNestedError(
-                    f"without {lost} the dispersion has no column left to be tested against: keep an "
-                    "intercept in its formula"
+                    f"without {lost} the dispersion has no column left, so there is no smaller model to "
+                    "test against; keep an intercept in the dispersion formula"
                 )
             own = self.model.column_names[name]
             designs[name] = pd.DataFrame(A[:, kept], columns=[own[j] for j in kept])

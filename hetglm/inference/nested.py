@@ -1,4 +1,4 @@
-"""Nested fits: whether a likelihood ratio has a meaning, and what it compares."""
+"""Checks that fits are nested and comparable, as a likelihood ratio requires."""
 
 from __future__ import annotations
 
@@ -14,13 +14,22 @@ from hetglm.likelihood.links import invert
 from hetglm.likelihood.objective import LIKELIHOOD, Criterion
 from hetglm.utils.linalg import contains, gram
 
-#: Predictors at which links are compared, and how close links are that do the same: Probit and CDFLink
-#: of the normal differ by rounding.
-GRID, SAME_LINK = np.linspace(-6, 6, 49), 1e-10
+#: Linear predictors at which the inverses of two links are compared.
+LINK_GRID = np.linspace(-6, 6, 49)
+#: Relative tolerance for equal links: Probit and the CDFLink of the normal differ by rounding.
+TOL_SAME_LINK = 1e-10
+#: Name of the argument that each vector of the likelihood comes from.
+ARGUMENTS = {
+    "trials": "n_trials",
+    "weights": "var_weights",
+    "freq": "freq_weights",
+    "offset": "offset (or exposure)",
+    "offset_dispersion": "offset_dispersion",
+}
 
 
 def comparable(res: Any, fitted: Fit | None = None) -> float:
-    """Return the maximum; one that depends on it freed of how the mean's columns are coded."""
+    """Return the maximum of a fit; a REML criterion is made independent of the coding of the mean."""
     fitted = res.fit if fitted is None else fitted
     value = fitted.maximum
     if fitted.criterion.comparable_means:
@@ -32,7 +41,7 @@ def comparable(res: Any, fitted: Fit | None = None) -> float:
 
 
 def check_nested(smaller: Any, larger: Any) -> None:
-    """Raise a NotNestedError, with the reason, where a likelihood ratio has no meaning."""
+    """Raise a NotNestedError with the reason where a likelihood ratio is not defined."""
     a, b = smaller.model.core, larger.model.core
     if type(smaller.model) is not type(larger.model) or a.family.name != b.family.name:
         raise NotNestedError(
@@ -48,29 +57,30 @@ def check_nested(smaller: Any, larger: Any) -> None:
     by, others = smaller.fit.criterion, larger.fit.criterion
     if by != others:
         raise NotNestedError(
-            f"one fit is by {_in_words(by)} and the other by {_in_words(others)}; fit both by the same"
+            f"one fit is by {_in_words(by)} and the other by {_in_words(others)}; use the same "
+            "criterion for both"
         )
     if not np.array_equal(a.y, b.y) and len({r.model.endog_names for r in (smaller, larger)}) > 1:
         raise NotNestedError(
             f"the fits have different responses ({smaller.model.endog_names}, "
-            f"{larger.model.endog_names}); fit both to the same"
+            f"{larger.model.endog_names}); fit both to the same response"
         )
     if a.n == b.n and not np.array_equal(a.y, b.y):
         raise NotNestedError(
-            "the responses of the fits differ: by their values, their order or the rows that are "
-            "missing; fit both to the same rows"
+            "the responses of the fits differ in their values, their order or their missing rows; fit "
+            "both to the same rows in the same order"
         )
     if a.n != b.n:
         raise NotNestedError(
             f"the fits are on different rows ({a.n} and {b.n}), perhaps because of missing values; fit "
             "both to the same rows"
         )
-    for name in ("trials", "weights", "freq", "offset", "offset_dispersion"):
+    for name, argument in ARGUMENTS.items():
         first, second = (getattr(core, name) for core in (a, b))
         if (first is None) != (second is None) or not np.array_equal(
             0 if first is None else first, 0 if second is None else second
         ):
-            raise NotNestedError(f"the fits differ in their {name}")
+            raise NotNestedError(f"the fits differ in their {argument}; give both the same")
     same_links = _same_link(a.link, b.link) and _same_link(a.link_dispersion, b.link_dispersion)
     if not (same_links and _same_family(a.family, b.family)):
         raise NotNestedError(
@@ -79,7 +89,7 @@ def check_nested(smaller: Any, larger: Any) -> None:
     if not by.comparable_means and not (contains(a.X, b.X) and contains(b.X, a.X)):
         raise NotNestedError(
             f"the fits by {by.name} have different means, and the criterion depends on the mean's "
-            "design: a ratio compares dispersions only; to compare means, fit both by maximum likelihood"
+            "design, so it compares dispersions only; to compare means, fit both by maximum likelihood"
         )
     if smaller.df_resid == larger.df_resid:
         raise NotNestedError(
@@ -87,7 +97,10 @@ def check_nested(smaller: Any, larger: Any) -> None:
         )
     for part, X0, X1 in (("mean", a.X, b.X), ("dispersion", a.Z, b.Z)):
         if not contains(X1, X0):
-            raise NotNestedError(f"the {part} of the smaller fit is not part of the larger one's")
+            raise NotNestedError(
+                f"the fits are not nested: the {part} model of the smaller fit is not a submodel of the "
+                f"larger fit's; {_instead(a.family, b.family)}"
+            )
 
 
 def _in_words(criterion: Criterion) -> str:
@@ -95,11 +108,11 @@ def _in_words(criterion: Criterion) -> str:
 
 
 def _instead(a: Any, b: Any) -> str:
-    """Return what fits are compared by that have no likelihood ratio, in words."""
+    """Return, in words, how to compare fits without a likelihood ratio."""
     if a.exact and b.exact:
         return "compare their AIC"
     if _same_family(a, b):
-        return "compare their AIC, which is that of the extended quasi-likelihood (EQL)"
+        return "compare their AIC, computed from the extended quasi-likelihood (EQL)"
     return (
         "the criteria (AIC, BIC) are not comparable, because an extended quasi-likelihood (EQL) is not "
         "the likelihood of a distribution"
@@ -107,19 +120,19 @@ def _instead(a: Any, b: Any) -> str:
 
 
 def _same_link(a: Any, b: Any) -> bool:
-    """Return whether two links have the same inverse, whatever their classes and parameters."""
-    first, second = (invert(link, GRID).mu for link in (a, b))
+    """Return whether two links have the same inverse, regardless of class and parameters."""
+    first, second = (invert(link, LINK_GRID).mu for link in (a, b))
     least = np.finfo(float).eps
-    return np.allclose(first, second, rtol=SAME_LINK, atol=least, equal_nan=True)
+    return np.allclose(first, second, rtol=TOL_SAME_LINK, atol=least, equal_nan=True)
 
 
 def _same_family(a: Any, b: Any) -> bool:
-    """Return whether two families are of one class with the same parameters, to the last digit."""
+    """Return whether two families have the same class and exactly the same parameters."""
     return type(a) is type(b) and vars(a) == vars(b)
 
 
 def same_mean(smaller: Fitted, larger: Fitted) -> Fitted:
-    """Return a smaller fit with the mean's columns of the larger one, which it may code anew."""
+    """Return the smaller fit with the mean's design of the larger one, refitted if that differs."""
     core, k = larger.core, larger.core.k_mean
     if np.array_equal(smaller.core.X, core.X):
         return smaller

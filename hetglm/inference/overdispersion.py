@@ -1,4 +1,4 @@
-"""Tests of overdispersion: of sigma = 0, which lies on the boundary, and of an ordinary GLM."""
+"""Tests for overdispersion: H0 sigma = 0, which lies on the boundary; score tests of a GLM."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ from hetglm.utils.display import Printed, p_text
 from hetglm.utils.linalg import independent_columns, inverse
 from hetglm.utils.parallel import Run
 
-#: Ratios smaller than this, relative to the log-likelihood, are rounding.
-RATIO_ROUNDING = 1e-9
+#: Likelihood ratio that counts as 0, relative to 1 + |log-likelihood|: smaller ones are rounding.
+TOL_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, repr=False)
 class OverdispersionTest(Printed):
     """
-    Tests of phi = 0 against more.
+    Tests for overdispersion, H0: phi = 0.
 
     Attributes
     ----------
     score, score_pvalue : float
-        Standardised score in one constant phi at 0 (Tarone's Z where the mean is constant), and the
-        one-sided p-value; NaN against anything but a constant.
+        Standardised score of a constant phi at 0 (Tarone's Z where the mean is constant), and its
+        one-sided p-value; NaN for other alternatives.
     statistic, pvalue : float
         Likelihood ratio and its p-value.
     alternative : str
-        What phi = 0 was tested against.
+        The alternative: dispersion model that phi = 0 was tested against.
     method : str
-        How the p-value of the ratio was obtained.
+        Reference distribution of the likelihood ratio, or the bootstrap.
     mc_error : float
-        Monte-Carlo standard error of the p-value of a bootstrap, NaN for others.
+        Monte-Carlo standard error of a bootstrap p-value, else NaN.
     failed : int
-        Draws of a bootstrap whose refits failed; they do not count.
+        Number of bootstrap draws whose refits failed; they are left out.
     reasons : dict
-        Why they failed, with counts.
+        Reasons of the failed refits, with counts.
     """
 
     score: float
@@ -68,7 +68,7 @@ class OverdispersionTest(Printed):
         error = f" +/- {self.mc_error:.2g}" if np.isfinite(self.mc_error) else ""
         text = f"LR = {self.statistic:.4g}, P {p_text(self.pvalue)}{error} ({self.method})"
         if self.failed:
-            text += f"; {self.failed} refits failed and do not count: {self.reasons}"
+            text += f"; {self.failed} refits failed and are left out: {self.reasons}"
         if np.isfinite(self.score):
             text = f"score Z = {self.score:.4g}, P {p_text(self.score_pvalue)}; " + text
         return f"Test of no overdispersion against {self.alternative}: {text}"
@@ -77,17 +77,17 @@ class OverdispersionTest(Printed):
 @dataclass(frozen=True, repr=False)
 class GLMOverdispersionTest(Printed):
     """
-    Score tests of an ordinary Poisson or binomial GLM (phi = 1) against more variance.
+    Score tests for overdispersion of an ordinary Poisson or binomial GLM, H0: phi = 1.
 
     Attributes
     ----------
     null : str
         The GLM that was tested.
     table : DataFrame
-        A row for each test: the variance it is against, its ``statistic``, standard normal if the GLM
-        holds, and the one-sided ``P``.
+        A row for each test and variance function of the alternative: ``statistic``, standard normal
+        under the GLM, and the one-sided ``P``.
     dispersion : float
-        Pearson's chi-square over its degrees of freedom, about 1 if the GLM holds.
+        Pearson's chi-square over its degrees of freedom, about 1 under the GLM.
     """
 
     null: str
@@ -101,7 +101,7 @@ class GLMOverdispersionTest(Printed):
 
     @property
     def score_pvalue(self) -> float:
-        """One-sided p-value of that."""
+        """One-sided p-value of ``score``."""
         return float(self.table["P"].iloc[0])
 
     statistic, pvalue = score, score_pvalue
@@ -121,8 +121,8 @@ class GLMOverdispersionTest(Printed):
 
 
 def of_glm(core: Likelihood, keep_mean: Array) -> GLMOverdispersionTest:
-    """Return the score tests at the GLM of the same mean, offset and frequencies."""
-    core = with_boundary_law(core)
+    """Return the score tests of the GLM with the same mean, offset and frequencies."""
+    core = as_boundary_family(core)
     null = without_dispersion(core, keep_mean)[1]
     at = core.predictors(null.internal).mean
     freq = np.ones(core.n) if core.freq is None else core.freq
@@ -147,33 +147,35 @@ def of_glm(core: Likelihood, keep_mean: Array) -> GLMOverdispersionTest:
     return GLMOverdispersionTest(name, table, float(pearson / (freq.sum() - keep_mean.sum())))
 
 
-def with_boundary_law(core: Likelihood) -> Likelihood:
-    """Return the counts of a quasi-Poisson or quasi-binomial as negative or beta-binomial ones."""
+def as_boundary_family(core: Likelihood) -> Likelihood:
+    """Return a quasi-Poisson likelihood as negative binomial, a quasi-binomial one as beta-binomial."""
     plain = replace(core, weights=None, offset_dispersion=None, rows=None)
     if isinstance(core.family, QuasiBinomial):
         assert core.trials is not None and core.weights is not None
         if not np.array_equal(core.weights, core.trials):
-            raise ValueError("test_overdispersion: not with var_weights beside the trials")
+            raise ValueError(
+                "test_overdispersion: not available with var_weights other than n_trials"
+            )
         plain = replace(plain, family=BetaBinomial(), y=_whole(core.y * core.trials))
         return replace(plain, trials=_whole(core.trials), rows=None)
     if core.weights is not None:
         raise ValueError(
-            "test_overdispersion: not with var_weights, under which the response is no count; give the "
-            "counts, with exposure"
+            "test_overdispersion: not available with var_weights, with which the response is not a "
+            "count; use counts as the response, with exposure"
         )
     return replace(plain, family=NegativeBinomial(), y=_whole(core.y), rows=None)
 
 
 def _whole(count: Array) -> Array:
-    """Return counts freed of rounding, or raise a ValueError."""
+    """Return counts rounded to integers; raise a ValueError where they are not."""
     whole = np.rint(count)
     if not np.allclose(count, whole, rtol=1e-9, atol=1e-9):
-        raise ValueError("test_overdispersion: the response must be whole numbers (counts)")
+        raise ValueError("test_overdispersion: the response must be integers (counts)")
     return whole
 
 
 def _regression(z: Array, x: Array, freq: Array) -> float:
-    """Return the t of z on x without a constant, its variance by HC3; freq counts each row."""
+    """Return the t-value (HC3) of the regression of z on x without intercept, frequency-weighted."""
     squares = np.sum(freq * x**2)
     slope = np.sum(freq * x * z) / squares
     e = (z - slope * x) / (1 - x**2 / squares)
@@ -181,21 +183,21 @@ def _regression(z: Array, x: Array, freq: Array) -> float:
 
 
 def without_dispersion(core: Likelihood, keep_mean: Array) -> tuple[Likelihood, record.Fit]:
-    """Return the likelihood with every row at phi = 0, and its maximum."""
-    held = replace(core, fixed_predictor=np.full(core.n, -np.inf))
+    """Return the likelihood with every row fixed at phi = 0, and its maximum."""
+    fixed = replace(core, fixed_predictor=np.full(core.n, -np.inf))
     solved = np.concatenate([keep_mean, np.zeros(core.Z.shape[1], dtype=bool)])
     names = [""] * len(solved)
     kept = np.concatenate([keep_mean, independent_columns(core.Z)])
     start = next(starting_values(core, kept))
-    return held, search.search(held, solved, start, Settings(names))
+    return fixed, search.search(fixed, solved, start, Settings(names))
 
 
 def score_statistic(core: Likelihood, null: record.Fit, keep_mean: Array) -> float:
     """
-    Return the score in one constant phi at phi = 0 over its standard deviation.
+    Return the standardised score of a constant phi at phi = 0.
 
-    The variance is the expected information of phi less what the mean's coefficients take of it;
-    with a constant mean this is Tarone's Z (Tarone 1979, Biometrika 66, 585-590).
+    Its variance is the expected information about phi adjusted for the estimated mean (Schur
+    complement); with a constant mean this is Tarone's Z (Tarone 1979, Biometrika 66, 585-590).
     """
     at = core.predictors(null.internal)
     nu = at.mean.nu if core.family.unit_interval else None
@@ -219,7 +221,7 @@ def score_statistic(core: Likelihood, null: record.Fit, keep_mean: Array) -> flo
 def overdispersion(
     res: Any, against: str, nrep: int, rng: Any, sequential: int | None, run: Run
 ) -> OverdispersionTest | GLMOverdispersionTest:
-    """Return the tests of phi = 0, or of a GLM with phi = 1; see the results' method."""
+    """Return the tests of phi = 0, or of phi = 1 for a GLM; see the results' method."""
     model = res.model
     core: Likelihood = model.core
     keep_mean = model.estimable[: core.k_mean]
@@ -227,8 +229,8 @@ def overdispersion(
         record.need_rows(core)
         if against != "constant":
             raise ValueError(
-                f"against={against!r}: a {core.family.name} DoubleGLM is tested against one constant "
-                "overdispersion; fit NegativeBinomial or BetaBinomial to test a dispersion formula"
+                f"against={against!r}: a {core.family.name} DoubleGLM can be tested against a constant "
+                "overdispersion only; fit NegativeBinomial or BetaBinomial to test a dispersion formula"
             )
         return of_glm(core, keep_mean)
     if not core.has_boundary:
@@ -283,11 +285,11 @@ def overdispersion(
 
 def _ratio(larger: float, smaller: float) -> float:
     ratio = 2 * (larger - smaller)
-    return ratio if ratio > RATIO_ROUNDING * (1 + abs(larger)) else 0.0
+    return ratio if ratio > TOL_ROUNDING * (1 + abs(larger)) else 0.0
 
 
 def _mixture(ratio: float, cells: int) -> float:
-    """Return the tail of the chi-bar-square of independent cells: weights binomial(cells, 1/2)."""
+    """Return the upper tail of chi-bar-square for independent cells: binomial(cells, 1/2) weights."""
     if ratio == 0:
         return 1.0
     k = np.arange(1, cells + 1)
@@ -296,20 +298,20 @@ def _mixture(ratio: float, cells: int) -> float:
 
 @dataclass(frozen=True)
 class _Ratio:
-    """Task of a replicate: the ratio of a draw without dispersion."""
+    """One replicate of the likelihood ratio: draw at phi = 0, refit both models."""
 
     full: Fitted
-    held: Likelihood
+    fixed: Likelihood
     null: record.Fit
     keep_mean: Array
 
     def __call__(self, rng: np.random.Generator) -> Array:
         core = self.full.core.with_response(
-            self.distribution.rvs(size=self.held.n, random_state=rng)
+            self.distribution.rvs(size=self.fixed.n, random_state=rng)
         )
         full = refit(self.full, core)
         return np.array([_ratio(full.llf, without_dispersion(core, self.keep_mean)[1].llf)])
 
     @cached_property
     def distribution(self) -> Any:
-        return quantities.distribution(self.held, self.null.internal)
+        return quantities.distribution(self.fixed, self.null.internal)

@@ -8,20 +8,20 @@ import numpy as np
 
 from hetglm.utils.axes import COLOURS, MARKERS, axes_of, one_axes, require_matplotlib
 
-#: Share of the height of a histogram that its bars and lines take.
-TOP = 0.66
+#: Largest height of bars and lines, as a fraction of the axes: the legend is above them.
+MAX_HEIGHT = 0.66
 
 
 def plot_replicates(panels: list[tuple[Any, ...]], interval: str, ax: Any = None) -> Any:
     """
-    Draw histograms of bootstrap replicates, with estimates and intervals.
+    Plot histograms of bootstrap replicates, with estimates and intervals.
 
     Parameters
     ----------
     panels : list of tuples
-        Name, replicates (NaN for those without a finite value), estimate and limits of each.
+        Name, replicates (NaN where not finite), estimate and limits of each coefficient.
     interval : str
-        What the limits are, for the legend.
+        Label of the limits in the legend.
     ax : matplotlib Axes or sequence of them, optional
         One for each panel.
 
@@ -38,9 +38,9 @@ def plot_replicates(panels: list[tuple[Any, ...]], interval: str, ax: Any = None
             spare.remove()
         ax = ax[: len(panels)]
     axes = axes_of(ax, len(panels), "coefficients")
-    for place, (name, values, estimate, limits) in zip(axes, panels, strict=True):
-        _histogram(place, values, estimate, limits, interval)
-        place.set_title(name, fontsize="medium")
+    for panel, (name, values, estimate, limits) in zip(axes, panels, strict=True):
+        _histogram(panel, values, estimate, limits, interval)
+        panel.set_title(name, fontsize="medium")
     axes[0].legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(0, 0.93))
     return axes
 
@@ -49,10 +49,12 @@ def _histogram(ax: Any, values: Any, estimate: float, limits: Any, interval: str
     finite = values[np.isfinite(values)]
     if len(finite):
         ax.hist(finite, bins="auto", color=COLOURS[0], alpha=0.45, ec="white", lw=0.4)
-    # bars and lines end below the legend and the remark
-    ax.axvline(estimate, 0, TOP, color=COLOURS[1], lw=2, label="estimate")
+    # bars and lines end below the legend and the note
+    ax.axvline(estimate, 0, MAX_HEIGHT, color=COLOURS[1], lw=2, label="estimate")
     for i, limit in enumerate(limits[np.isfinite(limits)]):
-        ax.axvline(limit, 0, TOP, color=COLOURS[1], lw=1.2, ls="--", label=None if i else interval)
+        ax.axvline(
+            limit, 0, MAX_HEIGHT, color=COLOURS[1], lw=1.2, ls="--", label=None if i else interval
+        )
     if len(finite) < len(values):
         text = f"{len(values) - len(finite)} of {len(values)} replicates are not finite"
         ax.annotate(
@@ -61,20 +63,20 @@ def _histogram(ax: Any, values: Any, estimate: float, limits: Any, interval: str
     ax.set_xlabel("coefficient")
     ax.set_ylabel("replicates")
     if ax.patches:
-        ax.set_ylim(0, max(bar.get_height() for bar in ax.patches) / TOP)
+        ax.set_ylim(0, max(bar.get_height() for bar in ax.patches) / MAX_HEIGHT)
 
 
-def plot_profile(trace: Any, limits: Any, cut: float, level: str, ax: Any = None) -> Any:
+def plot_profile(profile: Any, limits: Any, cut: float, level: str, ax: Any = None) -> Any:
     """
-    Draw a profile log-likelihood below its maximum, with the estimate and the interval.
+    Plot a profile log-likelihood relative to its maximum, with the estimate and the interval.
 
     Parameters
     ----------
-    trace : Profile
+    profile : Profile
     limits : ndarray, shape (2,)
-        Of the interval; infinite for none.
+        Confidence limits; infinite for none.
     cut : float
-        By how much the log-likelihood has fallen at the limits.
+        Drop of the log-likelihood at the limits.
     level : str
         Coverage of the interval, for the legend.
     ax : matplotlib Axes, optional
@@ -84,25 +86,25 @@ def plot_profile(trace: Any, limits: Any, cut: float, level: str, ax: Any = None
     matplotlib Axes
     """
     ax = one_axes(ax, (6.0, 4.0))
-    coefficient = trace.of_root()
+    coefficient = profile.of_root()
     root = np.linspace(coefficient.x[0], coefficient.x[-1], 201)
     ax.plot(coefficient(root), -0.5 * root**2, color=COLOURS[0], lw=2, label="profile")
-    ends = np.clip(limits, trace.values[0], trace.values[-1])
+    ends = np.clip(limits, profile.values[0], profile.values[-1])
     low, high = (f"{limit:.4g}" for limit in limits)
     ax.plot(ends, [-cut, -cut], color=COLOURS[1], lw=1.5, label=f"{level}: {low} to {high}")
     finite = limits[np.isfinite(limits)]
     bottom = -2.3 * cut
     ax.vlines(finite, bottom, -cut, color=COLOURS[1], lw=1.2, ls=":")
-    at = f"estimate: {trace.estimate:.4g}"
-    ax.plot([trace.estimate], [0], MARKERS[0], color=COLOURS[1], ms=7, label=at)
+    at = f"estimate: {profile.estimate:.4g}"
+    ax.plot([profile.estimate], [0], MARKERS[0], color=COLOURS[1], ms=7, label=at)
     shown = coefficient(root[0.5 * root**2 <= -bottom])
     if coefficient.x[0] < 0 < coefficient.x[-1]:
         x = np.linspace(shown[0], shown[-1], 201)
-        wald = -0.5 * ((x - trace.estimate) / coefficient.derivative()(0.0)) ** 2
+        wald = -0.5 * ((x - profile.estimate) / coefficient.derivative()(0.0)) ** 2
         ax.plot(x, wald, color="0.45", lw=1.2, ls="--", label="Wald")
     ax.set_ylim(bottom, 0.25 * cut)
     ax.set_xlim(shown[0], shown[-1])
-    ax.set_xlabel(trace.name)
-    ax.set_ylabel("log-likelihood below its maximum")
+    ax.set_xlabel(profile.name)
+    ax.set_ylabel("log-likelihood - maximum")
     ax.legend(framealpha=0.9, edgecolor="none", fontsize="small", loc="best")
     return ax

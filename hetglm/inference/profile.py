@@ -1,4 +1,4 @@
-"""Profile likelihood: of a coefficient, and of the dispersion of a boundary cell."""
+"""Profile likelihood of a coefficient, and of the dispersion of a cell at the boundary."""
 
 from __future__ import annotations
 
@@ -26,38 +26,49 @@ from hetglm.utils.display import Printed, number
 from hetglm.utils.linalg import solve_scaled
 from hetglm.utils.messages import listed
 
-#: Relative precision of a limit; factor by which a step towards it grows,
-#: and half-widths beyond which there is none.
-PRECISE, GROWTH, FARTHEST = 1e-9, 1.6, 1e3
-#: Steps in a row without a fall that make a floor: near a separated estimate one may be too short.
-FLAT = 2
-#: Iterations of a search from near by, few enough to make no others beside it, steps towards a value
-#: that its neighbour's maximum is no start for, and times that another maximum may take over.
-NEAR, STRIDES, BRANCHES = 30, 12, 10
-#: A fall of the log-likelihood that is as good as any other.
-BOTTOMLESS = 1e6
-#: A profile may be this much above the maximum, per unit of log-likelihood, by rounding alone.
-ROUNDING = 1e-9
+#: Relative tolerance of a confidence limit.
+TOL_LIMIT = 1e-9
+#: Factor by which the steps that bracket a limit grow.
+STEP_GROWTH = 1.6
+#: Distance from the estimate, in Wald half-widths, at which the search for a limit ends: infinite limit.
+MAX_HALF_WIDTHS = 1e3
+#: Steps in succession without a decrease that show a flat profile: near a separated estimate a single
+#: step may be too short to decrease.
+N_FLAT_STEPS = 2
+#: Iterations of a search started at a neighbouring maximum, too few to trigger restarts.
+MAX_WARM_ITERATIONS = 30
+#: Steps of the continuation to a value, bisections included.
+MAX_CONTINUATION_STEPS = 12
+#: Switches to a superior branch of local maxima while a limit is searched for.
+MAX_BRANCH_SWITCHES = 10
+#: Cap on the drop of the log-likelihood, to keep the root finder finite.
+MAX_DROP = 1e6
+#: Excess of a profile over the maximum that may be rounding, relative to 1 + |log-likelihood|.
+TOL_ROUNDING = 1e-9
 
-#: Values of a profile by default.
+#: Default number of values of a profile.
 N_VALUES = 21
-#: Smallest and largest log phi looked at, and the tolerance of the limit on that scale.
-LOWEST, HIGHEST, TOLERANCE = -80.0, 40.0, 1e-8
+#: Smallest log phi at which the likelihood of a cell is evaluated.
+MIN_LOG_PHI = -80.0
+#: Largest log phi, beyond which a cell has no upper limit.
+MAX_LOG_PHI = 40.0
+#: Absolute tolerance of the limit of a cell, on the scale of log phi.
+TOL_LOG_PHI = 1e-8
 
 
 @dataclass(frozen=True, repr=False)
 class Profile(Printed):
     """
-    Log-likelihood along one coefficient, all else maximised.
+    Profile log-likelihood of one coefficient, maximised over all others.
 
     Attributes
     ----------
     name : str
     estimate : float
     llf : float
-        The maximum, at the estimate.
+        Maximum of the log-likelihood, at the estimate.
     values, profile : ndarray, shape (k,)
-        Values of the coefficient in ascending order, and the log-likelihood at each.
+        Values of the coefficient in ascending order, and the profile log-likelihood at each.
     """
 
     name: str
@@ -83,13 +94,13 @@ class Profile(Printed):
 
     @property
     def root(self) -> Array:
-        """Signed root of the likelihood ratio, shape (k,): a straight line where Wald is right."""
+        """Signed root of the likelihood ratio, shape (k,): linear where Wald intervals are exact."""
         side = np.sign(self.values - self.estimate)
         return side * np.sqrt(2 * np.maximum(self.llf - self.profile, 0.0))
 
     def conf_int(self, alpha: float = 0.05) -> Array:
         """
-        Return where the profile has fallen by half the chi-square quantile, as the trace has it.
+        Return the profile-likelihood confidence interval, interpolated between the evaluated values.
 
         Parameters
         ----------
@@ -99,7 +110,8 @@ class Profile(Printed):
         Returns
         -------
         ndarray, shape (2,)
-            The signed root is interpolated between the values; infinite beyond the last one.
+            Values at which the profile is below its maximum by half the chi-square quantile, by
+            interpolation of the signed root; infinite beyond the last value.
         """
         root = self.of_root()
         cut = stats.norm.isf(checks.share(alpha, "alpha") / 2)
@@ -108,15 +120,15 @@ class Profile(Printed):
         return np.where(beyond, [-np.inf, np.inf], limits)
 
     def of_root(self) -> PchipInterpolator:
-        """Return the coefficient as a function of the signed root, where that rises."""
+        """Return the coefficient as a function of the signed root, interpolated where that increases."""
         finite = np.isfinite(self.root)
         root, values = self.root[finite], self.values[finite]
-        rising = root > np.r_[-np.inf, np.maximum.accumulate(root)[:-1]]
-        return PchipInterpolator(root[rising], values[rising])
+        increasing = root > np.r_[-np.inf, np.maximum.accumulate(root)[:-1]]
+        return PchipInterpolator(root[increasing], values[increasing])
 
     def plot(self, *, alpha: float = 0.05, ax: Any = None) -> Any:
         """
-        Draw the log-likelihood below its maximum, the estimate and the interval.
+        Plot the profile log-likelihood relative to its maximum, the estimate and the interval.
 
         Parameters
         ----------
@@ -127,19 +139,19 @@ class Profile(Printed):
         Returns
         -------
         matplotlib Axes
-            With the parabola of equal curvature, where Wald intervals come from, dashed.
+            The dashed parabola is the quadratic approximation that Wald intervals are based on.
         """
-        return picture(self, self.conf_int(alpha), alpha, ax)
+        return plot_with_interval(self, self.conf_int(alpha), alpha, ax)
 
 
-def picture(trace: Profile, limits: Array, alpha: float, ax: Any) -> Any:
-    """Draw a profile with an interval of coverage 1 - alpha; see `Profile.plot`."""
+def plot_with_interval(profile: Profile, limits: Array, alpha: float, ax: Any) -> Any:
+    """Plot a profile with an interval of coverage 1 - alpha; see `Profile.plot`."""
     cut = float(stats.chi2.isf(alpha, 1)) / 2
-    return plots.plot_profile(trace, limits, cut, f"{100 * (1 - alpha):g} %", ax)
+    return plots.plot_profile(profile, limits, cut, f"{100 * (1 - alpha):g} %", ax)
 
 
 def fixed(core: Likelihood, j: int, value: float) -> Likelihood:
-    """Return the likelihood of the other coefficients with coefficient j at a value."""
+    """Return the likelihood of the other coefficients with coefficient j fixed at a value."""
     k = core.k_mean
     name, A, column = ("X", core.X, j) if j < k else ("Z", core.Z, j - k)
     shift = "offset" if j < k else "offset_dispersion"
@@ -152,16 +164,16 @@ def fixed(core: Likelihood, j: int, value: float) -> Likelihood:
     return replace(core, **given)
 
 
-def _cold(core: Likelihood, estimable: Array) -> Array | None:
-    """Return a start from the response alone, None if it finds none."""
+def _default_start(core: Likelihood, estimable: Array) -> Array | None:
+    """Return starting values from the response alone, None where there are none."""
     try:
         return next(starting_values(core, estimable))
     except ValueError:
         return None
 
 
-class Along:
-    """The profile of one coefficient of a fit; each point is remembered and starts those near by."""
+class CoefficientProfile:
+    """The profile of one coefficient of a fit, by continuation: each maximum found starts the next."""
 
     def __init__(self, core: Likelihood, fit: Fit, names: list[str], estimable: Array, j: int):
         self.core, self.fit, self.j = core, fit, j
@@ -171,20 +183,21 @@ class Along:
         if not self.criterion.comparable_means and j < core.k_mean:
             raise ValueError(
                 f"{self.name}: {self.criterion.name} criteria of different means cannot be compared, "
-                "so there is no profile; use method='wald', or fit by maximum likelihood"
+                "so there is no profile of a mean coefficient; use method='wald', or fit by maximum "
+                "likelihood"
             )
         self.llf = fit.maximum
-        self.slight = ROUNDING * (1 + abs(self.llf))
+        self.noise = TOL_ROUNDING * (1 + abs(self.llf))
         self.known = {self.estimate: self.llf}
         others = replace(fit, internal=np.delete(fit.internal, j), solved=np.delete(fit.solved, j))
         self.fits = {self.estimate: others}
 
     def __call__(self, value: float) -> float:
-        """Return the log-likelihood with the coefficient at a value, maximised from near by."""
+        """Return the profile log-likelihood at a value, by continuation from the nearest known one."""
         if value not in self.known:
-            self._walk(value)
+            self._continue(value)
         if value not in self.known:
-            start = _cold(fixed(self.core, self.j, value), self.estimable)
+            start = _default_start(fixed(self.core, self.j, value), self.estimable)
             if start is None:
                 self.known[value] = -np.inf
             else:
@@ -192,111 +205,119 @@ class Along:
         return self.known[value]
 
     def largest(self, value: float) -> float:
-        """Return the largest log-likelihood with the coefficient at a value, of all maxima met."""
-        if self(value) > -np.inf and self.core.has_boundary:  # others have no other starts
+        """Return the profile log-likelihood at a value, the largest of the maxima that restarts find."""
+        if self(value) > -np.inf and self.core.has_boundary:  # other families have no restarts
             self._search(value, self.fits[value].internal, thorough=True)
         return self.known[value]
 
-    def _walk(self, value: float) -> None:
-        """Search from the nearest point, in shorter steps where what it predicts is no start."""
-        near, share = min(self.fits, key=lambda at: abs(at - value)), 1.0
-        for _ in range(STRIDES):
-            at = value if share == 1 else near + share * (value - near)
+    def _continue(self, value: float) -> None:
+        """Search from the nearest known maximum; halve the step where its prediction is not feasible."""
+        near, fraction = min(self.fits, key=lambda at: abs(at - value)), 1.0
+        for _ in range(MAX_CONTINUATION_STEPS):
+            at = value if fraction == 1 else near + fraction * (value - near)
             start = self._predicted(near, at)
             if start is None:
-                share *= 0.5
+                fraction *= 0.5
                 continue
             self._search(at, start)
             if at == value:
                 return
-            near, share = at, 1.0
+            near, fraction = at, 1.0
 
     def _predicted(self, near: float, value: float) -> Array | None:
-        """Return the likelier of the other coefficients near by and where their tangent leads to."""
+        """Return the better of two starts: the neighbouring maximum, or its tangent's prediction."""
         fit, core = self.fits[near], fixed(self.core, self.j, value)
         starts = [fit.internal]
         if fit.boundary is None:
             here = np.insert(fit.internal, self.j, near)
-            with np.errstate(all="ignore"):  # what comes of it is judged by its likelihood
+            with np.errstate(all="ignore"):  # an overflow is rejected by its likelihood
                 information = -self.core.hessian(self.core.factors(here))
                 solved = np.flatnonzero(np.insert(fit.solved, self.j, False))
-                along = information[solved, self.j] * (value - near)
-                moved = solve_scaled(information[np.ix_(solved, solved)], along)
-            if moved is not None:
+                tangent = information[solved, self.j] * (value - near)
+                step = solve_scaled(information[np.ix_(solved, solved)], tangent)
+            if step is not None:
                 starts.append(fit.internal.copy())
-                starts[1][fit.solved] -= moved
+                starts[1][fit.solved] -= step
         values = [core.loglike(start) for start in starts]
         best = int(np.argmax(values))
         return starts[best] if values[best] > -np.inf else None
 
     def _search(self, value: float, start: Array, thorough: bool = False) -> None:
-        """Remember the maximum that a start leads to; thorough, the largest that other starts find."""
+        """Record the maximum reached from a start; if thorough, the largest that restarts find."""
         given = (fixed(self.core, self.j, value), self.names, self.estimable, start)
-        found = None if thorough else fit_module.fit(*given, criterion=self.criterion, maxiter=NEAR)
+        found = (
+            None
+            if thorough
+            else fit_module.fit(*given, criterion=self.criterion, maxiter=MAX_WARM_ITERATIONS)
+        )
         if found is None or not found.converged:
             found = fit_module.fit(*given, criterion=self.criterion)
         llf = found.maximum
-        if llf > self.llf + self.slight:
+        if llf > self.llf + self.noise:
             raise ValueError(
                 f"the profile of {self.name} found a log-likelihood {llf - self.llf:.3g} above the "
                 f"fit's, at {value:.6g}: the fit is not at its maximum; refit it with start_params "
-                "from there"
+                "that have this value"
             )
         if llf > self.known.get(value, -np.inf):
             self.known[value], self.fits[value] = llf, found
 
     def limit(self, half: float, side: float, cut: float) -> float:
         """
-        Return where the profile has fallen by half of ``cut`` on one side, infinity if nowhere.
+        Return the confidence limit on one side: the profile is ``cut``/2 below its maximum there.
 
-        ``half`` is the half-width of the Wald interval, ``side`` -1 or 1.
+        ``half`` is the half-width of the Wald interval, ``side`` -1 or 1. Infinite where the profile
+        does not decrease that far.
         """
-        step, near = side * min(half, self._furthest()), self.estimate
-        for _ in range(BRANCHES):
-            ends = self._beyond(near, step, cut)
-            if ends is None:
+        step, near = side * min(half, self._longest_step()), self.estimate
+        for _ in range(MAX_BRANCH_SWITCHES):
+            bracket = self._bracket(near, step, cut)
+            if bracket is None:
                 return float(np.copysign(np.inf, side))
-            near = brentq(self._above, *ends, args=(cut,), xtol=1e-12 * abs(step), rtol=PRECISE)
-            met = self(near)
-            if self.largest(near) <= met + self.slight:
+            near = brentq(
+                self._excess, *bracket, args=(cut,), xtol=1e-12 * abs(step), rtol=TOL_LIMIT
+            )
+            found = self(near)
+            if self.largest(near) <= found + self.noise:
                 break
-            # another maximum is larger there: what is known of the way on was the wrong one's
+            # another maximum is larger there: discard profile points computed on the inferior branch
             for value in [v for v in self.known if (v - near) * side > 0]:
                 self.known.pop(value)
                 self.fits.pop(value, None)
         return float(near)
 
-    def _furthest(self) -> float:
-        """Return the longest sensible first step: a Wald interval of separated data has no meaning."""
+    def _longest_step(self) -> float:
+        """Return an upper bound of the first step: Wald intervals of separated data are meaningless."""
         if not self.core.has_boundary:
             return np.inf
         column = np.hstack([self.core.X, self.core.Z])[:, self.j]
         return MAX_STEP_LENGTH / float(np.sqrt(np.mean(column**2)))
 
-    def _above(self, value: float, cut: float) -> float:
-        """Return how much more than the cut the profile has fallen, on the scale of the root."""
-        drop = min(max(self.llf - self(value), 0.0), BOTTOMLESS)
+    def _excess(self, value: float, cut: float) -> float:
+        """Return the root of the likelihood ratio at a value minus its critical value."""
+        drop = min(max(self.llf - self(value), 0.0), MAX_DROP)
         return float(np.sqrt(2 * drop) - np.sqrt(cut))
 
-    def _beyond(self, near: float, step: float, cut: float) -> tuple[float, float] | None:
-        """Return values between which the profile falls through the cut, None if it does not."""
-        far, level = near + step, 0
-        while self._above(far, cut) < 0:
-            # a profile that has stopped falling has a floor; to go on would only underflow
-            level = level + 1 if self(near) - self(far) <= self.slight else 0
-            if level == FLAT or abs(far - self.estimate) > FARTHEST * abs(step):
+    def _bracket(self, near: float, step: float, cut: float) -> tuple[float, float] | None:
+        """Return values that bracket the limit, None if the profile does not decrease that far."""
+        far, flat = near + step, 0
+        while self._excess(far, cut) < 0:
+            # a profile that no longer decreases has a lower bound; further steps would only underflow
+            flat = flat + 1 if self(near) - self(far) <= self.noise else 0
+            distance = abs(far - self.estimate)
+            if flat == N_FLAT_STEPS or distance > MAX_HALF_WIDTHS * abs(step):
                 return None
-            near, far = far, self.estimate + GROWTH * (far - self.estimate)
+            near, far = far, self.estimate + STEP_GROWTH * (far - self.estimate)
         return near, far
 
-    def out_to(self, values: Array) -> None:
-        """Evaluate the profile at values on one side, the nearest first."""
+    def evaluate(self, values: Array) -> None:
+        """Evaluate the profile at values on one side of the estimate, the nearest first."""
         for value in values:
             self.largest(float(value))
 
     @property
-    def trace(self) -> Profile:
-        """What is known of the profile."""
+    def path(self) -> Profile:
+        """The profile at all values evaluated so far."""
         values, profile = (np.array(a) for a in zip(*sorted(self.known.items()), strict=True))
         return Profile(self.name, self.estimate, self.llf, values, profile)
 
@@ -309,7 +330,7 @@ def profile(res: Any, name: str, values: Any, alpha: float) -> Profile:
     j = names.index(name)
     if not res.fit.estimated[j]:
         raise ValueError(f"{name}: aliased or at the boundary, so it has no profile")
-    along = _along(res, j)
+    found = _of_coefficient(res, j)
     if values is None:
         alpha = checks.share(alpha, "alpha")
         ends = intervals(res, [j], alpha)[0]
@@ -317,15 +338,15 @@ def profile(res: Any, name: str, values: Any, alpha: float) -> Profile:
         low, high = np.where(np.isfinite(ends), ends, wald)
         values = np.linspace(low, high, N_VALUES)
     values = np.sort(checks.finite_values(values, "values"))
-    along.out_to(values[values >= along.estimate])
-    along.out_to(values[values < along.estimate][::-1])
-    return along.trace
+    found.evaluate(values[values >= found.estimate])
+    found.evaluate(values[values < found.estimate][::-1])
+    return found.path
 
 
-def _along(res: Any, j: int) -> Along:
-    """Return the profile of coefficient j, of which only the maximum is known yet."""
+def _of_coefficient(res: Any, j: int) -> CoefficientProfile:
+    """Return the profile of coefficient j, evaluated at the estimate only."""
     of = of_results(res)
-    return Along(of.core, of.fit, of.names, of.estimable, j)
+    return CoefficientProfile(of.core, of.fit, of.names, of.estimable, j)
 
 
 def intervals(res: Any, columns: list[int], alpha: float) -> Array:
@@ -343,7 +364,7 @@ def intervals(res: Any, columns: list[int], alpha: float) -> Array:
     Returns
     -------
     ndarray, shape (len(columns), 2)
-        Infinite where the likelihood does not fall that far, NaN without an estimate.
+        Infinite where the likelihood does not decrease that far, NaN without an estimate.
     """
     model_based = covariance(res.core, res.fit, "nonrobust", {}, False, 0.0).matrix
     half = half_width(res, alpha) * np.sqrt(np.diag(model_based))
@@ -351,7 +372,9 @@ def intervals(res: Any, columns: list[int], alpha: float) -> Array:
     out = np.full((len(columns), 2), np.nan)
     for row, j in zip(out, columns, strict=True):
         if np.isfinite(half[j]):
-            row[0], row[1] = (_along(res, j).limit(half[j], side, cut) for side in (-1.0, 1.0))
+            row[0], row[1] = (
+                _of_coefficient(res, j).limit(half[j], side, cut) for side in (-1.0, 1.0)
+            )
     return out
 
 
@@ -359,12 +382,12 @@ def boundary_limits(
     core: Likelihood, fit: Fit, names: list[str], shown: list[str], alpha: float
 ) -> pd.DataFrame:
     """
-    Return the profile-likelihood limit of the dispersion in each cell at the boundary.
+    Return the upper profile-likelihood limit of the dispersion in each cell at the boundary.
 
     Parameters
     ----------
     core : Likelihood
-        Of the rows of the fit, none held.
+        Of the rows of the fit, none fixed at the boundary.
     fit : Fit
         With a boundary.
     names, shown : list of str
@@ -375,8 +398,8 @@ def boundary_limits(
     Returns
     -------
     DataFrame
-        A row for each cell: number of rows, the estimate 0, and the dispersion at which twice the
-        log-likelihood has fallen by the chi-square quantile, all else maximised.
+        A row for each cell: number of rows, the estimate 0, and the dispersion at which the
+        likelihood ratio, maximised over all else, equals the chi-square quantile.
     """
     assert fit.boundary is not None
     table = []
@@ -395,22 +418,22 @@ def _label(cell: Array, shown: list[str]) -> str:
 
 
 def _limit(core: Likelihood, fit: Fit, rows: Array, names: list[str], alpha: float) -> float:
-    """Return the limit of one cell; infinity where the likelihood never falls that far."""
+    """Return the limit of one cell; infinite where the likelihood does not decrease that far."""
     assert fit.boundary is not None
     cut, start = stats.chi2.isf(alpha, 1), fit.internal
     zero = fit.boundary.fixed_predictor
 
     def drop(log_phi: float) -> float:
         nonlocal start
-        held = replace(core, fixed_predictor=np.where(rows, log_phi, zero))
-        found = search(held, fit.solved, start, Settings(names))
+        fixed = replace(core, fixed_predictor=np.where(rows, log_phi, zero))
+        found = search(fixed, fit.solved, start, Settings(names))
         start = found.internal
         return float(2 * (fit.llf - found.llf) - cut)
 
-    low = max(-np.log(core.boundary_family.boundary_scale(core.rows)[rows].max()) - 12, LOWEST)
+    low = max(-np.log(core.boundary_family.boundary_scale(core.rows)[rows].max()) - 12, MIN_LOG_PHI)
     high = low + 4
     while drop(high) < 0:
         low, high = high, high + 2
-        if high > HIGHEST:
+        if high > MAX_LOG_PHI:
             return np.inf
-    return float(np.exp(brentq(drop, low, high, xtol=TOLERANCE)))
+    return float(np.exp(brentq(drop, low, high, xtol=TOL_LOG_PHI)))

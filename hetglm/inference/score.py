@@ -32,7 +32,7 @@ SCORE_TYPES = tuple(kind.name for kind in COVARIANCE_TYPES if kind.score_test)
 
 
 def score(res: Any, submodels: Submodels, hypothesis: Hypothesis) -> Outcome:
-    """Return the score test of a term: the fit without it, asked whether it belongs there."""
+    """Return the score test of a term, evaluated at the fit without it."""
     core, columns = res.model.core, hypothesis.term.columns
     small, smaller = submodels.without({*hypothesis.absent, *columns})
     big = submodels.without(hypothesis.absent)[0] if hypothesis.absent else res.model
@@ -40,7 +40,7 @@ def score(res: Any, submodels: Submodels, hypothesis: Hypothesis) -> Outcome:
     if df == 0:
         return NOTHING
     if hypothesis.term.part == "dispersion" and smaller.boundary is not None:
-        # rows held at the end do not move with their log dispersion: as for the ratio, no chi-square
+        # rows fixed at the boundary have no score in log phi: no chi-square, as for the ratio
         return Outcome(df, np.nan, np.nan)
     null = type(res)(small, smaller, [])
     design = np.hstack([core.X, core.Z])[:, [j for j in columns if res.model.estimable[j]]]
@@ -125,7 +125,7 @@ def _searched_alone(res: Any) -> Any:
 def extra_columns(
     exog_extra: tuple[Any, Any], core: Likelihood
 ) -> tuple[Array | None, Array | None]:
-    """Return columns for the mean and for the dispersion that a score test can be of."""
+    """Return the columns that a score test adds to the mean and to the dispersion, validated."""
     mean, dispersion = (
         None if part is None else arrays.design(part, core.n, "exog_extra") for part in exog_extra
     )
@@ -138,8 +138,8 @@ def extra_columns(
         if dependent.any():
             which = listed([str(j) for j in np.flatnonzero(dependent)])
             raise ValueError(
-                f"exog_extra: nothing to test in column {which} (counted from 0): linear "
-                "combinations of the columns before and of the model's own; leave them out"
+                f"exog_extra: nothing to test in column {which} (counted from 0), which depends "
+                "linearly on the columns before it and on the model's own; leave it out"
             )
     return mean, dispersion
 
@@ -152,25 +152,26 @@ def robust_score(
     kwds: dict[str, Any],
 ) -> Outcome:
     """
-    Return the score test of further columns with the covariance of the rows' or the groups' scores.
+    Return the robust score test of further columns: scores with their empirical covariance.
 
     Parameters
     ----------
     core : Likelihood
-        Without aliased columns, rows at the boundary held.
+        Without aliased columns; rows at the boundary are fixed there.
     params : ndarray, shape (p + q,)
         Its maximum.
     extra_mean, extra_dispersion : ndarray, shapes (n, r) and (n, s)
-        Columns for either part.
+        Columns added to the mean and to the dispersion.
     kwds : dict
-        As of the Wald tests' covariance: ``groups``, integers of shape (n,) or (n, 2);
-        ``use_correction``, whether to multiply by G/(G - 1) (n - 1)/(n - k); and ``scaling_factor``,
-        to multiply by as well. Without groups single rows, as statsmodels' HC0.
+        As for the Wald tests' covariance: ``groups``, integers of shape (n,) or (n, 2);
+        ``use_correction``, whether to multiply by G/(G - 1) (n - 1)/(n - k); and
+        ``scaling_factor``, a further factor. Without groups the scores of single rows, as in
+        statsmodels' HC0.
 
     Raises
     ------
     ValueError
-        If the groups are too few for so many columns.
+        If there are no more groups than columns.
 
     References
     ----------
@@ -187,36 +188,38 @@ def robust_score(
     old = np.setdiff1d(np.arange(len(information)), new)
     nuisance = solve_scaled(information[np.ix_(old, old)], information[np.ix_(old, new)])
     assert nuisance is not None
-    # what is left of the scores after the estimation of the other coefficients
-    left = rows[:, new] - rows[:, old] @ nuisance
-    freq = np.ones(len(left)) if core.freq is None else core.freq
-    groups, unit = kwds.get("groups"), _spread_of_rows(left, freq)
-    spread = unit if groups is None else _spread_of_groups(left, freq.sum(), k, kwds)
-    if not is_definite(spread, unit, "HC0" if groups is None else "cluster", groups):
+    # scores adjusted for the estimation of the other coefficients (efficient scores)
+    efficient = rows[:, new] - rows[:, old] @ nuisance
+    freq = np.ones(len(efficient)) if core.freq is None else core.freq
+    groups, reference = kwds.get("groups"), _covariance_by_rows(efficient, freq)
+    covariance = (
+        reference if groups is None else _covariance_by_groups(efficient, freq.sum(), k, kwds)
+    )
+    if not is_definite(covariance, reference, "HC0" if groups is None else "cluster", groups):
         warn(
-            "score test: the covariance of the scores by these groups is not positive definite, so "
-            "there is no test (NaN); group by one of them",
+            "score test: the two-way cluster covariance of the scores is not positive definite, so the "
+            "test is NaN; cluster by one of the two groups",
             IndefiniteCovarianceWarning,
         )
         return Outcome(len(new), np.nan, np.nan)
-    total = left.sum(axis=0)
-    solved = solve_scaled(spread, total)
+    total = efficient.sum(axis=0)
+    solved = solve_scaled(covariance, total)
     if solved is None:
         raise np.linalg.LinAlgError("singular")
     statistic = float(total @ solved)
     return Outcome(len(new), statistic, float(stats.chi2.sf(statistic, len(new))))
 
 
-def _spread_of_rows(left: Array, freq: Array) -> Array:
-    """Return n times the covariance of scores; a row of frequency f is f rows of a score over f."""
+def _covariance_by_rows(scores: Array, freq: Array) -> Array:
+    """Return n times the covariance of row scores; frequency f: f rows with score/f each."""
     n = freq.sum()
-    deviations = left / np.where(freq > 0, freq, 1)[:, None] - left.sum(axis=0) / n
+    deviations = scores / np.where(freq > 0, freq, 1)[:, None] - scores.sum(axis=0) / n
     return n / (n - 1) * (deviations * freq[:, None]).T @ deviations
 
 
-def _spread_of_groups(left: Array, n: float, k: int, kwds: dict[str, Any]) -> Array:
-    """Return the sum over groups, of two ways of grouping less that over both crossed."""
-    spread = np.zeros((left.shape[1], left.shape[1]))
+def _covariance_by_groups(scores: Array, n: float, k: int, kwds: dict[str, Any]) -> Array:
+    """Return the cluster covariance of scores; two-way: sum of both minus that of the intersection."""
+    covariance = np.zeros((scores.shape[1], scores.shape[1]))
     columns, correct = np.atleast_2d(kwds["groups"].T), kwds.get("use_correction", True)
     scale = 1.0 if kwds.get("scaling_factor") is None else float(kwds["scaling_factor"])
     both = [(columns[0], 1.0)]
@@ -225,8 +228,8 @@ def _spread_of_groups(left: Array, n: float, k: int, kwds: dict[str, Any]) -> Ar
         both = [(columns[0], 1.0), (columns[1], 1.0), (crossed, -1.0)]
     for codes, sign in both:
         codes = np.unique(codes, return_inverse=True)[1]
-        sums = np.column_stack([np.bincount(codes, weights=column) for column in left.T])
+        sums = np.column_stack([np.bincount(codes, weights=column) for column in scores.T])
         count = len(sums)
         factor = count / (count - 1) * (n - 1) / (n - k) if correct else 1.0
-        spread += sign * scale * factor * sums.T @ sums
-    return spread
+        covariance += sign * scale * factor * sums.T @ sums
+    return covariance

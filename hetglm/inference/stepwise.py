@@ -20,21 +20,21 @@ from hetglm.utils.display import Printed
 from hetglm.utils.messages import listed
 from hetglm.utils.parallel import progress_bar
 
-#: A term: its part, and what it is the interaction of (nothing for a constant).
+#: A term: its part, and its factors (the variables of an interaction; none for a constant).
 Key = tuple[str, frozenset[str]]
 Terms = frozenset[Key]
 Criterion = str | Callable[[Any], float]
 
 PARTS = ("mean", "dispersion")
 DIRECTIONS = ("forward", "backward", "both")
-#: A criterion must fall by more than rounding, so that no search goes round in a circle.
-ROUNDING = 1e-8
+#: Least decrease of the criterion, relative to 1 + its size: rounding could make a search cycle.
+TOL_ROUNDING = 1e-8
 
 
 @dataclass(frozen=True, repr=False)
 class Selection(Printed):
     """
-    A stepwise search and the model it chose.
+    Result of a stepwise selection: the chosen model and the steps to it.
 
     Attributes
     ----------
@@ -44,8 +44,8 @@ class Selection(Printed):
         A row for the start and for each step: ``action`` ("+" or "-"), ``part``, ``term``, the number
         ``k`` of coefficients, ``llf`` and the criterion.
     tried : DataFrame
-        The same for every model that was looked at, by step, best first; ``note`` says why one was
-        skipped.
+        The same for every model that was tried, by step, best first; ``note`` gives the reason why
+        a model was skipped.
     criterion : str
         Name of the criterion.
     direction : str
@@ -80,7 +80,7 @@ class Selection(Printed):
 
 @dataclass(frozen=True)
 class Move:
-    """A term that is added to a model or taken out of it; neither for the start."""
+    """A term that is added to a model or removed from it; empty for the start."""
 
     action: str = "start"
     part: str = ""
@@ -90,7 +90,7 @@ class Move:
 @dataclass(frozen=True)
 class Candidate:
     """
-    A model on the way, and what came of it.
+    A model of the search and its criterion.
 
     Attributes
     ----------
@@ -99,9 +99,9 @@ class Candidate:
     fit : Fit or None
         None where it was skipped.
     value : float
-        Of the criterion.
+        Value of the criterion.
     note : str
-        Why it was skipped.
+        Reason why it was skipped.
     """
 
     terms: Terms
@@ -121,21 +121,21 @@ class Candidate:
 @dataclass(frozen=True)
 class Space:
     """
-    The terms that a search may take, in their order.
+    The terms of the scope, in order.
 
     Attributes
     ----------
     names : dict
         Name of each term, the constants of the fit included.
     fixed : frozenset
-        Terms that no step touches.
+        Terms that are never removed or added.
     """
 
     names: dict[Key, str]
     fixed: Terms
 
     def moves(self, terms: Terms, direction: str) -> Iterator[tuple[Move, Terms]]:
-        """Yield what can be taken out of a model and added to it, marginality respected."""
+        """Yield the terms that can be removed from a model or added to it, respecting marginality."""
         for key, name in self.names.items():
             if key in self.fixed:
                 continue
@@ -153,12 +153,12 @@ class Space:
 
 
 def _contains(larger: Key, smaller: Key) -> bool:
-    """Return whether a term is in the margin of a larger one."""
+    """Return whether a term is marginal to a larger one."""
     return larger[0] == smaller[0] and bool(smaller[1]) and smaller[1] < larger[1]
 
 
 def _part(terms: Terms, part: str) -> bool:
-    """Return whether there is a term of a part."""
+    """Return whether a part has a term."""
     return any(key[0] == part for key in terms)
 
 
@@ -172,28 +172,29 @@ def stepwise(
     progress: bool | None = None,
 ) -> Selection:
     """
-    Return the model that a stepwise search over the terms of both parts ends at.
+    Select terms of both parts stepwise by AIC, BIC or another criterion.
 
-    In each step every model that has one term more or less is fitted, and the best one taken, until
-    none is better. An interaction comes in after the terms it contains and goes out before them; the
-    constants of the fit stay. A model without a maximum, or whose fit does not converge, is skipped,
-    and ``skipped`` says why. All models are fitted to the rows of ``res``.
+    In each step every model with one term more or less is fitted and the best one is chosen, until
+    none is better. Marginality is respected: an interaction is added after the terms it contains and
+    removed before them. The constants of the fit stay. A model without a maximum, or whose fit does
+    not converge, is skipped; ``skipped`` gives the reasons. All models are fitted to the rows of
+    ``res``.
 
     Parameters
     ----------
     res : LocationScaleResults
         Where the search starts.
     direction : {"both", "forward", "backward"}
-        Terms come in and go out, only come in, or only go out.
+        Terms are added and removed, only added, or only removed.
     criterion : {"aic", "bic"} or callable
-        What is made small; a function gets the fitted results and returns a number. For the extended
-        quasi-likelihood AIC and BIC are its own.
+        Criterion to minimise; a function receives the fitted results and returns a number. For an
+        extended quasi-likelihood AIC and BIC are computed from it.
     scope : str or dict, optional
         The largest model, ``"~ a * b | c"``; or ``{"mean": "~ a * b"}`` for one part, where the other
-        one stays as it is. Lists of names serve as well, and are what fits without a formula
-        take (names of columns). By default the terms of ``res``; "forward" then starts from constants.
+        part stays unchanged. Lists of names work too; fits without a formula need lists of column
+        names. By default the terms of ``res``; "forward" then starts from constants.
     keep : str or dict, optional
-        Terms that are never taken out, in the same form.
+        Terms that are never removed, in the same form.
     progress : bool, optional
         Whether to show a progress bar; by default only on a terminal.
 
@@ -205,8 +206,8 @@ def stepwise(
     Raises
     ------
     ValueError
-        If an argument is out of range, the scope lacks a term of the fit or has an unknown one, or
-        the fit is by REML, which has no AIC.
+        If an argument is out of range, if the scope lacks a term of the fit or has an unknown one, or
+        if the fit is by REML, which has no AIC.
 
     References
     ----------
@@ -240,9 +241,9 @@ def stepwise(
 
 
 def _check(res: Any, direction: str, criterion: Criterion) -> None:
-    """Refuse what makes no sense before any work is done."""
+    """Validate the arguments before any work."""
     if not hasattr(res, "params_dispersion"):
-        raise ValueError(f"res: {type(res).__name__} is no fit of this package")
+        raise ValueError(f"res: stepwise needs hetglm results; got {type(res).__name__}")
     if direction not in DIRECTIONS:
         raise ValueError(f"direction={direction!r}: choose 'forward', 'backward' or 'both'")
     if not callable(criterion) and criterion not in ("aic", "bic"):
@@ -250,16 +251,16 @@ def _check(res: Any, direction: str, criterion: Criterion) -> None:
     by = res.fit.criterion
     if not by.comparable_means and not callable(criterion):
         raise ValueError(
-            f"criterion={criterion!r}: a fit by {by.name} has none, for its criteria of different means "
-            "do not compare; fit by maximum likelihood, select, and fit the chosen model with reml=True"
+            f"criterion={criterion!r}: not available after {by.name}, which cannot compare different "
+            "means; fit by maximum likelihood, select, and fit the chosen model with reml=True"
         )
     if res.model.core.n == 0:
-        raise ValueError("res: remove_data() took the rows of this fit away; fit again")
+        raise ValueError("res: the data were removed by remove_data(); refit the model")
     spec = res.model.spec
     if spec is not None and spec.mean.left_out:
         raise ValueError(
-            f"drop_cols: the fit leaves out {listed(spec.mean.left_out)}, and columns are no terms; "
-            "write the formula without these terms"
+            f"drop_cols: the fit leaves out {listed(spec.mean.left_out)}, but stepwise selects "
+            "whole terms, not columns; write the formula without these terms"
         )
 
 
@@ -267,7 +268,7 @@ def _check(res: Any, direction: str, criterion: Criterion) -> None:
 
 
 def _space(res: Any, scope: Any, keep: Any) -> tuple[Space, Terms]:
-    """Return the terms of the scope, and those of the fit."""
+    """Return the terms of the scope and the terms of the fit."""
     own = {
         (term.part, term.factors or frozenset()): term.name.removeprefix("dispersion-")
         for term in res.model.term_list
@@ -279,21 +280,21 @@ def _space(res: Any, scope: Any, keep: Any) -> tuple[Space, Terms]:
         lacking = [own[k] for k in own if k[1] and k[0] in parts and k not in wanted]
         if lacking:
             raise ValueError(
-                f"scope: the fit has {listed(lacking)}, which the scope has not; add it there, or start "
+                f"scope: it lacks {listed(lacking)}, which the fit has; add it to the scope, or start "
                 "from a fit without it"
             )
         names = {k: name for k, name in own.items() if not k[1] or k[0] not in parts} | wanted
     kept = {} if keep is None else _keys(res, keep, "keep")
     strange = [name for key, name in kept.items() if key not in own]
     if strange:
-        raise ValueError(f"keep: {listed(strange)} is not in the fit, where the search starts")
+        raise ValueError(f"keep: {listed(strange)} is not a term of the fit; name terms of the fit")
     fixed = {k for k in names if not k[1] or k[0] not in parts or k in kept}
     fixed |= {k for k in own if any(_contains(other, k) for other in fixed)}
     return Space(names, frozenset(fixed)), frozenset(own)
 
 
 def _keys(res: Any, given: Any, name: str) -> dict[Key, str]:
-    """Return the terms of a scope with their names, without constants, which stay as they are."""
+    """Return the terms of a scope with their names, without constants, which are never moved."""
     found: dict[Key, str] = {}
     for part, terms in _by_part(res, given, name).items():
         if not isinstance(terms, str):
@@ -306,7 +307,7 @@ def _keys(res: Any, given: Any, name: str) -> dict[Key, str]:
 
 
 def _name_list(terms: Any, part: str, name: str) -> list[str]:
-    """Return a list of names as str, numbers of columns among them."""
+    """Return a list of names, or column numbers, as strings."""
     given = list(terms) if isinstance(terms, Iterable) else [None]
     if not all(isinstance(term, (str, int, np.integer)) for term in given):
         raise ValueError(
@@ -317,7 +318,7 @@ def _name_list(terms: Any, part: str, name: str) -> list[str]:
 
 
 def _columns(res: Any, terms: str | list[str], part: str, name: str) -> dict[frozenset[str], str]:
-    """Return the columns of a fit without a formula."""
+    """Return the terms of a scope, a list of columns, for a fit without a formula."""
     columns = res.model.column_names["exog" if part == "mean" else "exog_dispersion"]
     if isinstance(terms, str):
         raise ValueError(
@@ -335,21 +336,21 @@ def _columns(res: Any, terms: str | list[str], part: str, name: str) -> dict[fro
 def _formula_terms(
     res: Any, terms: str | list[str], part: str, name: str
 ) -> dict[frozenset[str], str]:
-    """Return the terms of a scope's formula, or of a list of them, of a fit by formula."""
+    """Return the terms of a scope, a formula or a list of terms, for a fit by formula."""
     if not isinstance(terms, str):
         terms = " + ".join(["1", *(term for term in terms if term != "Intercept")])
     named = syntax.named_terms(terms, name)
     has_constant = any(t.part == part and not t.factors for t in res.model.term_list)
     if has_constant and frozenset() not in named:
         raise ValueError(
-            f"{name}: {terms!r} has no constant, and the {part} of the fit has one, which stays; write "
+            f"{name}: {terms!r} has no constant, but the {part} of the fit has one, which stays; write "
             "it without '- 1', or start from a fit without the constant"
         )
     return named
 
 
 def _by_part(res: Any, given: Any, name: str) -> dict[str, Any]:
-    """Return what a scope says of each part it speaks of."""
+    """Return the part of a scope for the mean and for the dispersion, where given."""
     example = "'~ a * b | c', or {'mean': '~ a * b'} for one part"
     if isinstance(given, str):
         try:
@@ -358,12 +359,11 @@ def _by_part(res: Any, given: Any, name: str) -> dict[str, Any]:
             raise FormulaError(f"{name}={given!r}: write {example}") from exc
         if dispersion is None:
             raise ValueError(
-                f"{name}={given!r}: it has no bar, so which part is meant? Write {example}"
+                f"{name}={given!r}: without a bar the part is ambiguous; write {example}"
             )
         if not mean.replace("~", "", 1).strip():
             raise FormulaError(
-                f"{name}={given!r}: nothing is left of the bar; write '~ 1 | z' for a mean of the "
-                "constant alone"
+                f"{name}={given!r}: no terms before the bar; write '~ 1 | z' for a constant mean"
             )
         return {"mean": mean, "dispersion": dispersion}
     if not isinstance(given, Mapping) or not given or set(given) - set(PARTS):
@@ -376,7 +376,7 @@ def _by_part(res: Any, given: Any, name: str) -> dict[str, Any]:
 
 @dataclass
 class _Search:
-    """Goes from model to model, and keeps a record of it."""
+    """The search: it moves from model to model and records each step."""
 
     res: Any
     space: Space
@@ -394,7 +394,7 @@ class _Search:
         return str(getattr(self.criterion, "__name__", "criterion"))
 
     def run(self, terms: Terms, direction: str, advance: Callable[[int], Any]) -> None:
-        """Make steps until none is better."""
+        """Take the best step until none improves the criterion."""
         if self.res.model.spec is not None:
             self._check_variables()
         current = self._start(terms)
@@ -415,7 +415,7 @@ class _Search:
             self.path.append(best[1:])
 
     def selection(self, given: Any, direction: str) -> Selection:
-        """Return the record and the last model with its results."""
+        """Return the record of the search with the results of the last model."""
         rows = [candidate.row(move, self.name) for move, candidate in self.path]
         trace = pd.DataFrame(rows).rename_axis("step")
         columns = [*trace.columns, "note"]
@@ -425,7 +425,7 @@ class _Search:
             columns=columns,
         )
         last = self.path[-1][1]
-        fit = given if last.model is self.res.model else self._results(last, told=True)
+        fit = given if last.model is self.res.model else self._results(last, report=True)
         name = self.name.upper() if isinstance(self.criterion, str) else self.name
         if isinstance(self.criterion, str) and not self.res.model.core.family.exact:
             name += " of the extended quasi-likelihood"
@@ -443,7 +443,7 @@ class _Search:
         except MissingValueError as exc:
             raise MissingValueError(
                 f"scope: {str(exc).split(' in a variable')[0]} in one of its variables, and all models "
-                "need the same rows; fit again to those that have every variable of the scope"
+                "need the same rows; refit to the rows where no variable of the scope is missing"
             ) from exc
 
     def _start(self, terms: Terms) -> Candidate:
@@ -453,12 +453,12 @@ class _Search:
         else:
             start = self._candidate(terms, None)
         if start.fit is None:
-            raise ValueError(f"the model that the search starts from has no fit: {start.note}")
+            raise ValueError(f"the starting model cannot be fitted: {start.note}")
         self.known[terms] = start
         return start
 
     def _candidate(self, terms: Terms, current: Candidate | None) -> Candidate:
-        """Return a model with its criterion, or with the reason why it is skipped."""
+        """Return a model with its criterion, or with the reason for skipping it."""
         if terms not in self.known:
             self.known[terms] = self._fitted(Candidate(terms, self._build(terms)), current)
         return self.known[terms]
@@ -467,7 +467,7 @@ class _Search:
         model, by = bare.model, self.res.fit.criterion
         larger = current is not None and current.terms < bare.terms
         if larger and current is not None and _rank(model) == _rank(current.model):
-            return _skipped(bare, "its columns depend on those of the model")
+            return _skipped(bare, "its columns depend linearly on the columns of the model")
         try:
             fit = fit_again(model, criterion=by)
             smaller = current.fit if larger and current is not None else None
@@ -492,26 +492,26 @@ class _Search:
             return _skipped(candidate, f"{self.name} is NaN")
         return Candidate(candidate.terms, model, fit, value)
 
-    def _results(self, candidate: Candidate, told: bool = False) -> Any:
-        """Return the results of a model, warned of where it is the one that was chosen."""
+    def _results(self, candidate: Candidate, report: bool = False) -> Any:
+        """Return the results of a model; ``report`` adds notes and warnings, for the chosen one."""
         res, model, fit = self.res, candidate.model, candidate.fit
         assert fit is not None
         notes = []
-        if told:
+        if report:
             notes = checks.diagnose(model.core, fit, model.estimable, model.parameter_names)
         made = type(res)(model, fit, notes, res.cov_type, robust_kwds(res), res.use_t)
         return model.results_class_wrapper(made)
 
 
 def _number(value: Any, name: str) -> float:
-    """Return what a criterion gave as a number."""
+    """Return the value of a criterion as a number, validated."""
     if np.ndim(value) or np.asarray(value).dtype.kind not in "biuf":
-        raise ValueError(f"criterion: {name!r} gave {value!r}; return one number")
+        raise ValueError(f"criterion: {name!r} returned {value!r}; return one number")
     return float(value)
 
 
 def _rank(model: Any) -> int:
-    """Return the number of coefficients that are estimated."""
+    """Return the number of estimated coefficients."""
     return int(model.estimable.sum())
 
 
@@ -520,4 +520,4 @@ def _skipped(candidate: Candidate, note: str) -> Candidate:
 
 
 def _is_better(value: float, than: float) -> bool:
-    return value < than - ROUNDING * (1 + abs(than))
+    return value < than - TOL_ROUNDING * (1 + abs(than))

@@ -1,4 +1,4 @@
-"""statsmodels' tests of coefficients, which show themselves as everything else does."""
+"""statsmodels' tests of coefficients, printed in the style of this package."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hetglm.utils.host import ScoreTestResult
 
 
 class LinearTests(Printed, ContrastResults):
-    """Tests of linear hypotheses, each alone or all jointly, as statsmodels has them."""
+    """Tests of linear hypotheses, one by one or jointly; a statsmodels ContrastResults."""
 
     def _headline(self) -> str:
         if self.effect is not None:
@@ -41,7 +41,7 @@ class LinearTests(Printed, ContrastResults):
 
 
 class TermTests(Printed, WaldTestResults):
-    """Wald tests of the terms of both parts, as statsmodels has them."""
+    """Wald tests of the terms of both parts; a statsmodels WaldTestResults."""
 
     def _headline(self) -> str:
         return "Wald tests of the terms"
@@ -54,7 +54,7 @@ class TermTests(Printed, WaldTestResults):
 
 
 class PairwiseComparisons(Printed, MultiCompResult):
-    """Tests of all pairs of levels of a factor, as statsmodels has them."""
+    """Pairwise comparisons of the levels of a factor; a statsmodels MultiCompResult."""
 
     def _headline(self) -> str:
         return f"All pairs of levels of {self.term}"
@@ -64,12 +64,12 @@ class PairwiseComparisons(Printed, MultiCompResult):
 
 
 class _Score(Printed):
-    """What a score test is, of its first two items and its degrees of freedom."""
+    """Score test: statistic, P and degrees of freedom, printed."""
 
     def _headline(self) -> str:
         statistic, p, df = self._items()
         if np.size(statistic) > 1:
-            return "Score tests of further columns, each alone"
+            return "Score tests of further columns, one by one"
         degrees = "" if df is None else f" on {_number(df):.6g} df"
         return (
             f"Score test of further columns: statistic = {_number(statistic):.4g}{degrees}, "
@@ -87,21 +87,21 @@ class _Score(Printed):
 
 
 class ScoreTest(_Score, ScoreTestResult):
-    """A score test of further columns, as statsmodels has it from 0.15 on."""
+    """A score test of further columns; the class of statsmodels from 0.15 on."""
 
     def _items(self) -> tuple[Any, Any, Any]:
         return self.statistic, self.pvalue, self.k_constraint
 
 
 class ScoreTuple(_Score, tuple[Any, ...]):
-    """A score test of further columns: the statistic, its P and perhaps the degrees of freedom."""
+    """A score test of further columns: a tuple of statistic, P and, where known, degrees of freedom."""
 
     def _items(self) -> tuple[Any, Any, Any]:
         return self[0], self[1], self[2] if len(self) > 2 else None
 
 
 def score_tested(test: Any) -> ScoreTest | ScoreTuple:
-    """Return a score test, a tuple or statsmodels' class, as one that shows itself."""
+    """Return a score test, a tuple or statsmodels' class, as one of the classes that print."""
     if isinstance(test, tuple):
         return ScoreTuple(test)
     names = ("statistic", "pvalue", "distribution", "k_constraint")
@@ -109,5 +109,5 @@ def score_tested(test: Any) -> ScoreTest | ScoreTuple:
 
 
 def _number(value: Any) -> float:
-    """Return what statsmodels may give as an array of one number."""
+    """Return a number that statsmodels may wrap in an array."""
     return float(np.squeeze(np.asarray(value, dtype=float)))

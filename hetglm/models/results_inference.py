@@ -324,7 +324,9 @@ class InferenceMethods(GenericLikelihoodModelResults):
         alpha = checks.share(alpha, "alpha")
         trace = self.profile(name, alpha=min(alpha / 10, 0.001))
         column = self.model.parameter_names.index(name)
-        return profile.picture(trace, profile.intervals(self, [column], alpha)[0], alpha, ax)
+        return profile.plot_with_interval(
+            trace, profile.intervals(self, [column], alpha)[0], alpha, ax
+        )
 
     def boundary_limits(self, alpha: float = 0.05) -> pd.DataFrame:
         """

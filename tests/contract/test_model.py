@@ -1102,7 +1102,7 @@ def test_fits_that_are_not_nested_are_refused(reason):
 def test_anova_of_something_else(data):
     with pytest.raises(ValueError, match="at least one"):
         het.anova()
-    with pytest.raises(ValueError, match="OLSResults is no fit of this package"):
+    with pytest.raises(ValueError, match="anova compares hetglm results only; got OLSResults"):
         het.anova(sm.OLS(data["gaussian"], data["x"]).fit())
 
 

@@ -311,10 +311,13 @@ ARGUMENTS = {
     "nrep none": (lambda: RES.bootstrap(None), "nrep=None"),
     "nsim": (lambda: RES.simulate(-1), "nsim=-1: must be a whole number"),
     "kind": (lambda: RES.bootstrap(2, kind="nope"), "kind='nope': choose 'pairs'"),
-    "no clusters": (lambda: RES.bootstrap(2, kind="cluster"), "groups: needed for kind='cluster'"),
+    "no clusters": (
+        lambda: RES.bootstrap(2, kind="cluster"),
+        "groups: give groups with kind='cluster'",
+    ),
     "clusters of pairs": (
         lambda: RES.bootstrap(2, groups="w"),
-        "groups: needed for kind='cluster'",
+        "groups: give groups with kind='cluster'",
     ),
     "short clusters": (
         lambda: RES.bootstrap(2, kind="cluster", groups=[1, 2]),

@@ -100,7 +100,7 @@ def test_wald_tests_honour_the_covariance(case, kind):
 def test_robust_fits_are_tested_by_wald(case):
     res = case.formula(RIGHT).fit(cov_type="HC0")
     assert het.anova(res, typ=3).columns.name == "Wald"
-    with pytest.raises(ValueError, match=r"knows nothing of cov_type='HC0'.*'wald' or 'score'"):
+    with pytest.raises(ValueError, match=r"ignores cov_type='HC0'.*'wald' or 'score'"):
         het.anova(res, typ=3, test="lr")
 
 
@@ -809,7 +809,7 @@ NO_BOOTSTRAP = {
             CASES["gaussian"].formula("x | z").fit(cov_type="HC0"), typ=3, **BOOTSTRAP
         ),
         ValueError,
-        "test='bootstrap': a likelihood ratio knows nothing of cov_type='HC0'",
+        "test='bootstrap': a likelihood ratio ignores cov_type='HC0'",
     ),
     "quasi": (
         lambda: het.anova(fitted("poisson", "x | z"), typ=2, **BOOTSTRAP),

@@ -362,7 +362,7 @@ def test_table_and_text():
     assert "50 of 50 replicates" in str(boot)
     failed = replace(boot, nrep=52, failed=2, reasons={"ValueError: why": 2})
     text = " ".join(str(failed).split())
-    assert "50 of 52 replicates; 2 failed and are not among them: {'ValueError: why': 2}" in text
+    assert "50 of 52 replicates; 2 refits failed and are left out: {'ValueError: why': 2}" in text
 
 
 def test_plot():
@@ -533,7 +533,7 @@ def test_failed_refits_of_a_ratio_are_counted(monkeypatch):
         test = res.compare_constant_dispersion(test="bootstrap", nrep=40, rng=1)
     assert 0 < test.failed < 40
     assert test.reasons == {"ValueError: no luck: at all": test.failed}
-    assert f"{test.failed} refits failed and do not count" in " ".join(str(test).split())
+    assert f"{test.failed} refits failed and are left out" in " ".join(str(test).split())
     assert f"{40 - test.failed} draws from constant dispersion" in test.method
     hits = round(test.pvalue * (41 - test.failed))
     assert test.pvalue == hits / (41 - test.failed)
@@ -607,13 +607,13 @@ BAD = {
             .fit(cov_type="cluster", cov_kwds={"groups": "block"})
             .bootstrap(2, "pairs", studentized=True)
         ),
-        "cov_type='cluster' cannot be made of a resample of kind='pairs'",
+        "cov_type='cluster' cannot be computed from a resample of kind='pairs'",
     ),
     "below": (
         lambda: bootstrap_test.bootstrap_ratio(
             *(record.of_results(raw(fitted("gaussian", r))) for r in ("x | z", "x | 1"))
         ),
-        "the larger model is below the smaller one",
+        "the larger model has a smaller maximum than its submodel",
     ),
 }
 

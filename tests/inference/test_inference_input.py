@@ -134,9 +134,11 @@ def test_groups(entry, bad):
 @pytest.mark.parametrize("entry", ["bootstrap", "conf_int"])
 def test_groups_and_clusters_go_together(entry):
     for kwargs in ({"kind": "cluster"}, {"groups": "block"}):
-        with pytest.raises(ValueError, match="groups: needed for kind='cluster', and only there"):
+        with pytest.raises(
+            ValueError, match="groups: give groups with kind='cluster', and only with it"
+        ):
             ENTRIES[entry](RES, NULL, nrep=2, **kwargs)
-    with pytest.raises(ValueError, match="draws one kind of groups, not two"):
+    with pytest.raises(ValueError, match="draws one-way clusters"):
         ENTRIES[entry](RES, NULL, nrep=2, kind="cluster", groups=["block", "site"])
 
 

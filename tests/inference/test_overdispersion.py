@@ -103,7 +103,7 @@ def test_failed_refits_are_told(seeds, monkeypatch):
         test = by_numbers(seeds, nrep=6)
     assert 0 < test.failed < 6
     assert test.reasons == {"ValueError: no luck: at all": test.failed}
-    assert f"{test.failed} refits failed and do not count" in " ".join(str(test).split())
+    assert f"{test.failed} refits failed and are left out" in " ".join(str(test).split())
 
 
 def test_no_overdispersion_at_all_has_p_one(seeds):
@@ -255,7 +255,7 @@ def test_less_variance_is_no_overdispersion():
 @pytest.mark.parametrize(
     ("formula", "given", "family", "message"),
     [
-        ("y ~ x", {"var_weights": "t"}, sm.families.Poisson(), "not with var_weights"),
+        ("y ~ x", {"var_weights": "t"}, sm.families.Poisson(), "not available with var_weights"),
         ("I(y + 0.5) ~ x", {}, sm.families.Poisson(), "whole numbers"),
         ("y ~ x", {"n_trials": "n", "var_weights": "f"}, sm.families.Binomial(), "not with var_w"),
         ("y ~ x", {}, sm.families.NegativeBinomial(alpha=0.1), "not a model of its own"),

@@ -16,7 +16,7 @@ import hetglm.api as het
 import hetglm.formula.api as hmf
 from hetglm.estimation import fit as fit_module
 from hetglm.exceptions import AliasedColumnWarning, BoundaryWarning, SeparationWarning
-from hetglm.inference.profile import Along, Profile
+from hetglm.inference.profile import CoefficientProfile, Profile
 
 #: Half of the chi-square quantile of 95 %.
 CUT = stats.chi2.isf(0.05, 1) / 2
@@ -184,22 +184,22 @@ def test_the_exploration_of_many_starts_is_left_to_the_limits(monkeypatch):
     assert len(made) > 3 * made.count(100)
 
 
-class Branches(Along):
+class Branches(CoefficientProfile):
     """A profile of two maxima: near by leads to the smaller one unless the other was met."""
 
     def __init__(self):
         self.core = SimpleNamespace(has_boundary=True)
-        self.llf, self.slight, self.estimate = 0.0, 1e-9, 0.0
+        self.llf, self.noise, self.estimate = 0.0, 1e-9, 0.0
         self.known, self.fits = {0.0: 0.0}, {0.0: SimpleNamespace(internal=1.0)}
 
     def _search(self, value, start, thorough=False):
         steep = 0.25 if thorough else start
         self.known[value], self.fits[value] = -steep * value**2, SimpleNamespace(internal=steep)
 
-    def _walk(self, value):
+    def _continue(self, value):
         self._search(value, self.fits[min(self.fits, key=lambda at: abs(at - value))].internal)
 
-    def _furthest(self):
+    def _longest_step(self):
         return np.inf
 
 

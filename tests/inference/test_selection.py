@@ -213,9 +213,12 @@ def test_model_without_a_maximum_is_skipped_with_a_word(data):
     found = het.stepwise(res, "forward", scope="~ x + one + again | z + one")
     skipped = found.skipped
     assert set(skipped["term"]) == {"one", "again"}
-    text = str(found)
+    text = " ".join(str(found).split())
     assert "Skipped in step 1: + one (dispersion): the likelihood grows without bound" in text
-    assert "Skipped in step 1: + again (mean): its columns depend on those of the model" in text
+    assert (
+        "Skipped in step 1: + again (mean): its columns depend linearly on the columns of the model"
+        in text
+    )
     assert text.endswith(f"Chosen: {found.fit.model.formula}")
     assert skipped["aic"].isna().all()
     assert "one" not in found.fit.params_dispersion.index
@@ -275,24 +278,24 @@ def test_refusals(data):
     for match, kwargs in {
         "direction='up': choose 'forward'": {"direction": "up"},
         "criterion='cp': choose 'aic' or 'bic'": {"criterion": "cp"},
-        "it has no bar, so which part": {"scope": "~ x + group"},
+        "without a bar the part is ambiguous": {"scope": "~ x + group"},
         "scope={'variance': '~ z'}: write": {"scope": {"variance": "~ z"}},
-        "scope: the fit has x, which the scope has not": {"scope": "~ group | z"},
-        "keep: group is not in the fit": {"keep": {"mean": "~ group"}},
+        "scope: it lacks x, which the fit has": {"scope": "~ group | z"},
+        "keep: group is not a term of the fit": {"keep": {"mean": "~ group"}},
         "scope: None for the mean is neither": {"scope": {"mean": None}},
         "keep: 3.5 for the mean is neither": {"keep": {"mean": 3.5}},
         "scope: [None] for the dispersion is neither": {"scope": {"dispersion": [None]}},
-        "scope='~ | z': nothing is left of the bar; write '~ 1 | z'": {"scope": "~ | z"},
-        "scope='| z': nothing is left": {"scope": "| z"},
+        "scope='~ | z': no terms before the bar; write '~ 1 | z'": {"scope": "~ | z"},
+        "scope='| z': no terms before the bar": {"scope": "| z"},
         "scope='~ x |': write '~ a": {"scope": "~ x |"},
         "scope='~ x | z | z': write '~ a": {"scope": "~ x | z | z"},
-        "criterion: 'empty' gave None; return one number": {"criterion": _empty},
-        "criterion: '<lambda>' gave 'a'; return": {"criterion": lambda fit: "a"},
-        "criterion: '<lambda>' gave array": {"criterion": lambda fit: np.ones(1)},
-        "scope: '~ x - 1' has no constant, and the mean of the fit has one": {
+        "criterion: 'empty' returned None; return one number": {"criterion": _empty},
+        "criterion: '<lambda>' returned 'a'; return": {"criterion": lambda fit: "a"},
+        "criterion: '<lambda>' returned array": {"criterion": lambda fit: np.ones(1)},
+        "scope: '~ x - 1' has no constant, but the mean of the fit has one": {
             "scope": "~ x - 1 | z"
         },
-        "keep: '0 + z' has no constant, and the dispersion": {"keep": {"dispersion": "0 + z"}},
+        "keep: '0 + z' has no constant, but the dispersion": {"keep": {"dispersion": "0 + z"}},
         "scope: 'y ~ x' has a left-hand side": {"scope": {"mean": "y ~ x"}},
     }.items():
         with pytest.raises(ValueError, match=re.escape(match)):
@@ -304,7 +307,7 @@ def test_refusals(data):
         ValueError, match="scope: row 3 misses a value in one of its variables, and all models"
     ):
         het.stepwise(hmf.doubleglm("gaussian ~ x | z", data).fit(), scope="~ x + holes | z")
-    with pytest.raises(ValueError, match="res: DataFrame is no fit of this package"):
+    with pytest.raises(ValueError, match="res: stepwise needs hetglm results; got DataFrame"):
         het.stepwise(data)
     with pytest.raises(ValueError, match="the dispersion has no constant to start from"):
         het.stepwise(hmf.doubleglm("gaussian ~ x | z - 1", data).fit(), "forward")
