@@ -182,7 +182,7 @@ def anova(
         of_results(res)  # raises where the data were removed
     if typ is not None and len(fits) > 1:
         raise ValueError(
-            "typ: for one fit only, and several were given; leave typ out to compare them with each other"
+            "typ: for one fit only, and several were given; leave typ out to compare nested fits"
         )
     if typ is None and test not in (None, "lr", "bootstrap"):
         raise ValueError(

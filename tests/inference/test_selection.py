@@ -231,7 +231,7 @@ def test_criteria():
     assert by_function.criterion == "<lambda>"
     quasi = het.stepwise(CASES["poisson"].formula("x | z").fit())
     assert "by AIC of the extended quasi-likelihood" in str(quasi)
-    with pytest.raises(ValueError, match="starts from has no fit: nothing is NaN"):
+    with pytest.raises(ValueError, match="starting model cannot be fitted: nothing is NaN"):
         het.stepwise(res, criterion=_nothing)
 
 
