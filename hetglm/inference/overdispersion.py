@@ -170,7 +170,7 @@ def _whole(count: Array) -> Array:
     """Return counts rounded to integers; raise a ValueError where they are not."""
     whole = np.rint(count)
     if not np.allclose(count, whole, rtol=1e-9, atol=1e-9):
-        raise ValueError("test_overdispersion: the response must be integers (counts)")
+        raise ValueError("test_overdispersion: the response must be whole numbers (counts)")
     return whole
 
 

@@ -244,8 +244,8 @@ def test_robust_score_test_of_repeated_rows(case):
 
 Z = simulated()[["z"]].to_numpy()
 NO_COLUMNS = {
-    "dependent": (np.hstack([Z, 2 * Z]), "column 1 .*linear combinations"),
-    "the model's": (3.3 * simulated()[["x"]].to_numpy(), "column 0 .*linear combinations"),
+    "dependent": (np.hstack([Z, 2 * Z]), "column 1 .*depends linearly"),
+    "the model's": (3.3 * simulated()[["x"]].to_numpy(), "column 0 .*depends linearly"),
     "of the dispersion": ((None, np.hstack([Z, 1 + Z])), "column 1 "),
     "dummies": (pd.get_dummies(simulated()["group"], dtype=float), "column 2 "),
     "missing": (np.where(np.arange(120)[:, None] == 7, np.nan, Z), "exog_extra: .*row 7"),
@@ -587,7 +587,7 @@ def test_no_ratio_of_other_responses():
         for rows in (slice(100), slice(20, 120))
     ]
     larger = hmf.doubleglm("positive ~ x | z", data.iloc[:100]).fit()
-    with pytest.raises(NotNestedError, match="values, their order or the rows"):
+    with pytest.raises(NotNestedError, match="values, their order or their missing rows"):
         het.anova(moved[1], larger)
     assert het.anova(moved[0], larger)["P"][1] <= 1
 
