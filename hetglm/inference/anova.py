@@ -229,9 +229,9 @@ class TermTest:
     outcome : callable
         ``outcome(res, submodels, hypothesis)``: its `Outcome`.
     why_not : callable
-        ``why_not(res)``: why a fit does not have it, "" where it does.
+        ``why_not(res)``: reason why a fit does not have it, "" where it does.
     label : str
-        What its table shows, "" for the ratio, whose name depends on the fit.
+        Name of its table, "" for the likelihood ratio, whose name depends on the fit.
     of_maxima : bool
         Whether it compares maxima of the criterion.
     """
@@ -243,7 +243,7 @@ class TermTest:
 
 
 def _ratio(res: Any, submodels: Submodels, hypothesis: Hypothesis) -> Outcome:
-    """Return the ratio's test of a term; no chi-square where the null's dispersion is at an end."""
+    """Return the likelihood-ratio test of a term; P is NaN where the null is at the boundary."""
     statistic, df = submodels.ratio(hypothesis)
     if df == 0:
         return NOTHING
@@ -257,7 +257,7 @@ def _no_ratio(res: Any) -> str:
     if type_of(res).model_based:
         return ""
     return (
-        f"a likelihood ratio knows nothing of cov_type={res.cov_type!r}; use 'wald' or 'score', or fit "
+        f"a likelihood ratio ignores cov_type={res.cov_type!r}; use 'wald' or 'score', or fit "
         "with the model-based covariance"
     )
 

@@ -557,7 +557,9 @@ def test_larger_model_below_the_smaller_one_is_refitted(monkeypatch):
         "refit",
         lambda of, core, warm=True: replace(original(of, core, warm), llf=-float(len(of.names))),
     )
-    with pytest.raises(ValueError, match=r"every bootstrap refit failed.*smaller maximum than its submodel"):
+    with pytest.raises(
+        ValueError, match=r"every bootstrap refit failed.*smaller maximum than its submodel"
+    ):
         ratio(nrep=4, rng=1)
 
 
@@ -673,7 +675,9 @@ def test_a_clustered_fit_is_resampled_by_its_groups():
 def test_a_fit_with_two_kinds_of_groups_says_what_to_draw():
     res = clustered(["block", "site"])
     for call in (res.bootstrap, lambda n: res.conf_int(method="bootstrap", nrep=n)):
-        with pytest.raises(ValueError, match=r"^groups: .*two-way clusters.*pass groups=.*kind='pairs'"):
+        with pytest.raises(
+            ValueError, match=r"^groups: .*two-way clusters.*pass groups=.*kind='pairs'"
+        ):
             call(2)
     assert res.bootstrap(2, groups="site", rng=1).kind == "cluster"
 

@@ -257,7 +257,12 @@ def test_less_variance_is_no_overdispersion():
     [
         ("y ~ x", {"var_weights": "t"}, sm.families.Poisson(), "not available with var_weights"),
         ("I(y + 0.5) ~ x", {}, sm.families.Poisson(), "whole numbers"),
-        ("y ~ x", {"n_trials": "n", "var_weights": "f"}, sm.families.Binomial(), "not available with var_w"),
+        (
+            "y ~ x",
+            {"n_trials": "n", "var_weights": "f"},
+            sm.families.Binomial(),
+            "not available with var_w",
+        ),
         ("y ~ x", {}, sm.families.NegativeBinomial(alpha=0.1), "not a model of its own"),
     ],
 )
