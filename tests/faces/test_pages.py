@@ -33,6 +33,13 @@ def test_table_exists(path, table):
     assert re.search(rf"^{table}\b.* = ", text, flags=re.MULTILINE)
 
 
+def test_the_development_version_of_statsmodels_breaks_in_a_file_that_is_there():
+    script = (ROOT / ".ci" / "host-main").read_text(encoding="utf-8")
+    named = re.findall(r"hetglm[/.]utils[/.]\w+", script)
+    assert len(named) == 2
+    assert all((ROOT / (name.replace(".", "/") + ".py")).exists() for name in named)
+
+
 def test_every_room_is_listed():
     rooms = [p.parent.name for p in (ROOT / "hetglm").glob("*/__init__.py")]
     assert [room for room in rooms if f"``hetglm/{room}/``" not in CONTRIBUTING] == []
