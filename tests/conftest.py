@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(config, items):
             )
     slow = config.getoption("--slow")
     named = any("::" in arg for arg in config.args)
-    keep = items if slow or named or config.getoption("--all") else quick(items, CASES)
+    keep = items if slow or named or config.getoption("--all") else quick(items, ALIKE)
     keep = set(keep) if slow else {item for item in keep if "slow" not in item.keywords}
     config.hook.pytest_deselected(items=[item for item in items if item not in keep])
     items[:] = [item for item in items if item in keep]
@@ -116,6 +116,8 @@ class Case:
 CASES = {
     name: Case(spec.response, spec.model, spec.kwargs, spec.exact) for name, spec in SPECS.items()
 }
+#: Those that another one stands for in the quick set.
+ALIKE = {name for name, spec in SPECS.items() if spec.alike}
 
 
 #: Quantities with one number a row: all but the probabilities of counts.

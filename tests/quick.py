@@ -2,25 +2,20 @@
 The quick set: what pytest runs by default; ``--all`` runs every test but the slow ones.
 
 Of a test with parameters it has each value of each parameter once, not their combinations; of the
-models of ``conftest.CASES``, one of each kind. Every test is in it but those marked ``thorough``.
+models, one of each kind (``specs.Spec.alike``). Every test is in it but those marked ``thorough``.
 """
 
 import re
 
 import pytest
 
-#: Names in ``conftest.CASES``: one with a density, one by extended quasi-likelihood, one whose
-#: dispersion has a boundary. What only some families do is tested by family, in ``tests/families``.
-MODELS = {"gaussian", "poisson", "beta-binomial"}
 
-
-def quick(items, models):
-    """Return the items of the quick set; ``models`` are all names that stand for a model."""
+def quick(items, others):
+    """Return the items of the quick set, without the names of models in ``others``."""
     tests = {}
     for item in items:
         if "thorough" not in item.keywords:
             tests.setdefault((item.parent, item.originalname), []).append(item)
-    others = set(models) - MODELS
     return {i for same in tests.values() for i in each_once(representative(same, others))}
 
 

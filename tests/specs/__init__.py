@@ -1,8 +1,7 @@
 """
 Facts of the families, a file each with a ``SPEC``, found by themselves.
 
-The name of the file is that of the case in ``conftest.CASES``. ``pytest tests/contract --all`` runs the
-contract of every family and of every model; without ``--all`` the models are one of each kind.
+The name of the file is that of the case in ``conftest.CASES``; the contract tests run over all.
 """
 
 import importlib

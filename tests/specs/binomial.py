@@ -28,4 +28,5 @@ SPEC = Spec(
     model=het.DoubleGLM,
     kwargs={"family": sm.families.Binomial()},
     response="K",
+    alike="poisson",
 )

@@ -24,4 +24,5 @@ SPEC = Spec(
     model=het.DoubleGLM,
     kwargs={"family": sm.families.Gamma(sm.families.links.Log())},
     response="positive",
+    alike="gaussian",
 )

@@ -23,4 +23,5 @@ SPEC = Spec(
     model=het.DoubleGLM,
     kwargs={"family": sm.families.InverseGaussian(sm.families.links.Log())},
     response="wald",
+    alike="gaussian",
 )

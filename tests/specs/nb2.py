@@ -33,4 +33,5 @@ SPEC = Spec(
     ],
     model=het.NegativeBinomial,
     response="count",
+    alike="beta-binomial",
 )

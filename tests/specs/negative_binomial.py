@@ -26,4 +26,5 @@ SPEC = Spec(
     model=het.DoubleGLM,
     kwargs={"family": sm.families.NegativeBinomial(sm.families.links.Log(), alpha=0.1)},
     response="count",
+    alike="poisson",
 )

@@ -35,6 +35,8 @@ class Spec:
         of the family that returns them.
     orthogonal : bool
         Whether mean and dispersion are information-orthogonal.
+    alike : str, optional
+        Case whose model is fitted by the same code, and stands for this one in the quick set of tests.
     deviance : callable, optional
         Unit deviance in mpmath, of family, y and mu; of exponential dispersion families.
     scipy : callable, optional
@@ -50,6 +52,7 @@ class Spec:
     simulate: Callable[..., Any] | None = None
     refused: Any = ()
     orthogonal: bool = True
+    alike: str | None = None
     deviance: Callable[..., Any] | None = None
     scipy: Callable[..., Any] | None = None
 

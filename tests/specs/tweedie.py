@@ -39,4 +39,5 @@ SPEC = Spec(
         "likelihood": "eql",
     },
     response="positive",
+    alike="poisson",
 )

@@ -31,4 +31,5 @@ SPEC = Spec(
         "likelihood": "exact",
     },
     response="claims",
+    alike="gaussian",
 )
