@@ -1,4 +1,4 @@
-"""What is to be said of a fit: convergence, separation, boundary, aliased columns."""
+"""Notes and warnings about a fit: convergence, separation, boundary, aliased columns."""
 
 from __future__ import annotations
 
@@ -26,16 +26,32 @@ from hetglm.typing import Array
 from hetglm.utils.linalg import gram, inverse
 from hetglm.utils.messages import listed, warn
 
-#: Share of a mean direction's information, against its columns, below which it has no estimate.
-SEPARATED_INFORMATION = 1e-6
-SEPARATED_TAIL = 1e-4
-#: Expected size of a test at 5 % from which the extended quasi-likelihood is not to be trusted, and the
-#: normal quantile of such a test. Where the size expected is less, it is 3 to 8 % (tests/test_eql.py).
-LARGEST_SIZE, TWO_SIDED = 0.07, 1.959963984540054
+#: Information along a direction of the mean, relative to a typical row's, below which the direction
+#: has no finite estimate.
+MIN_RELATIVE_INFORMATION = 1e-6
+
+#: Distance of a mean from its limit, relative to a typical one, below which a row is at the limit.
+MAX_RELATIVE_TAIL = 1e-4
+
+#: Change of a row's predictor along such directions, relative to the largest, that counts as none.
+TOL_CHANGE = 1e-3
+
+#: Share of the largest contribution to such a direction from which on a message names a coefficient.
+MIN_NAMED_SHARE = 0.1
+
+#: Expected size of a 5 % test above which the extended quasi-likelihood is warned of; where less is
+#: expected the size is 3 to 8 % (tests/estimation/test_eql.py).
+MAX_SIZE = 0.07
+
+#: Normal quantile of a two-sided 5 % test.
+NORMAL_QUANTILE = 1.959963984540054
+
+#: Bias of the dispersion effects, in standard errors, above which a message states it.
+MIN_STATED_BIAS = 0.2
 
 
 def warn_of_aliases(likelihood: Likelihood, estimable: Array, names: list[str]) -> None:
-    """Warn, once, of the columns that are left out, by name."""
+    """Warn once of aliased columns, by name."""
     text = aliased_text(likelihood, estimable, names)
     if text:
         warn(text, AliasedColumnWarning)
@@ -50,7 +66,7 @@ def aliased_text(likelihood: Likelihood, estimable: Array, names: list[str]) -> 
     where = (
         ""
         if uninformative is None
-        else f"; {likelihood.boundary_family.uninformative_text} tell nothing of a dispersion"
+        else f"; {likelihood.boundary_family.uninformative_text} are uninformative about the dispersion"
     )
     return (
         f"aliased, left out of the fit: {listed(aliased)} (each a linear combination of earlier columns "
@@ -65,7 +81,7 @@ def diagnose(
     names: list[str],
     warn_convergence: bool = True,
 ) -> list[str]:
-    """Return what is to be said of a fit, one sentence each, and warn of it by its own class."""
+    """Return the notes on a fit, one sentence each, and warn of each by its own class."""
     notes = []
     if not fitted.converged:
         notes.append(
@@ -75,13 +91,15 @@ def diagnose(
         if warn_convergence:
             warn(notes[-1], ConvergenceWarning)
     if fitted.unbounded:
-        notes.append(f"{fitted.unbounded}; this is the maximum beside that, with a zero gradient")
+        notes.append(
+            f"{fitted.unbounded}; this is a local maximum beside the singularity, with a zero gradient"
+        )
         warn(notes[-1], UnboundedLikelihoodWarning)
     if fitted.domain_boundary:
         notes.append(
-            f"{fitted.domain_boundary}; the gradient is not zero there, so tests are rough and standard "
-            "errors are those of the expected information of the other rows; a log or logit link has no "
-            "such edge"
+            f"{fitted.domain_boundary}; the gradient is not zero there, so tests are approximate and "
+            "standard errors are those of the expected information of the other rows; with a log or "
+            "logit link the domain has no such boundary"
         )
         warn(notes[-1], DomainEdgeWarning)
     if not np.isfinite(fitted.llf):
@@ -94,7 +112,7 @@ def diagnose(
             "likelihood"
         )
     if separated:
-        separated += _untold_text(fitted, estimable, names)
+        separated += _undetermined_text(fitted, estimable, names)
         notes.append(separated)
         warn(separated, SeparationWarning)
     for boundary in boundary_texts(fitted, likelihood):
@@ -104,7 +122,7 @@ def diagnose(
         notes.append(
             "the likelihood has several maxima: this is the best one found (log-likelihood "
             f"{fitted.llf:.4f}), the next is at {fitted.second:.4f}, and there may be others; the data "
-            "do not settle a dispersion of so many terms: use fewer"
+            "do not determine a dispersion of so many terms: use fewer"
         )
         warn(notes[-1], SeveralMaximaWarning)
     small = small_counts(likelihood, fitted)
@@ -118,13 +136,13 @@ def diagnose(
 @dataclass(frozen=True)
 class SmallCounts:
     """
-    How far the extended quasi-likelihood (EQL) of a fit is from its reference distribution.
+    Error of the extended quasi-likelihood (EQL) of a fit, against its reference distribution.
 
     Attributes
     ----------
     error : ndarray, shape (n,)
         Relative error of the expected unit deviance of each row, were the dispersion constant.
-    spread : float
+    se_ratio : float
         Largest ratio of the standard deviation of a combination of dispersion coefficients to its
         standard error.
     bias : float
@@ -134,26 +152,33 @@ class SmallCounts:
     """
 
     error: Array
-    spread: float
+    se_ratio: float
     bias: float
     remedy: str
 
     @property
     def size(self) -> float:
         """Expected share of rejections of a test of no dispersion effect at 5 %."""
-        above, below = (TWO_SIDED - self.bias) / self.spread, (TWO_SIDED + self.bias) / self.spread
+        above, below = (
+            (NORMAL_QUANTILE - self.bias) / self.se_ratio,
+            (NORMAL_QUANTILE + self.bias) / self.se_ratio,
+        )
         return float(ndtr(-above) + ndtr(-below))
 
     @property
     def evidence(self) -> str:
-        """What is wrong, in words."""
+        """Sentence on the error."""
         largest = self.error.max()
         off = f"up to about {100 * largest:.0f} %" if largest < 0.5 else "50 % or more"
-        biased = f", and its dispersion effects are off by about {self.bias:.1f} standard errors"
+        biased = ""
+        if self.bias > MIN_STATED_BIAS:
+            biased = (
+                f", and its dispersion effects are off by about {self.bias:.1f} standard errors"
+            )
         return (
             "expected counts are small against the dispersion for the extended quasi-likelihood (EQL): "
-            f"its phi is off by {off}{biased if self.bias > 0.2 else ''}, so tests of the dispersion "
-            "and all standard errors are not to be trusted"
+            f"its phi is off by {off}{biased}, so tests of the dispersion and all standard errors are "
+            "unreliable"
         )
 
 
@@ -181,12 +206,12 @@ def small_counts(likelihood: Likelihood, fitted: Fit) -> SmallCounts | None:
     if covariance is None:
         return None
     root = np.linalg.cholesky(covariance)
-    spread = np.linalg.eigvalsh(root.T @ gram(Z, freq * (slope * (1 + error)) ** 2, Z) @ root)[-1]
+    ratio = np.linalg.eigvalsh(root.T @ gram(Z, freq * (slope * (1 + error)) ** 2, Z) @ root)[-1]
     level = np.sum(freq * slope * error) / np.sum(freq * slope**2)
     score = root.T @ (Z.T @ (freq * slope * (error - level * slope)))
     bias = np.sqrt(0.5 * np.sum(score**2))
-    found = SmallCounts(error, float(np.sqrt(spread)), float(bias), family.instead())
-    return found if found.size > LARGEST_SIZE else None
+    found = SmallCounts(error, float(np.sqrt(ratio)), float(bias), family.instead())
+    return found if found.size > MAX_SIZE else None
 
 
 def _reference_phi(likelihood: Likelihood, phi: Array, freq: Array) -> Array:
@@ -210,21 +235,21 @@ def boundary_texts(fitted: Fit, likelihood: Likelihood) -> list[str]:
         return []
     family = likelihood.boundary_family
     rows, infinite, terms = fitted.boundary.rows, fitted.boundary.infinite, fitted.boundary.terms
-    law = family.limit_at_zero
-    supremum = (
-        f"{listed(terms)} have no finite estimate; the log-likelihood is its supremum, the other "
-        "numbers are those with these rows fixed at"
+    limit = family.limit_at_zero
+    no_estimate = (
+        f"{listed(terms)} have no finite estimate; the log-likelihood is the limiting value, all other "
+        "results treat these rows as"
     )
     texts = []
     if rows.any():
         texts.append(
-            f"the dispersion is zero in {likelihood.names.text(rows)}, at the {law} boundary: "
-            f"these rows are no more variable than the {law}, and {supremum} the {law}"
+            f"the dispersion is zero in {likelihood.names.text(rows)}, at the {limit} boundary: "
+            f"these rows are no more variable than the {limit}, and {no_estimate} {limit}"
         )
     if infinite.any():
         texts.append(
             f"the dispersion is infinite in {likelihood.names.text(infinite)}: these rows are "
-            f"{family.limit_at_infinity}, and {supremum} that"
+            f"{family.limit_at_infinity}, and {no_estimate} that"
         )
     return texts
 
@@ -244,7 +269,7 @@ def separation_text(likelihood: Likelihood, fitted: Fit, names: list[str]) -> st
 def separated(
     likelihood: Likelihood, fitted: Fit, names: list[str]
 ) -> tuple[Array, list[str]] | None:
-    """Return the rows at a limit of the mean and the coefficients that take them there, or None."""
+    """Return the rows at a limit of the mean and the coefficients without a finite estimate, or None."""
     k = likelihood.k_mean
     keep = fitted.estimated[:k]
     likelihood = at_fit(likelihood, fitted)
@@ -254,51 +279,53 @@ def separated(
         return None
     at = likelihood.predictors(fitted.internal)
     tail = np.minimum(at.mean.mu, at.mean.nu) if unit else np.abs(at.mean.mu)
-    # rows of no count, which may be the most, are those that can be separated
-    level = 0.5 if unit else np.median(tail[likelihood.y != 0] if likelihood.y.any() else tail)
-    at_limit = (tail < SEPARATED_TAIL * level) & (np.abs(at.mean.d1) < SEPARATED_TAIL * level)
+    # of counts those of 0 can be separated, which may be most rows: the others are typical
+    typical = 0.5 if unit else np.median(tail[likelihood.y != 0] if likelihood.y.any() else tail)
+    at_limit = (tail < MAX_RELATIVE_TAIL * typical) & (
+        np.abs(at.mean.d1) < MAX_RELATIVE_TAIL * typical
+    )
     if not at_limit.any() or not keep.any():
         return None
     X = likelihood.X[:, keep]
     weight = np.nan_to_num(-likelihood.expected_factors(fitted.internal)[0])
-    if at_limit.all():  # no row is left to compare with: the way they went
+    if at_limit.all():  # no other row to compare with: the direction of the search itself
         flat = fitted.internal[:k][keep][:, None]
     else:
         flat = _flat_directions(X, np.maximum(weight, 0.0), ~at_limit)
-    moved = np.max(np.abs(X @ flat), axis=1, initial=0.0)
-    rows = at_limit & (moved > 1e-3 * moved.max())
+    change = np.max(np.abs(X @ flat), axis=1, initial=0.0)
+    rows = at_limit & (change > TOL_CHANGE * change.max())
     if not rows.any():
         return None
     share = np.max(np.abs(flat), axis=1) * np.sqrt(np.mean(X**2, axis=0))
     kept = [name for name, kept in zip(names[:k], keep, strict=True) if kept]
-    terms = [name for name, s in zip(kept, share, strict=True) if s > 0.1 * share.max()]
+    terms = [name for name, s in zip(kept, share, strict=True) if s > MIN_NAMED_SHARE * share.max()]
     return rows, terms
 
 
 def _inside(link: Any, eta: Array) -> bool:
-    """Return whether no probability is near a limit: most are not, and two of them tell."""
-    ends = invert(link, np.array([eta.min(), eta.max()]))
-    return bool(np.minimum(ends.mu, ends.nu).min() >= 0.5 * SEPARATED_TAIL)
+    """Return whether no probability is near a limit, by the smallest and the largest predictor."""
+    range_ = invert(link, np.array([eta.min(), eta.max()]))
+    return bool(np.minimum(range_.mu, range_.nu).min() >= 0.5 * MAX_RELATIVE_TAIL)
 
 
-def _untold_text(fitted: Fit, estimable: Array, names: list[str]) -> str:
-    """Return the end of a sentence on coefficients that only separated rows could tell of."""
+def _undetermined_text(fitted: Fit, estimable: Array, names: list[str]) -> str:
+    """Return text on coefficients that are determined by separated rows only."""
     known = set() if fitted.boundary is None else set(fitted.boundary.terms)
-    told = zip(names, estimable, fitted.estimated, strict=True)
-    lost = [name for name, kept, found in told if kept and not found and name not in known]
-    return f", but nothing tells of {listed(lost)}" if lost else ""
+    coefficients = zip(names, estimable, fitted.estimated, strict=True)
+    lost = [name for name, kept, found in coefficients if kept and not found and name not in known]
+    return f", but {listed(lost)} cannot be estimated from the other rows" if lost else ""
 
 
 def _flat_directions(X: Array, weight: Array, plain: Array) -> Array:
-    """Return the combinations of columns, shape (k, r), with next to none of plain rows' information."""
+    """Return the combinations of columns of negligible information, shape (k, r)."""
     scale = np.sqrt(np.einsum("ij,ij->j", X, X))
     S = X / scale
-    inverse_cholesky = inverse(gram(S, None, S))
-    if inverse_cholesky is None:
+    gram_inverse = inverse(gram(S, None, S))
+    if gram_inverse is None:
         return np.zeros((X.shape[1], 0))
-    root = np.linalg.cholesky(inverse_cholesky)
+    root = np.linalg.cholesky(gram_inverse)
     values, vectors = np.linalg.eigh(root.T @ gram(S, weight, S) @ root)
-    told = weight[plain & (weight > 0)]
-    typical = float(np.median(told)) if len(told) else 1.0
-    flat = vectors[:, values <= SEPARATED_INFORMATION * typical]
+    informative = weight[plain & (weight > 0)]
+    typical = float(np.median(informative)) if len(informative) else 1.0
+    flat = vectors[:, values <= MIN_RELATIVE_INFORMATION * typical]
     return np.asarray(root @ flat / scale[:, None])

@@ -22,9 +22,10 @@ from hetglm.typing import Array
 from hetglm.utils.linalg import inverse
 from hetglm.utils.messages import warn
 
-#: Eigenvalues of a robust covariance in units of a definite one, relative to the largest: what is
-#: smaller is rounding (1e-13 and less of well-conditioned designs).
-ROUNDING = 1e-10
+#: Eigenvalue of a robust covariance relative to a reference covariance, over the largest one, below
+#: which it is rounding (1e-13 and less of well-conditioned designs).
+TOL_EIGENVALUE = 1e-10
+
 INDEFINITE = (
     "The covariance of these groups or lags is not positive definite: some combinations of "
     "coefficients have a negative variance, and there is no standard error and no test of them (NaN)"
@@ -40,7 +41,7 @@ class Covariance:
     ----------
     matrix : ndarray, shape (p + q, p + q)
     internal : ndarray, shape (p + q, p + q)
-        Of the coefficients that make the predictors, 0 for those that were not searched for.
+        Of the coefficients of the linear predictors, 0 for those that were not maximised over.
     cov_type : str
     kwds : dict
         Settings of the covariance, with a description.
@@ -158,7 +159,7 @@ def _corrected_white(of: Estimates) -> Array | None:
 
 
 def _cluster(of: Estimates) -> Sandwich:
-    """Return the covariance of clustered rows; that of one way of grouping is never indefinite."""
+    """Return the cluster-robust covariance, which by one grouping is never indefinite."""
     return by_statsmodels(of, "cluster", definite=np.asarray(of.kwds.get("groups")).ndim == 1)
 
 
@@ -179,23 +180,23 @@ def by_statsmodels(of: Estimates, cov_type: str, definite: bool = False) -> Sand
         raise ValueError(f"cov_kwds: {exc}") from exc
     matrix, (n, k) = stub.cov_params_default, scores.shape
     if of.core.freq is not None and of.kwds.get("use_correction", True):
-        # the correction counts rows where freq_weights say there are more
+        # statsmodels' correction counts rows, not their frequencies
         total = of.core.freq.sum()
         matrix = matrix * ((total - 1) / (total - k)) / ((n - 1) / (n - k))
-    # statsmodels does not keep all it was given, and fits of submodels need it
+    # statsmodels does not keep all arguments, and fits of submodels need them
     kwds = of.kwds | stub.cov_kwds
     if not definite and _indefinite(matrix, of.fit.information):
         kwds["description"] = f"{kwds.get('description', '')} {INDEFINITE}.".strip()
-        told = f"{INDEFINITE[0].lower()}{INDEFINITE[1:]}"
-        warn(f"cov_type={cov_type!r}: {told}", IndefiniteCovarianceWarning)
+        text = f"{INDEFINITE[0].lower()}{INDEFINITE[1:]}"
+        warn(f"cov_type={cov_type!r}: {text}", IndefiniteCovarianceWarning)
     return Sandwich(matrix, kwds, getattr(stub, "df_resid_inference", None))
 
 
 def _indefinite(matrix: Array, information: Array) -> bool:
     """Return whether a covariance has a negative variance beyond rounding."""
-    unit = inverse(information)
-    values = None if unit is None else spectrum(matrix, unit)
-    return values is not None and bool(values.min() < -ROUNDING * np.abs(values).max())
+    reference = inverse(information)
+    values = None if reference is None else spectrum(matrix, reference)
+    return values is not None and bool(values.min() < -TOL_EIGENVALUE * np.abs(values).max())
 
 
 def _expected_reml(of: Estimates) -> Array | None:
@@ -376,19 +377,21 @@ def covariance(
     return Covariance(shown, internal, kind.name, made.kwds, made.df_inference)
 
 
-def spectrum(cov: Array, unit: Array) -> Array | None:
+def spectrum(cov: Array, reference: Array) -> Array | None:
     """Return the eigenvalues of a covariance in units of another one, None if that is singular."""
-    if not (np.isfinite(cov).all() and np.isfinite(unit).all() and np.all(np.diag(unit) > 0)):
+    if not (
+        np.isfinite(cov).all() and np.isfinite(reference).all() and np.all(np.diag(reference) > 0)
+    ):
         return None
-    s = 1 / np.sqrt(np.diag(unit))
+    s = 1 / np.sqrt(np.diag(reference))
     try:
-        values = eigh(cov * s * s[:, None], unit * s * s[:, None], eigvals_only=True)
+        values = eigh(cov * s * s[:, None], reference * s * s[:, None], eigvals_only=True)
     except np.linalg.LinAlgError:
         return None
     return np.asarray(values)
 
 
-def is_definite(cov: Array, unit: Array, cov_type: str, groups: Any = None) -> bool:
+def is_definite(cov: Array, reference: Array, cov_type: str, groups: Any = None) -> bool:
     """
     Return whether a robust covariance that a test inverts is positive definite.
 
@@ -396,23 +399,23 @@ def is_definite(cov: Array, unit: Array, cov_type: str, groups: Any = None) -> b
     ----------
     cov : ndarray, shape (r, r)
         Robust covariance of what is tested.
-    unit : ndarray, shape (r, r)
-        A definite covariance of the same, by which zero is told from rounding; where it is singular
-        itself, nothing is said of the other.
+    reference : ndarray, shape (r, r)
+        Positive definite covariance of the same statistics, relative to which eigenvalues are rounding
+        or not; where it is singular itself, only the number of groups is checked.
     cov_type : str
     groups : ndarray, shape (n,) or (n, 2), optional
 
     Raises
     ------
     ValueError
-        If the covariance is singular, as that of G groups is from G columns on.
+        If the covariance is singular, as the one of G groups is for G columns or more.
     """
     what, most = f"cov_type={cov_type!r}", np.inf
     if cov_type == "cluster" and np.ndim(groups) == 1:
         most = len(np.unique(groups))
         what = f"{most} groups"
-    values, r = spectrum(cov, unit), len(cov)
-    least = 0.0 if values is None else ROUNDING * np.abs(values).max(initial=0.0)
+    values, r = spectrum(cov, reference), len(cov)
+    least = 0.0 if values is None else TOL_EIGENVALUE * np.abs(values).max(initial=0.0)
     if values is not None and np.any(values < -least):
         return False
     if r >= most or (values is not None and np.any(values <= least)):

@@ -1,10 +1,11 @@
 """
-Maxima at the edge of a link's domain: fitted means that may go no further.
+Maxima on the boundary of the mean's parameter space.
 
 With an identity link a mean of counts may be 0 but not negative, and where the counts are 0 the
-likelihood may still rise there: the maximum has no zero gradient. It is found as that of a problem
-with inequalities: the rows at the edge are fixed, the rest is maximised, and it is the maximum where
-the gradient pushes every fixed row outwards (Karush, Kuhn and Tucker; Nocedal and Wright 2006, 16.5).
+likelihood may still increase there: the gradient at the maximum is not zero. An active-set method for
+inequality constraints finds it: the rows on the boundary are fixed, the likelihood is maximised over
+the rest, and it is the maximum where the gradient points outwards in every fixed row, that is where the
+Lagrange multipliers are not negative (Karush, Kuhn and Tucker; Nocedal and Wright 2006, 16.5).
 """
 
 from __future__ import annotations
@@ -26,13 +27,23 @@ from hetglm.utils.linalg import independent_columns
 
 Watch = Callable[[Array, bool], None]
 
-#: A row is at the edge where so small a change of its predictor, in units of the largest, leaves the
-#: domain; it is fixed so much nearer, where its mean still has digits.
-CLOSE, FIXED = 1e-6, 1e-13
-#: Sets of rows that are tried for each coefficient, and a gradient's share that is rounding.
-ROUNDS, ROUNDING = 4, 1e-5
-#: What rounding may leave of a response that is fitted exactly, on the scale of the predictor.
-EXACT = 1e-10
+#: Relative distance of the linear predictor from the boundary at which a row counts as on it.
+TOL_ON_BOUNDARY = 1e-6
+
+#: Relative distance from the boundary at which such a row is fixed: its mean still has digits there.
+FIXED_DISTANCE = 1e-13
+
+#: Bisections that find the boundary.
+N_BISECTIONS = 60
+
+#: Sets of active rows that are tried, for each coefficient.
+MAX_ROUNDS_PER_COEFFICIENT = 4
+
+#: Share of a gradient, or of a product with a direction, that is rounding.
+TOL_GRADIENT = 1e-5
+
+#: Relative residual, on the scale of the predictor, of a response that is fitted exactly.
+TOL_EXACT_FIT = 1e-10
 
 
 def maximise_on_boundary(
@@ -43,7 +54,7 @@ def maximise_on_boundary(
     watch: Watch,
 ) -> Fit:
     """
-    Return the maximum at the edge of the mean's domain that a search stopped short of.
+    Return the maximum on the boundary of the mean's domain that a search stopped short of.
 
     Parameters
     ----------
@@ -58,35 +69,35 @@ def maximise_on_boundary(
     Returns
     -------
     Fit
-        ``stopped`` itself where no row is at the edge, or no maximum was found there.
+        ``stopped`` itself where no row is on the boundary, or no maximum was found there.
     """
     params, iterations = stopped.internal, stopped.iterations
     released = np.zeros(likelihood.n, dtype=bool)
-    for _ in range(ROUNDS * len(params)):
-        sides = active_bounds(likelihood, params)
-        fixed = (sides != 0) & ~released
+    for _ in range(MAX_ROUNDS_PER_COEFFICIENT * len(params)):
+        bounds = active_bounds(likelihood, params)
+        fixed = (bounds != 0) & ~released
         if not fixed.any():
             again = search(likelihood, estimated, params, settings, watch)
             return again if released.any() and again.converged else stopped
-        start = _step_back(likelihood, estimated, params, sides, fixed)
-        found = _on_face(likelihood, estimated, start, fixed, settings, watch)
+        start = _step_back(likelihood, estimated, params, bounds, fixed)
+        found = _with_means_fixed(likelihood, estimated, start, fixed, settings, watch)
         params, iterations = found.internal, iterations + found.iterations
         if not found.converged:
-            if np.array_equal(active_bounds(likelihood, params) != 0, sides != 0):
-                break  # stopped, but by no further row
+            if np.array_equal(active_bounds(likelihood, params) != 0, bounds != 0):
+                break  # no further row stopped the search
             released[:] = False
             continue
-        outward = _outward(likelihood, estimated, params, sides, fixed)
+        outward = _outward(likelihood, estimated, params, bounds, fixed)
         if outward is None:
-            return _settled(likelihood, estimated, found, fixed, iterations)
+            return _as_fit(likelihood, estimated, found, fixed, iterations)
         released |= fixed & ~outward
     return stopped
 
 
 def active_bounds(likelihood: Likelihood, params: Array) -> Array:
-    """Return 1 for rows whose mean leaves its domain where its predictor rises, -1 where it falls."""
+    """Return the active bound of each row's mean, shape (n,): 1 upper, -1 lower, 0 none."""
     at = likelihood.predictors(params)
-    step = CLOSE * np.max(np.abs(at.eta), initial=0.0)
+    step = TOL_ON_BOUNDARY * np.max(np.abs(at.eta), initial=0.0)
     return np.asarray(
         np.where(_inside(likelihood, params, at.eta + step), 0, 1)
         - np.where(_inside(likelihood, params, at.eta - step), 0, 1)
@@ -94,7 +105,7 @@ def active_bounds(likelihood: Likelihood, params: Array) -> Array:
 
 
 def _inside(likelihood: Likelihood, params: Array, eta: Array) -> Array:
-    """Return which rows have a likelihood at a linear predictor of the mean."""
+    """Return which rows' likelihood is finite at a linear predictor of the mean."""
     at = likelihood.predictors(params)
     mean = invert(likelihood.link, eta)
     value = likelihood.terms(replace(at, mean=mean), 0).loglike
@@ -102,25 +113,25 @@ def _inside(likelihood: Likelihood, params: Array, eta: Array) -> Array:
 
 
 def _step_back(
-    likelihood: Likelihood, estimated: Array, params: Array, sides: Array, fixed: Array
+    likelihood: Likelihood, estimated: Array, params: Array, bounds: Array, fixed: Array
 ) -> Array:
-    """Return coefficients with the fixed rows at one small distance from the edge."""
+    """Return coefficients with the fixed rows at one small distance from the boundary."""
     k = likelihood.k_mean
     eta = likelihood.predictors(params).eta
     unit = np.max(np.abs(eta), initial=0.0)
-    near, far = np.zeros(likelihood.n), np.full(likelihood.n, CLOSE * unit)
-    for _ in range(60):
+    near, far = np.zeros(likelihood.n), np.full(likelihood.n, TOL_ON_BOUNDARY * unit)
+    for _ in range(N_BISECTIONS):
         middle = 0.5 * (near + far)
-        inside = _inside(likelihood, params, eta + sides * middle)
+        inside = _inside(likelihood, params, eta + bounds * middle)
         near, far = np.where(inside, middle, near), np.where(inside, far, middle)
-    wanted = (sides * (near - FIXED * unit))[fixed]
+    wanted = (bounds * (near - FIXED_DISTANCE * unit))[fixed]
     keep = np.flatnonzero(estimated[:k])
     moved = params.copy()
     moved[keep] += np.linalg.lstsq(likelihood.X[np.ix_(fixed, keep)], wanted, rcond=None)[0]
     return moved if likelihood.loglike(moved) > -np.inf else params
 
 
-def _on_face(
+def _with_means_fixed(
     likelihood: Likelihood,
     estimated: Array,
     start: Array,
@@ -128,7 +139,7 @@ def _on_face(
     settings: Settings,
     watch: Watch,
 ) -> Fit:
-    """Return the search over the coefficients that leave the fixed rows' means where they are."""
+    """Return the maximum over the coefficients that leave the fixed rows' means unchanged."""
     k = likelihood.k_mean
     keep = np.flatnonzero(estimated[:k])
     basis = null_space(likelihood.X[:, keep], np.flatnonzero(fixed))
@@ -153,26 +164,26 @@ def _on_face(
 
 
 def _outward(
-    likelihood: Likelihood, estimated: Array, params: Array, sides: Array, fixed: Array
+    likelihood: Likelihood, estimated: Array, params: Array, bounds: Array, fixed: Array
 ) -> Array | None:
-    """Return which fixed rows the gradient pushes outwards, None where these balance it."""
+    """Return the rows of positive multiplier, None where the multipliers balance the gradient (KKT)."""
     keep = np.flatnonzero(estimated[: likelihood.k_mean])
     gradient = likelihood.gradient(likelihood.factors(params, 1))[keep]
-    push = (sides[fixed, None] * likelihood.X[np.ix_(fixed, keep)]).T
+    normals = (bounds[fixed, None] * likelihood.X[np.ix_(fixed, keep)]).T
     size = np.linalg.norm(likelihood.X[:, keep], axis=0)
-    multiplier, rest = nnls(push / size[:, None], gradient / size)
-    if rest <= ROUNDING * np.linalg.norm(gradient / size):
+    multiplier, rest = nnls(normals / size[:, None], gradient / size)
+    if rest <= TOL_GRADIENT * np.linalg.norm(gradient / size):
         return None
     outward = np.zeros(likelihood.n, dtype=bool)
     outward[np.flatnonzero(fixed)[multiplier > 0]] = True
     return outward
 
 
-def _settled(
+def _as_fit(
     likelihood: Likelihood, estimated: Array, found: Fit, fixed: Array, iterations: int
 ) -> Fit:
-    """Return a search on a face as a fit of all coefficients, the rows at its edge named."""
-    # a row at the edge may have infinite derivatives, and the observed cross block no zero mean
+    """Return a maximum with fixed means as a fit of all coefficients that names the fixed rows."""
+    # derivatives on the boundary may be infinite, and the gradient there is not zero: expected ones
     information = -likelihood.take(~fixed).expected_hessian(found.internal)
     mu = likelihood.predictors(found.internal).mean.mu[fixed]
     limits = " or ".join(f"{value:g}" for value in np.unique(np.round(mu, 6)))
@@ -183,11 +194,11 @@ def _settled(
         estimated=estimated,
         solved=estimated,
         iterations=iterations,
-        message="the maximum is at the edge of the domain",
+        message="the maximum is on the boundary of the domain of the mean",
         information=information[np.ix_(estimated, estimated)],
         domain_boundary=(
-            f"the maximum lies at the edge of the domain of the mean, {limits}: the {link} link would "
-            f"take {likelihood.names.text(fixed)} beyond it"
+            f"the maximum lies on the boundary of the domain of the mean, {limits}: the {link} link "
+            f"would take {likelihood.names.text(fixed)} beyond it"
         ),
     )
 
@@ -196,22 +207,23 @@ def unbounded_direction(
     likelihood: Likelihood, estimated: Array, params: Array, vanished: Array, adjusted: bool
 ) -> tuple[Array, Array] | None:
     r"""
-    Return the rows whose dispersion can fall for ever with gain, and how; None if there are none.
+    Return the rows whose phi goes to 0 with unbounded likelihood, and the direction; None if none do.
 
-    Where the mean fits rows V exactly, the log-likelihood moves by :math:`-\frac12 t \sum_i z_i'c`
-    along a direction c of the dispersion that lets no other row fall. There is such a c with gain
-    unless the sum of all :math:`z_i` is a combination of those of the other rows with weights >= 0
-    (Farkas). A criterion adjusted for the mean, as REML is, gains back what the mean takes: the
-    :math:`z_i'c` of as many rows as X has columns, independent ones, those first that fall fastest.
+    Where the mean fits rows V exactly, the log-likelihood at :math:`\gamma + t c` changes by
+    :math:`-\frac12 t \sum_i z_i'c` along a direction c that decreases no other row's log phi. Some
+    such c increases it without bound unless the sum of all :math:`z_i` is a combination of those of the
+    other rows with nonnegative weights (Farkas). A criterion that is adjusted for the mean, as REML is,
+    changes by :math:`-\frac12 \log\det X'WX` as well: that takes from the sum the :math:`z_i'c` of as
+    many independent rows as X has columns, those first that decrease fastest.
 
     Parameters
     ----------
     likelihood : Likelihood
     estimated : ndarray of bool, shape (p + q,)
     params : ndarray, shape (p + q,)
-        Where a search has come to.
+        The point that a search has reached.
     vanished : ndarray of bool, shape (n,)
-        Rows whose dispersion has gone to zero there.
+        Rows whose phi has vanished there.
     adjusted : bool
         Whether the criterion is adjusted for the estimation of the mean.
 
@@ -222,11 +234,11 @@ def unbounded_direction(
     """
     if not _fitted_exactly(likelihood, estimated, vanished):
         return None
-    # the mean that fits these may fit others as well
+    # the mean that fits these rows exactly may fit others as well
     at = likelihood.predictors(params)
     with np.errstate(all="ignore"):
         left = np.abs(np.asarray(likelihood.link(likelihood.y), dtype=float) - at.eta)
-    more = vanished | (left <= EXACT * np.max(np.abs(at.eta)))
+    more = vanished | (left <= TOL_EXACT_FIT * np.max(np.abs(at.eta)))
     if _fitted_exactly(likelihood, estimated, more):
         vanished = more
     k = likelihood.k_mean
@@ -235,11 +247,11 @@ def unbounded_direction(
     Z = Z / size
     freq = np.ones(likelihood.n) if likelihood.freq is None else likelihood.freq
 
-    def slope_of(order: Array) -> Array:
+    def slope_at(zeta: Array) -> Array:
         total = Z.T @ freq
         if not adjusted:
             return total
-        first = np.argsort(order, kind="stable")
+        first = np.argsort(zeta, kind="stable")
         return total - Z[first[_independent_rows(X[first])]].sum(axis=0)
 
     direction = np.zeros(likelihood.Z.shape[1])
@@ -249,21 +261,21 @@ def unbounded_direction(
             np.linalg.lstsq(Z[vanished], -np.ones(vanished.sum()), rcond=None)[0] / size
         )
         return vanished, direction
-    slope = slope_of(at.zeta)
+    slope = slope_at(at.zeta)
     others = np.unique(Z[~vanished], axis=0)
     weights = nnls(others.T, slope)[0] if len(others) else np.zeros(0)
-    way = others.T @ weights - slope
-    if np.linalg.norm(way) <= ROUNDING * np.linalg.norm(slope):  # a combination, but for rounding
+    residual = others.T @ weights - slope
+    if np.linalg.norm(residual) <= TOL_GRADIENT * np.linalg.norm(slope):  # zero but for rounding
         return None
-    moved = Z @ way
-    tiny = ROUNDING * np.max(np.abs(moved), initial=0.0)
-    gain = -float(way @ slope_of(moved))
-    if gain <= ROUNDING * float(np.linalg.norm(way) * np.linalg.norm(slope)):
+    change = Z @ residual
+    tiny = TOL_GRADIENT * np.max(np.abs(change), initial=0.0)
+    gain = -float(residual @ slope_at(change))
+    if gain <= TOL_GRADIENT * float(np.linalg.norm(residual) * np.linalg.norm(slope)):
         return None
-    rows = vanished & (moved < -tiny)
+    rows = vanished & (change < -tiny)
     if not rows.any():
         return None
-    direction[estimated[k:]] = way / size
+    direction[estimated[k:]] = residual / size
     return rows, direction
 
 
@@ -283,7 +295,7 @@ def _independent_rows(X: Array) -> Array:
 
 
 def _fitted_exactly(likelihood: Likelihood, estimated: Array, rows: Array) -> bool:
-    """Return whether the mean's columns can fit rows exactly, or come as near as one likes."""
+    """Return whether the mean's columns can fit rows exactly, in the limit at least."""
     X = likelihood.X[np.ix_(rows, np.flatnonzero(estimated[: likelihood.k_mean]))]
     with np.errstate(all="ignore"):
         eta = np.asarray(likelihood.link(likelihood.y[rows]), dtype=float)
@@ -298,4 +310,4 @@ def _fitted_exactly(likelihood: Likelihood, estimated: Array, rows: Array) -> bo
         return True
     size = np.maximum(np.max(np.abs(X), axis=0, initial=0.0), np.finfo(float).tiny)
     left = target - X / size @ np.linalg.lstsq(X / size, target, rcond=None)[0]
-    return bool(np.max(np.abs(left)) <= EXACT * np.max(np.abs(eta[~limits])))
+    return bool(np.max(np.abs(left)) <= TOL_EXACT_FIT * np.max(np.abs(eta[~limits])))

@@ -1,4 +1,10 @@
-"""A fit: starting values, and the search for a maximum or for the supremum at an end."""
+"""
+A fit: starting values, and the search for a local maximum or for the supremum on the boundary.
+
+Exponential families of unbounded likelihood (a row fitted exactly has phi = 0) are searched for a local
+maximum beside the singularity; families that are finite at phi = 0 for the supremum over the closure of
+the parameter space.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +33,27 @@ from hetglm.utils.messages import listed
 #: How each criterion is maximised from one start.
 SEARCHES: dict[Criterion, Callable[..., Fit]] = {LIKELIHOOD: search, REML: reml.search}
 
-#: phi this far below the other rows' is beyond what squared doubles can hold.
-VANISHING = 1e-30
+#: phi over its median below which it has vanished: squares of doubles cannot hold both.
+MIN_RELATIVE_PHI = 1e-30
 
-#: Responses larger than this, or smaller than one over it, are fitted in another unit: powers of their
+#: The same after an unconverged search, which stops earlier: a weaker threshold.
+MIN_RELATIVE_PHI_UNCONVERGED = MIN_RELATIVE_PHI**0.6
+
+#: phi below which it has vanished whatever the others are: powers of it underflow.
+MIN_PHI = 1e-280
+
+#: Standard deviation below which phi has vanished, in units of the rounding of y - mu.
+MIN_SD_ROUNDINGS = 1.0
+
+#: The same after an unconverged search.
+MIN_SD_ROUNDINGS_UNCONVERGED = 64.0
+
+#: Typical response above which, or below one over which, another unit is fitted: powers of its
 #: dispersion would over- or underflow.
-MODERATE = 1e30
+MAX_RESPONSE = 1e30
+
+#: Share of the largest change of a coefficient from which on a message names it.
+MIN_NAMED_SHARE = 0.1
 
 REMEDY = "; merge the cell with another or take the term out of the dispersion (or out of the mean)"
 
@@ -61,7 +82,7 @@ def fit(
         Which coefficients are estimable.
     start : ndarray, optional
         Starting values of all coefficients; NaN counts as 0 where one is aliased. A search from
-        them that runs off begins again from the default.
+        them that does not converge is repeated from the default start.
     method : str
         ``"newton-scoring"`` or the name of a statsmodels optimiser.
     maxiter, tol, disp
@@ -74,7 +95,7 @@ def fit(
     Raises
     ------
     UnboundedLikelihoodError
-        If rows are fitted exactly and the likelihood has no maximum.
+        If rows are fitted exactly and the likelihood is unbounded.
     """
     saturated = int(estimated[: likelihood.k_mean].sum()) >= likelihood.n
     if saturated and not likelihood.has_boundary:
@@ -100,7 +121,7 @@ def fit(
         likelihood, of_row = likelihood.distinct()
     seek = partial(_sought, likelihood, estimated, settings)
     found = seek(start)
-    if start is not None and _is_lost(found, settings):
+    if start is not None and _has_failed(found, settings):
         again = seek(None)
         found = again if again.converged or again.maximum > found.maximum else found
     if found.boundary is None or of_row is None:
@@ -115,7 +136,7 @@ def _as_many(rows: int) -> str:
 def _sought(
     likelihood: Likelihood, estimated: Array, settings: Settings, start: Array | None
 ) -> Fit:
-    """Return the fit from given starting values, or from our own."""
+    """Return the fit from given starting values, or from the default ones."""
     starts = starting_values(likelihood, estimated)
     if not likelihood.has_boundary:
         starts = starts if start is None else chain([start], starts)
@@ -126,14 +147,14 @@ def _sought(
     return search(likelihood, estimated, next(starts), settings)
 
 
-def _is_lost(found: Fit, settings: Settings) -> bool:
-    """Return whether a search failed that had steps enough."""
+def _has_failed(found: Fit, settings: Settings) -> bool:
+    """Return whether a search of our own failed that had steps enough."""
     enough = settings.method in OWN_METHODS and settings.maxiter >= N_EXPLORATORY_STEPS
     return enough and not found.converged
 
 
 def _checked(likelihood: Likelihood, start: Array, names: list[str], estimated: Array) -> Array:
-    """Return starting values, those of aliased coefficients 0 where they are NaN."""
+    """Return starting values with 0 for NaN of aliased coefficients."""
     missing = [n for n, bad in zip(names, np.isnan(start) & estimated, strict=True) if bad]
     if missing:
         raise ValueError(f"start_params: NaN for {listed(missing)}; give a number")
@@ -143,14 +164,16 @@ def _checked(likelihood: Likelihood, start: Array, names: list[str], estimated: 
 
 
 def _unit(likelihood: Likelihood) -> float:
-    """Return the unit, a power of 2, that brings an extreme response to the order of 1, or 1."""
+    """Return the unit, a power of 2, in which an extreme response is of the order of 1; else 1."""
     family, link = likelihood.family, type(likelihood.link)
     equivariant = family.scale_power is not None and link in (links.Identity, links.Log)
     size = np.abs(likelihood.y[likelihood.y != 0])
     if not equivariant or not len(size) or type(likelihood.link_dispersion) is not links.Log:
         return 1.0
     middle = float(np.median(size))
-    return 1.0 if 1 / MODERATE < middle < MODERATE else float(2.0 ** np.floor(np.log2(middle)))
+    return (
+        1.0 if 1 / MAX_RESPONSE < middle < MAX_RESPONSE else float(2.0 ** np.floor(np.log2(middle)))
+    )
 
 
 def _in_unit(likelihood: Likelihood, unit: float) -> tuple[Likelihood, Array]:
@@ -171,7 +194,7 @@ def _in_unit(likelihood: Likelihood, unit: float) -> tuple[Likelihood, Array]:
 
 
 def _from_unit(likelihood: Likelihood, found: Fit, unit: float, units: Array) -> Fit:
-    """Return the fit to a response in another unit as one of the response itself."""
+    """Return the fit to a response in another unit as a fit to the response itself."""
     freq = likelihood.n if likelihood.freq is None else float(likelihood.freq.sum())
     jacobian = freq * np.log(unit)
     scale = units[found.solved]
@@ -192,8 +215,8 @@ def _from_unit(likelihood: Likelihood, found: Fit, unit: float, units: Array) ->
     return replace(found, adjusted_llf=found.adjusted_llf - jacobian + design)
 
 
-class _RanOff(Exception):
-    """The dispersion of some rows has vanished though the likelihood has a bound there."""
+class _Diverged(Exception):
+    """Raised when phi of some rows has vanished though the likelihood is bounded there."""
 
 
 def _local_maximum_beside_singularity(
@@ -202,9 +225,18 @@ def _local_maximum_beside_singularity(
     starts: Iterator[Array],
     settings: Settings,
 ) -> Fit:
-    """Return the maximum that the first start leads to which runs into no spike, nor off elsewhere."""
+    """
+    Return the first local maximum found that is not at a singularity of the likelihood.
+
+    A start that leads to a singularity, or where phi vanishes, is given up for the next.
+
+    Raises
+    ------
+    UnboundedLikelihoodError
+        If a start leads to a singularity, and none to a local maximum.
+    """
     seek, criterion = SEARCHES[settings.criterion], settings.criterion
-    unbounded = off = None
+    unbounded = diverged = None
 
     def watch(params: Array, converged: bool) -> None:
         vanished = _vanished(likelihood, params, converged)
@@ -213,7 +245,7 @@ def _local_maximum_beside_singularity(
         where = _unbounded(likelihood, estimated, params, vanished, settings)
         if where:
             raise UnboundedLikelihoodError(f"{where}{REMEDY}", where)
-        raise _RanOff
+        raise _Diverged
 
     for start in starts:
         try:
@@ -221,39 +253,43 @@ def _local_maximum_beside_singularity(
             if not found.converged and criterion.by_rows and settings.method in OWN_METHODS:
                 found = maximise_on_boundary(likelihood, estimated, found, settings, watch)
         except UnboundedLikelihoodError as exc:
-            # a maximum inside may lie beside the spike: another start may reach it, as dglm does
+            # another start may reach a local maximum beside the singularity, as dglm's does
             unbounded = unbounded or exc
             continue
-        except _RanOff:
-            off = start
+        except _Diverged:
+            diverged = start
             continue
         if unbounded is None or found.converged:
             return replace(found, unbounded="" if unbounded is None else unbounded.where)
     if unbounded is None:
-        return seek(likelihood, estimated, off, settings)
+        return seek(likelihood, estimated, diverged, settings)
     raise unbounded
 
 
 def _vanished(likelihood: Likelihood, params: Array, converged: bool) -> Array:
-    """Return the rows whose dispersion has vanished beyond what doubles can hold."""
+    """Return the rows whose phi has vanished beyond what doubles can hold, shape (n,)."""
     at = likelihood.predictors(params)
     phi = likelihood.row_phi(at.phi)
-    # a search that stalled in the rounding of y - mu did not get as far as one that goes on
-    limit, roundings = (VANISHING, 1.0) if converged else (VANISHING**0.6, 64.0)
+    limit = MIN_RELATIVE_PHI if converged else MIN_RELATIVE_PHI_UNCONVERGED
     vanished = phi < limit * np.median(phi)
     if likelihood.family.unit_interval:
         vanished |= phi < limit
     else:
-        rounding = roundings * np.finfo(float).eps * (np.abs(likelihood.y) + np.abs(at.mean.mu))
-        with np.errstate(all="ignore"):
-            variance = likelihood.family.variance(at.mean.mu, None, phi, likelihood.trials)
-            vanished |= (phi < 1e-280) | (np.sqrt(variance) < rounding)
-    # an identity link cannot take phi below the rounding of its terms; a stall is not far from that
-    k = likelihood.k_mean
-    terms = np.abs(likelihood.Z) @ np.abs(np.nan_to_num(params[k:]))
-    rest = np.finfo(float).eps ** (1.0 if converged else 2 / 3) * terms
-    vanished |= phi < 4 * rest * np.abs(likelihood.row_phi(at.d_phi))
+        vanished |= (phi < MIN_PHI) | _is_sd_rounding(likelihood, at.mean.mu, phi, converged)
+    # a link that is not the log takes phi to the rounding of the terms of its predictor, not below
+    terms = np.abs(likelihood.Z) @ np.abs(np.nan_to_num(params[likelihood.k_mean :]))
+    rounding = np.finfo(float).eps ** (1.0 if converged else 2 / 3) * terms
+    vanished |= phi < 4 * rounding * np.abs(likelihood.row_phi(at.d_phi))
     return np.asarray(vanished)
+
+
+def _is_sd_rounding(likelihood: Likelihood, mu: Array, phi: Array, converged: bool) -> Array:
+    """Return which rows' standard deviation is below the rounding of y - mu, shape (n,)."""
+    units = MIN_SD_ROUNDINGS if converged else MIN_SD_ROUNDINGS_UNCONVERGED
+    rounding = units * np.finfo(float).eps * (np.abs(likelihood.y) + np.abs(mu))
+    with np.errstate(all="ignore"):
+        variance = likelihood.family.variance(mu, None, phi, likelihood.trials)
+        return np.asarray(np.sqrt(variance) < rounding)
 
 
 def _unbounded(
@@ -263,14 +299,16 @@ def _unbounded(
     vanished: Array,
     settings: Settings,
 ) -> str:
-    """Return where the criterion is proved to be unbounded, or nothing."""
+    """Return the sentence on where the criterion is proved to be unbounded, or an empty one."""
     k, adjusted = likelihood.k_mean, not settings.criterion.comparable_means
-    way = unbounded_direction(likelihood, estimated, params, vanished, adjusted)
-    if way is None:
+    found = unbounded_direction(likelihood, estimated, params, vanished, adjusted)
+    if found is None:
         return ""
-    rows, direction = way
+    rows, direction = found
     size = np.abs(direction) * np.sqrt(np.mean(likelihood.Z[rows] ** 2, axis=0))
-    moved = [n for n, s in zip(settings.names[k:], size, strict=True) if s > 0.1 * size.max()]
+    moved = [
+        n for n, s in zip(settings.names[k:], size, strict=True) if s > MIN_NAMED_SHARE * size.max()
+    ]
     return (
         f"the likelihood grows without bound: {likelihood.names.text(rows)} can be fitted "
         f"exactly, and the dispersion there goes to zero along {listed(moved)}"

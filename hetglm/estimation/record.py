@@ -1,4 +1,4 @@
-"""What a fit is: its record, the settings of the search, and the fit with its data."""
+"""The record of a fit, the settings of a search, and a fit with its data."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class Fit(Printed):
     estimated : ndarray of bool, shape (p + q,)
         Which coefficients have an estimate.
     internal : ndarray, shape (p + q,)
-        Coefficients that make the predictors of the rows that are not fixed at the boundary.
+        Coefficients of the linear predictors of the rows that are not fixed at the boundary.
     solved : ndarray of bool, shape (p + q,)
-        Which of the latter were searched for; the others are 0.
+        Which of ``internal`` were maximised over; the others are 0.
     llf : float
         Log-likelihood at the maximum.
     method, message : str
-        How it was reached, and how the search ended.
+        Name of the optimiser, and how the search ended.
     iterations : int
     decrement : float
         Gradient in units of its standard deviation, over all directions.
@@ -52,15 +52,15 @@ class Fit(Printed):
     information : ndarray, shape (k, k)
         Observed information of the solved coefficients.
     retvals : dict
-        What statsmodels' optimiser returned, or the same facts of ours.
+        What statsmodels' optimiser returned, or the same for ours.
     unbounded : str
-        Where else the likelihood is unbounded, if that was met on the way to this maximum.
+        Sentence on the singularity of the likelihood, if one was met before this local maximum.
     domain_boundary : str
-        Which means are at the edge of their domain, where the maximum lies there.
+        Sentence on the means at the boundary of their domain, if the maximum lies there.
     boundary : Boundary or None
-        Rows whose dispersion is zero or infinite, where there are such.
+        Rows whose dispersion is zero or infinite, if there are any.
     second : float
-        Log-likelihood of the next best maximum that was met, NaN if no other was.
+        Log-likelihood of the next best local maximum that was found, NaN if there was none.
     criterion : Criterion
         What was maximised.
     adjusted_llf : float or None
@@ -128,7 +128,7 @@ def need_rows(core: Likelihood) -> None:
 
 
 def at_fit(likelihood: Likelihood, fitted: Fit) -> Likelihood:
-    """Return the likelihood with the rows of the boundary fixed there."""
+    """Return the likelihood with the boundary rows of a fit fixed at the boundary."""
     if fitted.boundary is None or likelihood.n == 0:
         return likelihood
     return replace(likelihood, fixed_predictor=fitted.boundary.fixed_predictor)
@@ -137,12 +137,12 @@ def at_fit(likelihood: Likelihood, fitted: Fit) -> Likelihood:
 @dataclass(frozen=True)
 class Fitted:
     """
-    A fit as its refits need it.
+    A fit with its data, for refits.
 
     Attributes
     ----------
     core : Likelihood
-        Of the rows of the fit, none fixed.
+        Of the rows of the fit, none fixed at the boundary.
     fit : Fit
     names : list of str
         Of the p + q coefficients.
@@ -161,19 +161,19 @@ class Fitted:
 
     @cached_property
     def is_grouped(self) -> bool:
-        """Whether so few rows are distinct that data like these had better be grouped."""
+        """Whether few rows are distinct, so that similar data are best evaluated by frequencies."""
         return self.core.has_boundary and self.core.distinct()[1] is not None
 
 
 def of_results(res: Any) -> Fitted:
-    """Return what refits need of a result."""
+    """Return the fit of a results instance with its data."""
     model = res.model
     need_rows(model.core)
     return Fitted(model.core, res.fit, model.parameter_names, model.estimable)
 
 
 def single_rows(fitted: Fitted, groups: Any = None) -> tuple[Fitted, Any]:
-    """Return the fit with each row repeated as often as it was observed, so that rows are units."""
+    """Return the fit with each row repeated by its frequency, so that each row is one observation."""
     core, fit = fitted.core, fitted.fit
     if core.freq is None:
         return fitted, groups
@@ -187,7 +187,7 @@ def single_rows(fitted: Fitted, groups: Any = None) -> tuple[Fitted, Any]:
 
 
 def identifying(fitted: Fitted) -> list[Any]:
-    """Return what tells a fit from others: data, estimates to a few digits, and the criterion."""
+    """Return what identifies a fit: data, estimates to a few digits, and the criterion."""
     core = fitted.core
     names = "y X Z offset offset_dispersion trials weights freq".split()
     arrays = [getattr(core, name) for name in names]

@@ -1,4 +1,8 @@
-"""Restricted maximum likelihood: the adjusted profile likelihood of the dispersion."""
+"""
+Restricted maximum likelihood (REML): the adjusted profile likelihood of the dispersion, maximised.
+
+Smyth and Verbyla (1999), Smyth (2002); see `search`.
+"""
 
 from __future__ import annotations
 
@@ -25,17 +29,24 @@ from hetglm.typing import Array
 from hetglm.utils.linalg import gram, inverse, triangular_inverse
 from hetglm.utils.messages import listed
 
-#: Share of its information that a direction of the dispersion keeps when the mean is estimated,
-#: below which nothing tells of it; and the leverage of the rows that are to blame.
-FLAT, FITTED_EXACTLY = 1e-12, 1 - 1e-5
+#: Share of the information of a direction of the dispersion that is left once the mean is estimated,
+#: below which there is no information about it.
+MIN_INFORMATION_SHARE = 1e-12
+
+#: Leverage above which a row counts as fitted exactly by the mean.
+MIN_LEVERAGE_EXACT = 1 - 1e-5
+
+#: Share of the largest coefficient of such a direction from which on a message names it.
+MIN_NAMED_SHARE = 0.1
 
 NO_MEAN = (
     "reml=True: the likelihood has no maximum in the mean, at a given dispersion, inside the domain of "
     "the link; use a link without bounds such as the log or logit, or give start_params"
 )
 
-#: Steps of the differences, in standard errors: the error is of the order of the fourth power.
-DIFFERENCE = 0.02
+#: Step of the differences of the gradient, in standard errors: their error is of the order of its
+#: fourth power.
+DIFFERENCE_STEP = 0.02
 
 
 def restricted_to(likelihood: Likelihood, kept: Array) -> Likelihood:
@@ -78,7 +89,7 @@ def search(
     Raises
     ------
     UnboundedLikelihoodError
-        If nothing tells of some direction of the dispersion once the mean is estimated.
+        If there is no information about some direction of the dispersion once the mean is estimated.
 
     References
     ----------
@@ -101,7 +112,7 @@ def search(
 
     with np.errstate(over="ignore", invalid="ignore"):  # trial points may lie far outside
         if objective.at(begin[k:]) is None:
-            # the mean has no maximum inside its domain at this dispersion: begin at one that it has
+            # the mean has no maximum inside its domain at this dispersion: start from that of likelihood
             begin = by_likelihood(likelihood, estimated, start, settings, watch).internal[estimated]
             objective.beta = begin[:k]
             if objective.at(begin[k:]) is None:
@@ -115,7 +126,7 @@ def search(
 def _maximum(
     objective: Any, origin: Array, settings: Settings, after: Callable[[Array], None]
 ) -> tuple[Optimum, dict[str, Any]]:
-    """Return the optimum by our method or one of statsmodels', and what is to be said of the search."""
+    """Return the optimum by our method or one of statsmodels', and the optimiser's own report."""
     method, maxiter = settings.method, settings.maxiter
     if method in OWN_METHODS:
         found = maximise(objective, origin, maxiter, settings.tol, after)
@@ -168,25 +179,28 @@ def _as_fit(
 
 
 def _joint(mean: Array, dispersion: Array) -> Array:
+    """Return the block-diagonal matrix of the two parts."""
     zero = np.zeros((len(mean), len(dispersion)))
     return np.block([[mean, zero], [zero.T, dispersion]])
 
 
 def _refuse_flat(core: Likelihood, point: Point, names: list[str]) -> None:
-    """Raise where estimating the mean leaves nothing that tells of some dispersion."""
+    """Raise where estimating the mean leaves no information about some dispersion."""
     root = inverse(point.unadjusted)
     if root is None or not np.all(np.isfinite(point.expected)):
         return
     root = np.linalg.cholesky(root)
     share, directions = np.linalg.eigh(root.T @ point.expected @ root)
-    if share.min(initial=1.0) > FLAT:
+    if share.min(initial=1.0) > MIN_INFORMATION_SHARE:
         return
     flat = np.abs(root @ directions[:, 0]) * np.sqrt(np.diag(point.unadjusted))
-    terms = [name for name, size in zip(names, flat, strict=True) if size > 0.1 * flat.max()]
+    terms = [
+        name for name, size in zip(names, flat, strict=True) if size > MIN_NAMED_SHARE * flat.max()
+    ]
     weight = working(core, np.concatenate([point.beta, point.gamma])).weight
-    exact = weighted_cross_products(core.X, point.T, weight, core.Z[:, :0])[0] > FITTED_EXACTLY
-    rows = f"the mean fits {core.names.text(exact)} exactly, so " if exact.any() else ""
-    where = f"REML: {rows}nothing tells of the dispersion along {listed(terms)}"
+    exact = weighted_cross_products(core.X, point.T, weight, core.Z[:, :0])[0] > MIN_LEVERAGE_EXACT
+    rows = f"the mean fits {core.names.text(exact)} exactly, so there is " if exact.any() else ""
+    where = f"REML: {rows}no information about the dispersion along {listed(terms)}"
     raise UnboundedLikelihoodError(
         f"{where}; merge the cell with another or take the term out of the dispersion (or out of the "
         "mean)",
@@ -202,7 +216,7 @@ def observed_information(likelihood: Likelihood, fitted: Fit) -> Array:
     dispersion. For the mean it is the inverse observed information at a given dispersion plus
     :math:`D V D'`, what the uncertainty V of the dispersion adds as the mean moves with it. The
     Hessian is exact where W does not depend on the mean; elsewhere it is formed by differences of
-    the exact gradient, for want of third derivatives of links and variance functions.
+    the exact gradient, since links and variance functions provide no third derivatives.
     """
     core, k = restricted_to(likelihood, fitted.solved), likelihood.k_mean
     params = fitted.internal[fitted.solved]
@@ -222,7 +236,7 @@ def _by_differences(objective: AdjustedProfile, point: Point) -> Array:
     """Return the negative Hessian by central differences of the gradient, Richardson's mean of two."""
     q = len(point.gamma)
     out = np.zeros((q, q))
-    for j, size in enumerate(DIFFERENCE / np.sqrt(np.diag(point.expected))):
+    for j, size in enumerate(DIFFERENCE_STEP / np.sqrt(np.diag(point.expected))):
         step = np.eye(q)[j] * size
 
         def slope(share: float, step: Array = step, size: float = size) -> Array:

@@ -117,7 +117,7 @@ class Family(ABC):
     takes_trials: bool = False
     #: The response is a count.
     discrete: bool = False
-    #: p where y/c of mean mu/c and dispersion phi c^(p - 2) has the same law, for every c; else None.
+    #: p where y/c has mean mu/c and dispersion phi c^(p - 2) in the same family, for every c; else None.
     scale_power: float | None = None
     #: The response is a number of successes, with mean n mu; otherwise its mean is mu.
     counts_successes: bool = False
@@ -137,7 +137,11 @@ class Family(ABC):
         """Return the log-likelihood of each row and its derivatives up to ``order`` (0, 1 or 2)."""
 
     def approximate_score(self, rows: Any, mu: Array, nu: Array | None, phi: Array) -> Array | None:
-        """Return the first derivatives in mu and phi to a few digits, (2, n); None if as dear as all."""
+        """
+        Return the first derivatives in mu and phi to about five digits, shape (2, n).
+
+        None where an approximation is not cheaper.
+        """
         return None
 
     @abstractmethod
@@ -169,7 +173,7 @@ class Family(ABC):
 
     @abstractmethod
     def start(self, rows: Any) -> Array:
-        """Return a rough mean of each row, inside the domain of every link of the family."""
+        """Return a starting value of each row's mean, inside the domain of every link of the family."""
 
     @abstractmethod
     def moment_dispersion(self, rows: Any, mu: Array, nu: Array | None) -> Array:
@@ -185,7 +189,7 @@ class Family(ABC):
         """
         Return the supremum of the log-likelihood of each row over its mean, at a given dispersion.
 
-        Deviance residuals measure from it. Where the supremum lies at the end of the domain of the
+        Deviance residuals measure from it. Where the supremum lies on the boundary of the domain of the
         mean (a count of 0, a proportion of 0 or 1), it is the limit there.
 
         Parameters

@@ -24,17 +24,17 @@ from hetglm.utils.messages import require
 
 np.empty(UNTRIMMED)
 
-#: sigma from which on a drawn row is all or nothing: the others are 1e-12 of them.
-ALL_OR_NOTHING = 1e12
+#: sigma above which a drawn row is all successes or all failures: other counts have 1e-12.
+MAX_SIGMA_DRAWN = 1e12
 
-#: Log odds between which the likeliest mean of a row is sought (expit(-40) = 4e-18).
-LOGIT_RANGE = 40.0
+#: Log odds between which the saturated mean of a row is sought (expit(-40) = 4e-18).
+MAX_LOGIT = 40.0
 
-#: Halvings of that interval down to rounding.
-HALVINGS = 60
+#: Bisections of that interval down to rounding.
+N_BISECTIONS = 60
 
-#: Largest moment estimate of the intraclass correlation that starts a fit.
-LARGEST_RHO = 0.9
+#: Moment estimate of the intraclass correlation in a start, at most.
+MAX_RHO = 0.9
 
 
 class BetaBinomial(BoundaryFamily):
@@ -133,19 +133,19 @@ Crowder, M. J. (1978). Beta-binomial Anova for proportions. Applied Statistics 2
     def approximate_score(
         self, rows: Counts, mu: Array, nu: Array | None, phi: Array
     ) -> Array | None:
-        """Return the first derivatives in mu and sigma to a few digits; None where that takes all."""
+        """Return the score in mu and sigma to about five digits; None where that is not cheaper."""
         with np.errstate(all="ignore"):
             return approximate_score_counts(rows, mu, _upper(mu, nu), phi)
 
     def saturated(self, rows: Counts, phi: Array) -> Array:
         """Return the maximum over mu by bisection: a sum of log(mu + j sigma), log(nu + j sigma)."""
-        low, high = np.full(len(rows.y), -LOGIT_RANGE), np.full(len(rows.y), LOGIT_RANGE)
-        for _ in range(HALVINGS):
+        low, high = np.full(len(rows.y), -MAX_LOGIT), np.full(len(rows.y), MAX_LOGIT)
+        for _ in range(N_BISECTIONS):
             middle = 0.5 * (low + high)
             slope: Any = self.evaluate(rows, expit(middle), expit(-middle), phi, 1).mu
             low, high = np.where(slope > 0, middle, low), np.where(slope > 0, high, middle)
         value = self.evaluate(rows, expit(middle), expit(-middle), phi, 0).loglike
-        # all or nothing: the limit at mu = 0 or 1 is 0
+        # extreme responses: the limit at mu = 0 or 1 is 0
         return np.where((rows.y == 0) | (rows.y == rows.trials), 0.0, value)
 
     def expected_hessian(
@@ -184,8 +184,8 @@ Crowder, M. J. (1978). Beta-binomial Anova for proportions. Applied Statistics 2
         """
         Return each row's moment estimate of sigma, at least 0.
 
-        A row's squared Pearson residual has mean 1 + (n - 1) rho. A row of one trial says nothing
-        of rho and is given the estimate of all rows together.
+        A row's squared Pearson residual has mean 1 + (n - 1) rho. A row of one trial is
+        uninformative about rho and is given the pooled estimate.
         """
         n = rows.trials
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -193,7 +193,7 @@ Crowder, M. J. (1978). Beta-binomial Anova for proportions. Applied Statistics 2
         informed = (n > 1) & np.isfinite(excess)
         pooled = np.sum(excess[informed]) / max(float(np.sum(n[informed] - 1)), 1.0)
         rho = np.where(informed, excess / np.maximum(n - 1, 1), pooled)
-        rho = np.clip(rho, 0, LARGEST_RHO)
+        rho = np.clip(rho, 0, MAX_RHO)
         return rho / (1 - rho)
 
     def extreme_responses(self, rows: Counts) -> Array:
@@ -310,12 +310,12 @@ class BetaBinomialDistribution(stats.rv_discrete):
         random_state: Any = None,
     ) -> Any:
         small, large = np.minimum(mu, nu), np.maximum(mu, nu)
-        drawn_from_beta = (sigma > 0) & (sigma < ALL_OR_NOTHING)
+        drawn_from_beta = (sigma > 0) & (sigma < MAX_SIGMA_DRAWN)
         positive = np.where(drawn_from_beta, sigma, 1.0)
         with np.errstate(over="ignore"):
             p = random_state.beta(*_shapes(small, large, positive), size)
         p = np.where(sigma > 0, p, small)
-        extreme = np.asarray(sigma) >= ALL_OR_NOTHING
+        extreme = np.asarray(sigma) >= MAX_SIGMA_DRAWN
         if np.any(extreme):
             p = np.where(extreme, random_state.uniform(size=np.shape(p)) < small, p)
         drawn = random_state.binomial(np.asarray(n).astype(np.int64), p, size)

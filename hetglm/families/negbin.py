@@ -11,25 +11,41 @@ from scipy import stats
 from hetglm.families.base import BoundaryFamily, ModelSpec, Rows, Terms
 from hetglm.families.quantiles import quantiles
 from hetglm.families.special.negbin import log_factors, log_probability
-from hetglm.families.special.summation import END, LONGEST, NODE_WEIGHTS, NODES, end_weights, flat
+from hetglm.families.special.summation import (
+    MAX_TERMS_SUMMED,
+    N_END_TERMS,
+    NODE_WEIGHTS,
+    NODES,
+    end_weights,
+    flat,
+)
 from hetglm.typing import Array
 from hetglm.utils.messages import require
 
-#: Means and dispersions beyond these are evaluated at them: no power of theirs over- or underflows.
-SMALLEST, LARGEST = 1e-100, 1e100
-#: Sums leave out what is less likely than e^-TAIL.
-TAIL = 50.0
-#: Panel of an integrated sum, in standard deviations of log y, and points evaluated at a time.
-PANEL, POINTS = 1.5, 500_000
+#: Means and dispersions below this are evaluated at it: no power of it underflows.
+MIN_VALUE = 1e-100
+
+#: Means and dispersions above this are evaluated at it: no power of it overflows.
+MAX_VALUE = 1e100
+
+#: Minus the log probability of the tails that sums over counts leave out.
+MAX_LOG_TAIL = 50.0
+
+#: Width of a panel of an integrated sum, in standard deviations of log y.
+PANEL_WIDTH = 1.5
+
+#: Points evaluated at a time.
+MAX_POINTS = 500_000
+
 #: Largest mean that NumPy draws a Poisson count from.
-LARGEST_POISSON = 9e18
+MAX_POISSON_MEAN = 9e18
 
 
 class NegativeBinomial(BoundaryFamily):
     r"""
     Negative binomial count with mean mu and variance mu + alpha mu^2.
 
-    A Poisson count whose mean has a Gamma law of shape 1/alpha; at alpha = 0 it is the Poisson, and
+    A Poisson count whose mean is a gamma variable of shape 1/alpha; at alpha = 0 it is the Poisson, and
     value and derivatives are continuous there. Mean and dispersion are information-orthogonal.
     """
 
@@ -82,8 +98,8 @@ group[T.b]   -0.2087""",
         """Return the log-likelihood and its derivatives; -inf where mu or alpha is inadmissible."""
         out = log_probability(rows.y, *_within(mu, phi), order)
         out[0] += rows.constant
-        out[2::2, phi > LARGEST] = 0.0  # constant from there on
-        out[5:, phi > LARGEST] = 0.0
+        out[2::2, phi > MAX_VALUE] = 0.0  # constant from there on
+        out[5:, phi > MAX_VALUE] = 0.0
         out[0, (rows.y > 0) & ((mu == 0) | (phi == np.inf))] = -np.inf
         wrong = ~((mu >= 0) & (mu < np.inf) & (phi >= 0))
         out[0, wrong] = -np.inf
@@ -140,7 +156,7 @@ group[T.b]   -0.2087""",
 
 def _within(mu: Array, alpha: Array) -> tuple[Array, Array]:
     """Return mean and dispersion within what can be evaluated."""
-    return np.clip(mu, SMALLEST, LARGEST), np.clip(alpha, 0.0, LARGEST)
+    return np.clip(mu, MIN_VALUE, MAX_VALUE), np.clip(alpha, 0.0, MAX_VALUE)
 
 
 def _variance(mu: Array, alpha: Array) -> Array:
@@ -165,15 +181,15 @@ def _unity(y: Array, mu: Array, alpha: Array) -> tuple[Array, Array]:
 
 def bulk(mu: Array, alpha: Array) -> tuple[Array, Array]:
     """
-    Return the least and the largest count that are not less likely than e^-TAIL, shape (n,) each.
+    Return the smallest and the largest count of probability above e^-MAX_LOG_TAIL, shape (n,) each.
 
     By Chernoff's bounds of the Gamma mean and of the Poisson count given it.
     """
-    spread = TAIL * alpha
+    spread = MAX_LOG_TAIL * alpha
     high = mu * (1 + spread + np.sqrt(spread * (spread + 2)))
     low = mu * np.maximum(1 - np.sqrt(2 * spread), 0.0)
-    low = low - np.sqrt(2 * TAIL * low)
-    high = high + TAIL + np.sqrt(2 * TAIL * high)
+    low = low - np.sqrt(2 * MAX_LOG_TAIL * low)
+    high = high + MAX_LOG_TAIL + np.sqrt(2 * MAX_LOG_TAIL * high)
     return np.floor(np.maximum(low, 0.0)), np.ceil(high)
 
 
@@ -183,7 +199,7 @@ def sum_over_counts(mu: Array, alpha: Array, low: Array, high: Array, function: 
 
     Sums of up to 300 terms are taken term by term. Of the longer ones the first and last 48 terms
     are, and what is between is the integral over log y by Gauss-Legendre in panels, with Gauss's
-    second summation formula at both ends.
+    second summation formula at both limits.
 
     Parameters
     ----------
@@ -197,9 +213,9 @@ def sum_over_counts(mu: Array, alpha: Array, low: Array, high: Array, function: 
     ndarray, shape (n,)
     """
     out = np.zeros(len(mu))
-    long = high - low >= LONGEST
-    cost = np.where(long, 2 * LONGEST, np.maximum(high - low + 1, 0))
-    chunk = (np.cumsum(cost) // POINTS).astype(int)
+    long = high - low >= MAX_TERMS_SUMMED
+    cost = np.where(long, 2 * MAX_TERMS_SUMMED, np.maximum(high - low + 1, 0))
+    chunk = (np.cumsum(cost) // MAX_POINTS).astype(int)
     for i in np.unique(chunk):
         for some, points in ((~long, _every), (long, _nodes)):
             rows = np.flatnonzero(some & (chunk == i))
@@ -223,8 +239,8 @@ def _nodes(mu: Array, alpha: Array, low: Array, high: Array) -> tuple[Array, Arr
     """Return the counts at which a long sum is evaluated, their weights, and the row of each."""
     first, last = end_weights()
     step, ends = np.arange(len(first), dtype=float), np.ones((len(mu), 1))
-    limits = np.log(np.stack([low + END - 0.5, high - END + 0.5]))
-    width = PANEL * np.sqrt(np.minimum(1 / mu + alpha, 1.0))
+    limits = np.log(np.stack([low + N_END_TERMS - 0.5, high - N_END_TERMS + 0.5]))
+    width = PANEL_WIDTH * np.sqrt(np.minimum(1 / mu + alpha, 1.0))
     panels = int(np.ceil(np.max((limits[1] - limits[0]) / width)))
     half = 0.5 * (limits[1] - limits[0])[:, None, None] / panels
     centres = limits[0][:, None, None] + half * (2 * np.arange(panels)[:, None] + 1)
@@ -288,7 +304,7 @@ class NegativeBinomialDistribution(stats.rv_discrete):
         shape = np.clip(np.where(alpha > 0, 1 / np.where(alpha > 0, alpha, 1.0), 1.0), 1e-300, None)
         mixed = random_state.gamma(shape, size=size) * (mu / shape)
         drawn = np.where(alpha > 0, mixed, mu)
-        return random_state.poisson(np.minimum(drawn, LARGEST_POISSON))
+        return random_state.poisson(np.minimum(drawn, MAX_POISSON_MEAN))
 
 
 def _probability(k: Array, mu: Array, alpha: Array, lower: bool) -> Array:

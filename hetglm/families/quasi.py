@@ -15,9 +15,9 @@ from hetglm.utils.messages import require
 
 #: Counts at 0 are moved here before V(y) is taken (Nelder and Pregibon 1987).
 BOUNDARY_SHIFT = 1 / 6
-#: A fitted tail this small is 0 in effect: keeps 0/0 out of rows fitted at their limit, where every
-#: derivative in the linear predictor is smaller still.
-SATURATED = 1e-100
+#: Distance of a fitted mean from its limit below which it counts as this: avoids 0/0 in rows at the
+#: limit, where every derivative in the linear predictor is smaller still.
+MIN_TAIL = 1e-100
 #: Second-order term of the saddlepoint's relative error b, as a multiple of b^2: that of the Poisson
 #: deviance, E[d] = 1 + 1/(6 mu) + 1/(6 mu^2) + ... (the exact sums are in tests/test_eql.py).
 SECOND_ORDER = 6.0
@@ -253,8 +253,8 @@ class QuasiBinomial(Quasi):
         """Return the criterion and its derivatives, finite for a proportion fitted at its limit."""
         assert nu is not None
         # a negative one is no limit but outside the domain
-        mu = np.where((rows.y == 0) & (mu >= 0), np.maximum(mu, SATURATED), mu)
-        nu = np.where((rows.y == 1) & (nu >= 0), np.maximum(nu, SATURATED), nu)
+        mu = np.where((rows.y == 0) & (mu >= 0), np.maximum(mu, MIN_TAIL), mu)
+        nu = np.where((rows.y == 1) & (nu >= 0), np.maximum(nu, MIN_TAIL), nu)
         return super().evaluate(rows, mu, nu, phi, order)
 
     def expected_hessian(
@@ -263,7 +263,7 @@ class QuasiBinomial(Quasi):
         """Return the expected second derivatives, finite for a mean at its limit."""
         assert nu is not None
         return super().expected_hessian(
-            rows, np.maximum(mu, SATURATED), np.maximum(nu, SATURATED), phi
+            rows, np.maximum(mu, MIN_TAIL), np.maximum(nu, MIN_TAIL), phi
         )
 
     def unit_variance(self, mu: Array, nu: Array | None) -> tuple[Array, Array]:

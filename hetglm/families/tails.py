@@ -13,15 +13,22 @@ from hetglm.typing import Array
 
 #: Log probability below which a continuous tail is integrated from its density: a sum for the tail
 #: that was cut at e^-45 of the whole still has six digits there.
-INTEGRATED = -30.0
+MAX_LOG_INTEGRATED = -30.0
+
 #: Log probability below which a sum of counts may have underflowed.
-SUMMED = -650.0
-#: Nodes of the integral; a tail at e^-30 or beyond is nearly exponential.
-NODES = 64
-#: Step, in the logarithm of the response, of the slope that scales the integral.
-STEP = 1e-4
-#: Terms added at a time, and the share of the total below which the rest is left out.
-BLOCK, NEGLIGIBLE = 256, 1e-17
+MAX_LOG_SUMMED = -650.0
+
+#: Nodes of the Gauss-Laguerre integral; a tail at e^-30 or beyond is nearly exponential.
+N_NODES = 64
+
+#: Step, in the log of the response, of the difference that gives the rate of the tail.
+LOG_STEP = 1e-4
+
+#: Terms of a sum added at a time.
+N_BLOCK_TERMS = 256
+
+#: Share of the sum below which a term ends it.
+TOL_TERM = 1e-17
 
 
 class Tails(NamedTuple):
@@ -39,7 +46,7 @@ def tails(frozen: Any, y: Array) -> Tails:
     Parameters
     ----------
     frozen : frozen scipy distribution
-        Over n rows: of a count, or continuous but for a probability at the lower end.
+        Over n rows: of a count, or continuous except for an atom at the lower limit of the support.
     y : ndarray, shape (n,)
     """
     with np.errstate(divide="ignore", invalid="ignore", under="ignore"):
@@ -70,7 +77,7 @@ def normal_scores(found: Tails, uniform: Array) -> Array:
 def _of_counts(frozen: Any, y: Array) -> Tails:
     below, above = frozen.logcdf(y - 1), frozen.logsf(y)
     for found, step in ((below, -1.0), (above, 1.0)):
-        far = np.flatnonzero(found < SUMMED)
+        far = np.flatnonzero(found < MAX_LOG_SUMMED)
         found[far] = _summed(_rows(frozen, far), y[far] + step, step)
     return Tails(below, frozen.logpmf(y), above)
 
@@ -81,23 +88,23 @@ def _summed(frozen: Any, start: Array, step: float) -> Array:
     total = np.zeros(len(start))
     open_, done = np.flatnonzero(np.isfinite(first)), 0
     while len(open_):
-        j = start[open_, None] + step * (done + np.arange(BLOCK))
+        j = start[open_, None] + step * (done + np.arange(N_BLOCK_TERMS))
         share = np.exp(_rows(frozen, open_, column=True).logpmf(j) - first[open_, None])
         total[open_] += share.sum(axis=1)
-        open_, done = open_[share[:, -1] > NEGLIGIBLE * total[open_]], done + BLOCK
+        open_, done = open_[share[:, -1] > TOL_TERM * total[open_]], done + N_BLOCK_TERMS
     return first + np.log(total)
 
 
 def _of_density(frozen: Any, y: Array) -> Tails:
     low = np.broadcast_to(frozen.support()[0], y.shape)
     below, above, at = frozen.logcdf(y), frozen.logsf(y), np.full(y.shape, -np.inf)
-    positive = np.isfinite(low)  # otherwise the normal law, whose tails scipy has
+    positive = np.isfinite(low)  # otherwise it is the normal, whose tails scipy has
     for found, side in ((below, -1.0), (above, 1.0)):
-        far = np.flatnonzero((found < INTEGRATED) & positive & (y > low))
+        far = np.flatnonzero((found < MAX_LOG_INTEGRATED) & positive & (y > low))
         found[far] = _integrated(_rows(frozen, far), y[far], side)
     if has_atom(frozen):
         at_low = frozen.logpdf(low)
-        far = below < INTEGRATED
+        far = below < MAX_LOG_INTEGRATED
         below[far] = np.logaddexp(below, at_low)[far]
         there = y == low
         at[there], below[there] = at_low[there], -np.inf
@@ -106,22 +113,22 @@ def _of_density(frozen: Any, y: Array) -> Tails:
 
 
 def has_atom(frozen: Any) -> bool:
-    """Return whether the lower end has a probability."""
+    """Return whether the lower limit of the support has a positive probability."""
     return isinstance(frozen.dist, stats.rv_discrete) or getattr(frozen.dist, "atom", False)
 
 
 def _integrated(frozen: Any, y: Array, side: float) -> Array:
     """Return the log integral of the density of a positive response beyond y, by Gauss-Laguerre."""
 
-    def log_density(t: Array, law: Any = frozen) -> Array:
-        return law.logpdf(np.exp(t)) + t
+    def log_density(t: Array, of: Any = frozen) -> Array:
+        return of.logpdf(np.exp(t)) + t
 
     if not len(y):
         return y
     t, column = np.log(y), _rows(frozen, slice(None), column=True)
     here = log_density(t)
-    rate = -side * (log_density(t + STEP) - log_density(t - STEP)) / (2 * STEP)
-    node, weight = laggauss(NODES)
+    rate = -side * (log_density(t + LOG_STEP) - log_density(t - LOG_STEP)) / (2 * LOG_STEP)
+    node, weight = laggauss(N_NODES)
     fall = log_density(t[:, None] + side * node / rate[:, None], column) - here[:, None]
     return here - np.log(rate) + logsumexp(fall + node + np.log(weight), axis=1)
 

@@ -43,8 +43,11 @@ from hetglm.families.special.tweedie import (
 )
 from hetglm.typing import Array
 
-#: Newton steps, far more than a quantile needs, and a last relative change, whose square is left.
-QUANTILE_STEPS, QUANTILE_TOLERANCE = 200, 1e-9
+#: Newton steps for a quantile, at most: far more than it needs.
+MAX_QUANTILE_STEPS = 200
+
+#: Relative change of a quantile by its last step: its square is the error that is left.
+TOL_QUANTILE = 1e-9
 
 
 class Tweedie(QuasiTweedie):
@@ -114,7 +117,7 @@ class CompoundPoissonGamma(stats.rv_continuous):
         Variance power, 1 < p < 2.
     """
 
-    #: The lower end has a probability, which may underflow.
+    #: The lower limit of the support has a positive probability, which may underflow.
     atom = True
 
     def __init__(self, power: float = 1.5, **kwargs: Any) -> None:
@@ -177,33 +180,33 @@ class CompoundPoissonGamma(stats.rv_continuous):
         )
 
     def _ppf(self, q: Array, mu: Array, phi: Array) -> Array:
-        """Return quantiles by Newton's method in log y, kept within what is known to bracket them."""
+        """Return quantiles by Newton's method in log y, kept within a bracket."""
         q, mu, phi = np.broadcast_arrays(q, mu, phi)
         out = np.zeros(q.shape)
         none = np.exp(-self._claims(mu, phi)[0])
         above = np.flatnonzero(q > none)
         q, mu, phi, none = q[above], mu[above], phi[above], none[above]
-        # start from the gamma law with the moments of the positive part
+        # start from the gamma distribution with the moments of the positive part
         m = mu / (1 - none)
         v = (phi * mu**self.power + mu**2) / (1 - none) - m**2
         start = stats.gamma.ppf((q - none) / (1 - none), m**2 / v, scale=v / m)
         t = np.log(np.maximum(start, 1e-290 * mu))
         low, high = np.full(t.shape, -np.inf), np.full(t.shape, np.inf)
         open_ = np.arange(len(t))
-        for _ in range(QUANTILE_STEPS):
+        for _ in range(MAX_QUANTILE_STEPS):
             if not len(open_):
                 break
             at = t[open_], q[open_], mu[open_], phi[open_]
             new, low[open_], high[open_] = self._newton(*at, low[open_], high[open_])
             moved, t[open_] = np.abs(new - t[open_]), new
-            open_ = open_[moved > QUANTILE_TOLERANCE]
+            open_ = open_[moved > TOL_QUANTILE]
         out[above] = np.exp(t)
         return out
 
     def _newton(
         self, t: Array, q: Array, mu: Array, phi: Array, low: Array, high: Array
     ) -> tuple[Array, Array, Array]:
-        """Return a better logarithm of each quantile, and what now brackets it."""
+        """Return the next iterate of each log quantile, and its new bracket."""
         y = np.exp(t)
         short = self._cdf(y, mu, phi) - q
         low, high = np.where(short < 0, t, low), np.where(short < 0, high, t)

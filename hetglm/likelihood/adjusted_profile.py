@@ -1,4 +1,8 @@
-"""Adjusted profile likelihood of Cox and Reid (REML): value, score, information in the dispersion."""
+"""
+The adjusted profile likelihood of Cox and Reid (1987), as in Smyth and Verbyla (1999): REML.
+
+Value, score and information in the coefficients of the dispersion, the mean maximised at each.
+"""
 
 from __future__ import annotations
 
@@ -15,22 +19,36 @@ from hetglm.utils.linalg import BLOCK_CELLS, gram, solve_scaled, triangular_inve
 
 REML = Criterion("REML", comparable_means=False)
 
-#: Squared pivot of scaled columns below which a Cholesky factor keeps fewer than nine digits, an eps
-#: over the pivot being lost: QR takes over.
-ILL_CONDITIONED = 1e-7
+#: Squared pivot of scaled columns below which a Cholesky factor keeps fewer than nine digits (the
+#: relative rounding is an eps over the pivot): QR takes over.
+MIN_SQUARED_PIVOT = 1e-7
 
-#: Scaled gradient of the mean, given the dispersion, that is rounding; and the largest one that is
-#: where it no longer shrinks, unless rounding of the predictor is more: so many units of it.
-SOLVED, NEARLY_SOLVED, ROUNDINGS = 1e-12, 1e-6, 16
+#: Scaled gradient of the mean at a given dispersion at which it is maximised, to rounding.
+TOL_MEAN = 1e-12
 
-#: Newton steps and halvings of a step for the mean, given the dispersion.
-MEAN_STEPS, HALVINGS = 50, 40
+#: The same where the gradient no longer shrinks.
+TOL_MEAN_STALLED = 1e-6
+
+#: The same in units of the rounding of the linear predictor, where that is larger.
+N_ROUNDINGS = 16
+
+#: Ratio of successive scaled gradients above which the gradient no longer shrinks.
+MAX_GRADIENT_RATIO = 0.5
+
+#: Newton steps for the mean at a given dispersion, at most.
+MAX_MEAN_STEPS = 50
+
+#: Halvings of such a step, at most.
+MAX_HALVINGS = 40
+
+#: Loss of log-likelihood by a step that may be rounding, in units of n + |llf|.
+TOL_ROUNDING = 2.0**-40
 
 
 @dataclass(frozen=True)
 class Working:
     """
-    What the adjustment reads of each row; arrays of shape (n,).
+    Working weights of each row and derivatives that the adjustment needs; arrays of shape (n,).
 
     Attributes
     ----------
@@ -52,7 +70,7 @@ class Working:
 
 
 def working(core: Likelihood, params: Array) -> Working:
-    """Return the working weights at ``params``, and how they move."""
+    """Return the working weights at ``params`` and their derivatives."""
     at, family = core.predictors(params), core.family
     assert isinstance(family, ExponentialDispersion)
     nu = at.mean.nu if family.unit_interval else None
@@ -72,7 +90,7 @@ def working(core: Likelihood, params: Array) -> Working:
 
 
 def inverse_cholesky(X: Array, weight: Array) -> Array:
-    """Return the upper triangular T with T' X' diag(weight) X T = I, shape (p, p)."""
+    """Return the inverse Cholesky factor T, T' X' diag(weight) X T = I, upper triangular, (p, p)."""
     with np.errstate(all="ignore"):
         A = gram(X, weight, X)
         s = 1 / np.sqrt(np.diag(A))
@@ -80,12 +98,11 @@ def inverse_cholesky(X: Array, weight: Array) -> Array:
         return np.full(A.shape, np.nan)
     try:
         R = np.linalg.cholesky(A * s * s[:, None]).T
-        lost = np.min(np.diag(R), initial=1.0) ** 2 < ILL_CONDITIONED
+        lost = np.min(np.diag(R), initial=1.0) ** 2 < MIN_SQUARED_PIVOT
     except np.linalg.LinAlgError:
         lost = True
-    if (
-        lost
-    ):  # squaring has lost the digits; heavy rows go first, or the others' would be lost as well
+    if lost:
+        # rows of large weight first, or QR would lose the digits of the others
         order = np.argsort(-weight)
         R = np.asarray(np.linalg.qr((X * np.sqrt(weight)[:, None] * s)[order], mode="r"))
     return s[:, None] * triangular_inverse(R) if len(s) else A
@@ -129,18 +146,20 @@ def mean_given(core: Likelihood, beta: Array, gamma: Array) -> tuple[Array, Fact
     """
     Return the maximum in beta for a given gamma, and the factors there; None if there is none.
 
-    Newton's method: for the Gaussian with identity link one step, and one that mends its rounding.
+    Newton's method: for the Gaussian with identity link one step, and one that corrects its rounding.
     """
     factors, solver, before = core.factors(np.concatenate([beta, gamma])), None, np.inf
     if not np.isfinite(factors.loglike.sum()):
         return None
-    for _ in range(MEAN_STEPS):
+    for _ in range(MAX_MEAN_STEPS):
         assert factors.eta is not None
         gradient = core.X.T @ factors.eta
-        if solver is not None:  # the last step's matrix tells as well whether there is a next one
+        if solver is not None:  # the matrix of the last step is near enough to scale the gradient
             decrement = abs(float(gradient @ solver(gradient))) ** 0.5
-            stays = decrement > 0.5 * before
-            if decrement <= SOLVED or (stays and decrement < _least_gradient(core, beta, factors)):
+            stalls = decrement > MAX_GRADIENT_RATIO * before
+            if decrement <= TOL_MEAN or (
+                stalls and decrement < _least_gradient(core, beta, factors)
+            ):
                 return beta, factors
             before = decrement
         solver = _solver(core, np.concatenate([beta, gamma]), factors)
@@ -152,16 +171,16 @@ def mean_given(core: Likelihood, beta: Array, gamma: Array) -> tuple[Array, Fact
 
 
 def _least_gradient(core: Likelihood, beta: Array, factors: Factors) -> float:
-    """Return the scaled gradient of the mean below which rounding of its predictor may keep it."""
+    """Return the scaled gradient of the mean that rounding of its predictor may cause."""
     assert factors.eta_eta is not None
     terms = np.abs(core.X) @ np.abs(beta)
     with np.errstate(all="ignore"):
         noise = float(np.sqrt(np.sum(np.abs(factors.eta_eta) * terms**2)))
-    return max(NEARLY_SOLVED, ROUNDINGS * np.finfo(float).eps * noise)
+    return max(TOL_MEAN_STALLED, N_ROUNDINGS * np.finfo(float).eps * noise)
 
 
 def _solver(core: Likelihood, params: Array, factors: Factors) -> Callable[[Array], Array]:
-    """Return what turns a gradient of the mean into a step: Newton's, or scoring's."""
+    """Return the function from a gradient of the mean to its step: Newton's, or Fisher scoring's."""
     assert factors.eta_eta is not None
     observed = -factors.eta_eta
     if observed.min(initial=0.0) >= 0:
@@ -179,10 +198,10 @@ def _solver(core: Likelihood, params: Array, factors: Factors) -> Callable[[Arra
 def _halved(
     core: Likelihood, beta: Array, gamma: Array, step: Array, factors: Factors
 ) -> tuple[Array, Factors] | None:
-    """Return the first point along a step of the mean, halving it, that is not worse."""
+    """Return the first point along a step of the mean, by halving, that does not lose log-likelihood."""
     here = float(factors.loglike.sum())
-    noise = 2.0**-40 * (core.n + abs(here))
-    for k in range(HALVINGS):
+    noise = TOL_ROUNDING * (core.n + abs(here))
+    for k in range(MAX_HALVINGS):
         point = beta + 0.5**k * step
         there = core.factors(np.concatenate([point, gamma]))
         with np.errstate(invalid="ignore"):
@@ -202,18 +221,18 @@ class Point:
     llf, value : float
         Log-likelihood, and the adjusted one.
     gradient : ndarray, shape (q,)
-        Exact: the mean's own movement with gamma included.
+        Exact: the derivative of the mean's maximum in gamma included.
     information : ndarray, shape (q, q)
-        Negative Hessian, but for what the weights W move with the mean: nothing for the Gaussian
-        with identity link, the Gamma with log link and the like.
+        Negative Hessian without the derivatives of W in the mean, which are zero for the Gaussian with
+        identity link, the Gamma with log link and the like.
     expected : ndarray, shape (q, q)
         Expected information; see `search`.
     unadjusted : ndarray, shape (q, q)
-        What it would be if the mean were known.
+        Expected information if the mean were known.
     T : ndarray, shape (p, p)
-        Whitener of the mean.
+        Inverse Cholesky factor of the mean's expected information.
     observed_mean, cross : ndarray, shapes (p, p) and (p, q)
-        Minus the second derivatives in the mean, and in both parts, of the mean in units of T.
+        Minus the second derivatives in the mean, and in both parts, the mean's coefficients scaled by T.
     fixed_weights : bool
         Whether W does not depend on the mean.
     """
@@ -240,7 +259,7 @@ def evaluate(core: Likelihood, beta: Array, gamma: Array) -> Point | None:
     weights W and r = d log W / d eta the gradient is
     :math:`Z'[\ell_\zeta + \frac12 h s] + D'a_\beta`, where s = d log phi / d zeta,
     :math:`a_\beta = -\frac12 X'(h r)` and :math:`D = (-\ell_{\beta\beta})^{-1} \ell_{\beta\gamma}` is
-    how the mean moves with gamma.
+    the derivative of the mean's maximum in gamma.
     """
     found = mean_given(core, beta, gamma)
     if found is None:
@@ -262,8 +281,8 @@ def evaluate(core: Likelihood, beta: Array, gamma: Array) -> Point | None:
     pairs = products[1:].reshape(Z.shape[1], -1)
     squares = pairs @ pairs.T
     cross = -T.T @ gram(X, f.eta_zeta, Z)
-    moves = -solve(observed_mean, cross)
-    pull = -0.5 * T.T @ (X.T @ np.where(h > 0, h * w.dlogW_deta, 0.0))
+    dbeta_dgamma = -solve(observed_mean, cross)
+    adjustment = -0.5 * T.T @ (X.T @ np.where(h > 0, h * w.dlogW_deta, 0.0))
     slope2 = w.dlogphi_dzeta**2
     of_rows = f.zeta_zeta + 0.5 * h * (w.d2logphi_dzeta2 - slope2)
     return Point(
@@ -271,8 +290,8 @@ def evaluate(core: Likelihood, beta: Array, gamma: Array) -> Point | None:
         gamma,
         llf,
         llf + float(np.log(np.abs(np.diag(T))).sum()),
-        Z.T @ (f.zeta + 0.5 * h * w.dlogphi_dzeta) + moves.T @ pull,
-        -gram(Z, of_rows, Z) + cross.T @ moves - 0.5 * squares,
+        Z.T @ (f.zeta + 0.5 * h * w.dlogphi_dzeta) + dbeta_dgamma.T @ adjustment,
+        -gram(Z, of_rows, Z) + cross.T @ dbeta_dgamma - 0.5 * squares,
         gram(Z, slope2 * (w.information - h), Z) + 0.5 * squares,
         gram(Z, slope2 * w.information, Z),
         T,
@@ -297,7 +316,7 @@ class AdjustedProfile:
         self._known: list[Point] = []
 
     def at(self, gamma: Array) -> Point | None:
-        """Return the point at gamma; the best and the last one are kept, and the best one's mean."""
+        """Return the point at gamma; the best and the last one are cached, and the mean of the best."""
         for point in self._known:
             if np.array_equal(point.gamma, gamma):
                 return point
@@ -332,7 +351,7 @@ class AdjustedProfile:
         return point.expected
 
     def longest_step(self, params: Array, step: Array) -> float:
-        """Return the fraction of a step that changes no log-dispersion by more than a few units."""
+        """Return the largest fraction of a step that changes no log phi by more than a few units."""
         core = self.core
         at = core.predictors(np.concatenate([self.beta, params]))
         change = np.max(np.abs(at.d_phi / at.phi * (core.Z @ step)), initial=0.0)

@@ -1,4 +1,4 @@
-"""Estimability: which new rows the fitted rows determine, whatever the coding of the columns."""
+"""Estimability: new rows in the row space of the fitted design, whatever the coding of its columns."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ from hetglm.likelihood.likelihood import Likelihood
 from hetglm.typing import Array
 from hetglm.utils.messages import RowNames, listed
 
-#: A product with a null direction is zero up to this share of the sum of its terms.
-TOLERANCE = 1e-9
-#: The fitted rows themselves may miss zero by rounding of the data: new rows by this many times it.
-NOISE = 10.0
-#: Relative rounding of a difference, in terms of what is subtracted.
-ROUNDING = 16 * np.finfo(float).eps
-#: Distinct cells that a message names.
-CELLS = 3
+#: Share of the sum of its terms below which a product with a null direction is zero.
+TOL_ZERO = 1e-9
+
+#: Factor by which a product of a new row may exceed the largest of the fitted rows, which is rounding
+#: of the data.
+MAX_ROUNDING_RATIO = 10.0
+
+#: Rounding of a difference, relative to the terms that are subtracted.
+TOL_DIFFERENCE = 16 * np.finfo(float).eps
+
+#: Distinct cells that a message names, at most.
+MAX_NAMED_CELLS = 3
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class RowSpace:
         A : ndarray, shape (m, p)
             Rows of designs, or contrasts of them.
         rounded : ndarray, shape (m, p), optional
-            Size of the numbers that ``A`` is a difference of, which it is rounded like.
+            Absolute size of the terms of which ``A`` is the difference.
 
         Returns
         -------
@@ -57,7 +61,7 @@ class RowSpace:
         across = np.abs(self.directions)
         limit = self.tolerance * (np.abs(A) @ across)
         if rounded is not None:
-            limit += ROUNDING * (rounded @ across)
+            limit += TOL_DIFFERENCE * (rounded @ across)
         return np.abs(A @ self.directions) > limit
 
 
@@ -68,7 +72,9 @@ def row_space(A: Array, kept: Array) -> RowSpace | None:
     directions = combinations(A, kept)
     size = np.abs(A) @ np.abs(directions)
     noise = np.abs(A @ directions) / np.where(size > 0, size, 1.0)
-    return RowSpace(directions, np.maximum(TOLERANCE, NOISE * np.max(noise, axis=0, initial=0.0)))
+    return RowSpace(
+        directions, np.maximum(TOL_ZERO, MAX_ROUNDING_RATIO * np.max(noise, axis=0, initial=0.0))
+    )
 
 
 def row_spaces(core: Likelihood, estimable: Array) -> dict[str, RowSpace]:
@@ -140,5 +146,5 @@ def _text(value: Any) -> str:
 
 
 def _few(cells: list[str]) -> list[str]:
-    rest = len(cells) - CELLS
-    return cells if rest <= 0 else [*cells[:CELLS], f"{rest} more"]
+    rest = len(cells) - MAX_NAMED_CELLS
+    return cells if rest <= 0 else [*cells[:MAX_NAMED_CELLS], f"{rest} more"]

@@ -11,8 +11,11 @@ from statsmodels.genmod.families import links
 
 from hetglm.typing import Array
 
-#: Log dispersion beyond which it is taken for this: its square is finite. Infinity remains.
-LARGEST_LOG = 345.0
+#: Log phi above which it is evaluated at this, so that phi^2 is finite; infinity stays infinite.
+MAX_LOG_PHI = 345.0
+
+#: Complementary log-log predictor above which it is evaluated at this: nu is 0 from 6.62 on.
+MAX_CLOGLOG = 700.0
 
 
 class Inverse(NamedTuple):
@@ -41,7 +44,7 @@ def _probit(eta: Array) -> Inverse:
 
 
 def _cloglog(eta: Array) -> Inverse:
-    t = np.exp(np.minimum(eta, 700.0))  # nu is 0 from 6.62 on; inf * 0 would be NaN
+    t = np.exp(np.minimum(eta, MAX_CLOGLOG))  # inf * 0 would be NaN
     nu = np.exp(-t)
     return Inverse(-np.expm1(-t), nu, t * nu, t * nu * (1 - t))
 
@@ -105,9 +108,9 @@ def invert(link: Any, eta: Array) -> Inverse:
         return Inverse(mu, 1 - mu, d1, np.asarray(link.inverse_deriv2(eta), dtype=float))
 
 
-#: Links whose mean has its limits, the lower and the upper one, at minus and plus infinity, reached
-#: faster than any power.
-UNLIMITED = {
+#: Whether a link's mean reaches its lower limit at eta = minus infinity, its upper one at plus infinity,
+#: faster than any power: rows can be separated there.
+LIMITS_AT_INFINITY = {
     links.Logit: (True, True),
     links.Probit: (True, True),
     links.CLogLog: (True, True),
@@ -116,15 +119,15 @@ UNLIMITED = {
 }
 
 
-def reached(link: Any, sides: Array) -> Array:
-    """Return which rows' means get to their limit (-1 the lower, 1 the upper, 0 none) at infinity."""
-    known = (UNLIMITED[cls] for cls in type(link).__mro__ if cls in UNLIMITED)
+def reached(link: Any, limits: Array) -> Array:
+    """Return whether each mean reaches its limit (-1 the lower, 1 the upper, 0 none) at infinity."""
+    known = (LIMITS_AT_INFINITY[cls] for cls in type(link).__mro__ if cls in LIMITS_AT_INFINITY)
     lower, upper = next(known, (False, False))
-    return np.where(sides < 0, lower, (sides > 0) & upper)
+    return np.where(limits < 0, lower, (limits > 0) & upper)
 
 
 def near_limit(link: Any, tail: Array, up: Array) -> Array:
-    """Return the linear predictor at which the mean is short of its limit by the tail, shape (n,)."""
+    """Return the linear predictor at which the mean is ``tail`` from its limit, shape (n,)."""
     if isinstance(link, links.CLogLog):
         upper = np.log(-np.log(tail))
     elif isinstance(link, links.LogLog):
@@ -137,10 +140,10 @@ def near_limit(link: Any, tail: Array, up: Array) -> Array:
 def invert_dispersion(link: Any, zeta: Array) -> tuple[Array, Array, Array]:
     """Return phi and its first two derivatives in its linear predictor, each of shape (n,)."""
     if type(link) is links.Log:
-        phi = np.exp(np.minimum(zeta, LARGEST_LOG, where=zeta < np.inf, out=zeta.copy()))
+        phi = np.exp(np.minimum(zeta, MAX_LOG_PHI, where=zeta < np.inf, out=zeta.copy()))
         if phi.max(initial=0.0) < np.inf:
             return phi, phi, phi
-        slope = np.where(phi < np.inf, phi, 0.0)  # at infinity nothing changes
+        slope = np.where(phi < np.inf, phi, 0.0)  # no derivative at infinity
         return phi, slope, slope
     phi, _, d1, d2 = invert(link, zeta)
     return phi, d1, d2

@@ -196,7 +196,7 @@ def sizes(name, n, share, draws=DRAWS):
         ratios.append(np.nan_to_num(ratio, nan=np.inf))
         expected.append(size)
     rejected = np.concatenate(ratios) > stats.chi2.isf(0.05, 1)
-    warned = np.concatenate(expected) > checks.LARGEST_SIZE
+    warned = np.concatenate(expected) > checks.MAX_SIZE
     silent = 100 * rejected[~warned].mean() if not warned.all() else np.nan
     return 100 * rejected.mean(), 100 * warned.mean(), silent, int((~warned).sum())
 
@@ -247,7 +247,7 @@ def test_closed_forms_are_those_of_the_results(name, monkeypatch):
     X = np.column_stack([np.ones(100), g])
     trials = np.repeat([float(extra) for _, extra in groups], [30, 70])
     given = {"n_trials": trials} if kind == "binomial" else {}
-    monkeypatch.setattr(checks, "LARGEST_SIZE", -1.0)
+    monkeypatch.setattr(checks, "MAX_SIZE", -1.0)
     family = statsmodels_family(kind, groups[0][1])
     model = het.DoubleGLM(y, X, X, family=family, likelihood=LIKELIHOOD.get(kind), **given)
     with pytest.warns(SmallCountsWarning):
@@ -259,7 +259,7 @@ def test_closed_forms_are_those_of_the_results(name, monkeypatch):
     other = model.clone(exog_dispersion=np.column_stack([1 - g, 2 * g - 7]))
     with pytest.warns(SmallCountsWarning):
         again = checks.small_counts(other.core, other.fit().fit)
-    assert_allclose((again.bias, again.spread), (found.bias, found.spread), rtol=1e-6)
+    assert_allclose((again.bias, again.se_ratio), (found.bias, found.se_ratio), rtol=1e-6)
 
 
 # ---- the error of the saddlepoint ----------------------------------------------------------------
@@ -408,7 +408,7 @@ def test_frequencies_are_rows():
         with pytest.warns(SmallCountsWarning):
             found.append(checks.small_counts(model.core, model.fit().fit))
     assert_allclose(found[0].bias, found[1].bias, rtol=1e-6)
-    assert_allclose(found[0].spread, found[1].spread, rtol=1e-6)
+    assert_allclose(found[0].se_ratio, found[1].se_ratio, rtol=1e-6)
 
 
 def test_compound_poisson_gamma_has_its_density_by_default():

@@ -377,7 +377,7 @@ def test_reasons_of_failures_say_why(data):
 
 MASK = np.arange(9) > 2
 REASONS = {
-    "REML: nothing tells": "REML: nothing tells",
+    "REML: no information": "REML: no information",
     "no maximum was found": "no maximum was found: the value is 7.25",
     "edge: some rows lie beyond": f"edge: {rows_text(MASK)} lie beyond; move it",
     "no maximum in some rows": f"no maximum in {rows_text(~MASK)}",

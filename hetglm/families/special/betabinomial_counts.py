@@ -25,45 +25,63 @@ from hetglm.families.special.betabinomial_shifted import approximate_score, shif
 from hetglm.families.special.stirling import stirling, stirling_large
 from hetglm.typing import Array
 
-#: Rows evaluated at a time: the temporaries stay near the cache, the calls cost little.
-BLOCK = 10_000
+#: Rows evaluated at a time: temporaries stay in the cache, and calls cost little.
+N_BLOCK_ROWS = 10_000
 
-#: Rows that are never split.
-SPLIT = 2000
+#: Number of rows up to which they are not split by regime.
+MIN_ROWS_SPLIT = 2000
 
 #: Rows split by regime at a time, into blocks of one regime each.
-SORTED = 4 * BLOCK
+N_SORTED_ROWS = 4 * N_BLOCK_ROWS
 
-#: Trials of a row, and trials times rows, up to which all draws are summed at once; and rows up to
-#: which those of both regimes are evaluated in one.
-PLAIN_TRIALS, PLAIN_CELLS, FEW_ROWS = 64, 4096, 400
+#: Trials of each row up to which all draws are summed at once.
+MAX_TRIALS_SUMMED = 64
+
+#: Trials times rows up to which all draws are summed at once.
+MAX_CELLS_SUMMED = 4096
+
+#: Number of rows up to which both regimes are evaluated for all of them.
+MAX_ROWS_UNSPLIT = 400
 
 #: glibc returns blocks above 128 kB to the system at every free, and faults their pages in again at
 #: the next use (three quarters of the time of an evaluation), until one larger than these has been
-#: freed. Allocating 4 MB, or somewhat more than a column, untouched, teaches it to keep temporaries.
+#: freed. One untouched allocation of 4 MB, or of more than a column, makes it keep temporaries.
 UNTRIMMED = 1 << 19
 
-#: Below this expected number of successes, few of them are drawn one by one: what is left of the
+#: Expected number of successes below which few of them are drawn one by one: the rest of the
 #: derivatives in sigma is far smaller than the terms of the series, y^2/mu and y^3/mu^2.
-RARE = 0.5
+MAX_RARE_SUCCESSES = 0.5
 
-#: Means and dispersions beyond these are evaluated at them: no power of theirs over- or underflows.
-SMALLEST, LARGEST = 1e-100, 1e100
+#: Means and dispersions below this are evaluated at it: no power of it underflows.
+MIN_VALUE = 1e-100
 
-#: Mild rows, which `shifted_draws` takes: sigma min(n sigma, 1) min(e, 4) and e = n mu/(1 + n sigma)
-#: are at least these (they divide its rounding in the second derivatives; mu is the smaller tail),
-MILD_SPREAD, MILD_SHARE = 1e-3, 1e-3
+#: Means and dispersions above this are evaluated at it: no power of it overflows.
+MAX_VALUE = 1e100
 
-#: sigma and n within these (the products of eight steps neither over- nor underflow).
-MILD_SIGMA, MILD_TRIALS = (1e-4, 10.0), 1e9
+#: sigma min(n sigma, 1) min(e, 4), with e = n mu/(1 + n sigma) and mu the smaller tail, of rows that
+#: `shifted_draws` takes, at least: it divides the rounding of the second derivatives.
+MIN_MILD_SPREAD = 1e-3
 
-#: n sigma from which on `approximate_score` has its five digits.
+#: e of these rows, at least, for the same reason.
+MIN_MILD_SHARE = 1e-3
+
+#: sigma of these rows: products of eight steps neither over- nor underflow.
+MILD_SIGMA = (1e-4, 10.0)
+
+#: Trials of these rows, at most, for the same reason.
+MAX_MILD_TRIALS = 1e9
+
+#: n sigma from which on `approximate_score` has five digits.
 MIN_APPROXIMATE_SPREAD = 0.1
 
-#: Stirling's remainder of 1, ..., TABLE, and 0 for 0; from LEAST on by its series too.
-TABLE, LEAST = 1024, 32
+#: Largest whole number whose Stirling remainder is tabulated.
+MAX_TABULATED = 1024
 
-WHOLE = np.append(0.0, stirling(np.arange(1.0, TABLE + 1)))
+#: Whole number from which on it may be taken from its series too.
+MIN_SERIES = 32
+
+#: Stirling's remainder of 1, ..., MAX_TABULATED, and 0 for 0.
+WHOLE = np.append(0.0, stirling(np.arange(1.0, MAX_TABULATED + 1)))
 
 #: k log k up to FEW.
 ENTROPY = xlogy(np.arange(FEW + 1.0), np.arange(FEW + 1.0))
@@ -80,8 +98,8 @@ class Counts(Rows):
     drawn: Array
 
 
-def counts(y: Array, n: Array, table: int = TABLE) -> Counts:
-    """Return the rows of y successes out of n; whole numbers below ``table``, LEAST or more."""
+def counts(y: Array, n: Array, table: int = MAX_TABULATED) -> Counts:
+    """Return the rows of y successes out of n; whole numbers below ``table``, MIN_SERIES or more."""
     drawn = np.empty((3, len(y)))
     drawn[0], drawn[2] = y, n
     np.subtract(n, y, out=drawn[1])
@@ -121,8 +139,8 @@ def _pieces(which: NDArray[np.bool_], urn: Urn) -> Iterator[Any]:
     whole = np.ptp(key) == 0 and (key[0] == 0 or len(rows) == len(which))
     if not whole:
         rows = rows[np.argsort(key[rows], kind="stable")]
-    for i in range(0, len(which) if whole else len(rows), BLOCK):
-        yield slice(i, i + BLOCK) if whole else rows[i : i + BLOCK]
+    for i in range(0, len(which) if whole else len(rows), N_BLOCK_ROWS):
+        yield slice(i, i + N_BLOCK_ROWS) if whole else rows[i : i + N_BLOCK_ROWS]
 
 
 def evaluate_counts(rows: Counts, mu: Array, nu: Array, sigma: Array, order: int) -> Array:
@@ -134,11 +152,11 @@ def evaluate_counts(rows: Counts, mu: Array, nu: Array, sigma: Array, order: int
     rest_mild: list[NDArray[np.intp]] = []
     rest_hard: list[NDArray[np.intp]] = []
     with np.errstate(all="ignore"):
-        for i in range(0, size, SORTED):
-            part = slice(i, i + SORTED)
+        for i in range(0, size, N_SORTED_ROWS):
+            part = slice(i, i + N_SORTED_ROWS)
             args = mu[part], nu[part], sigma[part], rows.drawn[:, part]
             mild = _mild(mu[part], nu[part], sigma[part], rows.trials[part])
-            if size <= FEW_ROWS and not mild.all():
+            if size <= MAX_ROWS_UNSPLIT and not mild.all():
                 mild[:] = False
             if 2 * np.count_nonzero(mild) > len(mild):
                 _evaluate_mild(*args, order, out[:, part])
@@ -154,7 +172,7 @@ def evaluate_counts(rows: Counts, mu: Array, nu: Array, sigma: Array, order: int
             out[:, some] = _evaluate_hard(*args, order, True, np.empty((len(out), len(some))))
     out[0] += rows.constant
     if order and size and rows.trials.min() <= 1:
-        # one trial says nothing of sigma
+        # one trial is uninformative about sigma
         once = (rows.trials == 1) & (mu >= 0) & (nu >= 0) & (sigma >= 0)
         out[2, once] = 0.0
         out[4:, once] = 0.0
@@ -163,7 +181,7 @@ def evaluate_counts(rows: Counts, mu: Array, nu: Array, sigma: Array, order: int
 
 def _blocks(size: int) -> Iterator[slice]:
     """Yield blocks of rows, halves at least where that keeps temporaries below the rows' own memory."""
-    step = min(BLOCK, max(SPLIT, -(-size // 2)))
+    step = min(N_BLOCK_ROWS, max(MIN_ROWS_SPLIT, -(-size // 2)))
     for i in range(0, size, step):
         yield slice(i, i + step)
 
@@ -171,31 +189,31 @@ def _blocks(size: int) -> Iterator[slice]:
 def _workspace(size: int, dtype: Any = float) -> Array:
     """Return the work array of `shifted_draws` for so many rows, the same memory in each call."""
     if not hasattr(_KEPT, "cells"):
-        _KEPT.cells = np.empty(8 * 6 * BLOCK)
+        _KEPT.cells = np.empty(8 * 6 * N_BLOCK_ROWS)
     return _KEPT.cells.view(dtype)[: 8 * 6 * size].reshape(8, 6, size)
 
 
 def _chunks(rows: list[NDArray[np.intp]]) -> Iterator[NDArray[np.intp]]:
-    """Yield the rows, SORTED at a time."""
+    """Yield the rows, N_SORTED_ROWS at a time."""
     together = np.concatenate(rows) if rows else np.empty(0, dtype=np.intp)
-    for i in range(0, len(together), SORTED):
-        yield together[i : i + SORTED]
+    for i in range(0, len(together), N_SORTED_ROWS):
+        yield together[i : i + N_SORTED_ROWS]
 
 
 def _mild(mu: Array, nu: Array, sigma: Array, n: Array) -> NDArray[np.bool_]:
     """Return whether `shifted_draws` keeps its accuracy; sigma does not matter to one trial."""
-    mild = (sigma >= MILD_SIGMA[0]) & (sigma <= MILD_SIGMA[1]) & (n <= MILD_TRIALS)
+    mild = (sigma >= MILD_SIGMA[0]) & (sigma <= MILD_SIGMA[1]) & (n <= MAX_MILD_TRIALS)
     if not mild.any():
         return mild
     spread = sigma * n
     share = np.minimum(mu, nu)
     share *= n
     share /= 1 + spread
-    mild &= share >= MILD_SHARE
+    mild &= share >= MIN_MILD_SHARE
     np.minimum(spread, 1, out=spread)
     spread *= sigma
     spread *= np.minimum(share, 4, out=share)
-    return mild & ((spread >= MILD_SPREAD) | (n == 1))
+    return mild & ((spread >= MIN_MILD_SPREAD) | (n == 1))
 
 
 def _evaluate_mild(
@@ -209,7 +227,7 @@ def _evaluate_mild(
 
 
 def approximate_score_counts(rows: Counts, mu: Array, nu: Array, sigma: Array) -> Array | None:
-    """Return the score to some five digits, float32 of shape (2, n); None where that takes more."""
+    """Return the score to about five digits, float32 of shape (2, n); None where that is not cheaper."""
     out = np.empty((2, len(mu)), dtype=np.float32)
     for part in _blocks(len(mu)):
         arrays = mu[part], nu[part], sigma[part], rows.drawn[:, part]
@@ -227,15 +245,15 @@ def _evaluate_hard(
     y, z, _ = drawn
     flip = (m > w).astype(float)
     dy = flip * (z - y)
-    low, high = np.maximum(np.minimum(m, w), SMALLEST), np.maximum(m, w)
-    if (most := drawn[2].max(initial=0)) <= PLAIN_TRIALS and most * len(m) <= PLAIN_CELLS:
-        out[:] = every_draw(low, high, np.clip(s, 0, LARGEST), y + dy, z - dy, order)
+    low, high = np.maximum(np.minimum(m, w), MIN_VALUE), np.maximum(m, w)
+    if (most := drawn[2].max(initial=0)) <= MAX_TRIALS_SUMMED and most * len(m) <= MAX_CELLS_SUMMED:
+        out[:] = every_draw(low, high, np.clip(s, 0, MAX_VALUE), y + dy, z - dy, order)
     else:
         _by_regime(low, high, s, drawn, dy, order, hard, out)
     flip *= -2
     flip += 1
     out[1:5:3] *= flip
-    if not (min(m.min(), w.min()) > 0 and s.min() >= 0 and s.max() <= LARGEST):
+    if not (min(m.min(), w.min()) > 0 and s.min() >= 0 and s.max() <= MAX_VALUE):
         _limits(out, y, z, m, w, s)
     return out
 
@@ -245,7 +263,7 @@ def _by_regime(
 ) -> None:
     """Write the terms of the rows that are ``hard``, by one or the other sum."""
     # the mild rows among them cost least as binomial ones
-    urn, few = _urn(low, high, np.clip(s, 0, LARGEST) * hard, drawn[0] + dy, drawn[1] - dy)
+    urn, few = _urn(low, high, np.clip(s, 0, MAX_VALUE) * hard, drawn[0] + dy, drawn[1] - dy)
     for take in _pieces(~few & hard, urn):
         _put(all_draws(_taken(urn, take), order), out, take)
     for take in _pieces(few & hard, urn):
@@ -269,7 +287,7 @@ def _urn(mu: Array, nu: Array, sigma: Array, y: Array, z: Array) -> tuple[Urn, N
     are taken at any sigma.
     """
     n = y + z
-    rare = mu * n < RARE
+    rare = mu * n < MAX_RARE_SUCCESSES
     few = (n <= FEW) & (rare | (mu < HEAD * sigma))
     if HEAD * sigma.max() <= mu.min():
         ky, kz = np.zeros((2, len(n)))
@@ -291,9 +309,9 @@ def _limits(out: Array, y: Array, z: Array, mu: Array, nu: Array, sigma: Array) 
     """
     Put -inf where the response is impossible, NaN derivatives where a parameter is none.
 
-    And continue a mixed row's 1/sigma from LARGEST on.
+    And continue a mixed row's 1/sigma from MAX_VALUE on.
     """
-    far = np.maximum(sigma / LARGEST, 1)
+    far = np.maximum(sigma / MAX_VALUE, 1)
     out[0, y * z > 0] -= np.log(far[y * z > 0])
     for i, power in ((2, 1), (4, 1), (5, 2)):
         out[i : i + 1] /= far**power

@@ -45,8 +45,11 @@ from hetglm.typing import Array
 
 Single = NDArray[np.float32]
 
-#: Steps by which `shifted_draws` moves the arguments of log-gamma, and terms of its series.
-SHIFT, SHIFT_TERMS = 8, 5
+#: Steps by which `shifted_draws` moves the arguments of log-gamma.
+N_SHIFTS = 8
+
+#: Terms of its asymptotic series.
+N_SHIFT_TERMS = 5
 
 #: 1 + t cancels below this t: r of `shifted_draws` is then the logarithm of the ratio itself.
 _CANCELLED = -0.9
@@ -58,9 +61,9 @@ def _product_polynomials() -> tuple[tuple[float, ...], ...]:
 
     h = x + (m - 1)/2, du/dx = 2 h and (2 h)^2 = 4 u + (m - 1)^2.
     """
-    j = np.arange(SHIFT // 2)
-    product = Polynomial.fromroots(-j * (SHIFT - 1.0 - j))
-    slope, square = product.deriv(), Polynomial([(SHIFT - 1.0) ** 2, 4.0])
+    j = np.arange(N_SHIFTS // 2)
+    product = Polynomial.fromroots(-j * (N_SHIFTS - 1.0 - j))
+    slope, square = product.deriv(), Polynomial([(N_SHIFTS - 1.0) ** 2, 4.0])
     parts = product // Polynomial([0.0, 1.0]), 2 * slope, slope.deriv() * square + 2 * slope
     return tuple(tuple(part.coef.tolist()) for part in parts)
 
@@ -86,7 +89,7 @@ def _economised_series(steps: int, terms: int, known: int) -> tuple[tuple[float,
 
 _PRODUCT, _PRODUCT1, _PRODUCT2 = _product_polynomials()
 
-_HALF, _HALF1, _HALF2 = _economised_series(SHIFT, SHIFT_TERMS, 12)
+_HALF, _HALF1, _HALF2 = _economised_series(N_SHIFTS, N_SHIFT_TERMS, 12)
 
 _, _APPROXIMATE, _ = _economised_series(4, 3, 6)
 
@@ -113,10 +116,10 @@ def shifted_draws(
     np.multiply(share, c, out=x[:2])
     x[2] = c
     np.add(x[:3], drawn, out=x[3:])
-    np.add(x, SHIFT - 0.5, out=w)
+    np.add(x, N_SHIFTS - 0.5, out=w)
     np.divide(1, w, out=v)
     np.multiply(v, v, out=z)
-    np.add(x, SHIFT - 1, out=u)
+    np.add(x, N_SHIFTS - 1, out=u)
     u *= x
     horner(_PRODUCT, u, product)
     product *= u
@@ -128,7 +131,7 @@ def shifted_draws(
     np.divide(1, product, out=product)
     horner(_PRODUCT1, u, first)
     first *= product
-    w -= SHIFT / 2
+    w -= N_SHIFTS / 2
     first *= w
     horner(_HALF1, z, spare)
     spare *= z
@@ -162,7 +165,7 @@ def approximate_score(
     mu: Single, nu: Single, sigma: Single, drawn: Single, work: Single, out: Single
 ) -> None:
     """
-    Write the score to some five digits, where `shifted_draws` serves and n sigma is not small.
+    Write the score to about five digits, where `shifted_draws` serves and n sigma is not small.
 
     Four steps instead of eight, where :math:`P'/P = 4 (u + 1)(w - 2)/[u (u + 2)]` with u = x (x + 3)
     and w = x + 7/2, and three terms of the series: enough for the roundings of single precision.
@@ -218,7 +221,7 @@ def _shifted_value(
     series[2] += np.log(ratio[0])
     np.multiply(w[5], v[2], out=out)
     np.log(out, out=out)
-    out *= SHIFT - 0.5
+    out *= N_SHIFTS - 0.5
     out += series[0]
     out += series[1]
     out -= series[2]

@@ -6,19 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from hetglm.families.special.betabinomial_counts import BLOCK, LEAST, counts
+from hetglm.families.special.betabinomial_counts import MIN_SERIES, N_BLOCK_ROWS, counts
 from hetglm.typing import Array
 
-#: Longest sum over counts that is taken term by term; longer ones are integrated.
-LONGEST = 300
+#: Terms of a sum over counts from which on it is integrated.
+MAX_TERMS_SUMMED = 300
 
-#: Terms kept at either end of an integrated sum, for the end correction.
-END = 48
+#: Terms at both limits of an integrated sum that are taken one by one, for the end correction.
+N_END_TERMS = 48
 
-#: Gauss-Legendre nodes in each panel, and panel edges in standard deviations from the centre.
+#: Gauss-Legendre rule in each panel.
 NODES, NODE_WEIGHTS = np.polynomial.legendre.leggauss(16)
 
-EDGES = np.array([0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0])
+#: Limits of the panels, in standard deviations from the centre.
+PANEL_LIMITS = np.array([0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0])
 
 #: Gauss's second summation formula: coefficients of the odd central differences at the ends.
 END_DIFFERENCES = (1 / 24, -17 / 5760, 367 / 967680, -27859 / 464486400)
@@ -47,9 +48,9 @@ def sum_over_counts(
     ndarray, shape (k, n)
     """
     length = np.maximum(high - low + 1, 0)
-    long = length > LONGEST
-    cost = np.where(long, LONGEST, length)
-    chunk = np.floor(np.cumsum(cost) / (64 * BLOCK)).astype(int)
+    long = length > MAX_TERMS_SUMMED
+    cost = np.where(long, MAX_TERMS_SUMMED, length)
+    chunk = np.floor(np.cumsum(cost) / (64 * N_BLOCK_ROWS)).astype(int)
     parts = []
     for i in range(chunk[-1] + 1 if len(chunk) else 0):
         take = np.flatnonzero(chunk == i)
@@ -73,7 +74,7 @@ def _sum_chunk(
         ys, weights = _nodes(mu[many], nu[many], s[many], low[many], high[many], n[many])
         row = np.concatenate([row, np.repeat(many, ys.shape[1])])
         y, weight = np.concatenate([y, ys.ravel()]), np.concatenate([weight, weights.ravel()])
-    value, h = function(counts(y, n[row], LEAST), mu[row], nu[row], s[row])
+    value, h = function(counts(y, n[row], MIN_SERIES), mu[row], nu[row], s[row])
     h = h * (weight * np.exp(value))
     return np.stack([np.bincount(row, v, minlength=len(mu)) for v in h])
 
@@ -85,7 +86,7 @@ def _nodes(
     first, last = end_weights()
     step = np.arange(len(first), dtype=float)
     left, right = low[:, None] + step, high[:, None] - step[::-1]
-    inner, weight = _panels(mu, nu, s, low + END - 0.5, high - END + 0.5, n)
+    inner, weight = _panels(mu, nu, s, low + N_END_TERMS - 0.5, high - N_END_TERMS + 0.5, n)
     ends = np.ones((len(n), 1))
     return np.hstack([left, right, inner]), np.hstack([ends * first, ends * last, weight])
 
@@ -93,10 +94,10 @@ def _nodes(
 def end_weights() -> tuple[Array, Array]:
     """Return the weights of the terms at the lower and upper end: 1, and the end correction."""
     reach = len(END_DIFFERENCES)
-    weights = np.concatenate([np.ones(END), np.zeros(reach)])
+    weights = np.concatenate([np.ones(N_END_TERMS), np.zeros(reach)])
     difference = np.array([-1.0, 1.0])
     for i, c in enumerate(END_DIFFERENCES):
-        weights[END - 1 - i : END + 1 + i] += c * difference
+        weights[N_END_TERMS - 1 - i : N_END_TERMS + 1 + i] += c * difference
         difference = np.convolve(difference, [1.0, -2.0, 1.0])
     return weights, weights[::-1]
 
@@ -109,7 +110,7 @@ def _panels(
     centre = np.clip(np.log(mu / nu), *limits)
     variance = (s + 1 / n) / (mu * nu)
     scale = np.sqrt(np.minimum(variance, 1.0))
-    offsets = np.concatenate([-EDGES[:0:-1], EDGES])
+    offsets = np.concatenate([-PANEL_LIMITS[:0:-1], PANEL_LIMITS])
     edges = np.clip(
         centre[:, None] + scale[:, None] * offsets, limits[0][:, None], limits[1][:, None]
     )

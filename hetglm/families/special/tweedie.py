@@ -16,17 +16,23 @@ from hetglm.families.quasi import QuasiTweedie
 from hetglm.families.special.stirling import stirling
 from hetglm.typing import Array
 
-#: Terms further below the largest than this (in logarithms) are not summed: e^-45 = 3e-20.
-NEGLIGIBLE = 45.0
+#: Log of the ratio to the largest term above which a term is left out: e^-45 = 3e-20.
+MAX_LOG_RATIO = 45.0
 
 #: Terms summed at a time.
 BLOCK_TERMS = 1 << 18
 
-#: Size from which, with so many terms, Laplace's expansion is exact to a rounding; found with mpmath.
-LARGE_SIZE, LAPLACE_TERMS = 16.0, 12
+#: mu^(2 - p)/phi from which on Laplace's expansion is exact to a rounding; found with mpmath.
+MIN_LAPLACE_SIZE = 16.0
 
-#: Width of a piece of log size on which the information is a polynomial, and its nodes.
-PIECE, NODES = 1.0, 24
+#: Terms of that expansion.
+N_LAPLACE_TERMS = 12
+
+#: Width of a piece of log size on which the information is one polynomial.
+PIECE_WIDTH = 1.0
+
+#: Nodes of that polynomial.
+N_NODES = 24
 
 #: Step of the trapezoidal rule in units of the narrowest feature of a density.
 STEP = 0.12
@@ -62,7 +68,9 @@ def _large_size(power: float) -> float:
     """Return the size from which the sum differs from its integral by less than e^-45."""
     # Poisson's summation formula: the first harmonic is of order exp(-ripple x), none for p >= 3/2
     ripple = 2 * np.sin(np.pi * (power - 1)) ** 2 / ((2 - power) * (power - 1))
-    return LARGE_SIZE if power >= 1.5 else max(LARGE_SIZE, NEGLIGIBLE / float(ripple))
+    return (
+        MIN_LAPLACE_SIZE if power >= 1.5 else max(MIN_LAPLACE_SIZE, MAX_LOG_RATIO / float(ripple))
+    )
 
 
 def _by_laplace(size: Array, power: float) -> Array:
@@ -79,10 +87,10 @@ def _laplace_coefficients(power: float) -> tuple[float, ...]:
     Return the coefficients of 1/x, 1/x^2, ... in delta.
 
     The density is an integral of :math:`e^{x q^2/2} dw/dq` along the imaginary q, where
-    :math:`m(q)`, the mean of the tilted law, solves :math:`(m - 1) m' = q m^p` and dw/dq = q/(m - 1):
+    :math:`m(q)`, the tilted mean, solves :math:`(m - 1) m' = q m^p` and dw/dq = q/(m - 1):
     each even power of q gives one of 1/x.
     """
-    n = 2 * LAPLACE_TERMS + 2
+    n = 2 * N_LAPLACE_TERMS + 2
     m, raised = [1.0, 1.0], [1.0, power]  # series of m and of m^p in q
     for k in range(2, n + 1):
         cross = sum(m[i] * (k - i + 1) * m[k - i + 1] for i in range(2, k))
@@ -92,10 +100,10 @@ def _laplace_coefficients(power: float) -> tuple[float, ...]:
     slope = [1.0]  # q/(m - 1)
     for k in range(1, n):
         slope.append(-sum(m[i + 1] * slope[k - i] for i in range(1, k + 1)))
-    moments = np.cumprod([-(2.0 * k - 1) for k in range(1, LAPLACE_TERMS + 1)])
+    moments = np.cumprod([-(2.0 * k - 1) for k in range(1, N_LAPLACE_TERMS + 1)])
     factor = [1.0, *(s * v for s, v in zip(slope[2::2], moments, strict=False))]
     log: list[float] = []  # of the series 1 + factor[1]/x + ...
-    for k in range(1, LAPLACE_TERMS + 1):
+    for k in range(1, N_LAPLACE_TERMS + 1):
         log.append(factor[k] - sum(j * log[j - 1] * factor[k - j] for j in range(1, k)) / k)
     return tuple(log)
 
@@ -125,7 +133,7 @@ def _by_series(size: Array, power: float) -> Array:
 def series_reach(peak: Array, curvature: float) -> tuple[Array, Array]:
     """Return the first and the last j for which curvature D(j, peak) is not negligible."""
     # D(c + t, c) is at least t^2/(2 (c + t/3)), and t^2/(2c) below c (Bernstein's inequality)
-    least = 2 * NEGLIGIBLE / curvature
+    least = 2 * MAX_LOG_RATIO / curvature
     centre = np.maximum(peak, 1.0)
     first = np.maximum(np.floor(centre - np.sqrt(least * centre)), 1.0)
     return first, np.ceil(centre + least / 6 + np.sqrt(least**2 / 36 + least * centre))
@@ -180,7 +188,7 @@ def information(size: Array, power: float) -> Array:
     """
     out = np.full(np.shape(size), np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
-        scaled = np.log(size) / PIECE
+        scaled = np.log(size) / PIECE_WIDTH
     piece = np.floor(scaled)
     for k in np.unique(piece[np.isfinite(scaled)]):
         here = piece == k
@@ -190,10 +198,10 @@ def information(size: Array, power: float) -> Array:
 
 @lru_cache(maxsize=1024)
 def _piece(power: float, k: float) -> Array:
-    """Return the information's Chebyshev coefficients for log size in [k, k + 1] times PIECE."""
-    nodes = chebyshev.chebpts1(NODES)
-    values = _information_at(np.exp(PIECE * (k + 0.5 * (nodes + 1))), power)
-    return chebyshev.chebfit(nodes, values, NODES - 1)
+    """Return the information's Chebyshev coefficients for log size in [k, k + 1] times PIECE_WIDTH."""
+    nodes = chebyshev.chebpts1(N_NODES)
+    values = _information_at(np.exp(PIECE_WIDTH * (k + 0.5 * (nodes + 1))), power)
+    return chebyshev.chebfit(nodes, values, N_NODES - 1)
 
 
 def _information_at(size: Array, power: float) -> Array:
