@@ -370,7 +370,7 @@ def test_reasons_of_failures_say_why(data):
         found = het.cross_validate(res, 60, groups=data.index, rng=1, metrics="mse")
     (why,) = found.failed["fit"]
     assert why.startswith(
-        "UnboundedLikelihoodError: REML: the mean fits some rows exactly, so nothing"
+        "UnboundedLikelihoodError: REML: the mean fits some rows exactly, so there is no information"
     )
     assert found.failed["fit"][why] in (1, 2)
 
