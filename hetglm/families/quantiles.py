@@ -18,7 +18,7 @@ from hetglm.families.tail_integrals import Factors, OfRows, Ratio
 from hetglm.typing import Array
 
 #: Rows summed at a time, so that the work arrays stay in the cache.
-BLOCK_ROWS = 4096
+N_BLOCK_ROWS = 4096
 #: Terms below this share of their sum end it.
 TOL_TERM = 1e-17
 #: A probability this close to the level, relative to the smaller tail, is equal to it: the rounding of
@@ -26,10 +26,10 @@ TOL_TERM = 1e-17
 TOL_TIE = 1e-12
 #: Most terms of a sum; a longer one costs more than quadrature.
 MAX_TERMS = 8_000
-#: Terms between two looks at which sums are complete.
-N_BETWEEN_LOOKS = 16
-#: Levels closer than this to 0 or 1 need the tail on their own side, for its digits.
-EXTREME = 1e-3
+#: Terms between two checks of which sums are complete.
+N_BETWEEN_CHECKS = 16
+#: Distance of a level from 0 or 1 below which the tail on that side is summed, for its digits.
+MAX_EXTREME_LEVEL = 1e-3
 #: Newton's steps, of which three to five do, before bisection takes over.
 N_NEWTON = 20
 #: Standard deviations that a tail is long, at the most: 8 for a normal one.
@@ -95,11 +95,11 @@ def _by_tails(q: Array, k: Array, sd: Array, highest: Array, at: Array, ratio: R
     """Return the quantiles from counts k near them and P(Y = k); NaN where a sum is too long."""
     out = np.full(len(k), np.nan)
     lower = np.minimum(k, N_SD * sd) <= np.minimum(highest - k, N_SD * sd)
-    lower = np.where(q < EXTREME, True, np.where(q > 1 - EXTREME, False, lower))
+    lower = np.where(q < MAX_EXTREME_LEVEL, True, np.where(q > 1 - MAX_EXTREME_LEVEL, False, lower))
     few = np.where(lower, k, highest - k) <= tail_integrals.MIN_COUNT
     quick = (at > 0) & (few | (sd <= tail_integrals.MIN_SD))
-    for first in range(0, len(k), BLOCK_ROWS):
-        block = np.arange(first, min(first + BLOCK_ROWS, len(k)))
+    for first in range(0, len(k), N_BLOCK_ROWS):
+        block = np.arange(first, min(first + N_BLOCK_ROWS, len(k)))
         block = block[quick[block]]
         for rows, side in ((block[lower[block]], -1), (block[~lower[block]], 1)):
             total = _tail(k[rows], at[rows], highest[rows], side, rows, ratio)
@@ -123,7 +123,7 @@ def _tail(
             term = np.where(k >= highest, 0.0, term * up / down)
             k += 1
         total += term
-        if i % N_BETWEEN_LOOKS == 0:
+        if i % N_BETWEEN_CHECKS == 0:
             going = term > TOL_TERM * total
             result[open_[~going]] = total[~going]
             open_ = open_[going]
@@ -137,7 +137,7 @@ def _tail(
 def _walk(k: Array, at: Array, total: Array, q: Array, side: int, step: Any) -> Array:
     """Return the quantile, from a count k near it, P(Y = k) and the tail of it; NaN if too far."""
     k, at = k.copy(), at.copy()
-    # P(Y <= k) less the level, from either tail; what is rounding counts as equal
+    # P(Y <= k) minus the level, from either tail; differences within rounding count as zero
     excess = total - q if side < 0 else (1 - q) - total
     excess += TOL_TIE * np.minimum(q, 1 - q) + (0.0 if side < 0 else np.finfo(float).eps)
     for _ in range(MAX_TERMS):

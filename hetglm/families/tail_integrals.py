@@ -26,30 +26,51 @@ Factors = Callable[[Rows], list[tuple[Array, int, int]]]
 #: Takes counts and the indices of the rows they are of, returns a probability of each.
 OfRows = Callable[[Array, Rows], Array]
 
-#: Standard deviation and distance from both ends of the support above which a tail is integrated.
-MIN_SD, MIN_COUNT = 20.0, 200
-#: Shapes of a beta distribution above which a normal approximation of its quantiles is near enough.
+#: Standard deviation of the counts above which a tail is integrated.
+MIN_SD = 20.0
+
+#: Distance from both limits of the support above which a tail is integrated.
+MIN_COUNT = 200
+
+#: Shape parameters of a beta distribution above which a normal approximation of its quantiles is near
+#: enough to start from.
 MIN_SHAPE = 3.0
-#: Terms at an end of the support that are summed; the continuation is not smooth enough there.
-END = 24
-#: Gauss-Legendre nodes on (0, 1).
+
+#: Terms at a limit of the support that are summed: the continuation is not smooth enough there.
+N_LIMIT_TERMS = 24
+
+#: Gauss-Legendre rule on (0, 1).
 NODES, NODE_WEIGHTS = (np.polynomial.legendre.leggauss(20) + np.array([[1.0], [0.0]])) / 2
-#: The integral ends where the integrand has fallen by exp(DEPTH); that of a shorter one is not used.
-DEPTH, MIN_DEPTH = 24.0, 20.0
+
+#: The integral ends where the integrand has decreased by exp of this.
+MAX_DEPTH = 24.0
+
+#: An integral that covers a decrease of the integrand by less than exp of this is not used.
+MIN_DEPTH = 20.0
+
 #: Newton steps in search of that limit.
 N_LIMIT_STEPS = 4
-#: Relative errors of the integral, and of one that goes on to the end of the support: ten times the
-#: largest ones found.
-TOL_INTEGRAL, TOL_WITH_END = 6e-8, 2.5e-7
-#: Largest distance, in standard normal units, over which the quantile is extrapolated; and the distance
-#: below which another integral would not say more.
-MAX_DISTANCE, MIN_DISTANCE = 0.05, 1e-3
+
+#: Relative error of the integral: ten times the largest one found.
+TOL_INTEGRAL = 6e-8
+
+#: Relative error of an integral that goes on to the limit of the support, likewise.
+TOL_WITH_LIMIT = 2.5e-7
+
+#: Distance, in standard normal units, over which the quantile is extrapolated, at most.
+MAX_DISTANCE = 0.05
+
+#: Such distance below which another integral would not improve the quantile.
+MIN_DISTANCE = 1e-3
+
 #: Integrals of a row, at most; one or two suffice.
 N_INTEGRALS = 4
-#: Largest offset of a factor: those of a Poisson or binomial are infinite.
-LARGEST = 1e30
+
+#: Offset of a factor, at most: those of a Poisson or binomial are infinite.
+MAX_OFFSET = 1e30
+
 #: Rows integrated at a time, so that the work arrays stay in the cache.
-BLOCK_ROWS = 1024
+N_BLOCK_ROWS = 1024
 
 
 def start(q: Array, mean: Array, sd: Array, highest: Array) -> Array:
@@ -101,8 +122,8 @@ def quantiles(
     ndarray, shape (n,)
     """
     out, k = np.full(len(q), np.nan), k.copy()
-    for first in range(0, len(q), BLOCK_ROWS):
-        open_ = np.arange(first, min(first + BLOCK_ROWS, len(q)))
+    for first in range(0, len(q), N_BLOCK_ROWS):
+        open_ = np.arange(first, min(first + N_BLOCK_ROWS, len(q)))
         for _ in range(N_INTEGRALS):
             inside = (k[open_] >= MIN_COUNT) & (highest[open_] - k[open_] >= MIN_COUNT)
             open_ = open_[inside]
@@ -130,7 +151,7 @@ class _Tail:
 
     def __init__(self, k: Array, highest: Array, step: Any, factors: Any) -> None:
         self.k, self.highest, self.step = k, highest, step
-        self.factors = [(np.minimum(c, LARGEST) + d * (k - 0.5), d, e) for c, d, e in factors]
+        self.factors = [(np.minimum(c, MAX_OFFSET) + d * (k - 0.5), d, e) for c, d, e in factors]
         up, down = step(k - 0.5)
         self.slope = np.log(up / down)
         self.odds = self._odds(k + 1)
@@ -197,7 +218,7 @@ def _area(tail: _Tail, sign: Array) -> tuple[Array, Array]:
 
     The error is NaN where the limit of the integral was not found.
     """
-    last = np.where(sign < 0, END, tail.highest + 1 - END)
+    last = np.where(sign < 0, N_LIMIT_TERMS, tail.highest + 1 - N_LIMIT_TERMS)
     most = np.abs(np.log(tail._odds(last) / tail.odds))
     most = np.where(np.isfinite(tail.highest) | (sign < 0), most, np.inf)
     limit = _limit(tail, sign, most)
@@ -208,33 +229,33 @@ def _area(tail: _Tail, sign: Array) -> tuple[Array, Array]:
     cut = (limit == most) & (fall > -MIN_DEPTH)
     if cut.any():
         area[cut] += _end_sum(tail, sign)[cut]
-    error = np.where(cut, TOL_WITH_END, TOL_INTEGRAL)
+    error = np.where(cut, TOL_WITH_LIMIT, TOL_INTEGRAL)
     return area, np.where(cut | (fall < -MIN_DEPTH), error, np.nan)
 
 
 def _limit(tail: _Tail, sign: Array, most: Array) -> Array:
-    """Return the log odds beyond those of k + 1/2 where the integrand has fallen by DEPTH."""
+    """Return the log odds beyond those of k + 1/2 where the integrand has fallen by MAX_DEPTH."""
     first = tail.at(0 * sign)[1]
     up, down = tail.step(tail.k)
     curvature = (_second_derivative(tail) - np.log(up / down) / first) * first**2
-    limit = np.fmin(np.sqrt(2 * DEPTH / np.abs(curvature)), most)
+    limit = np.fmin(np.sqrt(2 * MAX_DEPTH / np.abs(curvature)), most)
     for _ in range(N_LIMIT_STEPS):
         t, jacobian = tail.at(sign * limit)
         fall = tail.log_density(t) + np.log(jacobian / first)
         # Newton's step in the logarithms of both: the fall is convex, nearly a power
         power = np.clip(limit * sign * tail.log_slope(t, jacobian) / fall, 0.5, 50.0)
-        factor = np.where(fall < 0, (DEPTH / -fall) ** (1 / power), 4.0)
+        factor = np.where(fall < 0, (MAX_DEPTH / -fall) ** (1 / power), 4.0)
         limit = np.fmin(limit * np.clip(factor, 0.1, 4.0), most)
     return limit
 
 
 def _end_sum(tail: _Tail, sign: Array) -> Array:
-    """Return the last END terms of the tail relative to P(Y = k), with the correction."""
-    k = np.where(sign < 0, END - 1, tail.highest + 1 - END)
+    """Return the last N_LIMIT_TERMS terms of the tail relative to P(Y = k), with the correction."""
+    k = np.where(sign < 0, N_LIMIT_TERMS - 1, tail.highest + 1 - N_LIMIT_TERMS)
     term = np.exp(tail.log_density(k - tail.k))
     before = np.exp(tail.log_density(k - sign - tail.k))
     total = term - (term - before) / 24
-    for _ in range(END - 1):
+    for _ in range(N_LIMIT_TERMS - 1):
         up, down = tail.step(np.where(sign < 0, k - 1, k))
         term = term * np.where(sign < 0, down / up, up / down)
         total += term

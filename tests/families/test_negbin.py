@@ -22,7 +22,7 @@ import hetglm.formula.api as hmf
 from hetglm.exceptions import BoundaryWarning, SeparationWarning
 from hetglm.families import negbin
 from hetglm.families.negbin import bulk, negative_binomial, sum_over_counts
-from hetglm.families.special.negbin import BLOCK, FEW, log_factors, log_probability
+from hetglm.families.special.negbin import MAX_FEW, N_BLOCK_ROWS, log_factors, log_probability
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 FAMILY = negbin.NegativeBinomial()
@@ -69,7 +69,7 @@ def kernel_points(seed, n):
     rng.shuffle(a)
     shape = 1 / np.clip(a, 1e-6, 1e4)
     likely = rng.poisson(np.minimum(mu * rng.gamma(shape, 1 / shape), 1e9))
-    kinds = [likely, rng.integers(0, 2 * FEW, n), np.floor(10 ** rng.uniform(-0.5, 9, n))]
+    kinds = [likely, rng.integers(0, 2 * MAX_FEW, n), np.floor(10 ** rng.uniform(-0.5, 9, n))]
     y = np.choose(rng.integers(0, 4, n), [*kinds, likely]).astype(float)
     # means at and next to the count, where the deviance vanishes
     close = rng.random(n) < 0.2
@@ -101,7 +101,7 @@ def test_kernel_at_every_scale(seed):
 def test_rows_are_evaluated_on_their_own():
     points = kernel_points(9, 150)
     one, many = (log_probability(*(np.tile(p, k) for p in points), 2) for k in (1, 60))
-    assert many.shape[1] > BLOCK
+    assert many.shape[1] > N_BLOCK_ROWS
     assert np.array_equal(many, np.tile(one, 60), equal_nan=True)
     alone = [log_probability(*(p[i : i + 1] for p in points), 2) for i in range(150)]
     assert_allclose(np.hstack(alone), one, rtol=1e-13)

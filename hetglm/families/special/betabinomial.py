@@ -45,22 +45,22 @@ from numpy.typing import NDArray
 from hetglm.families.special.stirling import DELTA, DELTA1, log_ratio
 from hetglm.typing import Array
 
-#: Draws of each colour taken one by one; from there on seven terms of the series leave 6e-15.
-HEAD = 7
+#: First draws of each colour taken one by one: the seven terms of the series after them err by 6e-15.
+N_HEAD = 7
 
 #: Coefficients of delta(x) x, -delta'(x) x^2 and the derivative of the latter, in powers of 1/x^2.
 _SERIES = np.array([DELTA[:-1], DELTA1[:-1], [k * c for k, c in enumerate(DELTA1) if k]])
 
-#: Above this t second derivatives are formed by `_far_second`; below, three digits cancel.
-_FAR = 1e3
+#: t above which second derivatives are formed by `_far_second`; below it three digits cancel.
+_MIN_FAR = 1e3
 
-#: Up to this many trials n KL(y/n || p) is formed by logarithms: n roundings are lost.
-_PLAIN = 1000
+#: Trials up to which n KL(y/n || p) is formed by logarithms, at a loss of n roundings.
+_MAX_TRIALS_LOGARITHMS = 1000
 
-#: Rows with no more trials than this are summed draw by draw where they need first draws.
-FEW = 12
+#: Trials up to which rows that need first draws are summed draw by draw.
+MAX_FEW = 12
 
-#: Terms of the series of delta that are enough where every sigma/x is below the limit before.
+#: Largest sigma/x, and the terms of the series of delta that suffice up to it.
 _TERMS = ((1 / 150, 2), (1 / 40, 3), (1 / 12, 5), (np.inf, 7))
 
 #: Stands for a count of 0 in x log x, whose value it leaves at zero.
@@ -299,7 +299,7 @@ def _divergences(urn: Urn, path: _Path, order: int) -> Derivatives:
     rK = r * K
     d_ss = 2 * rho2 * (rho * (bend[0] - bend[1]) + omega * k2) - r * rK - kr * (rho - 2 * omega)
     d_ms = -rK - kr - rho2 * k2
-    far = t[0] > _FAR
+    far = t[0] > _MIN_FAR
     if far.any():
         d_ms[far], d_ss[far] = _far_second(
             Urn(*(a[far] for a in urn)),
@@ -314,7 +314,7 @@ def _data_divergence(urn: Urn, path: _Path, growth: Array) -> Array:
     """Return -n KL(y/n || p): by its logarithms where the counts do not multiply their rounding."""
     r, N = path.r, urn.y + urn.z
     y, z = np.maximum(urn.y, MIN_COUNT), np.maximum(urn.z, MIN_COUNT)
-    if N.max(initial=0) <= _PLAIN:
+    if N.max(initial=0) <= _MAX_TRIALS_LOGARITHMS:
         return y * np.log(N / y * growth[0]) + z * np.log(N / z * growth[1])
     inverse = 1 / np.array([y, z])
     kappa = log_ratio(np.array([-r, r]) * inverse, growth * (N * inverse))[1]

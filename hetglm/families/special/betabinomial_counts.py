@@ -13,8 +13,8 @@ from scipy.special import xlogy
 
 from hetglm.families.base import Rows
 from hetglm.families.special.betabinomial import (
-    FEW,
-    HEAD,
+    MAX_FEW,
+    N_HEAD,
     Derivatives,
     Urn,
     all_draws,
@@ -83,8 +83,8 @@ MIN_SERIES = 32
 #: Stirling's remainder of 1, ..., MAX_TABULATED, and 0 for 0.
 WHOLE = np.append(0.0, stirling(np.arange(1.0, MAX_TABULATED + 1)))
 
-#: k log k up to FEW.
-ENTROPY = xlogy(np.arange(FEW + 1.0), np.arange(FEW + 1.0))
+#: k log k up to MAX_FEW.
+ENTROPY = xlogy(np.arange(MAX_FEW + 1.0), np.arange(MAX_FEW + 1.0))
 
 #: Memory that each thread keeps from one evaluation to the next.
 _KEPT = threading.local()
@@ -135,7 +135,7 @@ def _pieces(which: NDArray[np.bool_], urn: Urn) -> Iterator[Any]:
     rows = np.flatnonzero(which)
     if len(rows) == 0:
         return
-    key = ((FEW + 1) * urn.ky + urn.kz).astype(np.uint8)
+    key = ((MAX_FEW + 1) * urn.ky + urn.kz).astype(np.uint8)
     whole = np.ptp(key) == 0 and (key[0] == 0 or len(rows) == len(which))
     if not whole:
         rows = rows[np.argsort(key[rows], kind="stable")]
@@ -283,19 +283,19 @@ def _urn(mu: Array, nu: Array, sigma: Array, y: Array, z: Array) -> tuple[Urn, N
     """
     Return the rows with their first draws, and which of them have no other draws.
 
-    The first draws fill the urn up to HEAD sigma of each colour. Where successes are rare as many
+    The first draws fill the urn up to N_HEAD sigma of each colour. Where successes are rare as many
     are taken at any sigma.
     """
     n = y + z
     rare = mu * n < MAX_RARE_SUCCESSES
-    few = (n <= FEW) & (rare | (mu < HEAD * sigma))
-    if HEAD * sigma.max() <= mu.min():
+    few = (n <= MAX_FEW) & (rare | (mu < N_HEAD * sigma))
+    if N_HEAD * sigma.max() <= mu.min():
         ky, kz = np.zeros((2, len(n)))
     else:
-        ky, kz = (np.fmax(np.ceil(HEAD - share / sigma), 0) for share in (mu, nu))
+        ky, kz = (np.fmax(np.ceil(N_HEAD - share / sigma), 0) for share in (mu, nu))
     for k, most in ((ky, y), (kz, z)):
-        k[rare] = HEAD
-        k[few] = FEW
+        k[rare] = N_HEAD
+        k[few] = MAX_FEW
         np.minimum(k, most, out=k)
     return Urn(mu, nu, sigma, y, z, ky, kz), few
 

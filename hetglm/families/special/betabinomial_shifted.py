@@ -51,8 +51,8 @@ N_SHIFTS = 8
 #: Terms of its asymptotic series.
 N_SHIFT_TERMS = 5
 
-#: 1 + t cancels below this t: r of `shifted_draws` is then the logarithm of the ratio itself.
-_CANCELLED = -0.9
+#: t below which 1 + t cancels: r of `shifted_draws` is then the logarithm of the ratio itself.
+_MAX_CANCELLED = -0.9
 
 
 def _product_polynomials() -> tuple[tuple[float, ...], ...]:
@@ -229,7 +229,7 @@ def _shifted_value(
     pull -= drawn[2] * w[:2]
     pull *= v[5]
     logs = pull * v[:2]
-    cancelled = logs < _CANCELLED
+    cancelled = logs < _MAX_CANCELLED
     np.log1p(logs, out=logs)
     for i, some in enumerate(map(np.flatnonzero, cancelled)):
         logs[i, some] = np.log(w[i + 3, some] * v[i, some] * (w[2, some] * v[5, some]))

@@ -40,23 +40,29 @@ from hetglm.families.special.stirling import log_ratio, stirling
 from hetglm.typing import Array
 
 #: Rows evaluated at a time: the temporaries stay near the cache.
-BLOCK = 8000
-#: Counts up to this are taken factor by factor; from 1/alpha = FEW on delta is a series.
-FEW = 12
-#: B_{2k}/(2k (2k - 1)) and B_{2k}/(2k): delta(x) x and E = -delta'(x) x^2 in powers of 1/x^2; the
-#: ninth terms are below 1e-18 from 12 on.
+N_BLOCK_ROWS = 8000
+
+#: Count up to which factors are multiplied one by one, and 1/alpha from which on delta is a series.
+MAX_FEW = 12
+
+#: 2k of the eight terms of the series of delta; the ninth ones are below 1e-18 from x = 12 on.
 _POWERS = np.arange(2, 17, 2)
+
+#: B_{2k}/(2k): E = -delta'(x) x^2 in powers of 1/x^2.
 _SLOPE = bernoulli(16)[2::2] / _POWERS
+
+#: B_{2k}/(2k (2k - 1)): delta(x) x in powers of 1/x^2.
 _DELTA = _SLOPE / (_POWERS - 1)
-#: Above this t second derivatives of the deviance are formed by log(1 + t); below, few digits cancel.
-_FAR = 1.0
+
+#: t above which second derivatives of the deviance are formed by log(1 + t); below it few digits cancel.
+_MIN_FAR = 1.0
 
 
 def log_factors(y: Array) -> Array:
     """Return the part of the log-probability that depends on no parameter, shape (n,)."""
-    large = np.maximum(y, FEW)
+    large = np.maximum(y, MAX_FEW)
     many = -0.5 * np.log(2 * np.pi * large) - stirling(large)
-    return np.where(y > FEW, many, -gammaln(np.minimum(y, FEW) + 1))
+    return np.where(y > MAX_FEW, many, -gammaln(np.minimum(y, MAX_FEW) + 1))
 
 
 def log_probability(y: Array, mu: Array, alpha: Array, order: int) -> Array:
@@ -78,8 +84,8 @@ def log_probability(y: Array, mu: Array, alpha: Array, order: int) -> Array:
     """
     out = np.empty(((1, 3, 6)[order], len(y)))
     with np.errstate(all="ignore"):
-        for i in range(0, len(y), BLOCK):
-            part = slice(i, i + BLOCK)
+        for i in range(0, len(y), N_BLOCK_ROWS):
+            part = slice(i, i + N_BLOCK_ROWS)
             _write(y[part], mu[part], alpha[part], order, out[:, part])
     return out
 
@@ -87,7 +93,7 @@ def log_probability(y: Array, mu: Array, alpha: Array, order: int) -> Array:
 def _write(y: Array, mu: Array, alpha: Array, order: int, out: Array) -> None:
     """Write the terms of some rows into ``out``."""
     b = 1 / (1 + alpha * mu)
-    few = y <= FEW
+    few = y <= MAX_FEW
     for some, terms in ((few, _few), (~few, _many)):
         if not some.any():
             continue
@@ -148,8 +154,8 @@ def _many(y: Array, mu: Array, alpha: Array, b: Array, order: int) -> Array:
         out[1] = -s2 * kappa
     if order > 1:
         near = s2 * (2 * s * theta - y / end)
-        out[2] = np.where(t > _FAR, s2 / alpha * (2 * kappa + 1 / end), near)
-    first = np.where(alpha * FEW > 1, float(FEW), 0.0)
+        out[2] = np.where(t > _MIN_FAR, s2 / alpha * (2 * kappa + 1 / end), near)
+    first = np.where(alpha * MAX_FEW > 1, float(MAX_FEW), 0.0)
     out += _remainder(alpha, y, end, order)
     out -= _remainder(alpha, first, 1 + first * alpha, order)
     rows = np.flatnonzero(first)
@@ -185,7 +191,7 @@ def _polynomial(coefficients: Array, z: Array) -> Array:
 
 def _head(alpha: Array, order: int) -> Array:
     """Return the sum of log(1 + j alpha), j < k = 12, + k - (k + 1/alpha) log(1 + k alpha)."""
-    k = float(FEW)
+    k = float(MAX_FEW)
     out = _factors(alpha, np.full_like(alpha, k), order)
     log = np.log1p(k * alpha)
     out[0] += k - (k + 1 / alpha) * log

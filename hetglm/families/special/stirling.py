@@ -32,18 +32,19 @@ DELTA = tuple(b / (2 * k * (2 * k - 1)) for k, b in enumerate(_BERNOULLI, 1))
 
 DELTA1 = tuple(b / (2 * k) for k, b in enumerate(_BERNOULLI, 1))
 
-#: Eight terms are exact to rounding from here on (the ninth is 55/(18 x^18) in delta').
-_LARGE = 12
+#: Argument from which on eight terms are exact to rounding (the ninth is 55/(18 x^18) in delta').
+_MIN_LARGE = 12
 
 #: sum_k z^k/(2k + 3), (artanh(r)/r - 1)/z with z = r^2; 27 terms for |r| <= 1/2.
 ARTANH = tuple(1 / (2 * k + 3) for k in range(27))
 
 _ARTANH1 = tuple((2 * k + 2) / (2 * k + 3) for k in range(27))
 
-#: Below this |t| `log_ratio` sums log(1 + t) (|r| <= 0.053, six terms); above, at most 3 digits cancel.
-_NEAR = 0.1
+#: |t| below which `log_ratio` sums log(1 + t) (|r| <= 0.053); above it at most 3 digits cancel.
+_MAX_NEAR = 0.1
 
-_NEAR_TERMS = 6
+#: Terms of that sum.
+_N_NEAR_TERMS = 6
 
 
 def horner(
@@ -100,7 +101,7 @@ def log_ratio(t: Array, ratio: Array) -> tuple[Array, Array, Array]:
     -----
     The series for ``|t| < 0.1``, and the logarithm elsewhere: mostly few values.
     """
-    far = np.abs(t) >= _NEAR
+    far = np.abs(t) >= _MAX_NEAR
     q, kappa, theta = _log_ratio_near(t)
     if far.any():
         index = np.flatnonzero(far)
@@ -121,7 +122,7 @@ def _log_ratio_near(t: Array) -> tuple[Array, Array, Array]:
     h = 1 / (2 + t)
     r = t * h
     r *= r
-    theta = horner(ARTANH[:_NEAR_TERMS], r)
+    theta = horner(ARTANH[:_N_NEAR_TERMS], r)
     theta *= h
     theta *= h
     theta *= 2
@@ -161,9 +162,9 @@ def _remainder(x: Array, order: int) -> Array:
     """Return the derivative of delta of this order: the series, or the recurrence up to it."""
     flat = x.ravel()
     with np.errstate(all="ignore"):
-        small = flat < _LARGE
-        out = _remainder_series(np.where(small, flat + _LARGE, flat), order)
-        steps = flat[small] + np.arange(_LARGE, dtype=float)[:, None]
+        small = flat < _MIN_LARGE
+        out = _remainder_series(np.where(small, flat + _MIN_LARGE, flat), order)
+        steps = flat[small] + np.arange(_MIN_LARGE, dtype=float)[:, None]
         out[small] += _remainder_step(steps, order).sum(axis=0)
         out[~(flat >= 0)] = np.nan
         out[flat == 0] = -np.inf if order == 1 else np.inf

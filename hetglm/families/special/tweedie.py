@@ -34,7 +34,7 @@ PIECE_WIDTH = 1.0
 #: Nodes of that polynomial.
 N_NODES = 24
 
-#: Step of the trapezoidal rule in units of the narrowest feature of a density.
+#: Step of the trapezoidal rule, in units of the narrowest feature of a density.
 STEP = 0.12
 
 
@@ -242,10 +242,10 @@ def _range(size: Array, power: float) -> tuple[Array, Array]:
     # in log y falls like y^a
     high = np.log(1 + 200 * (1 + 1 / size))
     low = np.log((power - 1) / size) - 50 * (power - 1) / (2 - power)
-    return _edge(low, size, power), _edge(high, size, power)
+    return _negligible_from(low, size, power), _negligible_from(high, size, power)
 
 
-def _edge(far: Array, size: Array, power: float) -> Array:
+def _negligible_from(far: Array, size: Array, power: float) -> Array:
     """Return where between log y = 0 and ``far`` the density becomes negligible, or ``far``."""
     near = np.zeros_like(far)
     for _ in range(40):
