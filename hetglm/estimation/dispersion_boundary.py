@@ -100,7 +100,8 @@ class _BoundaryWatch:
         Return which rows near the boundary had better be fixed there.
 
         Where the dispersion model is saturated each cell goes to phi = 0 if it gains by that; other
-        rows go all together or not at all.
+        rows go all together or not at all. Guarded by tests/likelihood/test_boundary.py
+        (``test_many_rows_at_the_boundary_cost_few_evaluations``).
         """
         rows = new & (self.limits < 0)
         if not rows.any():

@@ -265,7 +265,7 @@ def _steepened(problem: _Problem, best: Fit) -> list[Fit]:
     Return the fits with larger and larger coefficients of the dispersion, as long as these gain.
 
     A steeper slope makes rows far from the centre uninformative, so that the likelihood may rise
-    along it again.
+    along it again. Guarded by tests/estimation/test_corpus.py ("slopes not steep enough").
     """
     found, k = [], problem.likelihood.k_mean
     for _ in range(problem.max_rounds):
@@ -285,7 +285,8 @@ def _restarted_in_cells(problem: _Problem, best: Fit) -> Fit:
 
     One cell can have two maxima, one of them at phi = 0. Each cell whose dispersion has a large
     standard error is evaluated over a grid, with a mean of its own: no fit of the cell with the
-    common mean exceeds that.
+    common mean exceeds that. Guarded by tests/likelihood/test_boundary.py
+    (``test_a_cell_with_two_maxima_is_at_its_supremum``).
     """
     cells = saturated_cells(problem.likelihood, problem.estimated)
     if cells is None or not best.converged:

@@ -214,7 +214,8 @@ def _gradient_ratio(objective: Objective, step: Array, ratio: float) -> float:
     Return the ratio of the gradients after and before a Newton step, without evaluating it.
 
     It is the relative change of the information: the square of the last step's ratio, or of the order of
-    the largest change of a predictor.
+    the largest change of a predictor. Guarded by tests/estimation/test_optimize.py
+    (``test_last_step_of_many_rows_needs_no_evaluation``).
     """
     return ratio**2 if ratio**2 <= TOL_INFORMATION else objective.change(step)
 

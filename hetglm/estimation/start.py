@@ -176,6 +176,8 @@ def _approached(likelihood: Likelihood, near: Fit, n: int) -> Array:
 
     Quasi-Newton steps (BFGS) by the gradient of all rows and the information of the subsample, scaled
     up: the two differ by a few per cent, which is the ratio of the gradients after and before a step.
+    Invariant: a step is taken only while the scaled gradient halves. Guarded by
+    tests/estimation/test_optimize.py (``test_start_is_near_the_maximum_of_all_rows``).
     """
     params, solved, last = near.internal, near.solved, np.inf
     covariance = inverse(near.information * (likelihood.n / n))
