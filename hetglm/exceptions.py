@@ -1,4 +1,4 @@
-"""Errors and warnings of hetglm: one class for each thing a fit can say."""
+"""Errors and warnings of hetglm: one class for each condition."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class MissingValueError(ValueError):
 
 class UnboundedLikelihoodError(ValueError):
     """
-    The likelihood grows without bound: some rows are fitted exactly and lose all dispersion.
+    The likelihood is unbounded: some rows are fitted exactly, and their dispersion goes to zero.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class UnboundedLikelihoodError(ValueError):
 
 
 class UnboundedLikelihoodWarning(ModelWarning):
-    """The likelihood is unbounded elsewhere; the fit is a maximum beside that."""
+    """The likelihood is unbounded at a singularity; the fit is a local maximum beside it."""
 
 
 class AliasedColumnWarning(ModelWarning):
@@ -75,7 +75,7 @@ class BoundaryWarning(ModelWarning):
 
 
 class DomainEdgeWarning(ModelWarning):
-    """The maximum lies where a fitted mean may go no further, and has no zero gradient."""
+    """The maximum is on the boundary of the mean's domain, where the gradient is not zero."""
 
 
 class SeveralMaximaWarning(ModelWarning):
@@ -95,7 +95,7 @@ class BootstrapFailureWarning(ModelWarning):
 
 
 class FoldFailureWarning(ModelWarning):
-    """Some folds of a cross-validation failed, or have rows that nothing predicts."""
+    """Some folds of a cross-validation failed, or have rows that cannot be predicted."""
 
 
 class IndefiniteCovarianceWarning(ModelWarning):

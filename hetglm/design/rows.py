@@ -106,7 +106,7 @@ def read_arrays(
     complete = _complete(arrays, n, missing, names)
     keep = complete & _informative(arrays, complete, names)
     if not keep.any():
-        raise ValueError("no rows left to fit: every row misses a value or carries no weight")
+        raise ValueError("no rows left to fit: all rows are missing or have zero weight")
     if not keep.all():
         arrays = {name: None if a is None else a[keep] for name, a in arrays.items()}
     names = names.take(keep)
