@@ -10,6 +10,7 @@ import pytest
 import statsmodels.api as sm
 from conftest import CASES, fitted, simulated
 from numpy.testing import assert_allclose, assert_array_equal
+from quick import thorough
 from scipy.special import ndtr, ndtri
 
 import hetglm.api as het
@@ -595,7 +596,7 @@ def test_a_million_rows():
     assert np.isfinite(res.get_resid()).all()
 
 
-@pytest.mark.parametrize("cls", ["doubleglm", "betabinomial"])
+@pytest.mark.parametrize("cls", ["doubleglm", *thorough("betabinomial")])
 def test_star98(cls):
     data = sm.datasets.star98.load_pandas().data
     family = {"family": sm.families.Binomial()} if cls == "doubleglm" else {}

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from quick import thorough
 
 import hetglm
 import hetglm.api as het
@@ -25,8 +26,10 @@ def test_the_package_has_nothing_else(name):
     "line",
     [
         "from hetglm import BetaBinomial, anova",
-        "import hetglm; hetglm.datasets.load_cats; hetglm.stepwise",
-        "from hetglm import exceptions, models; models.DoubleGLM",
+        *thorough(
+            "import hetglm; hetglm.datasets.load_cats; hetglm.stepwise",
+            "from hetglm import exceptions, models; models.DoubleGLM",
+        ),
     ],
 )
 def test_names_are_read_when_first_used(line):

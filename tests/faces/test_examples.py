@@ -255,6 +255,7 @@ def test_story(tmp_path, capsys):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.thorough
 def test_out_from_the_shell(tmp_path):
     pytest.importorskip("matplotlib")
     command = [sys.executable, "-m", "hetglm.examples.welding", "--out", str(tmp_path / "a")]

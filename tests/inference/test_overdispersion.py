@@ -70,6 +70,7 @@ def by_numbers(seeds, **kwargs):
     return res.test_overdispersion("model", rng=1, **kwargs)
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore:the likelihood has several maxima")
 def test_bootstrap_runs_as_others_do(seeds, tmp_path, capsys):
     """In two processes, with a bar and from a checkpoint: the same, with its Monte-Carlo error."""

@@ -404,6 +404,7 @@ def kill_when_begun(path, pid):
     os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.thorough
 def test_two_dask_workers_one_of_them_killed(tmp_path):
     import joblib
     from distributed import Client, LocalCluster
