@@ -5,8 +5,6 @@ Of a test with parameters it has each value of each parameter once, not their co
 models, one of each kind (``specs.Spec.alike``). Every test is in it but those marked ``thorough``.
 """
 
-import re
-
 import pytest
 
 
@@ -42,16 +40,8 @@ def each_once(items):
 
 
 def values(item):
-    """Return the values of an item: of parameters that are listed together, those of the list's row."""
-    given = parameters(item)
-    rows = [names(mark.args[0]) for mark in item.iter_markers("parametrize")]
-    alone = given.keys() - {name for row in rows for name in row}
-    return {tuple((n, id(given[n])) for n in row) for row in (*rows, *([n] for n in alone))}
-
-
-def names(argnames):
-    """Return the names of a parametrisation, which may be one string with commas."""
-    return re.split(r",\s*", argnames) if isinstance(argnames, str) else list(argnames)
+    """Return the values of an item, known by what they are and not by what they equal."""
+    return {(name, id(value)) for name, value in parameters(item).items()}
 
 
 def parameters(item):

@@ -376,6 +376,7 @@ def test_sums_over_counts_are_of_a_sample_of_rows(monkeypatch):
     assert sorted(seen)[-2] <= findings.ROWS
 
 
+@pytest.mark.thorough
 def test_sample_of_rows_has_the_information_of_all(monkeypatch):
     monkeypatch.setattr(findings, "ROWS", 1500)
     res = rare(3000)

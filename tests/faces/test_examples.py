@@ -152,6 +152,7 @@ def test_cats_tells_them(tmp_path, capsys):
 # ---- germination ---------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_germination_tells_its_story(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     out = told(germination.main, tmp_path, capsys)

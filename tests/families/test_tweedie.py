@@ -165,6 +165,7 @@ def test_quantiles_invert(power, mu, phi):
     assert_allclose(law.cdf(y[2:-1]), q[2:-1], rtol=1e-13, atol=1e-15)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("power", "mu", "phi"), LAWS)
 def test_draws(power, mu, phi):
     law, n = CompoundPoissonGamma(power)(mu, phi), 20_000

@@ -50,6 +50,7 @@ def test_ratio_is_that_of_constant_sigma_whatever_the_formula(seeds):
     assert "score Z" in str(test)
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore:the likelihood has several maxima")
 def test_cells_have_binomial_weights_and_other_formulas_the_bootstrap(seeds):
     cells = hmf.betabinomial("y + I(n - y) ~ variety * root | root", seeds).fit()

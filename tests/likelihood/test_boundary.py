@@ -193,6 +193,7 @@ def test_ratio_with_an_interior_null_keeps_chi_square_and_its_full_df(mixed):
     assert test.pvalue == pytest.approx(stats.chi2.sf(test.statistic, 2))
 
 
+@pytest.mark.thorough
 def test_ratio_with_a_null_at_the_boundary_is_bootstrapped_and_says_so(mixed):
     y = np.r_[np.tile([6, 7], 12), [3, 10] * 6]  # c a little overdispersed, all together not
     data = mixed.assign(y=y)

@@ -262,6 +262,7 @@ def test_jobs_do_not_matter(name):
     pd.testing.assert_frame_equal(tables[0].table, again.table, rtol=0, atol=0)
 
 
+@pytest.mark.thorough
 def test_functions_travel_to_jobs():
     res = fitted("gaussian")
     one, two = (

@@ -152,7 +152,7 @@ def test_jobs_that_keep_dying_end_the_run(tmp_path):
         run(task, 4, n_jobs=2)
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("n_jobs", [1, *thorough(2)])
 def test_mistakes_are_not_failures_of_replicates(n_jobs):
     with pytest.raises(TypeError, match="a mistake in the task"):
         run(Broken(), 8, n_jobs=n_jobs)
