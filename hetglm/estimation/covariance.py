@@ -334,7 +334,7 @@ def refuse_other_arguments(kind: CovarianceType, cov_kwds: dict[str, Any]) -> No
         return
     what = f"; it takes {', '.join(kind.arguments) or 'none'}"
     if unknown[0] == "groups" and kind.criterion.by_rows:
-        what = ", write cov_type='cluster'"
+        what = "; write cov_type='cluster'"
     raise ValueError(f"cov_kwds: cov_type={kind.name!r} does not take {unknown[0]!r}{what}")
 
 
