@@ -226,7 +226,13 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         self.results_class_wrapper = LocationScaleResultsWrapper
 
     def formula_text(self) -> str:
-        """Return both formulas, or the columns of both designs."""
+        """
+        Return both formulas, or the columns of both designs.
+
+        Returns
+        -------
+        str
+        """
         if self.spec is not None:
             right = self.spec.dispersion_formula.removeprefix("~ ")
             return f"{self.spec.formula} | {right}"
@@ -269,7 +275,17 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         return arrays["endog"], None
 
     def phi_weights(self, trials: Array | None, var_weights: Array | None) -> Array | None:
-        """Return the weights that divide phi in each row, None if there are none."""
+        """
+        Return the weights that divide phi in each row, None if there are none.
+
+        Parameters
+        ----------
+        trials, var_weights : ndarray, shape (n,), or None
+
+        Returns
+        -------
+        ndarray, shape (n,), or None
+        """
         return var_weights
 
     def check_exposure(self) -> None:

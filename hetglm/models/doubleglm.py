@@ -142,7 +142,17 @@ class DoubleGLM(LocationScaleModel):
     _trials_are_weights: bool = False
 
     def phi_weights(self, trials: Array | None, var_weights: Array | None) -> Array | None:
-        """Return the trials of proportions times the var_weights, None if there are neither."""
+        """
+        Return the trials of proportions times the var_weights, None if there are neither.
+
+        Parameters
+        ----------
+        trials, var_weights : ndarray, shape (n,), or None
+
+        Returns
+        -------
+        ndarray, shape (n,), or None
+        """
         if trials is None or self._trials_are_weights:
             return var_weights
         return trials if var_weights is None else trials * var_weights

@@ -1057,10 +1057,10 @@ REFUSALS = {
     "families": (lambda: (gaussian(), fitted("gamma")), "different families.*AIC"),
     "models": (lambda: (fitted("binomial"), CASES["beta-binomial"].formula("1").fit()), "families"),
     "rows": (lambda: (gaussian(), gaussian("x | z", simulated().head(90))), "different rows"),
-    "mean": (lambda: (gaussian("group"), gaussian("x + z | z")), "mean of the smaller"),
+    "mean": (lambda: (gaussian("group"), gaussian("x + z | z")), "mean model of the smaller"),
     "dispersion": (
         lambda: (gaussian("x | x"), gaussian("x | z + group")),
-        "dispersion of the small",
+        "dispersion model of the smaller",
     ),
     "size": (lambda: (gaussian("x"), gaussian("z")), "same number of coefficients.*AIC"),
     "offset": (lambda: (gaussian(), gaussian("x | z", offset="shift")), "offset"),
