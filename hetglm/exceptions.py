@@ -63,7 +63,7 @@ class AliasedColumnWarning(ModelWarning):
 
 
 class AmbiguousResponseWarning(ModelWarning):
-    """A binomial response of 0 and 1 may be counts or proportions, and is taken as counts."""
+    """A binomial response of 0 and 1 may be counts or proportions; it is treated as counts."""
 
 
 class SeparationWarning(ModelWarning):
@@ -71,7 +71,7 @@ class SeparationWarning(ModelWarning):
 
 
 class BoundaryWarning(ModelWarning):
-    """The dispersion is zero, or infinite, at the maximum for some rows."""
+    """The maximum is on the boundary of the dispersion (zero or infinite) for some rows."""
 
 
 class DomainEdgeWarning(ModelWarning):
@@ -79,19 +79,19 @@ class DomainEdgeWarning(ModelWarning):
 
 
 class SeveralMaximaWarning(ModelWarning):
-    """The likelihood has more than one maximum; the fit is the best that was found."""
+    """The likelihood has several local maxima; the fit is the largest that was found."""
 
 
 class SmallCountsWarning(ModelWarning):
-    """Expected counts are too small against the dispersion for the extended quasi-likelihood."""
+    """Expected counts are too small, given the dispersion, for the extended quasi-likelihood."""
 
 
 class DroppedRowsWarning(ModelWarning):
-    """Rows that carry no information were left out."""
+    """Rows without information (no trials or zero frequency) were dropped."""
 
 
 class BootstrapFailureWarning(ModelWarning):
-    """Some bootstrap refits failed and are not among the replicates."""
+    """Some bootstrap refits failed and are left out."""
 
 
 class FoldFailureWarning(ModelWarning):
@@ -99,7 +99,7 @@ class FoldFailureWarning(ModelWarning):
 
 
 class IndefiniteCovarianceWarning(ModelWarning):
-    """A robust covariance has negative variances in some directions, which have no test."""
+    """A robust covariance is not positive definite, so some tests are NaN."""
 
 
 class NotEstimableWarning(ModelWarning):
@@ -111,16 +111,16 @@ class UndefinedTermWarning(ModelWarning):
 
 
 class UnseenLevelWarning(NotEstimableWarning):
-    """New rows have a level that was declared at the fit and that no row of the fit had."""
+    """New rows have a level that is a declared category but has no rows in the fit."""
 
 
 class UntestedTermWarning(ModelWarning):
-    """Some rows of a table of tests could not be tested; they are NaN, with the reasons under it."""
+    """Some rows of a table of tests are NaN; the reasons are printed below the table."""
 
 
 class EveryRefitFailedError(ValueError):
-    """No refit of a bootstrap succeeded, so there is no replicate."""
+    """All refits of a bootstrap failed."""
 
 
 class NotNestedError(ValueError):
-    """Two models are compared by a likelihood ratio that are not nested, or not on the same data."""
+    """A likelihood ratio was requested for models that are not nested, or not on the same data."""

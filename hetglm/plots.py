@@ -1,4 +1,4 @@
-"""Plots of fits, one or several: a face, each function lives in the room of what it shows."""
+"""Plots of one or several fits."""
 
 from hetglm.diagnostics.plots_binomial import beyond_binomial, plot_beyond_binomial
 from hetglm.diagnostics.plots_dispersion import (

@@ -1,4 +1,4 @@
-"""What may be wrong with a fit, in plain words: the term, the evidence and what one can do."""
+"""Possible problems of a fit in plain words: the term, the evidence and a remedy."""
 
 from __future__ import annotations
 
@@ -20,21 +20,23 @@ from hetglm.utils.display import Printed
 from hetglm.utils.linalg import contains
 from hetglm.utils.messages import listed
 
-#: Leverage of a row that its own coefficient fits, and a leverage that is huge.
-EXACT, HUGE = 1 - 1e-6, 0.8
-#: Rows of a dispersion's cell, less what the mean takes of them, that are a handful.
-HANDFUL = 5.0
-#: Smallest eigenvalue of the information, scaled to a unit diagonal, that leaves half of the digits.
-SINGULAR = 1e-8
-#: Wald statistics beyond this mislead nobody, however they shrink.
-PLAIN = 5.0
-#: Step of the derivative of the information in a linear predictor.
+#: Leverage above which a row counts as fitted exactly by a coefficient of its own.
+MIN_EXACT_LEVERAGE = 1 - 1e-6
+#: Leverage above which a row is reported: its own response then has weight 0.8 in its fit.
+MIN_LARGE_LEVERAGE = 0.8
+#: Residual degrees of freedom (observations minus leverages) below which a cell has few rows.
+MIN_CELL_DF = 5.0
+#: Smallest eigenvalue of the information, scaled to unit diagonal: half of the digits are left.
+MIN_EIGENVALUE = 1e-8
+#: The Hauck-Donner effect is not reported for |z| above this: such a coefficient is clear anyhow.
+MAX_HAUCK_DONNER_Z = 5.0
+#: Step of the numerical derivative of the information with respect to a linear predictor.
 STEP = 1e-4
-#: Rows that the information and its derivatives are taken from where there are more.
-ROWS = 5_000
+#: Size of the subsample for the information and its derivatives, in rows: a few per cent of error.
+N_SAMPLE_ROWS = 5_000
 
 
-#: Kinds of findings, in the order in which they are looked for.
+#: Kinds of findings, in the order of the checks.
 CHECKS = (
     *("convergence", "unbounded", "edge", "several maxima", "separation", "boundary", "aliased"),
     *("single row", "few rows", "Hauck-Donner", "near-singular", "leverage", "small counts"),
@@ -44,7 +46,7 @@ CHECKS = (
 @dataclass(frozen=True, repr=False)
 class Finding(Printed):
     """
-    One thing that may be wrong with a fit.
+    A possible problem of a fit.
 
     Attributes
     ----------
@@ -52,13 +54,13 @@ class Finding(Printed):
         "convergence", "separation", "boundary", "aliased", "single row", "few rows", "Hauck-Donner",
         "near-singular", "leverage", "several maxima", "unbounded", "edge" or "small counts".
     terms : tuple of str
-        Coefficients it is about, as ``params`` names them.
+        Names of the coefficients concerned, as in ``params``.
     evidence : str
-        What was seen.
+        Observation that led to the finding.
     remedy : str
-        What one can do.
+        Suggested action.
     rows : tuple of int
-        Positions of the rows it is about in the data that were passed; the text has their labels.
+        Positions of the rows concerned in the data passed by the user; the text has their labels.
     """
 
     kind: str
@@ -78,7 +80,7 @@ class Finding(Printed):
 
 
 class Diagnosis(Printed, list[Finding]):
-    """The findings on a fit, a list that prints in plain words."""
+    """The findings of `diagnose`, a list that prints in plain words."""
 
     def _headline(self) -> str:
         if not self:
@@ -98,17 +100,17 @@ class Diagnosis(Printed, list[Finding]):
 @dataclass(frozen=True)
 class Facts:
     """
-    A fit as it is examined.
+    A fit and the quantities that several checks need.
 
     Attributes
     ----------
     core : Likelihood
-        Rows at the boundary held there.
+        With rows at the boundary fixed there.
     bare : Likelihood
-        None held.
+        With no row fixed.
     fit : Fit
     names : list of str
-        Of the p + q coefficients.
+        Names of the p + q coefficients.
     estimable : ndarray of bool, shape (p + q,)
     terms : list of Term
     tvalues : ndarray, shape (p + q,)
@@ -126,28 +128,28 @@ class Facts:
     leverage_dispersion: Array
 
     def where(self, rows: Array) -> str:
-        """Return rows in words."""
+        """Return the labels of rows as text."""
         return self.core.names.text(rows)
 
     def positions(self, rows: Array) -> tuple[int, ...]:
-        """Return the positions of rows in the data that were passed."""
+        """Return the positions of rows in the data passed by the user."""
         return tuple(int(i) for i in self.core.names.positions[rows])
 
     @cached_property
     def sample(self) -> Likelihood:
-        """The core, or rows of it that make the same information but for a few per cent."""
-        return self.core if self.core.n <= ROWS else thinned(self.core, self._importance)
+        """The rows, or a subsample of many with the same information up to a few per cent."""
+        return self.core if self.core.n <= N_SAMPLE_ROWS else subsample(self.core, self._importance)
 
     @property
     def _importance(self) -> Array:
-        """Share of each row in the leverage of both parts, and in the number of rows."""
+        """Sampling weight of each row: its share of the leverages plus its share of the rows."""
         leverage = self.frequency * (self.leverage + self.leverage_dispersion)
         leverage = np.maximum(np.nan_to_num(leverage, posinf=0.0), 0.0)
         return leverage / (leverage.sum() or 1.0) + 1 / len(leverage)
 
     @property
     def frequency(self) -> Array:
-        """How often each row was observed, shape (n,)."""
+        """Frequency of each row, shape (n,)."""
         return np.ones(self.core.n) if self.core.freq is None else self.core.freq
 
 
@@ -168,46 +170,48 @@ def diagnose(res: Any) -> Diagnosis:
     found = Diagnosis()
     for check in (of_the_search, separation, boundary, small_counts, aliased):
         found += check(facts)
-    told = {name for finding in found for name in finding.terms}
+    reported = {name for finding in found for name in finding.terms}
     cells = [*single_rows(facts), *dispersion_cells(facts)]
     found += cells
-    found += (f for f in hauck_donner(facts) if not told & set(f.terms))
-    if not told:  # what runs off makes the information singular, and was told
+    found += (f for f in hauck_donner(facts) if not reported & set(f.terms))
+    if not reported:  # infinite coefficients make the information singular, and are reported
         found += near_singular(facts)
     known = {row for finding in cells for row in finding.rows}
     found += (f for f in leverages(facts) if not known & set(f.rows))
     return found
 
 
-# What the fit says of itself -----------------------------------------------------------------------
+# Messages of the fit -------------------------------------------------------------------------------
 
 
 def of_the_search(facts: Facts) -> Iterator[Finding]:
-    """Yield what the search for the maximum met."""
+    """Yield problems of the search for the maximum."""
     fit = facts.fit
     if not fit.converged:
         yield Finding(
             "convergence",
             (),
             f"the fit did not converge: {fit.message} (scaled gradient {fit.decrement:.1e})",
-            "Take more iterations, start_params near the answer, or a simpler dispersion",
+            "Use more iterations, start_params near the maximum, or a simpler dispersion formula",
         )
     if fit.unbounded:
         yield Finding(
             "unbounded",
             (),
-            f"{fit.unbounded}, and this is a maximum beside that",
-            "Merge the cell with another, or take the term out of one part",
+            f"{fit.unbounded}; the fit is a local maximum away from that",
+            "Merge the cell with another, or remove the term from one part",
         )
     if fit.domain_boundary:
-        yield Finding("edge", (), fit.domain_boundary, "A log or logit link has no such edge")
+        yield Finding(
+            "edge", (), fit.domain_boundary, "Use a link without such a boundary, log or logit"
+        )
     if fit.second == fit.second:
         yield Finding(
             "several maxima",
             (),
             f"the best maximum found has log-likelihood {fit.llf:.4f}, the next {fit.second:.4f}, and "
             "there may be others",
-            "The data do not settle a dispersion of so many terms: use fewer",
+            "The data do not determine a dispersion with so many terms; use fewer",
         )
 
 
@@ -220,38 +224,38 @@ def separation(facts: Facts) -> Iterator[Finding]:
             "separation",
             tuple(terms),
             f"at {facts.where(rows)} the fit is at the limit of the mean, so the estimate is not finite "
-            "and its standard error means nothing",
-            "Merge the level with another, or leave the term out; het.anova tests it by its likelihood",
+            "and its standard error is meaningless",
+            "Merge the level with another, or remove the term; het.anova tests it by a likelihood ratio",
             facts.positions(rows),
         )
 
 
 def boundary(facts: Facts) -> Iterator[Finding]:
-    """Yield the terms that run off to the ends of the dispersion."""
-    end = facts.fit.boundary
-    if end is None:
+    """Yield the terms whose estimates are infinite because the dispersion is at its boundary."""
+    found = facts.fit.boundary
+    if found is None:
         return
     family = facts.core.boundary_family
-    for rows, what in (
+    for rows, reason in (
         (
-            end.rows,
-            f"the data vary no more than the {family.limit_at_zero}: the dispersion is zero",
+            found.rows,
+            f"the data vary no more than the {family.limit_at_zero}, so the dispersion is zero",
         ),
-        (end.infinite, f"the data are {family.limit_at_infinity}: the dispersion is infinite"),
+        (found.infinite, f"the data are {family.limit_at_infinity}, so the dispersion is infinite"),
     ):
         if rows.any():
             yield Finding(
                 "boundary",
-                tuple(end.terms),
-                f"at {facts.where(rows)} {what}, and these coefficients are not finite",
-                "boundary_limits() bounds the dispersion of such cells; or use a dispersion of fewer "
-                "terms",
+                tuple(found.terms),
+                f"at {facts.where(rows)} {reason}, and these coefficients are not finite",
+                "boundary_limits() gives upper limits for such cells; or use fewer terms in the "
+                "dispersion",
                 facts.positions(rows),
             )
 
 
 def small_counts(facts: Facts) -> Iterator[Finding]:
-    """Yield that the extended quasi-likelihood misleads, with the rows of more than half its error."""
+    """Yield a large error of the extended quasi-likelihood, with the rows that contribute most to it."""
     found = checks.small_counts(facts.core, facts.fit)
     if found is not None:
         rows = found.error > 0.5 * found.error.max()
@@ -265,14 +269,14 @@ def small_counts(facts: Facts) -> Iterator[Finding]:
 
 
 def aliased(facts: Facts) -> Iterator[Finding]:
-    """Yield the columns that were left out."""
+    """Yield the columns that were left out of the fit."""
     names = [name for name, kept in zip(facts.names, facts.estimable, strict=True) if not kept]
     if names:
         yield Finding(
             "aliased",
             tuple(names),
-            "a linear combination of earlier columns of its part, and left out of the fit",
-            "Take it out of the formula, or out of the data whatever it repeats",
+            "a linear combination of earlier columns of its part; left out of the fit",
+            "Remove it from the formula, or remove the variable that it duplicates",
         )
 
 
@@ -280,8 +284,8 @@ def aliased(facts: Facts) -> Iterator[Finding]:
 
 
 def single_rows(facts: Facts) -> Iterator[Finding]:
-    """Yield the rows that have a coefficient of the mean to themselves."""
-    rows = (facts.leverage > EXACT) & (facts.frequency <= 1)
+    """Yield the rows that alone determine a coefficient of the mean."""
+    rows = (facts.leverage > MIN_EXACT_LEVERAGE) & (facts.frequency <= 1)
     if not rows.any():
         return
     X = facts.core.X
@@ -290,46 +294,46 @@ def single_rows(facts: Facts) -> Iterator[Finding]:
     yield Finding(
         "single row",
         names,
-        f"the mean has a coefficient for {facts.where(rows)} alone (leverage 1): what is fitted exactly "
-        "tells nothing of the dispersion",
-        "Merge the cell with another, or take the term out of the mean",
+        f"the mean has a coefficient for {facts.where(rows)} alone (leverage 1); such rows are fitted "
+        "exactly and contain no information about the dispersion",
+        "Merge the cell with another, or remove the term from the mean",
         facts.positions(rows),
     )
 
 
 def dispersion_cells(facts: Facts) -> Iterator[Finding]:
-    """Yield the cells of the dispersion with one row, or with a handful that the mean leaves."""
+    """Yield the cells of the dispersion with one row, or few residual degrees of freedom."""
     seen: set[tuple[int, ...]] = set()
-    left = facts.frequency * (1 - np.clip(np.nan_to_num(facts.leverage), 0.0, 1.0))
+    df = facts.frequency * (1 - np.clip(np.nan_to_num(facts.leverage), 0.0, 1.0))
     for term in reversed([t for t in facts.terms if t.part == "dispersion" and t.factors]):
         for rows, label in _cells(facts, term):
             positions = facts.positions(rows)
-            count, free = facts.frequency[rows].sum(), left[rows].sum()
-            if free >= HANDFUL or positions in seen:
+            count, free = facts.frequency[rows].sum(), df[rows].sum()
+            if free >= MIN_CELL_DF or positions in seen:
                 continue
             seen.add(positions)
             single = count <= 1
             yield Finding(
                 "single row" if single else "few rows",
                 (term.name,),
-                f"{facts.where(rows)}, {count:g} in all, at {label}; the mean leaves {free:.1f} of that "
-                "to tell of the dispersion there",
-                "Merge the cell with another; Wald intervals and tests of it are not to be trusted, and "
-                "REML, the score test or a bootstrap are better",
+                f"{facts.where(rows)}, {count:g} in all, at {label}; after the mean {free:.1f} degrees "
+                "of freedom are left for the dispersion there",
+                "Merge the cell with another; its Wald intervals and tests are unreliable, so prefer "
+                "REML, the score test or a bootstrap",
                 positions,
             )
 
 
 def _cells(facts: Facts, term: Term) -> Iterator[tuple[Array, str]]:
-    """Yield the rows and the name of each level of a factor; nothing for a number."""
+    """Yield the rows and the name of each level of a factor; nothing for a numeric variable."""
     k = facts.core.k_mean
     margin = [
         t for t in facts.terms if t.part == term.part and t.factors and t.factors <= term.factors
     ]
     columns = np.array(sorted(j - k for t in margin for j in t.columns), dtype=int)
     Z = facts.core.Z[:, columns]
-    glance = np.unique(Z[: 4 * (Z.shape[1] + 2)], axis=0)
-    if len(columns) == 0 or len(glance) > Z.shape[1] + 1:
+    probe = np.unique(Z[: 4 * (Z.shape[1] + 2)], axis=0)
+    if len(columns) == 0 or len(probe) > Z.shape[1] + 1:
         return
     levels, of_row = np.unique(Z, axis=0, return_inverse=True)
     if len(levels) < 2 or len(levels) > Z.shape[1] + 1:
@@ -346,7 +350,7 @@ def _cells(facts: Facts, term: Term) -> Iterator[tuple[Array, str]]:
 
 def hauck_donner(facts: Facts) -> Iterator[Finding]:
     """
-    Yield the coefficients whose Wald statistic falls as the estimate moves away from zero.
+    Yield coefficients with the Hauck-Donner effect: |z| decreases as the estimate moves from zero.
 
     References
     ----------
@@ -358,40 +362,40 @@ def hauck_donner(facts: Facts) -> Iterator[Finding]:
         columns = list(term.columns)
         A = np.hstack([facts.core.X, facts.core.Z])[:, columns] if columns else np.empty((0, 0))
         if not columns or not term.factors or contains(A, np.ones((len(A), 1))):
-            continue  # that a level of its own is far from zero is no test of anything
+            continue  # cell means: that one is far from zero is not a test of interest
         for j in columns:
-            if slopes[j] < 0 and abs(facts.tvalues[j]) < PLAIN:
+            if slopes[j] < 0 and abs(facts.tvalues[j]) < MAX_HAUCK_DONNER_Z:
                 yield Finding(
                     "Hauck-Donner",
                     (facts.names[j],),
                     f"its standard error grows faster than the estimate ({facts.fit.internal[j]:.2f}): "
-                    f"the z of {facts.tvalues[j]:.2f} would be larger for a smaller effect",
-                    "Do not trust this z; use the likelihood ratio (het.anova(res, typ=2)) and "
+                    f"z = {facts.tvalues[j]:.2f} would be larger for a smaller effect",
+                    "This z is unreliable; use the likelihood ratio (het.anova(res, typ=2)) and "
                     "conf_int(method='profile')",
                 )
 
 
-def thinned(core: Likelihood, importance: Array) -> Likelihood:
+def subsample(core: Likelihood, importance: Array) -> Likelihood:
     """
-    Return rows drawn by importance, with frequencies that make their sums those of all rows.
+    Return rows drawn by importance sampling, with inverse-probability weights as frequencies.
 
-    By leverage, rows that a coefficient hangs on are all but sure to be drawn, and each direction's
-    information is kept to the same relative error. The draw is the same every time.
+    Leverage-score sampling: rows that alone determine a coefficient are almost surely drawn, and the
+    information is approximated with the same relative error in all directions. The seed is fixed.
     """
     share = importance / importance.sum()
-    drawn = np.random.default_rng(0).choice(core.n, ROWS, p=share)
+    drawn = np.random.default_rng(0).choice(core.n, N_SAMPLE_ROWS, p=share)
     rows, times = np.unique(drawn, return_counts=True)
     taken = core.take(rows)
     frequency = 1.0 if taken.freq is None else taken.freq
-    return replace(taken, freq=frequency * times / (ROWS * share[rows]))
+    return replace(taken, freq=frequency * times / (N_SAMPLE_ROWS * share[rows]))
 
 
 def wald_slopes(core: Likelihood, fit: Fit) -> Array:
     """
-    Return 1 - b v'/(2 v) of each coefficient, negative where b/sqrt(v) falls away from zero.
+    Return 1 - b v'/(2 v) of each coefficient, negative where b/sqrt(v) decreases away from zero.
 
-    v is the variance of the coefficient b by the expected information, the others held; shape
-    (p + q,), NaN where there is none.
+    v is the variance of the coefficient b by the expected information and v' its derivative with
+    respect to b, the others fixed. Shape (p + q,); NaN for coefficients without an estimate.
     """
     kept, params, k = fit.solved, fit.internal, core.k_mean
     out = np.full(len(params), np.nan)
@@ -416,7 +420,7 @@ def wald_slopes(core: Likelihood, fit: Fit) -> Array:
 
 
 def _information_slopes(core: Likelihood, params: Array, name: str) -> Any:
-    """Return the derivatives of each row's expected information in one of its predictors."""
+    """Return derivatives of each row's expected information with respect to a linear predictor."""
     shift = getattr(core, name)
     shift = np.zeros(core.n) if shift is None else shift
     up, down = (_shifted(core, name, shift + h).expected_factors(params) for h in (STEP, -STEP))
@@ -430,7 +434,7 @@ def _shifted(core: Likelihood, name: str, shift: Array) -> Likelihood:
 
 
 def near_singular(facts: Facts) -> Iterator[Finding]:
-    """Yield the coefficients that the data hardly tell apart."""
+    """Yield the coefficients of a nearly singular direction of the information."""
     kept = facts.fit.solved
     information = -facts.sample.expected_hessian(facts.fit.internal)[np.ix_(kept, kept)]
     scale = np.sqrt(np.diag(information))
@@ -438,29 +442,29 @@ def near_singular(facts: Facts) -> Iterator[Finding]:
     if not np.all(scale > 0):
         return
     values, vectors = np.linalg.eigh(information / np.outer(scale, scale))
-    if values[0] > SINGULAR:
+    if values[0] > MIN_EIGENVALUE:
         return
     share = np.abs(vectors[:, 0])
     which = tuple(name for name, s in zip(names, share, strict=True) if s > 0.3 * share.max())
     yield Finding(
         "near-singular",
         which,
-        f"the information has eigenvalue {values[0]:.1e} (unit diagonal): these coefficients can change "
-        "together with next to no change of the likelihood",
-        "Centre the variables, leave out one that nearly repeats another, or use fewer terms",
+        f"the information has eigenvalue {values[0]:.1e} (unit diagonal): the likelihood hardly changes "
+        "along a combination of these coefficients",
+        "Centre the variables, remove one of two that are nearly equal, or use fewer terms",
     )
 
 
 def leverages(facts: Facts) -> Iterator[Finding]:
-    """Yield the rows that nearly make a part's fit alone."""
+    """Yield the rows that dominate their own fit of the mean or of the dispersion."""
     for part, h in (("mean", facts.leverage), ("dispersion", facts.leverage_dispersion)):
-        rows = h > HUGE
+        rows = h > MIN_LARGE_LEVERAGE
         if rows.any() and h.max() > 3 * np.mean(h):
             yield Finding(
                 "leverage",
                 (),
                 f"{facts.where(rows)}: leverage up to {h[rows].max():.2f} on the {part}, where the "
-                f"average is {np.mean(h):.2f}; the fit there is its own doing",
-                "Look at get_influence().summary_frame(), and fit without it to see what changes",
+                f"average is {np.mean(h):.2f}; the fit there is dominated by this row",
+                "See get_influence().summary_frame(), and refit without the row to compare",
                 facts.positions(rows),
             )

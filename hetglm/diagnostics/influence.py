@@ -20,13 +20,15 @@ from hetglm.utils.host import InfluencePlots
 from hetglm.utils.linalg import inverse
 from hetglm.utils.messages import listed
 
-#: What `plot_index` draws: short names, numbers of a row, and of a row and a coefficient.
+#: Short names of `plot_index`.
 NAMES = {"cooks": "cooks_distance", "hat": "hat_matrix_diag", "leverage": "hat_matrix_diag"}
+#: Attributes with a number for each row.
 OF_ROWS = (
     *("cooks_distance", "cooks_distance_dispersion"),
     *("hat_matrix_diag", "hat_matrix_diag_dispersion"),
     *("resid", "resid_studentized", "resid_studentized_deviance", "resid_studentized_dispersion"),
 )
+#: Attributes with a number for each row and coefficient.
 OF_COEFFICIENTS = ("dfbetas", "d_params")
 
 
@@ -34,31 +36,31 @@ class LocationScaleInfluence(Printed, InfluencePlots):
     r"""
     Leverages, standardised residuals and Cook's distances of both parts.
 
-    All of it rests on the information, the expected one or the observed: row i has the information
-    :math:`A_i' W_i A_i`, with :math:`A_i` the 2 x (p + q) matrix that takes the coefficients to its two
-    linear predictors and :math:`W_i` the 2 x 2 information of these, and the sample has their sum J.
-    The leverages are the diagonal of :math:`W_i A_i J^{-1} A_i'`; they sum to the number of
-    coefficients of each part. Where mean and dispersion are orthogonal (all but the beta-binomial)
-    these are the hat matrix of the mean's GLM, :math:`W^{1/2} X (X'WX)^{-1} X' W^{1/2}`, and that of
-    the dispersion's: a gamma GLM of the unit deviances with prior weights 1/2 for the Gaussian and for
-    the extended quasi-likelihood.
+    All measures are based on the expected (or observed) information: row i contributes
+    :math:`A_i' W_i A_i`, with :math:`A_i` the 2 x (p + q) matrix that maps the coefficients to its two
+    linear predictors and :math:`W_i` the 2 x 2 information about these; the sum over rows is J. The
+    leverages are the diagonal of :math:`W_i A_i J^{-1} A_i'`; they sum to the number of coefficients
+    of each part. Where mean and dispersion are orthogonal (all families but the beta-binomial) they
+    are the diagonals of two hat matrices: of the GLM of the mean, :math:`W^{1/2} X (X'WX)^{-1} X'
+    W^{1/2}`, and of the GLM of the dispersion, which for the Gaussian and for the extended
+    quasi-likelihood is a gamma GLM of the unit deviances with prior weights 1/2.
 
-    After REML all this is of the likelihood at the estimates of REML: the leverages on the mean are
-    those of its criterion, the others are not adjusted for the mean.
+    After REML the measures refer to the likelihood, evaluated at the REML estimates: the leverages on
+    the mean agree with those in the REML criterion; those on the dispersion are not adjusted for the
+    estimation of the mean.
 
-    A row of frequency f counts as f equal rows, and what is returned is of one of them. Rows whose
-    dispersion is held at the boundary have no leverage on it.
+    A row of frequency f counts as f equal rows, and the measures refer to a single one of them. Rows
+    whose dispersion is fixed at the boundary have no leverage on it.
 
     Parameters
     ----------
     results : LocationScaleResults
     rows : ndarray of int, shape (m,), optional
-        Look at a sample of very many rows only, and take the information of all to be that of the
-        sample, scaled up; n is then m everywhere.
+        Use a subsample of many rows; the information is estimated from it by scaling. All arrays
+        then have m rows in place of n.
     observed : bool
-        Whether the information is the observed one. Leverages are then no longer between 0 and 1,
-        but d_params comes nearer to the refits without each row: its error is of second order in
-        the change.
+        Whether to use the observed information. Leverages may then lie outside 0 to 1, but d_params
+        approximates the refits without each row better: with an error of second order.
 
     Attributes
     ----------
@@ -71,13 +73,14 @@ class LocationScaleInfluence(Printed, InfluencePlots):
     resid_studentized_dispersion : ndarray, shape (n,)
         Dispersion residuals over sqrt(1 - h).
     d_params : ndarray, shape (n, p + q)
-        Coefficients less those without the row, by one step of Fisher scoring (of Newton's method with
-        the observed information); exact for the mean of a normal linear model of constant dispersion.
+        Change of the coefficients when the row is included: estimates minus estimates without the
+        row, by one step of Fisher scoring (Newton's method with the observed information). Exact for
+        the mean of a normal linear model with constant dispersion.
     dfbetas : ndarray, shape (n, p + q)
-        d_params in standard errors.
+        d_params divided by the standard errors.
     cooks_distance, cooks_distance_dispersion : tuple of two ndarrays, shape (n,)
-        Quadratic form of the change of a part's coefficients in their inverse covariance, over their
-        number; and its place in the F distribution, as p-value.
+        Cook's distances: quadratic form of the change of a part's coefficients in their inverse
+        covariance, divided by their number; and upper tail probabilities in the F distribution.
 
     References
     ----------
@@ -91,7 +94,7 @@ class LocationScaleInfluence(Printed, InfluencePlots):
         core: Likelihood = results.core
         observed = flag(observed, "observed")
         if core.n == 0:
-            raise ValueError("the data of the fit were removed (remove_data); fit again")
+            raise ValueError("the data were removed by remove_data(); refit the model")
         self.results, self.endog, self.exog = results, results.model.endog, results.model.exog
         self._rows, share = rows, 1.0
         if rows is not None:
@@ -100,7 +103,7 @@ class LocationScaleInfluence(Printed, InfluencePlots):
             share = _observations(core) / _observations(whole)
         self._core, self._params = replace(core, freq=None), results.fit.internal
         kept = results.fit.solved
-        # one pass over the rows: of some families these are sums over many counts
+        # evaluated once: for some families these are sums over many counts
         self._expected = self._weights = self._core.expected_factors(self._params)
         if observed:
             found = self._core.factors(self._params)
@@ -116,7 +119,7 @@ class LocationScaleInfluence(Printed, InfluencePlots):
         self.resid = residuals.pearson(self._core, self._params)
 
     @cached_property
-    def _spread(self) -> tuple[Array, Array, Array]:
+    def _covariance_of_predictors(self) -> tuple[Array, Array, Array]:
         """Covariance of each row's two linear predictors: mean, cross and dispersion."""
         core, V, k = self._core, self._covariance, self._core.k_mean
         X, Z = core.X, core.Z
@@ -130,7 +133,7 @@ class LocationScaleInfluence(Printed, InfluencePlots):
     def _leverage(self) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         """The 2 x 2 matrix W A J^-1 A' of each row."""
         mm, mp, pp = (-w for w in self._weights)
-        c_mm, c_mp, c_pp = self._spread
+        c_mm, c_mp, c_pp = self._covariance_of_predictors
         return (mm * c_mm + mp * c_mp, mm * c_mp + mp * c_pp), (
             mp * c_mm + pp * c_mp,
             mp * c_mp + pp * c_pp,
@@ -171,7 +174,7 @@ class LocationScaleInfluence(Printed, InfluencePlots):
 
     @cached_property
     def d_params(self) -> Array:
-        """Coefficients less those without the row, by one step, shape (n, p + q)."""
+        """Estimates minus estimates without the row, by one step, shape (n, p + q)."""
         core, k = self._core, self._core.k_mean
         factors = core.factors(self._params, 1)
         (h, cross), (other, g) = self._leverage
@@ -187,7 +190,7 @@ class LocationScaleInfluence(Printed, InfluencePlots):
 
     @cached_property
     def dfbetas(self) -> Array:
-        """Changes of the coefficients in their standard errors, shape (n, p + q)."""
+        """d_params divided by the standard errors, shape (n, p + q)."""
         return self.d_params / np.asarray(self.results.bse)
 
     @cached_property
@@ -218,23 +221,23 @@ class LocationScaleInfluence(Printed, InfluencePlots):
         **kwargs: Any,
     ) -> Any:
         """
-        Draw standardised Pearson residuals against leverage on the mean, as statsmodels does.
+        Plot standardised Pearson residuals against leverage on the mean, as statsmodels does.
 
         Parameters
         ----------
         external : bool, optional
-            None or False: residuals of the fit without their row would need n fits.
+            None or False; externally studentized residuals would need n refits.
         alpha : float
-            Rows are named whose residual lies outside the central 1 - alpha of the normal.
+            Rows are labelled whose residual is outside the central 1 - alpha of the normal.
         criterion : {"cooks"}
-            What the size of the points says.
+            Measure shown by the size of the points.
         size : float
             Range of these sizes.
         plot_alpha : float
             Opacity of the points.
         ax : matplotlib Axes, optional
         **kwargs
-            Of the labels of the rows.
+            Passed to the labels of the rows.
 
         Returns
         -------
@@ -243,12 +246,14 @@ class LocationScaleInfluence(Printed, InfluencePlots):
         Raises
         ------
         ValueError
-            For an option that asks for what these models do not have.
+            For an option that is not supported.
         """
         if external is not None and flag(external, "external"):
-            raise ValueError("external=True: these residuals are internal; leave it out")
+            raise ValueError(
+                "external=True: externally studentized residuals are not supported; leave external out"
+            )
         if criterion != "cooks":
-            raise ValueError(f"criterion={criterion!r}: only 'cooks' is known of these models")
+            raise ValueError(f"criterion={criterion!r}: choose 'cooks'")
         ax, alpha = one_axes(ax), checks.share(alpha, "alpha")
         return super().plot_influence(False, alpha, criterion, size, plot_alpha, ax, **kwargs)
 
@@ -262,21 +267,21 @@ class LocationScaleInfluence(Printed, InfluencePlots):
         **kwds: Any,
     ) -> Any:
         """
-        Draw a number of each row in the order of the rows, as statsmodels does.
+        Plot an influence measure against the index of the rows, as statsmodels does.
 
         Parameters
         ----------
         y_var : str
-            "cooks", "hat" or an attribute of shape (n,), "cooks_distance_dispersion" say; of the
-            columns of "dfbetas" and "d_params", that of ``idx``.
+            "cooks", "hat" or an attribute of shape (n,), such as "cooks_distance_dispersion"; "dfbetas"
+            and "d_params" need ``idx``.
         threshold : float, optional
-            Rows are named where the number is larger in size; by default all.
+            Rows are labelled where the absolute value is larger; by default all.
         title : str, optional
         ax : matplotlib Axes, optional
         idx : int or str, optional
-            Position or name of a coefficient.
+            Position or name of the coefficient.
         **kwds
-            Of the points: matplotlib's scatter.
+            Passed to matplotlib's scatter.
 
         Returns
         -------
@@ -292,7 +297,7 @@ class LocationScaleInfluence(Printed, InfluencePlots):
         return self._plot_index(values, label, cut, title, one_axes(ax), **kwds)
 
     def _of_rows(self, y_var: str, idx: int | str | None) -> tuple[Array, str]:
-        """Return what is asked for of each row, shape (n,), and its name."""
+        """Return a measure of each row, shape (n,), and its name."""
         name = NAMES.get(y_var, y_var) if isinstance(y_var, str) else None
         if name not in (*OF_ROWS, *OF_COEFFICIENTS):
             known = ", ".join(map(repr, (*OF_ROWS, *OF_COEFFICIENTS)))

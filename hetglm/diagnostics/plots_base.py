@@ -1,4 +1,4 @@
-"""What the plots of a fit share: the fits they compare, the rows they need, what separation hides."""
+"""Shared by the plots of fits: the fits compared, required rows, rows that separation excludes."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def compared(res: Any, res2: Any, labels: Any) -> tuple[list[Any], list[str | No
 
 def separation(res: Any) -> tuple[Array, list[str]]:
     """
-    Return which rows are fitted at the limit of a separated mean, shape (n,), and its coefficients.
+    Return which rows are fitted at the limit of a separated mean, shape (n,), and the coefficients.
 
-    The variance of such rows is nil but for rounding, so that residuals over it tell of nothing.
+    The fitted variance of such rows is zero up to rounding, so standardised residuals are meaningless.
     """
     core, found = res.model.core, None
     if core.n:
@@ -36,6 +36,6 @@ def separation(res: Any) -> tuple[Array, list[str]]:
 
 
 def require_rows(res: Any) -> None:
-    """Raise a ValueError where the rows of the fit are gone."""
+    """Raise a ValueError where the data of the fit were removed."""
     if res.model.core.n == 0:
-        raise ValueError("the data of the fit were removed (remove_data); fit again")
+        raise ValueError("the data were removed by remove_data(); refit the model")

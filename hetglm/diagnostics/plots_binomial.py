@@ -1,4 +1,4 @@
-"""What a binomial fit leaves over: variance beyond the binomial's, by group."""
+"""Extra-binomial variance by group."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hetglm.utils.axes import COLOURS, MARKERS, one_axes
 
 def beyond_binomial(data: pd.DataFrame, successes: str, trials: str, by: list[str]) -> pd.Series:
     """
-    Return the intraclass correlation in each cell by moments: variance beyond the binomial's.
+    Return moment estimates of the intraclass correlation (extra-binomial variance) in each cell.
 
     Parameters
     ----------
@@ -21,13 +21,13 @@ def beyond_binomial(data: pd.DataFrame, successes: str, trials: str, by: list[st
     successes, trials : str
         Names of columns.
     by : list of str
-        Columns that make the cells.
+        Columns that define the cells.
 
     Returns
     -------
     Series
         (s^2/(p (1 - p)) - m)/(1 - m), with p and s^2 the mean and variance of the proportions of a
-        cell and m the mean of 1/trials; about sigma where sigma is small.
+        cell and m the mean of 1/trials; approximately sigma where sigma is small.
     """
     cells = data.assign(_share=data[successes] / data[trials], _inverse=1 / data[trials])
     cells = cells.groupby(by, observed=True).agg(
@@ -40,7 +40,7 @@ def plot_beyond_binomial(
     observed: pd.Series, fitted: pd.DataFrame, x: str, hue: str, ax: Any = None
 ) -> Any:
     """
-    Draw the variance beyond the binomial of each cell with the fitted dispersions.
+    Plot the extra-binomial variance of each cell with the fitted dispersions.
 
     Parameters
     ----------
@@ -58,16 +58,16 @@ def plot_beyond_binomial(
     """
     ax = one_axes(ax, (8.0, 5.0))
     points = observed[observed > 0].rename("value").reset_index()
-    places, levels = sorted(fitted[x].unique()), sorted(fitted[hue].unique())
+    positions, levels = sorted(fitted[x].unique()), sorted(fitted[hue].unique())
     width = 0.8 / len(levels)
     for j, level in enumerate(levels):
         shift = (j - (len(levels) - 1) / 2) * width
         colour, marker = COLOURS[j % len(COLOURS)], MARKERS[j % len(MARKERS)]
-        for i, place in enumerate(places):
-            values = np.sort(points.loc[(points[x] == place) & (points[hue] == level), "value"])
-            spread = np.linspace(-0.3, 0.3, len(values)) * width
-            ax.plot(i + shift + spread, values, marker, color=colour, alpha=0.55, ms=5, mec="none")
-            cell = fitted[(fitted[x] == place) & (fitted[hue] == level)].iloc[0]
+        for i, position in enumerate(positions):
+            values = np.sort(points.loc[(points[x] == position) & (points[hue] == level), "value"])
+            jitter = np.linspace(-0.3, 0.3, len(values)) * width
+            ax.plot(i + shift + jitter, values, marker, color=colour, alpha=0.55, ms=5, mec="none")
+            cell = fitted[(fitted[x] == position) & (fitted[hue] == level)].iloc[0]
             ends = [i + shift - 0.42 * width, i + shift + 0.42 * width]
             ax.fill_between(ends, cell.ci_lower, cell.ci_upper, color=colour, alpha=0.2, lw=0)
             label = f"{hue} {level}" if i == 0 else None
@@ -76,12 +76,12 @@ def plot_beyond_binomial(
             )
     below = int((observed <= 0).sum())
     if below:
-        text = f"{below} of {len(observed)} cells vary less than the binomial: not shown"
+        text = f"{below} of {len(observed)} cells with less than binomial variance are not shown"
         ax.annotate(text, (0.99, 0.01), xycoords="axes fraction", ha="right", fontsize="small")
     ax.set_yscale("log")
-    ax.set_xticks(range(len(places)), [str(place) for place in places])
+    ax.set_xticks(range(len(positions)), [str(position) for position in positions])
     ax.set_xlabel(x)
-    ax.set_ylabel("variance of K/N beyond the binomial\n(intraclass correlation, about sigma)")
+    ax.set_ylabel("extra-binomial variance of K/N\n(intraclass correlation, about sigma)")
     ax.legend(frameon=False, loc="upper left", ncols=len(levels))
     ax.margins(y=0.15)
     return ax

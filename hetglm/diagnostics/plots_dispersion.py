@@ -1,4 +1,4 @@
-"""Pictures of what is fitted: the dispersion over a term, variance against mean, the coefficients."""
+"""Plots of a fitted model: dispersion by a term, variance against mean, coefficients."""
 
 from __future__ import annotations
 
@@ -33,14 +33,18 @@ from hetglm.utils.axes import (
 )
 from hetglm.utils.messages import listed
 
-#: Points of a curve, bins of the mean, and curves or groups that can be told apart.
-CURVE, BINS, GROUPS = 101, 12, len(COLOURS)
-#: Cells at the boundary of more than this many would take longer to bound than a picture may.
-LIMITS = 12
-#: So many times the estimates and limits of others, an interval would squeeze them to a line.
-MOST_RATIO = 20.0
-#: What is said of a coefficient that has no finite estimate, and no interval.
-UNTOLD = " (no estimate)"
+#: Number of points of a curve.
+N_CURVE_POINTS = 101
+#: Number of bins of the fitted mean.
+N_BINS = 12
+#: Largest number of curves or groups: one colour each.
+MAX_GROUPS = len(COLOURS)
+#: Largest number of cells at the boundary with profile limits, which take several fits each.
+MAX_BOUNDED_CELLS = 12
+#: Largest upper limit drawn, relative to the largest estimate: a larger one would flatten the others.
+MAX_LIMIT_RATIO = 20.0
+#: Suffix of a coefficient without a finite estimate.
+NO_ESTIMATE = " (no estimate)"
 LINES = ("-", "--", "-.", ":")
 
 
@@ -49,14 +53,14 @@ LINES = ("-", "--", "-.", ":")
 
 def plot_dispersion(res: Any, term: str, *, alpha: float = 0.05, ax: Any = None) -> Any:
     """
-    Draw the fitted dispersion over the variables of a term, with its interval.
+    Plot the fitted dispersion against the variables of a term, with confidence intervals.
 
     Parameters
     ----------
     res : results
     term : str
-        Term of the dispersion with one variable or two, with or without its prefix; the first is
-        drawn along the axis, the second by colour. Without a formula, a column.
+        Term of the dispersion with one or two variables, with or without its prefix; the first is
+        on the axis, the second by colour. Without a formula, a column.
     alpha : float
         One minus the coverage of the pointwise intervals.
     ax : matplotlib Axes, optional
@@ -64,8 +68,8 @@ def plot_dispersion(res: Any, term: str, *, alpha: float = 0.05, ax: Any = None)
     Returns
     -------
     matplotlib Axes
-        The other variables are held at their median, or most frequent level. Levels at the boundary
-        are at 0, with the profile limit of `boundary_limits` above them.
+        Other variables are set to their median or mode. Levels at the boundary are drawn at 0, with
+        the upper profile limit of `boundary_limits`.
 
     Raises
     ------
@@ -96,30 +100,30 @@ def plot_dispersion(res: Any, term: str, *, alpha: float = 0.05, ax: Any = None)
     if len(curves) > 1:
         ax.legend(frameon=False, fontsize="small")
     if len(res.model.term_list) and len(known) > 1:
-        ax.set_title("others at their median or most frequent level", fontsize="small", color=INK)
+        ax.set_title("other variables held at median / mode", fontsize="small", color=INK)
     return ax
 
 
 def _dispersion_axis(ax: Any, drawn: pd.DataFrame) -> None:
-    """Take logarithms; where the dispersion is 0 start there, and say what holds of the boundary."""
-    nil = drawn["predicted"] == 0
-    if nil.any():
-        bounded = (drawn["ci_upper"][nil] > 0).any()
-        what = "limits are of the profile likelihood" if bounded else "see boundary_limits()"
-        note(ax, f"0 at the boundary: {what}")
-        if not _from_nil(ax, drawn):
-            note(ax, "an interval ends above the picture")
+    """Set a log axis, or one from 0 with notes where a dispersion is at the boundary."""
+    zero = drawn["predicted"] == 0
+    if zero.any():
+        bounded = (drawn["ci_upper"][zero] > 0).any()
+        what = "upper limits by profile likelihood" if bounded else "see boundary_limits()"
+        note(ax, f"0: at the boundary; {what}")
+        if not _start_at_zero(ax, drawn):
+            note(ax, "an interval ends above the plot")
     elif not (drawn[["predicted", "ci_lower"]] <= 0).to_numpy().any():
         log_axis(ax, "y")
     if np.isinf(drawn["predicted"]).any():
-        note(ax, "without a marker: infinite at the boundary")
+        note(ax, "no marker: infinite, at the boundary")
 
 
-def _from_nil(ax: Any, drawn: pd.DataFrame) -> bool:
-    """Start the axis at 0; return whether all intervals are shown, or one would hide the others."""
+def _start_at_zero(ax: Any, drawn: pd.DataFrame) -> bool:
+    """Start the axis at 0; return whether all intervals fit, or one would flatten the others."""
     ends = drawn[["predicted", "ci_upper"]].to_numpy()
     known = drawn["predicted"].where(drawn["predicted"] > 0, drawn["ci_upper"]).to_numpy()
-    most = MOST_RATIO * np.max(known[np.isfinite(known)], initial=0.0)
+    most = MAX_LIMIT_RATIO * np.max(known[np.isfinite(known)], initial=0.0)
     shown = ends[ends <= most]
     ax.set_ylim(0, 1.08 * np.max(shown, initial=0.0) or 1.0)
     return not np.any(ends > most)
@@ -127,7 +131,7 @@ def _from_nil(ax: Any, drawn: pd.DataFrame) -> bool:
 
 def _bounded(res: Any, Z: Array, frame: pd.DataFrame, alpha: float) -> pd.DataFrame:
     """Return predictions with intervals from 0 to the profile limit for cells at the boundary."""
-    if res.boundary is None or not 0 < len(res.boundary.cells) <= LIMITS:
+    if res.boundary is None or not 0 < len(res.boundary.cells) <= MAX_BOUNDED_CELLS:
         return frame
     same = np.all(np.isclose(Z[:, None], res.boundary.cells), axis=2)
     drawn = same.any(axis=1) & (frame["predicted"] == 0).to_numpy()
@@ -139,18 +143,20 @@ def _bounded(res: Any, Z: Array, frame: pd.DataFrame, alpha: float) -> pd.DataFr
 
 
 def _variables(model: Any, name: str) -> list[str]:
-    """Return the one or two variables of a term, the one for the axis first."""
+    """Return the one or two variables of a term, with the variable of the axis first."""
     design = model.spec.dispersion
     factors = next(t.factors for t in design.info.terms if t.name() == name)
     read = set().union(*(syntax.names(factor.code)[1] for factor in factors))
     found = [column for column in model.frame.columns if column in read]
     if not 1 <= len(found) <= 2:
         raise ValueError(
-            f"term={name!r}: it has {len(found)} variables of the data, and a picture has room for one "
-            "or two; use get_prediction(new_data, which='dispersion')"
+            f"term={name!r}: it has {len(found)} variables, but a plot can show one or two; "
+            "use get_prediction(new_data, which='dispersion')"
         )
-    # a number on the axis, a factor by colour; of two factors the one of many levels on the axis
-    return sorted(found, key=lambda v: _is_factor(model, v) and 1 + (_colours(model, v) <= GROUPS))
+    # a number on the axis, a factor by colour; of two factors the one with more levels on the axis
+    return sorted(
+        found, key=lambda v: _is_factor(model, v) and 1 + (_colours(model, v) <= MAX_GROUPS)
+    )
 
 
 def _colours(model: Any, name: str) -> int:
@@ -163,24 +169,24 @@ def _is_factor(model: Any, name: str) -> bool:
     return not number or name in model.spec.dispersion.categories
 
 
-def _places(model: Any, name: str, most: int) -> Array:
-    """Return the levels of a factor, or values of a number: a curve's, or three quantiles."""
+def _values(model: Any, name: str, most: int) -> Array:
+    """Return the levels of a factor; of a number the points of a curve, or three quantiles."""
     column = model.frame[name]
     if _is_factor(model, name):
         found = levels(column, name)
         if len(found) > most:
-            raise ValueError(f"{name}: {len(found)} levels, but {most} can be told apart")
+            raise ValueError(f"{name}: {len(found)} levels, but a plot can distinguish only {most}")
         return pd.Series(found, dtype=object).to_numpy()
-    if most == GROUPS:
+    if most == MAX_GROUPS:
         return np.quantile(column, [0.1, 0.5, 0.9])
-    return np.linspace(column.min(), column.max(), CURVE)
+    return np.linspace(column.min(), column.max(), N_CURVE_POINTS)
 
 
 def _formula_curves(res: Any, x: str, hue: list[str], alpha: float) -> dict[str, pd.DataFrame]:
     """Return the predictions along x, for each value of the other variable."""
     model = res.model
-    places = _places(model, x, len(model.frame))
-    colours = _places(model, hue[0], GROUPS) if hue else [None]
+    places = _values(model, x, len(model.frame))
+    colours = _values(model, hue[0], MAX_GROUPS) if hue else [None]
     wanted = model.spec.dispersion.variables | set(model.spec.columns.values())
     read = [name for name in model.frame.columns if name in wanted]
     curves = {}
@@ -199,14 +205,14 @@ def _formula_curves(res: Any, x: str, hue: list[str], alpha: float) -> dict[str,
 
 
 def _typical(frame: pd.DataFrame, n: int, fixed: dict[str, Any]) -> pd.DataFrame:
-    """Return n rows of medians and most frequent levels, but for the columns given."""
+    """Return n rows of medians and modes, except for the columns given."""
     columns: dict[str, Any] = {}
     for name, column in frame.items():
         if name in fixed:
             dtype = column.dtype if column.dtype.kind not in "iu" else float
             columns[str(name)] = pd.Series(list(fixed[name]), dtype=dtype)
         elif pd.api.types.is_numeric_dtype(column) and column.dtype.kind != "b":
-            # of the values there are, so that C(number) finds its level
+            # an observed value, so that C(number) finds its level
             middle = column.quantile(0.5, interpolation="nearest")
             columns[str(name)] = pd.Series([middle] * n, dtype=column.dtype)
         else:
@@ -215,11 +221,11 @@ def _typical(frame: pd.DataFrame, n: int, fixed: dict[str, Any]) -> pd.DataFrame
 
 
 def _column_curve(res: Any, name: str, alpha: float) -> dict[str, pd.DataFrame]:
-    """Return the predictions along a column of the design, the others at their medians."""
+    """Return the predictions along a column of the design, with the others at their medians."""
     model, Z = res.model, res.model.core.Z
     j = model.dispersion_names.index(name)
     values = np.unique(Z[:, j])
-    places = values if len(values) <= 2 else np.linspace(values[0], values[-1], CURVE)
+    places = values if len(values) <= 2 else np.linspace(values[0], values[-1], N_CURVE_POINTS)
     rows = np.tile(np.median(Z, axis=0), (len(places), 1))
     rows[:, j] = places
     given = {}
@@ -231,18 +237,18 @@ def _column_curve(res: Any, name: str, alpha: float) -> dict[str, pd.DataFrame]:
 
 def _curve(ax: Any, frame: pd.DataFrame, i: int, label: str, curves: int) -> None:
     colour, style = COLOURS[i], {"label": label or None}
-    if len(frame) == CURVE and frame["x"].dtype.kind == "f":
+    if len(frame) == N_CURVE_POINTS and frame["x"].dtype.kind == "f":
         ax.fill_between(
             frame["x"], frame["ci_lower"], frame["ci_upper"], color=colour, alpha=0.2, lw=0
         )
         ax.plot(frame["x"], frame["predicted"], color=colour, lw=2, ls=LINES[i], **style)
         return
-    place = np.arange(len(frame)) + 0.12 * (i - (curves - 1) / 2)
+    position = np.arange(len(frame)) + 0.12 * (i - (curves - 1) / 2)
     with np.errstate(invalid="ignore"):
         ends = frame["predicted"] - frame["ci_lower"], frame["ci_upper"] - frame["predicted"]
     ends = np.nan_to_num(ends, posinf=0.0)  # no limit: nothing is drawn
     bars = ax.errorbar(
-        place, frame["predicted"], ends, fmt=MARKERS[i], color=colour, ms=6, lw=1.5, **style
+        position, frame["predicted"], ends, fmt=MARKERS[i], color=colour, ms=6, lw=1.5, **style
     )
     bars[0].set_clip_on(False)  # half of a marker at 0 is below the axis
     names = [f"{v:g}" if isinstance(v, float) else str(v) for v in frame["x"]]
@@ -256,49 +262,50 @@ def _curve(ax: Any, frame: pd.DataFrame, i: int, label: str, curves: int) -> Non
 
 def plot_mean_variance(res: Any, *, by: Any = None, ax: Any = None, rng: Any = None) -> Any:
     """
-    Draw the variance of the response against its mean, with the fitted variance function.
+    Plot the variance of the response against its mean, with the fitted variance function.
 
     Parameters
     ----------
     res : results
     by : str or array_like, shape (n,), optional
-        Column of the data, or labels, of at most four groups that are drawn apart.
+        Column of the data, or labels, of at most four groups to distinguish.
     ax : matplotlib Axes, optional
     rng : None, int or numpy.random.Generator
-        Which of many rows are drawn.
+        Source of randomness of the rows drawn, if there are many.
 
     Returns
     -------
     matplotlib Axes
-        Large markers: means of the squared residuals, over 1 - leverage, in bins of equal numbers by
-        the fitted mean. Lines: the fitted variance in the same bins. Small dots: the fitted variance
-        of single rows, which differs at one mean where their dispersions do. For binomial-type
-        models, of the proportion. Rows at the limit of a separated mean are left out.
+        Large markers: means of squared residuals divided by 1 - leverage, in bins of the fitted mean
+        with equal numbers of rows. Lines: the fitted variance in the same bins. Small dots: the
+        fitted variance of single rows, which also depends on their dispersion. For binomial-type
+        models all variances are of the proportion. Rows at the limit of a separated mean are left
+        out.
     """
     require_rows(res)
     generator = checks.generator(rng)
     groups, n = _groups(res.model, by), res.core.n
-    looked = sampled(n, generator)
-    core, params = res.core if looked is None else res.core.take(looked), res.fit.internal
+    sample = sampled(n, generator)
+    core, params = res.core if sample is None else res.core.take(sample), res.fit.internal
     inside = ~separation(res)[0]
-    inside = inside if looked is None else inside[looked]
+    inside = inside if sample is None else inside[sample]
     mean = quantities.predict(core, params, "mean")
     variance = quantities.predict(core, params, "var")
     if core.family.counts_successes:
         variance = variance / core.trials**2
-    standardised = LocationScaleInfluence(res, looked).resid_studentized
+    standardised = LocationScaleInfluence(res, sample).resid_studentized
     square = np.nan_to_num(standardised**2) * variance
     freq = np.ones(core.n) if core.freq is None else core.freq
     ax = one_axes(ax)
     rows = drawn_rows(core.n, generator)
     handles = {}
     for i, (label, member) in enumerate(groups.items()):
-        member = inside & (member if looked is None else member[looked])
+        member = inside & (member if sample is None else member[sample])
         if not member.any():
             continue  # a rare group is not in the sample
         dots = rows[member[rows]]
         ax.plot(mean[dots], variance[dots], ".", color=COLOURS[i], ms=2, alpha=0.35, zorder=1)
-        codes = bins(mean[member], BINS)
+        codes = bins(mean[member], N_BINS)
         given = (mean[member], variance[member], square[member])
         x, fitted, observed = weighted_means(codes, freq[member], *given)
         (line,) = ax.plot(x, fitted, color=COLOURS[i], lw=2, ls=LINES[i], label="fitted")
@@ -311,23 +318,23 @@ def plot_mean_variance(res: Any, *, by: Any = None, ax: Any = None, rng: Any = N
         _scales(ax, mean[inside], core.family.unit_interval)
     proportion = core.family.counts_successes or core.family.takes_trials
     ax.set_xlabel("fitted mean" + (" of the proportion" if proportion else ""))
-    ax.set_ylabel("variance, by bins" + (" of the proportion" if proportion else ""))
+    ax.set_ylabel("variance (binned)" + (" of the proportion" if proportion else ""))
     _mean_variance_legend(ax, handles, by)
     if not inside.all():
         note(ax, f"{int((~inside).sum()):,} rows at the limit of the mean left out")
-    say_drawn(ax, len(rows) if looked is None else len(looked), n)
+    say_drawn(ax, len(rows) if sample is None else len(sample), n)
     return ax
 
 
 def _mean_variance_legend(ax: Any, handles: dict[str, tuple[Any, Any]], by: Any) -> None:
-    """Say what is what above the picture, where it hides nothing: a line for each group."""
+    """Place the legend above the plot, with an entry for each group."""
     if by is None:
         given: Any = {one.get_label(): one for pair in handles.values() for one in pair}
         title = None
     else:
         given = {shortened(name, 40): pair for name, pair in handles.items()}
         title = (f"{by}: " if isinstance(by, str) else "") + "fitted as lines, observed as markers"
-    # characters of the small print that a line has room for
+    # number of small characters that fit into a line
     room = 14 * ax.get_position().width * ax.figure.get_figwidth()
     columns = max(1, min(len(given), int(room / (max(map(len, given), default=1) + 8))))
     ax.legend(
@@ -338,7 +345,7 @@ def _mean_variance_legend(ax: Any, handles: dict[str, tuple[Any, Any]], by: Any)
 
 
 def _scales(ax: Any, mean: Array, probability: bool) -> None:
-    """Take logarithms of both axes where what is drawn allows them and needs them."""
+    """Set log axes where the values are positive and of different magnitude."""
     drawn = np.concatenate([line.get_ydata() for line in ax.lines])
     if is_wide(drawn, 5.0):
         log_axis(ax, "y")
@@ -352,22 +359,22 @@ def _groups(model: Any, by: Any) -> dict[str, Array]:
         return {"": np.ones(model.core.n, dtype=bool)}
     labels = _labels(model, by)
     found = levels(labels, "by")
-    if len(found) > GROUPS:
+    if len(found) > MAX_GROUPS:
         raise ValueError(
-            f"by: {len(found)} groups, but {GROUPS} can be told apart; cut it into fewer"
+            f"by: {len(found)} groups, but a plot can distinguish only {MAX_GROUPS}; merge some"
         )
     return {str(level): np.asarray(labels == level, dtype=bool) for level in found}
 
 
 def _no_column(model: Any, by: str) -> str:
-    """Return what is to be said of a name of no column of the data of a fit."""
+    """Return the message for a name that is not a column of the data of a fit."""
     if model.frame is None:
-        return f"by={by!r}: a fit of arrays has no columns by name; give a label for each row"
+        return f"by={by!r}: a fit of arrays has no named columns; give a label for each row"
     return syntax.not_a_column("by", by, model.frame.columns)
 
 
 def _labels(model: Any, by: Any) -> pd.Series:
-    """Return the group of each row of the fit; what was passed of dropped rows is left out."""
+    """Return the group of each row of the fit; labels of dropped rows are left out."""
     n = model.core.n
     if isinstance(by, str):
         if model.frame is None or by not in model.frame.columns:
@@ -393,7 +400,7 @@ def plot_coefficients(
     res: Any, *, alpha: float = 0.05, intercept: bool = False, ax: Any = None
 ) -> Any:
     """
-    Draw the coefficients of both parts with their intervals.
+    Plot the coefficients of both parts with confidence intervals (forest plot).
 
     Parameters
     ----------
@@ -401,18 +408,18 @@ def plot_coefficients(
     alpha : float
         One minus the coverage.
     intercept : bool
-        Whether the constants are drawn too.
+        Whether to include the constants.
     ax : sequence of two matplotlib Axes, optional
         For the mean and the dispersion, each on the scale of its link.
 
     Returns
     -------
     ndarray of matplotlib Axes, shape (2,)
-        Coefficients without a finite estimate, separated ones among them, are named only.
+        Coefficients without a finite estimate (separated ones too) are listed without a marker.
     """
     alpha, intercept = checks.share(alpha, "alpha"), flag(intercept, "intercept")
     model, k = res.model, len(res.model.mean_names)
-    if model.spec is None:  # which columns are constant is seen in the rows
+    if model.spec is None:  # constant columns are found from the rows
         require_rows(res)
     limits = np.asarray(res.conf_int(alpha))
     flat = {j for term in model.term_list if not term.factors for j in term.columns}
@@ -423,18 +430,18 @@ def plot_coefficients(
         )
     tall = 0.9 + 0.3 * max(len(part) for part in parts)
     names = [name for part in parts for name, _ in part]
-    # inches of the names, which stand left of either part
-    wide = 2 * (2.4 + 0.07 * (max(map(len, names), default=0) + len(UNTOLD)))
+    # width in inches, with room for the names left of each part
+    wide = 2 * (2.4 + 0.07 * (max(map(len, names), default=0) + len(NO_ESTIMATE)))
     size = float(np.clip(wide, 8.0, 30.0)), float(np.clip(tall, 2.5, 20.0))
     axes = many_axes(ax, 1, 2, size, "parts")
     params = np.array(res.params, dtype=float)
     params[np.isin(model.parameter_names, separation(res)[1])] = np.nan
     link = type(model.core.link_dispersion).__name__.lower()
     titles = ("mean", f"dispersion: {link}({model.core.family.symbol})")
-    for i, (place, part, title) in enumerate(zip(axes, parts, titles, strict=True)):
-        _forest(place, part, params, limits, i)
-        place.set_title(title, fontsize="medium")
-        place.set_xlabel(f"coefficient, {100 * (1 - alpha):g} % interval", fontsize="small")
+    for i, (panel, part, title) in enumerate(zip(axes, parts, titles, strict=True)):
+        _forest(panel, part, params, limits, i)
+        panel.set_title(title, fontsize="medium")
+        panel.set_xlabel(f"coefficient, {100 * (1 - alpha):g} % interval", fontsize="small")
     return axes
 
 
@@ -455,7 +462,7 @@ def _forest(ax: Any, part: list[tuple[str, int]], params: Array, limits: Array, 
         ms=6,
         lw=1.5,
     )
-    names = [name + ("" if ok else UNTOLD) for (name, _), ok in zip(part, finite, strict=True)]
-    room = 60 * ax.figure.get_figheight() / max(len(part), 1)  # points a name has of the height
+    names = [name + ("" if ok else NO_ESTIMATE) for (name, _), ok in zip(part, finite, strict=True)]
+    room = 60 * ax.figure.get_figheight() / max(len(part), 1)  # height of a name in points
     ax.set_yticks(y, names, fontsize=float(np.clip(0.85 * room, 4.0, 8.5)))
     ax.set_ylim(-0.6, max(len(part) - 0.4, 0.6))

@@ -1,4 +1,4 @@
-"""Pictures of residuals: the page of six, and the pair of quantile pictures for one or two fits."""
+"""Residual plots: a page of six diagnostic plots, and quantile plots of one or two fits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hetglm.utils.axes import (
     GREY,
     INK,
     MARKERS,
-    POINTS,
+    MAX_POINTS,
     bins,
     drawn_rows,
     is_wide,
@@ -36,28 +36,32 @@ from hetglm.utils.axes import (
     weighted_means,
 )
 
-#: Coverage of the bands.
-LEVEL = 0.95
-#: Bins of the dispersion, bins of a term, and terms in one picture.
-BINS, TERM_BINS, TERMS = 10, 6, len(COLOURS)
-#: Rows that are named as the most influential.
-NAMED = 3
+#: Pointwise coverage of the bands.
+BAND_COVERAGE = 0.95
+#: Number of bins of the fitted dispersion.
+N_BINS = 10
+#: Number of bins of the contribution of a term.
+N_TERM_BINS = 6
+#: Largest number of terms in a plot: one colour each.
+MAX_TERMS = len(COLOURS)
+#: Number of most influential rows that are labelled.
+N_LABELLED_ROWS = 3
 
 
 @dataclass(frozen=True)
 class Shown:
     """
-    What a picture shows of a fit: its rows, or a sample of very many, and their residuals.
+    The data of a residual plot: the rows of a fit, or a sample of many, and their residuals.
 
     Attributes
     ----------
     res : results
     core : Likelihood
-        Of the rows shown.
+        Likelihood of the rows shown.
     rows : ndarray of int, shape (m,), or None
-        Which of the n rows they are, None for all.
+        Positions of the rows shown, None for all.
     freq : ndarray, shape (m,)
-        Their frequencies.
+        Frequencies of the rows.
     resid : ndarray, shape (m,)
         Quantile residuals, or standardised deviance residuals where there is no distribution.
     label : str
@@ -72,12 +76,12 @@ class Shown:
 
     @property
     def n(self) -> int:
-        """Rows of the fit."""
+        """Number of rows of the fit."""
         return int(self.res.core.n)
 
     @cached_property
     def influence(self) -> LocationScaleInfluence:
-        """Leverages and what goes with them."""
+        """Leverages and influence measures."""
         return LocationScaleInfluence(self.res, self.rows)
 
     @cached_property
@@ -98,7 +102,7 @@ class Shown:
 
 
 def shown(res: Any, rng: np.random.Generator) -> Shown:
-    """Return what a picture shows of a fit; residuals of rows fitted exactly are left at 0."""
+    """Return the data of a residual plot; residuals of rows that are fitted exactly are set to 0."""
     require_rows(res)
     core = res.core
     rows = sampled(core.n, rng)
@@ -115,7 +119,7 @@ def shown(res: Any, rng: np.random.Generator) -> Shown:
 @dataclass(frozen=True)
 class Ordered:
     """
-    Residuals in order with the normal quantiles of their places and a pointwise band.
+    Ordered residuals with normal quantiles and a pointwise band.
 
     Attributes
     ----------
@@ -130,18 +134,17 @@ class Ordered:
 
 def ordered(resid: Array, freq: Array) -> Ordered:
     """
-    Return residuals in order, with the band of each order statistic of a normal sample.
+    Return ordered residuals with pointwise bands for normal order statistics.
 
-    The residuals of data simulated from the fit are such a sample, so the band is where endless
-    simulations would put it: the quantiles of a beta distribution. Of very many, those at the ends
-    and some between.
+    Order statistics of a uniform sample have beta distributions, so the bands are exact and need no
+    simulation. Of many residuals only the extremes and some in between are returned.
     """
     order, total = np.argsort(resid), freq.sum()
     keep = _order_statistics(len(resid))
-    place = (np.cumsum(freq[order]) - 0.5 * (freq[order] - 1))[keep]
-    beta = stats.beta(place, total + 1 - place)
-    tail = 0.5 * (1 - LEVEL)
-    normal = ndtri((place - 0.5) / total)
+    rank = (np.cumsum(freq[order]) - 0.5 * (freq[order] - 1))[keep]
+    beta = stats.beta(rank, total + 1 - rank)
+    tail = 0.5 * (1 - BAND_COVERAGE)
+    normal = ndtri((rank - 0.5) / total)
     return Ordered(normal, resid[order][keep], ndtri(beta.ppf(tail)), ndtri(beta.ppf(1 - tail)))
 
 
@@ -154,14 +157,14 @@ def plot_qq(
     rng: Any = None,
 ) -> Any:
     """
-    Draw the ordered residuals of one or two fits against normal quantiles.
+    Plot the ordered residuals of one or two fits against normal quantiles (Q-Q plot).
 
     Parameters
     ----------
     res, res2 : results
-        One fit, or two.
+        One or two fits.
     labels : tuple of two str
-        Names of two fits.
+        Names of the two fits in the legend.
     ax : matplotlib Axes, optional
     rng : None, int or numpy.random.Generator
         Source of randomness of the residuals of counts.
@@ -169,8 +172,8 @@ def plot_qq(
     Returns
     -------
     matplotlib Axes
-        With the pointwise 95 % band of samples from the (first) fitted model. The residuals are the
-        quantile residuals, or the standardised deviance residuals for extended quasi-likelihood.
+        With the pointwise 95 % band under the (first) fitted model. Residuals are quantile residuals;
+        for extended quasi-likelihood standardised deviance residuals.
     """
     fits, names = compared(res, res2, labels)
     ax, generator = one_axes(ax), checks.generator(rng)
@@ -193,31 +196,31 @@ def plot_qdis(
     rng: Any = None,
 ) -> Any:
     """
-    Draw how the places of the responses in their fitted distributions are spread.
+    Plot a histogram of the probability integral transform (PIT).
 
     Parameters
     ----------
     res, res2 : results
-        One fit, or two.
+        One or two fits.
     labels : tuple of two str
-        Names of two fits.
+        Names of the two fits in the legend.
     bins : int
-        Intervals of the places from 0 to 1.
+        Number of intervals from 0 to 1.
     ax : matplotlib Axes, optional
     rng : None, int or numpy.random.Generator
-        Source of randomness of the places of counts.
+        Source of randomness of the PIT of counts.
 
     Returns
     -------
     matplotlib Axes
-        Shares of the responses in each interval, equal under the model, with the 95 % band of each.
+        Proportion of responses in each interval, uniform under the model, with a pointwise 95 % band.
     """
     bins = checks.count(bins, "bins")
     fits, names = compared(res, res2, labels)
     ax, generator = one_axes(ax), checks.generator(rng)
     found = [shown(fit, generator) for fit in fits]
     edges, total = np.linspace(0, 1, bins + 1), found[0].freq.sum()
-    tail = 0.5 * (1 - LEVEL)
+    tail = 0.5 * (1 - BAND_COVERAGE)
     low, high = (stats.binom.ppf(q, total, 1 / bins) / total for q in (tail, 1 - tail))
     ax.axhspan(low, high, color=GREY, lw=0, label="95 % under the model")
     ax.axhline(1 / bins, color=INK, lw=1)
@@ -228,9 +231,9 @@ def plot_qdis(
         ax.plot(middle, share, MARKERS[i], color=COLOURS[i], ms=5, label=names[i])
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1.2 * max(ax.get_ylim()[1], high))
-    ax.set_ylabel("share of the responses")
+    ax.set_ylabel("proportion of responses")
     exact = all(fit.core.family.exact for fit in fits)
-    text = "place in the fitted distribution"
+    text = "probability integral transform (PIT)"
     ax.set_xlabel(text if exact else "normal probability of the standardised deviance residual")
     say_drawn(ax, len(found[0].resid), found[0].n)
     ax.legend(frameon=False, fontsize="small", loc="upper left", ncols=len(fits) + 1)
@@ -239,7 +242,7 @@ def plot_qdis(
 
 def plot_diagnostics(res: Any, *, ax: Any = None, rng: Any = None) -> Any:
     """
-    Draw a page of six pictures that show where a fit fails.
+    Plot a page of six diagnostic plots.
 
     Parameters
     ----------
@@ -251,13 +254,13 @@ def plot_diagnostics(res: Any, *, ax: Any = None, rng: Any = None) -> Any:
     Returns
     -------
     ndarray of matplotlib Axes, shape (6,)
-        Quantile residuals against fitted means; in order against normal quantiles; the same less
-        these quantiles (worm plot; van Buuren and Fredriks 2001), both with the pointwise 95 % band
-        of samples from the fitted model; observed over fitted dispersion, by moments, in bins of
-        equal numbers, with bars of two standard errors; standardised residuals against leverage,
-        with the largest Cook's distances; mean dispersion residual by what each term adds to the
-        dispersion. Extended quasi-likelihood has standardised deviance residuals instead of
-        quantile residuals.
+        Quantile residuals against fitted means; Q-Q plot of quantile residuals; detrended Q-Q plot
+        (worm plot; van Buuren and Fredriks 2001), both with a pointwise 95 % band under the fitted
+        model; ratio of observed (moment estimate) to fitted dispersion in bins with equal numbers of
+        rows, with bars of two standard errors; standardised residuals against leverage, with the
+        largest Cook's distances labelled; mean dispersion residual against the contribution of each
+        term to the log dispersion. Extended quasi-likelihood has standardised deviance residuals
+        instead of quantile residuals.
 
     References
     ----------
@@ -265,10 +268,10 @@ def plot_diagnostics(res: Any, *, ax: Any = None, rng: Any = None) -> Any:
     growth reference curves. Statistics in Medicine 20, 1259-1277.
     """
     generator = checks.generator(rng)
-    axes = many_axes(ax, 2, 3, (11.0, 6.6), "pictures")
+    axes = many_axes(ax, 2, 3, (11.0, 6.6), "plots")
     one = shown(res, generator)
     distance = np.nan_to_num(one.influence.cooks_distance[0])
-    largest = np.argsort(distance)[::-1][:NAMED]
+    largest = np.argsort(distance)[::-1][:N_LABELLED_ROWS]
     drawn = drawn_rows(len(one.resid), generator, largest)
     _against_fitted(axes[0], one, drawn)
     _qq(axes[1], one, 0, None)
@@ -277,10 +280,10 @@ def plot_diagnostics(res: Any, *, ax: Any = None, rng: Any = None) -> Any:
     _dispersion_bins(axes[3], one)
     _leverage(axes[4], one, largest, drawn)
     _dispersion_terms(axes[5], one)
-    for place in axes:
-        place.xaxis.label.set_fontsize("small")
-        place.yaxis.label.set_fontsize("small")
-        place.tick_params(labelsize="small")
+    for panel in axes:
+        panel.xaxis.label.set_fontsize("small")
+        panel.yaxis.label.set_fontsize("small")
+        panel.tick_params(labelsize="small")
     return axes
 
 
@@ -294,16 +297,16 @@ def _common_label(found: list[Shown]) -> str:
 
 
 def _say_order_statistics(ax: Any, one: Shown) -> None:
-    """Say how many rows the order statistics are of, or how many of them are drawn."""
+    """Note the number of rows sampled, or of order statistics drawn."""
     kept = len(_order_statistics(len(one.resid)))
     say_drawn(ax, kept if one.rows is None else len(one.resid), one.n)
 
 
 def _order_statistics(n: int, ends: int = 200) -> Array:
-    """Return which order statistics are drawn: all, or those at the ends and some between."""
-    if n <= POINTS:
+    """Return which order statistics are drawn: all, or the extremes and some in between."""
+    if n <= MAX_POINTS:
         return np.arange(n)
-    between = np.linspace(ends, n - ends - 1, POINTS // 2).round().astype(int)
+    between = np.linspace(ends, n - ends - 1, MAX_POINTS // 2).round().astype(int)
     return np.union1d(np.concatenate([np.arange(ends), np.arange(n - ends, n)]), between)
 
 
@@ -326,7 +329,7 @@ def _worm(ax: Any, one: Shown) -> None:
     ax.axhline(0, color=INK, lw=1)
     ax.plot(at.normal, at.resid - at.normal, MARKERS[0], color=COLOURS[0], ms=3.5, alpha=0.7, mew=0)
     ax.set_xlabel("normal quantile")
-    ax.set_ylabel("residual less quantile (worm)")
+    ax.set_ylabel("detrended Q-Q (worm plot)")
     _say_order_statistics(ax, one)
 
 
@@ -342,7 +345,7 @@ def _against_fitted(ax: Any, one: Shown, drawn: Array) -> None:
 
 
 def _cloud(ax: Any, x: Array, y: Array) -> None:
-    """Draw rows as points, the fainter the more there are."""
+    """Draw rows as points, more transparent the more there are."""
     alpha = float(np.clip(30 / np.sqrt(len(x) + 1), 0.25, 0.8))
     ax.plot(x, y, MARKERS[0], color=COLOURS[0], ms=3.5, alpha=alpha, mew=0)
 
@@ -355,11 +358,11 @@ class DispersionBins:
     Attributes
     ----------
     x, ratio, se : ndarray, shape (k,)
-        Mean of what the bins are of, moment estimate of the ratio and its standard error.
+        Mean of ``by`` in each bin, moment estimate of the ratio and its standard error.
     by : {"fitted dispersion", "fitted mean"}
     left_out : int
-        Rows that tell nothing of the dispersion: at its boundary or at the limit of a separated
-        mean, or of one trial.
+        Number of rows without information about the dispersion: at its boundary, at the limit of a
+        separated mean, or with one trial.
     """
 
     x: Array
@@ -371,7 +374,7 @@ class DispersionBins:
 
 def dispersion_bins(one: Shown) -> DispersionBins:
     """
-    Return by how much the squared residuals want the fitted dispersion changed, in bins.
+    Return moment estimates of the ratio of observed to fitted dispersion, in bins.
 
     One step of the moment equation sum w (e^2/((1 - h) V) - 1) = 0 with w = d log V/d log phi, which
     is 1 in an exponential dispersion model: there the ratio is the mean of e^2/((1 - h) V).
@@ -383,7 +386,7 @@ def dispersion_bins(one: Shown) -> DispersionBins:
     phi, mu = at.phi[use], at.mean.mu[use]
     constant = len(phi) == 0 or np.ptp(phi) <= 1e-10 * phi.max()
     x, by = (mu, "fitted mean") if constant else (phi, "fitted dispersion")
-    codes = bins(x, BINS)
+    codes = bins(x, N_BINS)
     total, information = (np.bincount(codes, freq * weight**k) for k in (1, 2))
     ratio = np.bincount(codes, freq * weight * short) / information
     noise = np.sqrt(np.bincount(codes, freq * (weight * short) ** 2)) / information
@@ -414,10 +417,10 @@ def _dispersion_bins(ax: Any, one: Shown) -> None:
     )
     if len(found.x) and is_wide(found.x, 4.0):
         log_axis(ax, "x")
-    ax.set_xlabel(f"{found.by}, by bins")
+    ax.set_xlabel(f"{found.by} (binned)")
     ax.set_ylabel("observed / fitted dispersion")
     if found.left_out:
-        note(ax, f"{found.left_out} rows tell nothing of it")
+        note(ax, f"{found.left_out} uninformative rows left out")
     say_drawn(ax, len(one.freq), one.n)
 
 
@@ -427,17 +430,17 @@ def _leverage(ax: Any, one: Shown, largest: Array, drawn: Array) -> None:
     _cloud(ax, h[rest], r[rest])
     ax.plot(h[largest], r[largest], MARKERS[1], color=COLOURS[1], ms=6, mew=0)
     ax.axhline(0, color=INK, lw=1)
-    ax.locator_params(axis="x", nbins=5)  # of nearly equal leverages the labels are long
+    ax.locator_params(axis="x", nbins=5)  # labels of nearly equal leverages are long
     ax.set_xlabel("leverage on the mean")
     ax.set_ylabel("standardised Pearson residual")
     names = [shortened(name, 30) for name in one.names(largest)]
-    # long names, as dates are, have a line each: a panel is narrow
+    # long names such as dates have a line each, because a panel is narrow
     note(ax, "Cook's D: " + (", " if sum(map(len, names)) < 20 else ",\n").join(names))
     say_drawn(ax, len(drawn), one.n)
 
 
 def contributions(one: Shown) -> dict[str, Array]:
-    """Return what each term that varies adds to the log dispersion, the largest first."""
+    """Return the contribution of each varying term to the log dispersion, the most variable first."""
     core, k = one.core, one.core.k_mean
     gamma = np.nan_to_num(one.res.fit.internal)[k:]
     found = {}
@@ -452,27 +455,25 @@ def contributions(one: Shown) -> dict[str, Array]:
 
 def _dispersion_terms(ax: Any, one: Shown) -> None:
     terms = contributions(one)
-    x_label = "part of the term, in its sd"
+    x_label = "standardised contribution of the term"
     if not terms:
         terms = {"fitted mean": one.fitted}
-        x_label = "fitted mean, in its sd"
+        x_label = "standardised fitted mean"
     resid = one.influence.resid_studentized_dispersion
     if not one.res.fit.criterion.comparable_means:
-        # what the mean took from the squares is given back, as the criterion does
+        # squared residuals adjusted for leverage, as in the REML criterion
         resid = _components(one)[1] / np.sqrt(2)
     use = np.isfinite(resid) & ~one.at_limit
     if not use.any():
-        ax.annotate(
-            "the rows tell nothing of it", (0.5, 0.6), xycoords="axes fraction", ha="center"
-        )
+        ax.annotate("no row is informative", (0.5, 0.6), xycoords="axes fraction", ha="center")
         terms = {}
     ax.axhline(0, color=INK, lw=1)
-    for i, (name, added) in enumerate(list(terms.items())[:TERMS]):
-        codes, f, r = bins(added[use], TERM_BINS), one.freq[use], resid[use]
+    for i, (name, added) in enumerate(list(terms.items())[:MAX_TERMS]):
+        codes, f, r = bins(added[use], N_TERM_BINS), one.freq[use], resid[use]
         x, mean, square = weighted_means(codes, f, added[use], r, r**2)
         x = (x - added[use].mean()) / (added[use].std() or 1.0)
         noise = np.sqrt(np.maximum(square - mean**2, 0) / np.bincount(codes, f))
-        shift = 0.03 * (i - (min(len(terms), TERMS) - 1) / 2) * (np.ptp(x) or 1.0)
+        shift = 0.03 * (i - (min(len(terms), MAX_TERMS) - 1) / 2) * (np.ptp(x) or 1.0)
         ax.errorbar(
             x + shift,
             mean,
@@ -486,10 +487,10 @@ def _dispersion_terms(ax: Any, one: Shown) -> None:
         )
     ax.set_xlabel(x_label)
     ax.set_ylabel("mean dispersion residual")
-    if len(terms) > TERMS:
-        note(ax, f"the {TERMS} of {len(terms)} terms that add most")
+    if len(terms) > MAX_TERMS:
+        note(ax, f"the {MAX_TERMS} of {len(terms)} terms that vary most")
     say_drawn(ax, len(one.freq), one.n)
     low, high = ax.get_ylim()
-    ax.set_ylim(low, high + 0.09 * (min(len(terms), TERMS) + 1) * (high - low))
+    ax.set_ylim(low, high + 0.09 * (min(len(terms), MAX_TERMS) + 1) * (high - low))
     if terms:
         ax.legend(frameon=False, fontsize="x-small", loc="upper left")

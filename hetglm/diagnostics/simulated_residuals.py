@@ -23,17 +23,17 @@ from hetglm.utils import checks, parallel
 from hetglm.utils.display import Printed
 from hetglm.utils.parallel import Run, replicate
 
-#: The tests, with the side on which they look.
+#: The tests and their alternatives.
 TESTS = {
     "uniformity": "greater",
     "dispersion": "two-sided",
     "outliers": "greater",
     "zeros": "two-sided",
 }
-#: Draws made at a time, 32 MB of them.
-CELLS = 1 << 22
-#: A statistic that is equal to another but for rounding is not larger.
-ROUNDING = 1e-9
+#: Number of responses drawn at a time: 32 MB.
+MAX_DRAWS = 1 << 22
+#: Relative difference of two statistics that may be rounding; they then count as equal.
+TOL_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, repr=False)
@@ -44,20 +44,20 @@ class SimulatedResiduals(Printed):
     Attributes
     ----------
     scaled : ndarray, shape (nobs,)
-        Place of each response among ``nsim`` simulated ones, between 0 and 1, ties broken at random:
-        uniform under the model.
+        Randomised rank of each response among ``nsim`` simulated ones, scaled to 0 to 1 (simulated
+        probability integral transform): uniform under the model.
     rows : ndarray of int, shape (nobs,)
-        Position, in the data that were passed, of the row that each is of; a row of frequency f comes
+        Row of each residual, as position in the data passed by the user; a row of frequency f occurs
         f times.
     statistics : ndarray, shape (4,)
-        Of the data, in the order of ``summary_frame()``.
+        Test statistics of the data, in the order of ``summary_frame()``.
     simulated : ndarray, shape (nsim - failed, 4)
-        Of data simulated from the fit.
+        Test statistics of data simulated from the fit.
     nsim : int
     refit : bool
-        Whether the model was fitted again to each simulated data set.
+        Whether the model was refitted to each simulated data set.
     reasons : dict
-        Why refits failed, with counts.
+        Reasons of the failed refits, with counts.
     """
 
     scaled: Array
@@ -70,19 +70,19 @@ class SimulatedResiduals(Printed):
 
     @property
     def failed(self) -> int:
-        """Refits that failed; the tests leave them out."""
+        """Number of failed refits, which the tests leave out."""
         return self.nsim - len(self.simulated)
 
     @property
     def outliers(self) -> Array:
-        """Positions, in the data that were passed, of rows beyond every simulated response."""
+        """Positions, in the data passed, of rows outside the range of their simulated responses."""
         beyond = (self.scaled < 1 / (self.nsim + 1)) | (self.scaled > self.nsim / (self.nsim + 1))
         return np.unique(self.rows[beyond])
 
     @property
     def pvalues(self) -> Array:
-        """P of each test, shape (4,); of zeros NaN where the response cannot be 0."""
-        slack = ROUNDING * np.abs(self.statistics)
+        """P of each test, shape (4,); NaN for zeros where the response cannot be 0."""
+        slack = TOL_ROUNDING * np.abs(self.statistics)
         above = self._share(self.simulated >= self.statistics - slack)
         below = self._share(self.simulated <= self.statistics + slack)
         two = np.minimum(2 * np.minimum(above, below), 1.0)
@@ -99,10 +99,11 @@ class SimulatedResiduals(Printed):
         Returns
         -------
         DataFrame
-            Rows ``uniformity``: largest distance of the distribution of the quantile residuals' places
-            from the uniform one; ``dispersion``: mean fourth power of the quantile residuals over 3;
-            ``outliers``: the largest of them without its sign; ``zeros``: number of zeros. Columns
-            ``statistic``; ``expected``, the mean of the simulated ones; ``alternative``; ``P``.
+            Rows ``uniformity``: Kolmogorov-Smirnov distance of the probability integral transforms
+            from the uniform distribution; ``dispersion``: mean fourth power of the quantile residuals
+            over 3; ``outliers``: largest absolute quantile residual; ``zeros``: number of zeros.
+            Columns ``statistic``; ``expected``, the mean of the simulated statistics;
+            ``alternative``; ``P``.
         """
         table = {
             "statistic": self.statistics,
@@ -123,7 +124,7 @@ class SimulatedResiduals(Printed):
 
 @dataclass(frozen=True)
 class _Simulation:
-    """Task of a replicate: the statistics of data drawn from the fit."""
+    """One replicate: the test statistics of data drawn from the fit."""
 
     fitted: Fitted
     again: bool
@@ -141,22 +142,22 @@ class _Simulation:
 
 
 def statistics(core: Likelihood, fit: Fit, rng: np.random.Generator) -> Array:
-    """Return the four statistics of a fit to its data, shape (4,)."""
-    held = at_fit(core, fit)
-    r = residuals.quantile(held, fit.internal, rng)
+    """Return the four test statistics of a fit to its data, shape (4,)."""
+    fixed = at_fit(core, fit)
+    r = residuals.quantile(fixed, fit.internal, rng)
     n = len(r)
-    place = np.sort(ndtr(r))
+    pit = np.sort(ndtr(r))
     step = np.arange(n + 1) / n
-    distance = np.maximum(step[1:] - place, place - step[:-1]).max()
-    law = quantities.distribution(held, fit.internal)
-    zeros = float(np.sum(core.y == 0)) if has_atom(law) else np.nan
+    distance = np.maximum(step[1:] - pit, pit - step[:-1]).max()
+    fitted = quantities.distribution(fixed, fit.internal)
+    zeros = float(np.sum(core.y == 0)) if has_atom(fitted) else np.nan
     return np.array([distance, np.mean(r**4) / 3, np.abs(r).max(), zeros])
 
 
 def scaled(frozen: Any, y: Array, nsim: int, rng: np.random.Generator) -> Array:
-    """Return the place of each response among simulated ones, shape (n,); no n x nsim array."""
+    """Return the randomised rank of each response among simulated ones, scaled to 0 to 1, shape (n,)."""
     below, equal = np.zeros(len(y)), np.zeros(len(y))
-    most = max(1, CELLS // len(y))
+    most = max(1, MAX_DRAWS // len(y))
     for first in range(0, nsim, most):
         shape = (min(most, nsim - first), len(y))
         drawn = frozen.rvs(size=shape, random_state=rng)
@@ -166,7 +167,7 @@ def scaled(frozen: Any, y: Array, nsim: int, rng: np.random.Generator) -> Array:
 
 
 def simulate_residuals(res: Any, nsim: int, rng: Any, again: bool, run: Run) -> SimulatedResiduals:
-    """Return scaled residuals and tests of a fit; see the results' method."""
+    """Return simulated residuals and tests of a fit; see the results' method."""
     nsim, generator = checks.count(nsim, "nsim"), checks.generator(rng)
     if again not in (True, False):
         raise ValueError(f"refit={again!r}: give True or False")

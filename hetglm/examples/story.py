@@ -42,7 +42,7 @@ def save(pictures: Mapping[str, Callable[[], Any]], out: Path) -> None:
             figure.savefig(out / name, dpi=120)
             print(f"Picture: {out / name}")
     except ImportError as exc:
-        print(f"No picture: {exc}")
+        print(f"No plot: {exc}")
 
 
 def run(main: Callable[[Path], None], module: str) -> None:

@@ -1,4 +1,4 @@
-"""Cross-validation: how well a fit predicts rows it has not seen, beside one of constant dispersion."""
+"""Cross-validated prediction scores of a fit and of the same mean with constant dispersion."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ FITTED, CONSTANT = "fit", "constant dispersion"
 @dataclass(frozen=True, repr=False)
 class CrossValidation(Printed):
     """
-    How well a fit predicts rows it has not seen.
+    Cross-validated scores of a fit and of its model with constant dispersion.
 
     Attributes
     ----------
     table : DataFrame
-        A row for each metric; columns (model, "mean") and (model, "se") for the fit and for one of the
-        same mean with constant dispersion, and for their difference, paired by rows.
+        A row for each metric; columns (model, "mean") and (model, "se") for the fit, for the same
+        mean with constant dispersion, and for their difference, paired by rows.
     scores : dict
-        Model -> DataFrame of the score of each row, averaged over repeats; NaN for rows that are left
-        out.
+        Model -> DataFrame of the scores of each row, averaged over repeats; NaN for rows that could
+        not be scored.
     k, repeats : int
     units : str
-        What the standard errors count as independent: "rows", or "groups".
+        Independent units of the standard errors: "rows" or "groups".
     failed : dict
-        Model -> reasons of folds that could not be fitted, with counts.
+        Model -> reasons of failed folds, with counts.
     unpredicted : int
-        Held-out rows with a level or a column that their training rows do not have.
+        Number of held-out rows that cannot be predicted: a factor level or column is missing from
+        their training rows.
     left_out : int
-        Rows of the data without any score, because all of their folds failed or they cannot be
-        predicted.
+        Number of rows without any score: all of their folds failed, or they cannot be predicted.
     alpha : float
         One minus the nominal coverage.
     """
@@ -87,19 +87,20 @@ class CrossValidation(Printed):
 def _complaints(
     failed: Mapping[str, Any], unpredicted: int, left_out: int, folds: int
 ) -> list[str]:
-    """Return the sentences on what is not in the averages."""
+    """Return sentences on folds and rows that are left out of the averages."""
     texts = [
-        f"{sum(reasons.values())} of {folds} folds failed for {name!r} and count for no model: {reasons}"
+        f"{sum(reasons.values())} of {folds} folds failed for {name!r} and are left out for all models: "
+        f"{reasons}"
         for name, reasons in failed.items()
         if reasons
     ]
     if unpredicted:
         texts.append(
-            f"{unpredicted} held-out rows have a factor level or a column that their training rows do "
-            "not have: nothing predicts them, and they count for no model"
+            f"{unpredicted} held-out rows have a factor level or a column that is missing from their "
+            "training rows; they cannot be predicted and are left out for all models"
         )
     if left_out:
-        texts.append(f"{left_out} rows have no score at all")
+        texts.append(f"{left_out} rows have no score in any fold")
     return texts
 
 
@@ -119,42 +120,43 @@ def cross_validate(
     progress: bool | None = None,
 ) -> CrossValidation:
     """
-    Return how well a fit predicts rows that it has not seen, beside one of constant dispersion.
+    Return cross-validated scores of a fit and of its model with constant dispersion.
 
-    The rows fall into k parts at random; each part is predicted by a fit to the others. The columns
-    of the designs are those of the fit: what a formula learned from all rows (knots, centres) is not
-    learned anew. Where training rows lack a factor level, or any column that held-out rows need,
-    these rows cannot be predicted and are counted in ``unpredicted``; folds whose fit fails are
-    counted in ``failed``. Neither counts in the averages of any model, and a warning says so.
+    The rows are divided into k parts at random; each part is predicted by a fit to the others. The
+    same is done for the model with constant dispersion. The columns of the designs are taken from
+    the fit: quantities that a formula computed from all rows (knots, centres) are not recomputed.
+    Held-out rows cannot be predicted where a factor level or another column they need is missing from
+    the training rows; they are counted in ``unpredicted``. Folds whose fit fails are counted in
+    ``failed``. Both are left out of the averages of all models, with a warning.
 
     Parameters
     ----------
     res : LocationScaleResults
-        Its folds are fitted as it was: by maximum likelihood or by REML.
+        The fit; its folds are fitted by the same criterion, maximum likelihood or REML.
     k : int
         Number of parts; the number of rows (or groups) for leave-one-out.
     groups : array_like, shape (n,), or str, optional
-        Labels, or the name of a column: groups stay together, and standard errors are over groups.
+        Labels or name of a column. Groups are held out as a whole; standard errors are over groups.
     repeats : int
-        Number of times that the rows are parted.
+        Number of random divisions.
     metrics : str, callable, sequence or dict, optional
         - "mse", "mae": squared and absolute error of the mean
         - "dss": Dawid-Sebastiani score (y - mean)^2/variance + log(variance)
-        - "log_score": minus log density or probability
+        - "log_score": minus log density, or minus log probability
         - "crps": continuous ranked probability score
-        - "coverage": of prediction intervals
+        - "coverage": share of rows in their prediction interval
         - a function of the held-out rows of a fold (with ``endog mean variance observed law loglike
           trials rows``, see `HeldOut`) that returns a number for each row, or one for the fold
 
-        By default all of these names; the first three for extended quasi-likelihood families, which
-        have no distribution. Errors, "dss" and "crps" are on the scale of the mean, which for the
-        beta-binomial is the proportion.
+        By default all named metrics; for extended quasi-likelihood families, which have no
+        distribution, the first three. Errors, "dss" and "crps" are on the scale of the mean; for the
+        beta-binomial this is the proportion.
     alpha : float
         One minus the nominal coverage of prediction intervals.
     rng : None, int or numpy.random.Generator
-        Source of randomness of the parts; the results do not depend on ``n_jobs``.
+        Source of randomness of the division; the results do not depend on ``n_jobs``.
     n_jobs : int, optional
-        Jobs that run at once, by joblib: -1 for all cores.
+        Number of parallel jobs (joblib); -1 for all cores.
     progress : bool, optional
         Whether to show a progress bar; by default only on a terminal.
 
@@ -166,7 +168,7 @@ def cross_validate(
     Raises
     ------
     ValueError
-        If an argument is out of range, every fold failed, or no row can be predicted.
+        If an argument is out of range, every fold fails, or no row can be predicted.
     NotImplementedError
         If a metric needs a distribution and the family has none.
 
@@ -189,9 +191,9 @@ def cross_validate(
     """
     res = getattr(res, "_results", res)
     if not hasattr(res, "params_dispersion"):
-        raise ValueError(f"res: {type(res).__name__} is no fit of this package")
+        raise ValueError(f"res: cross_validate needs hetglm results; got {type(res).__name__}")
     if res.model.core.n == 0:
-        raise ValueError("res: remove_data() took the rows of this fit away; fit again")
+        raise ValueError("res: the data were removed by remove_data(); refit the model")
     run, alpha = Run(n_jobs, progress), checks.share(alpha, "alpha")
     repeats = checks.count(repeats, "repeats")
     chosen = chosen_metrics(metrics, res.model.core.family, alpha)
@@ -206,7 +208,7 @@ def _codes(model: Any, groups: Any) -> Array:
     """Return the group of each row, shape (n,)."""
     codes = model.row_kwds({"groups": groups})["groups"]
     if codes.ndim != 1:
-        raise ValueError("groups: one label a row; two kinds of groups cannot both stay together")
+        raise ValueError("groups: give one label for each row; two-way groups are not supported")
     return codes
 
 
@@ -230,7 +232,7 @@ def _folds(
         if codes is None:
             part[order] = np.arange(units) % k
         else:
-            # largest groups first, each to the part with the fewest rows; ties fall at random
+            # largest groups first, each to the part with the fewest rows; ties are random
             for unit in order[np.argsort(-size[order], kind="stable")]:
                 part[unit] = np.argmin(rows)
                 rows[part[unit]] += size[unit]
@@ -240,7 +242,7 @@ def _folds(
 
 
 def _models(res: Any) -> dict[str, tuple[Any, Fitted]]:
-    """Return the model of a fit and that of constant dispersion, without formula, with their fits."""
+    """Return the model and its version with constant dispersion, without formula, and both fits."""
     core, names = res.model.core, res.model.column_names
     model = res.model.clone(
         exog=pd.DataFrame(core.X, columns=names["exog"]),
@@ -263,7 +265,7 @@ def _as_fitted(model: Any, fit: Fit) -> Fitted:
 @dataclass(frozen=True)
 class Outcome:
     """
-    What came of a fold for one model.
+    Result of a fold for one model.
 
     Attributes
     ----------
@@ -272,7 +274,7 @@ class Outcome:
     scores : dict
         Metric -> ndarray of shape (m,), NaN where not predicted, or one number for the fold.
     reason : str
-        Why the fit failed.
+        Reason of a failed fit.
     """
 
     predicted: Array
@@ -282,7 +284,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Folds:
-    """Task of a fold: fit every model to the other rows and score its predictions."""
+    """One fold: fit every model to the training rows and score the predictions of the held-out ones."""
 
     models: dict[str, tuple[Any, Fitted]]
     metrics: dict[str, Metric]
@@ -300,7 +302,7 @@ class Folds:
             return Outcome(np.zeros(len(rows), dtype=bool), reason=reason(exc))
         test = replace(model.clone(rows=rows).core, freq=None)
         if fit.boundary is not None:
-            test = new_rows.place_at_boundary(test, fit.boundary)
+            test = new_rows.fix_at_boundary(test, fit.boundary)
         predicted = _predictable(train, test)
         if not predicted.any():
             return Outcome(predicted)
@@ -317,8 +319,10 @@ class Folds:
 
 
 def _predictable(train: Any, test: Likelihood) -> Array:
-    """Return which held-out rows the training rows determine, shape (m,)."""
-    ok = np.asarray(~np.isnan(test.Z).any(axis=1))  # beside the boundary
+    """Return which held-out rows are estimable from the training rows, shape (m,)."""
+    ok = np.asarray(
+        ~np.isnan(test.Z).any(axis=1)
+    )  # NaN: the dispersion is unknown beside cells at the boundary
     for part, A in (("mean", test.X), ("dispersion", test.Z)):
         if part in train.row_spaces:
             ok &= ~train.row_spaces[part].outside(A).any(axis=1)
@@ -326,7 +330,7 @@ def _predictable(train: Any, test: Likelihood) -> Array:
 
 
 def _held_out(core: Likelihood, params: Array, rows: Array) -> HeldOut:
-    """Return held-out rows with what the coefficients predict for them."""
+    """Return held-out rows with their predictions."""
     family = core.family
     trials = core.trials if family.counts_successes else None
     scale: Any = 1.0 if trials is None else trials
@@ -395,7 +399,7 @@ def _summarised(
 def _why_none(
     model: Any, folds: list[tuple[int, Array]], grouped: bool, failed: Mapping[str, Any]
 ) -> str:
-    """Return why no row has a score: the terms that only held-out rows determine."""
+    """Return why no row has a score: terms that are not estimable without the held-out rows."""
     lost = np.zeros(len(model.estimable), dtype=bool)
     for _, rows in folds:
         train = model.clone(rows=np.setdiff1d(np.arange(model.core.n), rows))
@@ -405,8 +409,8 @@ def _why_none(
     text = f"{parts[0]}: no row has a score"
     if names:
         text += (
-            f", for the other rows do not determine {listed(names)}, and nothing predicts what is left "
-            f"out; give {parts[1]}, or take that out of the formula"
+            f": {listed(names)} cannot be estimated without the held-out rows; give {parts[1]}, or "
+            "remove it from the formula"
         )
     reasons = {name: of_name for name, of_name in failed.items() if of_name}
     return text + (f"; folds that failed: {reasons}" if reasons else "")
@@ -420,7 +424,7 @@ def _row_scores(
     metrics: list[str],
     n: int,
 ) -> dict[str, Array]:
-    """Return the score of each row, averaged over repeats, for each metric that has one a row."""
+    """Return the scores of each row, averaged over repeats, for metrics with a number for each row."""
     found = {}
     for metric in metrics:
         total, times = np.zeros(n), np.zeros(n)
@@ -431,8 +435,8 @@ def _row_scores(
             own = outcome[name].predicted
             if np.shape(values) != (int(own.sum()),):
                 raise ValueError(
-                    f"metrics: {metric!r} gave shape {np.shape(values)} for {int(own.sum())} rows; "
-                    "return one number a row, or one number"
+                    f"metrics: {metric!r} returned shape {np.shape(values)} for {int(own.sum())} rows; "
+                    "return one number for each row, or one for the fold"
                 )
             total[rows[some]] += np.asarray(values, dtype=float)[some[own]]
             times[rows[some]] += 1

@@ -37,22 +37,22 @@ ONE_SIDED_WEIGHTS = (-11 / 6, 3.0, -3 / 2, 1 / 3)
 CHECK_WEIGHTS = (-3 / 2, 2.0, -1 / 2, 0.0)
 #: Largest disagreement of both one-sided differences, relative to the steepest row.
 TOL_DERIVATIVE = 0.01
-#: Where effects are evaluated, as in statsmodels.
+#: Points at which effects are evaluated, as in statsmodels.
 AT = ("overall", "mean", "median", "zero", "all")
 #: Titles of effects that are evaluated at one point.
-PLACES = {
+POINTS = {
     "mean": "at the means of the variables",
     "median": "at the medians of the variables",
     "zero": "at zero",
 }
-#: Derivatives and elasticities, as in statsmodels.
+#: Derivatives, or elasticities and semi-elasticities, as in statsmodels.
 METHODS = ("dydx", "eyex", "dyex", "eydx")
-#: Quantities that have an average effect: one number a row.
+#: Quantities with an average effect: a single number for each row.
 WHICH = [name for name, quantity in QUANTITIES.items() if not quantity.of_counts]
 
 
 class Predicted(NamedTuple):
-    """Predictions of rows, and their derivatives in both predictors with the designs."""
+    """Predictions of rows, and for both predictors their derivatives and the design."""
 
     values: Array
     slopes: list[tuple[Array | None, Array]]
@@ -60,17 +60,17 @@ class Predicted(NamedTuple):
 
 class Contrast(NamedTuple):
     """
-    A variable with what is compared: a weighted sum of predictions on several data sets.
+    A contrast of a variable: a weighted sum of predictions on several data sets.
 
     Parameters
     ----------
     variable, label : str
     parts : list of tuple
-        (weight, of each row or of all; data); of levels the higher first, then the reference.
+        (weight, a number or one for each row; data). For levels: the level, then the reference.
     number : bool
-        Whether a number is moved from where it is in each row, and not a level given to all.
+        Whether a number is changed from its value in each row; else a level is assigned to all rows.
     check : ndarray or None
-        Weights of a less accurate derivative, 0 in rows where there is none.
+        Weights of the second-order one-sided derivative, 0 in rows with a central one.
     """
 
     variable: str
@@ -82,7 +82,7 @@ class Contrast(NamedTuple):
 
 @dataclass(frozen=True)
 class Options:
-    """Where effects are evaluated and on what scale; see the results' get_margeff."""
+    """Points and scale of the effects; see the results' get_margeff."""
 
     which: str
     ratio: bool = False
@@ -92,7 +92,7 @@ class Options:
     count: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what is unknown."""
+        """Raise a ValueError for unknown options."""
         for name, value, known in (("at", self.at, AT), ("method", self.method, METHODS)):
             if value not in known:
                 raise ValueError(f"{name}={value!r}: choose one of {', '.join(map(repr, known))}")
@@ -101,17 +101,17 @@ class Options:
 @dataclass(frozen=True, repr=False)
 class AverageEffects(Printed):
     """
-    Average effects with standard errors by the delta method.
+    Average marginal effects, or ratios, with standard errors by the delta method.
 
     Attributes
     ----------
     which : str
-        What the effects are on.
+        Quantity that the effects refer to.
     margeff, margeff_se : ndarray, shape (k,)
-        Effects and standard errors; of ratios, these of their logarithms. Effects at each row
-        (``at="all"``) have shape (n, k) and no standard errors: NaN.
+        Effects and standard errors; for ratios the standard errors of their logarithms. Effects in
+        each row (``at="all"``) have shape (n, k); their standard errors are NaN.
     index : MultiIndex
-        Variable and contrast of each.
+        Variable and contrast of each effect.
     ratio : bool
         Whether the effects are ratios.
     df : float or None
@@ -119,7 +119,7 @@ class AverageEffects(Printed):
     rows : Index or None
         Labels of the rows with ``at="all"``.
     at : str
-        Where the effects are evaluated.
+        Point at which the effects are evaluated.
     """
 
     which: str
@@ -142,7 +142,7 @@ class AverageEffects(Printed):
         if self.at == "all":
             return f"Effects on the {self.which} in each row"
         what = "Average effects" if self.at == "overall" else "Effects"
-        where = "" if self.at == "overall" else f" {PLACES[self.at]}"
+        where = "" if self.at == "overall" else f" {POINTS[self.at]}"
         what = "Ratios of" if self.ratio else f"{what} on"
         return f"{what} the {self.which}{where}, standard errors by the delta method"
 
@@ -160,18 +160,18 @@ class AverageEffects(Printed):
 
     @property
     def tvalues(self) -> Array:
-        """Statistics of no effect, shape (k,)."""
+        """Statistics of the hypothesis of no effect, shape (k,)."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return self._centre / self.margeff_se
 
     @property
     def pvalues(self) -> Array:
-        """Two-sided p-values of no effect, shape (k,)."""
+        """Two-sided p-values of the hypothesis of no effect, shape (k,)."""
         return 2 * self._distribution.sf(np.abs(self.tvalues))
 
     def conf_int(self, alpha: float = 0.05) -> Array:
         """
-        Return confidence intervals, of ratios on the scale of their logarithms and mapped back.
+        Return confidence intervals; for ratios they are formed on the log scale and transformed back.
 
         Parameters
         ----------
@@ -215,7 +215,7 @@ class AverageEffects(Printed):
         -------
         DataFrame
             Columns effect (or ratio), se (or se_log), z (or t), P, ci_lower, ci_upper. With
-            ``at="all"`` the effects alone, a row for each row of the fit.
+            ``at="all"`` only the effects, with a row for each row of the fit.
         """
         if self.margeff.ndim == 2:
             return pd.DataFrame(self.margeff, index=self.rows, columns=self.index)
@@ -250,7 +250,7 @@ def _summary(found: AverageEffects, alpha: float) -> TitledSummary:
         coefficient_table(names, columns, found._headline(), alpha, found.df is not None, what)
     )
     if found.ratio:
-        out.add_extra_txt(["Standard errors and statistics are of the logarithms of the ratios."])
+        out.add_extra_txt(["Standard errors and statistics refer to the logarithms of the ratios."])
     return out
 
 
@@ -261,13 +261,13 @@ def average_effects(res: Any, options: Options, variables: Any, atexog: Any) -> 
     if options.ratio and QUANTITIES[which].signed:
         positive = ", ".join(name for name in WHICH if not QUANTITIES[name].signed)
         raise ValueError(
-            f"which={which!r}: it can be negative, and ratios of it mean nothing; use get_margeff, or "
+            f"which={which!r}: it can be negative, so ratios are meaningless; use get_margeff, or "
             f"choose one of {positive}"
         )
     if variables is None and options.method.endswith("ex"):
         known = [name for name in known if levels(model, name) is None]
     chosen = _chosen(known, which, variables)
-    data = model.spec.coded(_placed(model, options, atexog))
+    data = model.spec.coded(_at_values(model, options, atexog))
     changed = set(model.frame.columns if options.at == "zero" else atexog or ())
     found = []
     for name in chosen:
@@ -285,15 +285,15 @@ def average_effects(res: Any, options: Options, variables: Any, atexog: Any) -> 
 
 
 def variables_of(model: Any, which: str) -> list[str]:
-    """Return the variables of the formulas that a prediction reads."""
+    """Return the variables of the formulas that affect a quantity."""
     if which not in WHICH:
-        other = f"; where effects are evaluated is at={which!r}" if which in AT else ""
+        other = f"; to choose the point of evaluation write at={which!r}" if which in AT else ""
         raise ValueError(f"which={which!r}: choose one of {', '.join(WHICH)}{other}")
     quantity = lookup(which, model.core.family)
     if model.spec is None:
         raise ValueError(
-            "effects of variables need a formula fit: a design's columns do not say which of them move "
-            "together; use predict on designs of your own"
+            "effects of variables need a formula fit: without a formula it is unknown which columns of "
+            "the design depend on a variable; use predict on designs of your own"
         )
     record.need_rows(model.core)
     parts = [part for part in quantity.parts if part != "rows"]
@@ -303,20 +303,20 @@ def variables_of(model: Any, which: str) -> list[str]:
 
 
 def _chosen(known: list[str], which: str, variables: Any) -> list[str]:
-    """Return the variables asked for, all by default."""
+    """Return the requested variables, all by default."""
     if variables is None:
         return known
     wanted = [variables] if isinstance(variables, str) else list(variables)
     unknown = [name for name in wanted if name not in known]
     if unknown:
         raise ValueError(
-            f"variables: {unknown[0]!r} does not move the {which}; choose from {', '.join(known)}"
+            f"variables: {unknown[0]!r} does not affect the {which}; choose from {', '.join(known)}"
         )
     return wanted
 
 
-def _placed(model: Any, options: Options, atexog: Any) -> pd.DataFrame:
-    """Return the rows that variables are moved on: those of the fit, with some variables fixed."""
+def _at_values(model: Any, options: Options, atexog: Any) -> pd.DataFrame:
+    """Return the rows of the fit, with variables set to the values of ``at`` and ``atexog``."""
     data = model.frame
     if options.at == "zero":
         read = model.spec.mean.variables | model.spec.dispersion.variables
@@ -326,16 +326,18 @@ def _placed(model: Any, options: Options, atexog: Any) -> pd.DataFrame:
     if atexog is None:
         return data
     if not isinstance(atexog, Mapping):
-        raise ValueError("atexog: give a dict, {name of a variable: its value}")
+        raise ValueError("atexog: give a dict {name of a variable: value}")
     for name, value in atexog.items():
         if name not in data.columns:
             raise ValueError(
-                f"atexog: {name!r} is not a variable of the data; give names, not columns"
+                f"atexog: {name!r} is not a variable of the data; use names of variables, not positions"
             )
         try:
             moved = pd.Series(np.broadcast_to(value, len(data)), index=data.index)
         except ValueError as exc:
-            raise ValueError(f"atexog: {name!r} has not one value, nor one a row: {exc}") from exc
+            raise ValueError(
+                f"atexog: {name!r}: give one value, or one for each row: {exc}"
+            ) from exc
         _need_known(name, moved, levels(model, name))
         kept = isinstance(data[name].dtype, pd.CategoricalDtype)
         data = data.assign(**{name: moved.astype(data[name].dtype) if kept else moved})
@@ -343,7 +345,7 @@ def _placed(model: Any, options: Options, atexog: Any) -> pd.DataFrame:
 
 
 def _need_known(name: str, values: pd.Series, known: list[Any] | None) -> None:
-    """Raise a ValueError for a level that no row of the fit had."""
+    """Raise a ValueError for a level that is not in the data of the fit."""
     strange = [] if known is None else values[~values.isin(known)].tolist()
     if strange:
         raise ValueError(
@@ -353,7 +355,7 @@ def _need_known(name: str, values: pd.Series, known: list[Any] | None) -> None:
 
 
 def _contrasts(model: Any, data: pd.DataFrame, name: str, options: Options) -> Iterator[Contrast]:
-    """Yield what is compared: levels with the first, or a number with itself moved."""
+    """Yield the contrasts of a variable: levels against the first, or a change of a number."""
     values = levels(model, name)
     column = data[name]
     if values is None and options.dummy and set(model.frame[name]) == {0, 1}:
@@ -361,8 +363,8 @@ def _contrasts(model: Any, data: pd.DataFrame, name: str, options: Options) -> I
     if values is not None:
         if options.method.endswith("ex"):
             raise ValueError(
-                f"method={options.method!r}: {name} is a factor, of which there is no proportional "
-                "change; choose other variables=..."
+                f"method={options.method!r}: {name} is a factor, which has no proportional change; "
+                "choose other variables=..., or method='dydx' or 'eydx'"
             )
         low = data.assign(**{name: _repeated(column, values[0])})
         for level in values[1:]:
@@ -391,11 +393,11 @@ def _is_count(column: pd.Series) -> bool:
 def _derivative(
     data: pd.DataFrame, name: str, column: pd.Series, fitted: pd.Series, options: Options
 ) -> Contrast:
-    """Return the contrast of a derivative, whose steps do not leave the range of the data."""
+    """Return the contrast of a numerical derivative, with all steps within the range of the data."""
     x, h = column.to_numpy(), STEP * (float(fitted.std()) or 1.0)
     least, most = min(fitted.min(), x.min()), max(fitted.max(), x.max())
     low, high = x - 2 * h < least, x + 2 * h > most
-    inward = 1.0 * low - 1.0 * high  # 0 of a variable that does not vary
+    inward = 1.0 * low - 1.0 * high  # 0 for a constant variable
     inside = inward == 0
     by = x / h if options.method.endswith("ex") else np.full(len(x), 1 / h)
     parts = []
@@ -408,7 +410,7 @@ def _derivative(
 
 
 def levels(model: Any, name: str) -> list[Any] | None:
-    """Return the levels of a variable that a formula takes as a factor, None for a number."""
+    """Return the levels of a variable that a formula treats as a factor, None for a number."""
     column = model.frame[name]
     number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
     factors = model.spec.mean.categories | model.spec.dispersion.categories
@@ -421,30 +423,31 @@ def levels(model: Any, name: str) -> list[Any] | None:
 
 
 def _repeated(column: pd.Series, value: Any) -> pd.Series:
-    """Return a column of one value with the type of another."""
+    """Return a constant column with the type of another one."""
     one = pd.Series([value], dtype=column.dtype)
     return one.repeat(len(column)).set_axis(column.index)
 
 
 def _once(memo: Memo | None, of: Any, make: Callable[[Any], Any]) -> Any:
-    """Return what is made of an object, once for the same object where there is a memo."""
+    """Return ``make(of)``, computed once for each object where there is a memo."""
     if memo is None:
         return make(of)
     if id(of) not in memo:
-        memo[id(of)] = of, make(of)  # the object lives on, so that no other has its id
+        memo[id(of)] = of, make(of)  # keeping the object alive keeps its id unique
     return memo[id(of)][1]
 
 
 def _effect(
     res: Any, options: Options, changed: set[str], contrast: Contrast, memo: Memo
 ) -> tuple[Any, float]:
-    """Return an effect and its standard error; the memo has what contrasts of a factor share."""
+    """Return an effect and its standard error; ``memo`` keeps the reference level of a factor."""
     try:
         parts = _parts(res, options, changed | {contrast.variable}, contrast, memo)
     except FormulaError as exc:
         raise FormulaError(
-            f"{contrast.variable} ({contrast.label}): the formula cannot take the values to compare "
-            f"(out of the range of the fit, or cut anew); choose other variables=...: {exc}"
+            f"{contrast.variable} ({contrast.label}): the formula cannot be evaluated at the "
+            "values to compare (out of the range of the fit, or categories recomputed from them); "
+            f"choose other variables=...: {exc}"
         ) from exc
 
     def predict(rows: Likelihood) -> Predicted:
@@ -459,10 +462,10 @@ def _effect(
         value, gradient = _ratio(options.which, share, *predicted)
     else:
         weights = [w for w, _ in parts]
-        # the weights of a row sum to 0: less the first, what does not move is exactly 0
+        # weights sum to 0 in each row: subtracting the first prediction makes constant ones exactly 0
         moved = [p.values - predicted[0].values for p in predicted]
         effect = _weighted(weights, moved)
-        _need_slopes(contrast, weights, moved, effect)
+        _require_slopes(contrast, weights, moved, effect)
         if options.at == "all":
             return effect, np.nan
         value = float(share @ effect)
@@ -472,14 +475,14 @@ def _effect(
 
 
 def _shared(contrast: Contrast, i: int, memo: Memo) -> Memo | None:
-    """Return the memo for the reference level of a factor, the second part of each contrast."""
+    """Return the memo for the reference level of a factor (the second part of its contrasts)."""
     return memo if i == 1 and not contrast.number else None
 
 
 def _parts(
     res: Any, options: Options, changed: set[str], contrast: Contrast, memo: Memo
 ) -> list[tuple[Any, Likelihood]]:
-    """Return the weights and rows of a contrast, NaN where the data of the fit do not determine it."""
+    """Return the weights and rows of a contrast, NaN where it is not estimable."""
 
     def make(data: pd.DataFrame) -> Likelihood:
         return _rows(res.model, options.which, changed, data)
@@ -491,7 +494,7 @@ def _parts(
     if options.at in ("mean", "median"):
         parts = _at_centre(res.model, options.at, contrast, parts)
     if res.boundary is not None:
-        parts = [(w, new_rows.place_at_boundary(rows, res.boundary)) for w, rows in parts]
+        parts = [(w, new_rows.fix_at_boundary(rows, res.boundary)) for w, rows in parts]
     for part, space in res.model.row_spaces.items():
         if part in QUANTITIES[options.which].parts:
             parts[0] = parts[0][0], _without_inestimable(res.model, part, space, contrast, parts)
@@ -504,12 +507,12 @@ def _rows(model: Any, which: str, changed: set[str], data: pd.DataFrame) -> Like
     moved = {part for part in parts if part != "rows" and changed & getattr(spec, part).variables}
     X = spec.mean.rebuild(data, core.X, changed) if "mean" in moved else core.X
     if len(moved) == 2 and spec.mean.columns == spec.dispersion.columns:
-        Z = X  # of the same terms
+        Z = X  # both parts have the same terms
     else:
         Z = spec.dispersion.rebuild(data, core.Z, changed) if "dispersion" in moved else core.Z
     if not changed & (set(spec.columns.values()) | spec.endog.variables):
         return replace(core, X=X, Z=Z)
-    arrays = {n: getattr(model, n) for names in new_rows.BROUGHT.values() for n in names}
+    arrays = {n: getattr(model, n) for names in new_rows.ROW_ARGUMENTS.values() for n in names}
     arrays |= model.new_row_arrays(data, parts)
     return new_rows.core_at(model, X, Z, arrays, core.names)
 
@@ -570,7 +573,7 @@ def _ratio(which: str, share: Array, high: Predicted, low: Predicted) -> tuple[f
     """Return a ratio of averages, and the gradient of its logarithm."""
     if np.any(high.values < 0) or np.any(low.values < 0):
         raise ValueError(
-            f"which={which!r}: ratios are of positive predictions, and some are negative; use "
+            f"which={which!r}: ratios need positive predictions, and some are negative; use "
             "get_margeff"
         )
     above, below = share @ high.values, share @ low.values
@@ -590,15 +593,15 @@ def _weighted(weights: list[Any], values: list[Array]) -> Array:
 
 def _gradient(weights: list[Array], predicted: list[Predicted], cancel: bool) -> Array:
     """
-    Return the gradient of a weighted sum of predictions in the coefficients, shape (p + q,).
+    Return the gradient of a weighted sum of predictions with respect to all coefficients.
 
-    ``cancel`` says that the weights of each row sum to 0.
+    Shape (p + q,). ``cancel``: the weights of each row sum to 0.
     """
     parts = []
     for slopes in zip(*(p.slopes for p in predicted), strict=True):
         A = slopes[0][1]
         derivatives = [d for d, _ in slopes if d is not None]
-        if not derivatives:  # a part that the prediction does not read, and may be NaN
+        if not derivatives:  # the prediction does not depend on this part, which may be NaN
             parts.append(np.zeros(A.shape[1]))
         elif all(design is A for _, design in slopes):
             base = derivatives[0] if cancel else 0.0
@@ -612,30 +615,32 @@ def _gradient(weights: list[Array], predicted: list[Predicted], cancel: bool) ->
     return np.concatenate(parts)
 
 
-def _need_slopes(contrast: Contrast, weights: list[Any], moved: list[Array], slopes: Array) -> None:
-    """Raise a ValueError if there is no slope at an end of the data, as of a root at 0."""
-    if contrast.check is None or np.ndim(weights[0]) == 0:  # none, or at the centre of the data
+def _require_slopes(
+    contrast: Contrast, weights: list[Any], moved: list[Array], slopes: Array
+) -> None:
+    """Raise a ValueError where a one-sided derivative is not finite, as for sqrt(x) at 0."""
+    if contrast.check is None or np.ndim(weights[0]) == 0:  # no derivative, or at means or medians
         return
     ends = np.flatnonzero(contrast.check[1])
     check = _weighted(list(contrast.check[:, ends]), [m[ends] for m in moved])
     apart = np.abs(slopes[ends] - check)
     if np.any(apart > TOL_DERIVATIVE * np.max(np.abs(slopes), initial=0.0)):
         raise ValueError(
-            f"{contrast.variable}: no finite slope at an end of its values; choose other variables=..., "
-            "or leave such rows out"
+            f"{contrast.variable}: the derivative at its smallest or largest value is not finite; "
+            "choose other variables=..., or leave such rows out"
         )
 
 
 def _predicted(rows: Likelihood, params: Array, which: str, log: bool) -> Predicted:
-    """Return predictions, or their logarithms, with their derivatives in the two predictors."""
+    """Return predictions, or their logarithms, with derivatives for both predictors."""
     at = rows.predictors(params)
     quantity = QUANTITIES[which]
     values, (d_eta, d_zeta) = quantity.value(rows, at), quantity.slopes(rows, at)
     if log:
         if np.any(values <= 0):
             raise ValueError(
-                f"method: proportional changes are of positive predictions, and some of the {which} "
-                "are not; use method='dydx'"
+                f"method: proportional changes need positive predictions, and some of the {which} "
+                "are not positive; use method='dydx'"
             )
         d_eta, d_zeta = (None if d is None else d / values for d in (d_eta, d_zeta))
         values = np.log(values)

@@ -1,4 +1,4 @@
-"""Standard errors and intervals of predictions, by the delta method on the scale of a link."""
+"""Standard errors and intervals of predictions, by the delta method on the link scale."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from hetglm.utils.linalg import distinct_rows
 @dataclass(frozen=True)
 class Interval:
     """
-    What intervals of a prediction are made of.
+    Centre, standard error and inverse transform of a prediction's interval.
 
     Attributes
     ----------
     centre, se : ndarray, shape (n,)
-        The prediction and its standard error on the scale of its intervals.
+        The transformed prediction and its standard error.
     inverse : callable
-        Back to the scale of the prediction.
+        Inverse transform.
     slope : ndarray, shape (n,)
-        Derivative of the prediction in its transform, for the delta method.
+        Derivative of the prediction with respect to its transform, for the delta method.
     """
 
     centre: Array
@@ -48,13 +48,13 @@ class Interval:
 
 
 def interval_of(quantity: Quantity, rows: Likelihood, params: Array, cov: Array) -> Interval:
-    """Return a quantity on the scale of its intervals, with standard errors by the delta method."""
+    """Return a transformed quantity with standard errors by the delta method."""
     t = quantity.scale(quantity, rows, rows.predictors(params))
     return Interval(t.centre, _standard_error(rows, t.slopes, cov), t.inverse, t.slope)
 
 
 def _standard_error(rows: Likelihood, slopes: Slopes, cov: Array) -> Array:
-    """Return standard errors from derivatives in the linear predictors, shape (n,)."""
+    """Return standard errors from derivatives with respect to the linear predictors, shape (n,)."""
     by_eta, by_zeta = slopes
     V, k = np.nan_to_num(cov), rows.k_mean
     if by_zeta is None:
@@ -73,10 +73,10 @@ def _quadratic(A: Array, V: Array) -> Array:
 
 def total_effective_size(rows: Likelihood, params: Array, cov: Array) -> tuple[Array, Interval]:
     """
-    Return the sum of the effective sizes of all rows, shape (1,), with what its interval needs.
+    Return the sum of the effective sample sizes of all rows, shape (1,), and its `Interval`.
 
-    The interval is formed on the logit of the place of the sum between the number of rows (rho = 1)
-    and that of their trials (rho = 0). Rows of a fit count by their frequency.
+    The interval is formed on the logit of the relative position of the sum between the number of rows
+    (rho = 1) and the number of trials (rho = 0). Rows of a fit are frequency-weighted.
     """
     quantity = QUANTITIES["effective-size"]
     freq = np.ones(rows.n) if rows.freq is None else rows.freq
@@ -100,12 +100,12 @@ def total_effective_size(rows: Likelihood, params: Array, cov: Array) -> tuple[A
 @dataclass(frozen=True)
 class Observation:
     """
-    A new response of each row, with what is not known of its distribution.
+    A new response of each row, and the uncertainty of its distribution.
 
     Attributes
     ----------
     rows : Likelihood
-        With all that the variance needs.
+        With trials and weights, which the variance depends on.
     params, cov : ndarray
         Estimates and their covariance.
     """
@@ -119,10 +119,10 @@ class Observation:
         Return the interval of a new observation of each row, shape (n, 2).
 
         ``"plugin"`` gives the quantiles of the fitted distribution. ``"predictive"`` adds the variance
-        of the estimated mean to that of the response, in the distribution of the family, and reads
-        its quantiles where the t distribution has the normal one's, with df = 2 / Var(log variance)
-        degrees of freedom, the variance as far as the dispersion determines it. For a Gaussian with
-        constant dispersion by REML this is the exact t interval of least squares.
+        of the estimated mean to the variance of the response, within the family, and replaces normal
+        quantiles by those of t with df = 2 / Var(log variance) degrees of freedom (Satterthwaite),
+        where Var is the part due to the estimated dispersion. For a Gaussian with constant dispersion
+        by REML this is the exact t interval of least squares.
         """
         rows = self.rows
         at = rows.predictors(self.params)
@@ -130,9 +130,9 @@ class Observation:
         level = np.full(rows.n, alpha / 2)
         if kind == "predictive":
             with np.errstate(all="ignore"):
-                spread = self._variance_of_mean(at)
+                var_mean = self._variance_of_mean(at)
                 level = ndtr(stdtrit(self._df(at), level))
-                phi = rows.family.mixed_dispersion(mu, nu, phi, spread)
+                phi = rows.family.mixed_dispersion(mu, nu, phi, var_mean)
         return _quantiles(rows, mu, nu, phi, level)
 
     def _variance_of_mean(self, at: Any) -> Array:
@@ -152,15 +152,15 @@ class Observation:
 
 
 def _quantiles(rows: Likelihood, mu: Array, nu: Array | None, phi: Array, level: Array) -> Array:
-    """Return the quantiles of each row at ``level`` and one minus it, of equal rows once."""
+    """Return the quantiles of each row at ``level`` and 1 - ``level``; equal rows are computed once."""
     known = np.flatnonzero(~np.isnan(mu + phi + level))
     given = [None if a is None else a[known] for a in (mu, nu, phi, rows.trials, level)]
     alike = distinct_rows([a for a in given if a is not None])
     if alike is not None:
         given = [None if a is None else a[alike[0]] for a in given]
     *parameters, level = (cast(Array, a) for a in given)
-    law = rows.family.distribution(*parameters)
-    ends = np.column_stack([law.ppf(level), law.isf(level)])
+    distribution = rows.family.distribution(*parameters)
+    ends = np.column_stack([distribution.ppf(level), distribution.isf(level)])
     out = np.full((rows.n, 2), np.nan)
     out[known] = ends if alike is None else ends[alike[1]]
     return out
@@ -185,7 +185,7 @@ class LocationScalePrediction(Printed, PredictionResultsBase):
     Attributes
     ----------
     predicted, se : ndarray, shape (n,)
-        On the scale asked for; se by the delta method.
+        Predictions on the scale of ``which`` and their standard errors by the delta method.
     which : str
     """
 
@@ -227,18 +227,19 @@ class LocationScalePrediction(Printed, PredictionResultsBase):
         obs_ci: str | None = None,
     ) -> Array:
         """
-        Return the interval of each row.
+        Return the confidence interval of each row.
 
         Parameters
         ----------
         alpha : float
             One minus the coverage.
         method : {"endpoint", "delta"}, optional
-            Formed on the link scale and mapped back, or symmetric; as chosen in get_prediction.
+            Interval formed on the link scale and transformed back, or prediction -/+ quantile times
+            standard error; by default as chosen in get_prediction.
         obs : bool
             Return the interval of a new observation instead.
         obs_ci : {"predictive", "plugin"}, optional
-            Kind of that interval; as chosen in get_prediction.
+            Kind of interval of a new observation; by default as chosen in get_prediction.
 
         Returns
         -------
@@ -300,7 +301,7 @@ def get_prediction(
     row_labels: Any,
     observed: Likelihood | None,
 ) -> LocationScalePrediction:
-    """Return predictions of ``rows`` with what their intervals need; see the results' method."""
+    """Return predictions of ``rows`` with their intervals; see the results' method."""
     predicted = predict(rows, params, which, y_values)
     predicted = predicted[:, 0] if predicted.ndim == 2 else predicted
     observation = None if observed is None else Observation(observed, params, cov)

@@ -1,4 +1,4 @@
-"""New rows: their designs and row arrays, checked against those of the fit."""
+"""New rows: their designs and row arrays, validated against the fit."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from hetglm.typing import Array
 from hetglm.utils.checks import numeric
 from hetglm.utils.messages import RowNames, naming, require, warn
 
-#: Row arrays of the fit that each part of a new row must bring too.
-BROUGHT = {
+#: Arguments with a value for each row that new rows need where the fit has them, by part.
+ROW_ARGUMENTS = {
     "mean": ("offset", "exposure"),
     "dispersion": ("offset_dispersion",),
     "rows": ("n_trials", "var_weights"),
@@ -44,7 +44,7 @@ def rows_of(
     **given: Any,
 ) -> Likelihood:
     """
-    Return the rows a prediction is for: those of the fit, or new ones with all they need.
+    Return the rows to predict: the rows of the fit, or new ones.
 
     Parameters
     ----------
@@ -60,11 +60,11 @@ def rows_of(
     Raises
     ------
     ValueError
-        If a new design comes without what the prediction needs beside it: nothing is broadcast or
-        taken from the rows of the fit.
+        If a design or row argument that the prediction needs is missing for new rows: nothing is
+        broadcast or taken from the rows of the fit.
     """
     needs = lookup(which, core.family).parts
-    known = {name for names in BROUGHT.values() for name in names}
+    known = {name for names in ROW_ARGUMENTS.values() for name in names}
     if set(given) - known:
         raise TypeError(f"predict: unknown argument {sorted(set(given) - known)[0]!r}")
     given = {name: value for name, value in given.items() if value is not None}
@@ -82,17 +82,17 @@ def rows_of(
         exog_dispersion = np.ones((n, 1))
     Z = _new_design(model, exog_dispersion, n, "exog_dispersion", core.Z, "dispersion" in needs)
     for part in needs:
-        for name in BROUGHT[part]:
+        for name in ROW_ARGUMENTS[part]:
             if getattr(model, name) is not None and name not in given:
                 raise ValueError(
-                    f"{name}: the fit has it, so which={which!r} on new rows needs it too; pass "
-                    f"{name}=..., or the columns the fit took it from"
+                    f"{name}: the fit has it, so which={which!r} needs it for new rows; pass "
+                    f"{name}=..., or include its column in the new data"
                 )
     names = RowNames(np.arange(n), index_of(designs))
     arrays = _row_arrays(given, names)
     needed = {"mean": {"exog": X}, "dispersion": {"exog_dispersion": Z}}
     for part in needs:
-        brought = {name: arrays.get(name) for name in BROUGHT[part]}
+        brought = {name: arrays.get(name) for name in ROW_ARGUMENTS[part]}
         check_bounded({**needed.get(part, {}), **brought}, model.column_names, names)
     return core_at(model, X, Z, arrays, names)
 
@@ -107,7 +107,7 @@ def of_results(
     unwarned: tuple[str, ...] = (),
 ) -> tuple[Likelihood, Any]:
     """
-    Return the rows a prediction of a fit is for, and their labels.
+    Return the rows to predict from a fit, and their labels.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def of_results(
     given : dict
         Row arrays, as in `rows_of`.
     unwarned : tuple of str
-        Parts of the model without a warning.
+        Parts of the model that no warning is issued for.
     """
     model, data = res.model, None
     if exog is None and exog_dispersion is None:
@@ -136,7 +136,7 @@ def of_results(
         given = {**model.new_row_arrays(data, parts), **given}
     rows = rows_of(model, res.core, which, exog, exog_dispersion, **given)
     if res.boundary is not None:
-        rows = place_at_boundary(rows, res.boundary)
+        rows = fix_at_boundary(rows, res.boundary)
     rows = without_inestimable(model, rows, which, data, unwarned)
     return rows, rows.names.labels
 
@@ -144,7 +144,7 @@ def of_results(
 def _through_formula(
     spec: TwoPartFormula, exog: Any, parts: tuple[str, ...], unwarned: tuple[str, ...]
 ) -> tuple[pd.DataFrame, Any, Any]:
-    """Return new data and the designs a formula makes of them, NaN for a part that is not read."""
+    """Return new data and the designs a formula makes of them, NaN for a part that is not needed."""
     designs = {"mean": spec.mean, "dispersion": spec.dispersion}
     data = frames.new_rows(exog, set().union(*(d.variables for d in designs.values())))
     named = set().union(*(d.variables for part, d in designs.items() if part in unwarned))
@@ -161,7 +161,7 @@ def arrays_from(
     spec: TwoPartFormula, family: Family, data: pd.DataFrame, parts: tuple[str, ...]
 ) -> dict[str, Array]:
     """
-    Return the row arrays that were column names at the fit, read from new data.
+    Return the row arguments that were given as column names at the fit, read from new data.
 
     Parameters
     ----------
@@ -169,20 +169,20 @@ def arrays_from(
     family : Family
     data : DataFrame
     parts : tuple of str
-        Parts of the model that a quantity reads.
+        Parts of the model that a quantity depends on.
 
     Raises
     ------
     FormulaError
-        If the new data miss such a column.
+        If such a column is not in the new data.
     """
     found: dict[str, Array] = {}
-    for name in {name for part in parts for name in BROUGHT[part]}:
+    for name in {name for part in parts for name in ROW_ARGUMENTS[part]}:
         column = spec.columns.get(name)
         if column is not None and column in data.columns:
             found[name] = numeric(data[column], column)
         elif column is not None and name != "n_trials":
-            raise FormulaError(f"{name}: the new data have no column {column!r}")
+            raise FormulaError(f"{name}: column {column!r} not found in the new data; add it")
     if family.takes_trials and "n_trials" not in found:
         trials = spec.trials(data)
         found |= {} if trials is None else {"n_trials": trials}
@@ -190,7 +190,7 @@ def arrays_from(
 
 
 def one_row(value: Any, fitted: Array, name: str) -> Any:
-    """Return a new design as a table, one of its rows in one dimension as a table of one row."""
+    """Return a new design as a table; a single row in one dimension becomes a table of one row."""
     k = fitted.shape[1]
     if isinstance(value, pd.Series):
         return value.to_frame().T if k != 1 else value
@@ -198,27 +198,29 @@ def one_row(value: Any, fitted: Array, name: str) -> Any:
         return value
     array = numeric(value, name)
     if array.ndim == 0:
-        raise ValueError(f"{name}: one number; give a row of {k} numbers, or rows of them")
+        raise ValueError(
+            f"{name}: it is a single number; give one row of {k} numbers, or several rows"
+        )
     if array.ndim == 1 and len(array) == 0:
         return np.empty((0, k))
     return array[None, :] if array.ndim == 1 and k != 1 else array
 
 
 def _refuse(model: Any, given: dict[str, Any]) -> None:
-    """Raise a ValueError for row arrays that the model does not take at the fit either."""
+    """Raise a ValueError for row arguments that the model does not take."""
     for name in given:
         if name in model.refused:
             raise ValueError(
                 f"{name}: {type(model).__name__} does not take it; {model.refused[name]}"
             )
     if "n_trials" in given and not model.core.family.takes_trials:
-        raise ValueError(f"n_trials: {model.family_name} has no trials; they are for proportions")
+        raise ValueError(f"n_trials: {model.family_name} has no trials; leave n_trials out")
     if "exposure" in given:
         model.check_exposure()
 
 
 def _row_arrays(given: dict[str, Any], names: RowNames) -> dict[str, Any]:
-    """Return row arrays; a single number is that of every row."""
+    """Return row arrays; a single number is used for every row."""
     n = len(names.positions)
     arrays: dict[str, Any] = {
         name: row_array(value, n, name, True) for name, value in given.items()
@@ -248,17 +250,17 @@ def _new_design(model: Any, value: Any, n: int, name: str, fitted: Array, needed
 
 
 def _check_columns(new: list[str], fitted: list[str], name: str) -> None:
-    """Raise a ValueError if a column of the fit is at another place in the new design."""
+    """Raise a ValueError if the columns of a new design are not in the order of the fit."""
     for column, there in zip(new, fitted, strict=False):
         if column != there and column in fitted:
             raise ValueError(
                 f"{name}: column {column!r} is where the fit has {there!r}; give the columns in the "
-                f"order {fitted}, or pass to_numpy() if they are in it under other names"
+                f"order {fitted}, or pass to_numpy() if only their names differ"
             )
 
 
 def core_at(model: Any, X: Array, Z: Array, arrays: dict[str, Any], names: RowNames) -> Likelihood:
-    """Return the likelihood's predictors on new rows; it has no response there."""
+    """Return a likelihood for predictions on new rows, without response."""
     core: Likelihood = model.core
     trials, weights = arrays.get("n_trials"), arrays.get("var_weights")
     weights = model.phi_weights(trials, weights)
@@ -281,17 +283,19 @@ def core_at(model: Any, X: Array, Z: Array, arrays: dict[str, Any], names: RowNa
 
 def _fitted_rows(model: Any, core: Likelihood, given: dict[str, Any]) -> Likelihood:
     if core.n == 0:
-        raise ValueError("the data of the fit were removed (remove_data); pass new rows")
+        raise ValueError(
+            "the data were removed by remove_data(); pass new rows, or refit the model"
+        )
     if not given:
         return core
-    arrays = {name: getattr(model, name) for names in BROUGHT.values() for name in names}
+    arrays = {name: getattr(model, name) for names in ROW_ARGUMENTS.values() for name in names}
     arrays |= _row_arrays(given, core.names)
     rows = core_at(model, core.X, core.Z, arrays, core.names)
     return replace(rows, fixed_predictor=core.fixed_predictor, freq=core.freq)
 
 
-def place_at_boundary(rows: Likelihood, boundary: Boundary) -> Likelihood:
-    """Return new rows with zero dispersion where the fit has it, NaN where it determines none."""
+def fix_at_boundary(rows: Likelihood, boundary: Boundary) -> Likelihood:
+    """Return new rows with phi = 0 in the fit's cells at the boundary, NaN where phi is undetermined."""
     fixed, unknown = boundary.place(rows.Z)
     Z = np.where(unknown[:, None], np.nan, rows.Z)
     return replace(rows, Z=Z, fixed_predictor=fixed)
@@ -305,7 +309,7 @@ def without_inestimable(
     unwarned: tuple[str, ...] = (),
 ) -> Likelihood:
     """
-    Return new rows with NaN designs where the fitted rows do not determine them, and warn.
+    Return new rows with NaN designs where they are not estimable from the fit, and warn.
 
     Parameters
     ----------
@@ -314,9 +318,9 @@ def without_inestimable(
         From `rows_of`.
     which : str
     data : DataFrame, optional
-        What the formula made the rows of.
+        Data that the formula was evaluated on.
     unwarned : tuple of str
-        Parts of the model without a warning.
+        Parts of the model that no warning is issued for.
     """
     for part, space in model.row_spaces.items():
         if part not in QUANTITIES[which].parts:

@@ -15,15 +15,15 @@ from hetglm.likelihood.links import Inverse, invert
 from hetglm.typing import Array
 from hetglm.utils.checks import numeric
 
-#: Derivatives in the linear predictors of the mean and of the dispersion, each of shape (n,); None
-#: for a predictor that is not read.
+#: Derivatives with respect to the linear predictors of the mean and of the dispersion, each of shape
+#: (n,); None for a predictor that the quantity does not depend on.
 Slopes = tuple[Array | None, Array | None]
 
 
 @dataclass(frozen=True)
 class Quantity:
     """
-    A quantity that is predicted, a function of both linear predictors of a row.
+    A quantity to predict, a function of both linear predictors of a row.
 
     Attributes
     ----------
@@ -32,20 +32,20 @@ class Quantity:
     text : str
         Its definition, for the docstring of `predict`.
     parts : tuple of str
-        What it reads: the "mean", the "dispersion", and the trials and weights of the "rows".
+        What it depends on: the "mean", the "dispersion", trials and weights of the "rows".
     value : callable
         ``value(rows, at)`` of a `Likelihood` and its `Predictors`: shape (n,).
     slopes : callable
-        ``slopes(rows, at)``: derivatives of the value in the linear predictors.
+        ``slopes(rows, at)``: derivatives with respect to the linear predictors.
     scale : callable
-        ``scale(quantity, rows, at)``: its transform on which intervals are formed, `OnScale`.
+        ``scale(quantity, rows, at)``: the transform on which intervals are formed, `OnScale`.
     needs : callable
-        ``needs(family)``: why a family does not have it, "" where it does.
+        ``needs(family)``: reason why a family does not have it, "" where it does.
     signed : bool
-        Whether it has either sign, so that its ratios mean nothing.
+        Whether it can be negative, so that ratios are meaningless.
     of_counts : bool
-        Whether it is of counts that are asked for: `value` and `slopes` take ``y_values`` too, and the
-        value has a column for each.
+        Whether it has a column for each of the requested counts: `value` and `slopes` then take
+        ``y_values`` too.
     """
 
     name: str
@@ -69,11 +69,11 @@ class OnScale:
     centre : ndarray, shape (n,)
         t at the estimates.
     slopes : tuple
-        Derivatives of t in the linear predictors.
+        Derivatives of t with respect to the linear predictors.
     inverse : callable
-        The quantity at a given t.
+        The quantity as a function of t.
     slope : ndarray, shape (n,)
-        Derivative of the quantity in t.
+        Derivative of the quantity with respect to t.
     """
 
     centre: Array
@@ -93,8 +93,8 @@ def log_scale(quantity: Quantity, rows: Likelihood, at: Predictors) -> OnScale:
 
 
 def logit_scale(quantity: Quantity, rows: Likelihood, at: Predictors) -> OnScale:
-    """Return the logit of a probability; one of 0 or 1 has no standard error."""
-    slopes = quantity.slopes(rows, at)  # of one count, or an error
+    """Return the logit of a probability; probabilities of 0 or 1 have no standard error."""
+    slopes = quantity.slopes(rows, at)  # raises unless a single count is requested
     p = quantity.value(rows, at).reshape(rows.n)
     slope = p * (1 - p)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -104,7 +104,7 @@ def logit_scale(quantity: Quantity, rows: Likelihood, at: Predictors) -> OnScale
 
 
 def mean_scale(quantity: Quantity, rows: Likelihood, at: Predictors) -> OnScale:
-    """Return the linear predictor of the mean, the link scale of what reads the mean alone."""
+    """Return the linear predictor of the mean, for quantities that depend on the mean alone."""
 
     def inverse(eta: Array) -> Array:
         return quantity.value(rows, replace(at, eta=eta, mean=invert(rows.link, eta)))
@@ -115,7 +115,7 @@ def mean_scale(quantity: Quantity, rows: Likelihood, at: Predictors) -> OnScale:
 
 
 def dispersion_scale(quantity: Quantity, rows: Likelihood, at: Predictors) -> OnScale:
-    """Return the linear predictor of the dispersion, the link scale of what reads it alone."""
+    """Return the linear predictor of the dispersion, for quantities that depend on it alone."""
 
     def inverse(zeta: Array) -> Array:
         return quantity.value(
@@ -124,18 +124,18 @@ def dispersion_scale(quantity: Quantity, rows: Likelihood, at: Predictors) -> On
 
     _, slope = quantity.slopes(rows, at)
     assert slope is not None
-    return OnScale(at.zeta, (None, _inside(rows, np.ones(rows.n))), inverse, slope)
+    return OnScale(at.zeta, (None, _nan_at_boundary(rows, np.ones(rows.n))), inverse, slope)
 
 
 def correlation_scale(quantity: Quantity, rows: Likelihood, at: Predictors) -> OnScale:
-    """Return log(phi), the logit of the intraclass correlation, of what reads this alone."""
+    """Return log(phi), the logit of the intraclass correlation, for functions of the latter alone."""
 
     def inverse(log_phi: Array) -> Array:
         with np.errstate(over="ignore"):
             return quantity.value(rows, replace(at, phi=np.exp(log_phi)))
 
     with np.errstate(divide="ignore", invalid="ignore"):  # phi = 0 at the boundary
-        centre, by_zeta = np.log(at.phi), _inside(rows, at.d_phi / at.phi)
+        centre, by_zeta = np.log(at.phi), _nan_at_boundary(rows, at.d_phi / at.phi)
     _, slope = quantity.slopes(rows, at)
     assert slope is not None
     slope = np.divide(slope, by_zeta, out=np.zeros(rows.n), where=np.abs(by_zeta) > 0)
@@ -155,8 +155,8 @@ def _scaled(slopes: Slopes, factor: Array) -> Slopes:
     )
 
 
-def _inside(rows: Likelihood, by_zeta: Array) -> Array:
-    """Return derivatives in the predictor of the dispersion, NaN where it is fixed at the boundary."""
+def _nan_at_boundary(rows: Likelihood, by_zeta: Array) -> Array:
+    """Return derivatives with respect to zeta, NaN where zeta is fixed at the boundary."""
     fixed = rows.fixed_predictor
     return by_zeta if fixed is None else np.where(np.isnan(fixed), by_zeta, np.nan)
 
@@ -167,7 +167,9 @@ def _inside(rows: Likelihood, by_zeta: Array) -> Array:
 def variance(rows: Likelihood, at: Predictors) -> Array:
     """Return the variance of the response."""
     var = rows.family.variance(at.mean.mu, at.mean.nu, rows.row_phi(at.phi), rows.trials)
-    return np.where(np.isnan(at.eta), np.nan, var)  # a Gaussian variance does not read the mean
+    return np.where(
+        np.isnan(at.eta), np.nan, var
+    )  # a Gaussian variance does not depend on the mean
 
 
 def variance_slopes(rows: Likelihood, at: Predictors) -> tuple[Array, Array, Array]:
@@ -230,7 +232,7 @@ def _design_effect_slopes(rows: Likelihood, at: Predictors) -> Slopes:
 
 
 def _effective_size(rows: Likelihood, at: Predictors) -> Array:
-    """Return how many independent trials a row is worth."""
+    """Return the effective sample size: the equivalent number of independent trials."""
     return rows.trials / _inflation(rows, at)
 
 
@@ -250,8 +252,8 @@ def _has_probabilities(family: Any) -> str:
 
 
 def _probability(rows: Likelihood, at: Predictors, y_values: Any) -> Array:
-    """Return P(Y = y) of each row and count asked for, shape (n, len(y_values))."""
-    counts = _counts_asked(rows, y_values)
+    """Return P(Y = y) of each row and requested count, shape (n, len(y_values))."""
+    counts = _requested_counts(rows, y_values)
     known = ~np.isnan(at.eta + at.zeta + (0.0 if rows.trials is None else rows.trials))
     p = np.full((rows.n, len(counts)), np.nan)
     some = _unprepared(rows).take(known)
@@ -260,12 +262,14 @@ def _probability(rows: Likelihood, at: Predictors, y_values: Any) -> Array:
 
 
 def _probability_slopes(rows: Likelihood, at: Predictors, y_values: Any) -> Slopes:
-    counts = _counts_asked(rows, y_values)
+    counts = _requested_counts(rows, y_values)
     if len(counts) != 1:
-        raise ValueError("which='prob': give one y_values at a time for an interval")
+        raise ValueError(
+            "which='prob': intervals are for a single count; pass one number as y_values"
+        )
     p = _probability(rows, at, counts)[:, 0]
     inside = (p > 0) & (p < 1)
-    # of one response, whatever the frequency of the row
+    # the derivative for a single response, without the frequency of the row
     response = _unprepared(rows, np.full(rows.n, counts[0]))
     some, there = replace(response, freq=None).take(inside), _taken(at, inside)
     terms = some.terms(there, 1)
@@ -277,17 +281,19 @@ def _probability_slopes(rows: Likelihood, at: Predictors, y_values: Any) -> Slop
     return slopes[0], slopes[1]
 
 
-def _counts_asked(rows: Likelihood, y_values: Any) -> Array:
-    """Return the counts whose probabilities are asked for; by default all up to the largest trials."""
+def _requested_counts(rows: Likelihood, y_values: Any) -> Array:
+    """Return the requested counts; by default 0 to the largest number of trials."""
     if y_values is None:
         if rows.trials is None:
-            raise ValueError("which='prob': give y_values, the counts whose probability is wanted")
+            raise ValueError(
+                "which='prob': pass y_values, the counts whose probabilities to return"
+            )
         return np.arange(np.nanmax(rows.trials) + 1)
     return np.atleast_1d(numeric(y_values, "y_values"))
 
 
 def _unprepared(rows: Likelihood, y: Array | None = None) -> Likelihood:
-    """Return the rows with a response the family has not seen yet."""
+    """Return the rows with another response, not yet prepared by the family."""
     return replace(rows, y=np.zeros(rows.n) if y is None else y, rows=())
 
 
@@ -360,7 +366,7 @@ QUANTITIES = {
         ),
         Quantity(
             "effective-size",
-            "n / (1 + (n - 1) rho), the number of independent trials it is worth",
+            "n / (1 + (n - 1) rho), the equivalent number of independent trials",
             parts=(DISPERSION, ROWS),
             value=_effective_size,
             slopes=_effective_size_slopes,
@@ -413,7 +419,7 @@ def lookup(which: str, family: Any) -> Quantity:
 
 
 def asked(which: str, y_values: Any = None) -> Quantity:
-    """Return a quantity of rows and predictors alone, one of counts at these."""
+    """Return a quantity; for one of counts, with y_values bound."""
     quantity = QUANTITIES[which]
     if not quantity.of_counts:
         return quantity
@@ -426,7 +432,7 @@ def asked(which: str, y_values: Any = None) -> Quantity:
 
 def predict(rows: Likelihood, params: Array, which: str = "mean", y_values: Any = None) -> Array:
     """
-    Return a prediction for each row, NaN where a row misses a value.
+    Return a prediction for each row, NaN where a value is missing.
 
     Parameters
     ----------
@@ -456,11 +462,11 @@ def distribution(rows: Likelihood, params: Array) -> Any:
 
 
 def _need_trials(rows: Likelihood, which: str) -> None:
-    """Raise a ValueError where a quantity of counts is asked for and there are no trials."""
+    """Raise a ValueError if a quantity needs the number of trials and the rows have none."""
     if rows.family.counts_successes and rows.trials is None:
         raise ValueError(
-            f"which={which!r} is of the count and needs its trials; pass n_trials=..., or give the new "
-            "data the columns of the formula's left-hand side"
+            f"which={which!r} needs the number of trials; pass n_trials=..., or include the columns of "
+            "the formula's left-hand side in the new data"
         )
 
 

@@ -1,4 +1,4 @@
-"""Scores of predictions against the rows they are of."""
+"""Scores of predictions of held-out rows."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ Metric = Callable[["HeldOut"], Any]
 @dataclass(frozen=True)
 class HeldOut:
     """
-    Rows that a fit has not seen, and what it predicts for them; shape (m,) all.
+    Held-out rows of a fold and their predictions; all arrays have shape (m,).
 
     Attributes
     ----------
     rows : ndarray of int
-        Their positions in the data of the fit.
+        Positions of the rows in the data of the fit.
     endog : ndarray
-        Response on the scale of the mean: of successes, the proportion.
+        Response on the scale of the mean: for counts of successes the proportion.
     mean, variance : ndarray
         Prediction of ``endog`` and its variance.
     observed : ndarray
-        Response in the form of the distribution: of successes, the count.
+        Response on the scale of the distribution: for counts of successes the count.
     loglike : ndarray
         Log-likelihood of each row, or extended quasi-likelihood.
     trials : ndarray or None
-        Trials of the beta-binomial, whose ``observed`` is ``endog`` times them.
+        Numbers of trials of the beta-binomial, for which ``observed`` is ``trials * endog``.
     law : frozen scipy distribution or None
-        Of ``observed``; None for extended quasi-likelihood families.
+        Predictive distribution of ``observed``; None for extended quasi-likelihood families.
     discrete : bool
         Whether ``observed`` is a count.
     """
@@ -59,18 +59,18 @@ def squared_error(held: HeldOut) -> Array:
 
 
 def absolute_error(held: HeldOut) -> Array:
-    """Return the distance of y from its mean."""
+    """Return |y - mean|."""
     return np.abs(held.endog - held.mean)
 
 
 def dawid_sebastiani(held: HeldOut) -> Array:
-    """Return (y - mean)^2/variance + log(variance), a proper score of two moments."""
+    """Return the Dawid-Sebastiani score (y - mean)^2/variance + log(variance), a proper score."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return squared_error(held) / held.variance + np.log(held.variance)
 
 
 def log_score(held: HeldOut) -> Array:
-    """Return minus the logarithm of the density or probability of y."""
+    """Return minus the log density (or log probability) of y."""
     return -held.loglike
 
 
@@ -82,34 +82,35 @@ def ranked_score(held: HeldOut) -> Array:
 
 @dataclass(frozen=True)
 class Coverage:
-    """Whether y lies in its prediction interval, the quantiles of the distribution."""
+    """Coverage of prediction intervals, the quantiles of the distribution."""
 
     alpha: float
 
     def __call__(self, held: HeldOut) -> Array:
-        """Return 1 for inside, ends included, and 0 for outside."""
+        """Return 1 for y in its interval, limits included, else 0."""
         low, high = held.law.ppf(self.alpha / 2), held.law.ppf(1 - self.alpha / 2)
         return ((held.observed >= low) & (held.observed <= high)).astype(float)
 
 
-#: Metrics by name, and those that need a distribution.
+#: Metrics of mean and variance, which every family has.
 MOMENTS: dict[str, Metric] = {
     "mse": squared_error,
     "mae": absolute_error,
     "dss": dawid_sebastiani,
 }
+#: Metrics of the density, which need a distribution, as "coverage" does.
 DISTRIBUTIONAL: dict[str, Metric] = {"log_score": log_score, "crps": ranked_score}
 NAMES = (*MOMENTS, *DISTRIBUTIONAL, "coverage")
 
 
 def chosen_metrics(given: Any, family: Any, alpha: float) -> dict[str, Metric]:
     """
-    Return metrics by name.
+    Return the chosen metrics by name.
 
     Parameters
     ----------
     given : str, callable, sequence, dict or None
-        Names and functions; None for all that the family has.
+        Names and functions; None for all metrics that the family supports.
     family : Family
     alpha : float
         One minus the coverage of intervals.
@@ -117,9 +118,9 @@ def chosen_metrics(given: Any, family: Any, alpha: float) -> dict[str, Metric]:
     Raises
     ------
     ValueError
-        For an unknown name, two of one name, or none at all.
+        For an unknown or repeated name, or if there is none.
     NotImplementedError
-        For one that needs a distribution where the family has none.
+        For a metric that needs a distribution, if the family has none.
     """
     known: dict[str, Metric] = {**MOMENTS, **DISTRIBUTIONAL, "coverage": Coverage(alpha)}
     if given is None:
@@ -132,7 +133,7 @@ def chosen_metrics(given: Any, family: Any, alpha: float) -> dict[str, Metric]:
         if isinstance(metric, str):
             if metric not in known:
                 raise ValueError(
-                    f"metrics: {metric!r} is none of {', '.join(known)}; or give a function"
+                    f"metrics: {metric!r} is unknown; choose from {', '.join(known)}, or give a function"
                 )
             if not family.exact and metric not in MOMENTS:
                 raise NotImplementedError(
@@ -143,10 +144,13 @@ def chosen_metrics(given: Any, family: Any, alpha: float) -> dict[str, Metric]:
         elif callable(metric):
             name = name or str(getattr(metric, "__name__", type(metric).__name__))
         else:
-            raise ValueError(f"metrics: {metric!r} is neither a name nor a function")
+            raise ValueError(
+                f"metrics: {metric!r} is neither a name nor a function; choose from "
+                f"{', '.join(known)}, or give a function"
+            )
         if name in chosen:
             raise ValueError(
-                f"metrics: two are called {name!r}; give a dict of names, such as "
+                f"metrics: the name {name!r} is used twice; give a dict with names, such as "
                 "{'first': f, 'second': g}"
             )
         chosen[name] = metric
@@ -156,9 +160,9 @@ def chosen_metrics(given: Any, family: Any, alpha: float) -> dict[str, Metric]:
 
 
 def numbers(name: str, given: Any) -> Any:
-    """Return what a metric gave, refused where it is no number."""
+    """Return the value of a metric; raise where it is not numeric."""
     if np.asarray(given).dtype.kind not in "biuf":
         raise ValueError(
-            f"metrics: {name!r} gave {given!r}; return one number a row, or one number"
+            f"metrics: {name!r} returned {given!r}; return one number for each row, or one for the fold"
         )
     return given

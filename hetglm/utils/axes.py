@@ -1,4 +1,4 @@
-"""Matplotlib axes, colours, bins and notes: what every plot shares, whatever it shows."""
+"""Matplotlib axes, colours, bins and notes, shared by all plots."""
 
 from __future__ import annotations
 
@@ -9,19 +9,24 @@ import pandas as pd
 
 from hetglm.typing import Array
 
-#: Colours that stay apart for colour-blind readers and in grey (Okabe and Ito), with markers.
+#: Colours distinguishable by colour-blind readers and in grey (Okabe and Ito).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 
+#: Markers of the same groups.
 MARKERS = ("o", "^", "s", "D")
 
-#: Of bands, lines that nothing is compared with, and small print.
-GREY, INK = "0.85", "0.35"
+#: Grey of bands.
+GREY = "0.85"
+#: Grey of reference lines and small print.
+INK = "0.35"
 
-#: Labels on a short logarithmic axis.
-MOST_TICKS = 5
+#: Largest number of tick labels of a short logarithmic axis.
+MAX_TICKS = 5
 
-#: More points than this say no more; and of more rows than that, a sample is looked at.
-POINTS, SAMPLE = 4000, 50_000
+#: Largest number of points drawn: more would only overlap.
+MAX_POINTS = 4000
+#: Largest number of rows that residuals are computed for; of more rows a sample is used.
+MAX_ROWS = 50_000
 
 
 def require_matplotlib() -> Any:
@@ -29,7 +34,7 @@ def require_matplotlib() -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as exc:
-        raise ImportError("pictures need matplotlib: pip install 'hetglm[plot]'") from exc
+        raise ImportError("plots need matplotlib: pip install 'hetglm[plot]'") from exc
     return Figure
 
 
@@ -42,7 +47,7 @@ def one_axes(ax: Any, figsize: tuple[float, float] = (6.4, 4.8)) -> Any:
 
 
 def axes_of(ax: Any, count: int, what: str) -> Array:
-    """Return the axes given as a vector of so many."""
+    """Return the axes given as a vector; raise unless there are ``count``."""
     axes = np.atleast_1d(np.asarray(ax, dtype=object)).ravel()
     _check_axes(axes, ax)
     if len(axes) != count:
@@ -58,7 +63,7 @@ def _check_axes(axes: Any, given: Any) -> None:
 
 
 def flag(value: Any, name: str) -> bool:
-    """Return True or False."""
+    """Return a bool; raise for other types."""
     if not isinstance(value, (bool, np.bool_)):
         raise ValueError(f"{name}={value!r}: give True or False")
     return bool(value)
@@ -73,7 +78,7 @@ def levels(column: pd.Series, name: str) -> list[Any]:
         return sorted(column.unique())
     except TypeError as exc:
         raise ValueError(
-            f"{name}: labels of several types have no order; make them strings"
+            f"{name}: labels of several types cannot be sorted; convert them to strings"
         ) from exc
 
 
@@ -86,30 +91,30 @@ def many_axes(ax: Any, rows: int, columns: int, figsize: tuple[float, float], wh
 
 
 def sampled(n: int, rng: np.random.Generator) -> Array | None:
-    """Return the rows of a picture where it looks at a sample of very many, None for all."""
-    return None if n <= SAMPLE else np.sort(rng.choice(n, SAMPLE, replace=False))
+    """Return a sample of rows where there are more than MAX_ROWS, None for all."""
+    return None if n <= MAX_ROWS else np.sort(rng.choice(n, MAX_ROWS, replace=False))
 
 
 def drawn_rows(n: int, rng: np.random.Generator, always: Any = ()) -> Array:
-    """Return which rows are drawn, sorted: all, or some of them with those that always are."""
-    if n <= POINTS:
+    """Return which rows are drawn, sorted: all, or a sample and ``always``."""
+    if n <= MAX_POINTS:
         return np.arange(n)
-    return np.union1d(rng.choice(n, POINTS, replace=False), always).astype(int)
+    return np.union1d(rng.choice(n, MAX_POINTS, replace=False), always).astype(int)
 
 
 def say_drawn(ax: Any, drawn: int, n: int, what: str = "rows") -> None:
-    """Say under the picture that not everything is drawn."""
+    """Note under the plot that not all rows are drawn."""
     if drawn < n:
         note(ax, f"{drawn:,} of {n:,} {what} drawn")
 
 
 def note(ax: Any, text: str) -> None:
-    """Add a line to the label of the abscissa, where nothing can be in its way."""
+    """Add a line to the label of the x axis."""
     ax.set_xlabel(f"{ax.get_xlabel()}\n({text})")
 
 
 def shortened(name: str, most: int = 24) -> str:
-    """Return a name that fits into a legend; its ends, which tell the most, are kept."""
+    """Return a name shortened in the middle to fit into a legend."""
     if len(name) <= most:
         return name
     head = (most - 2) // 2
@@ -117,7 +122,7 @@ def shortened(name: str, most: int = 24) -> str:
 
 
 def bins(x: Array, most: int) -> Array:
-    """Return the bin of each value: a distinct value each, or quantiles where there are more."""
+    """Return the bin of each value: the distinct values, or quantile bins where there are more."""
     values, codes = np.unique(x, return_inverse=True)
     if len(values) <= most:
         return codes.ravel()
@@ -132,24 +137,24 @@ def weighted_means(codes: Array, weight: Array, *values: Array) -> list[Array]:
 
 
 def is_wide(x: Array, times: float = 20.0) -> bool:
-    """Return whether positive values range over so many times the smallest that logarithms help."""
+    """Return whether values are positive and the largest exceeds ``times`` the smallest."""
     return bool(np.all(x > 0) and x.max() > times * x.min())
 
 
 def log_axis(ax: Any, which: str) -> None:
-    """Make the x or y axis logarithmic, with labels a reader can read where it is short."""
+    """Set a logarithmic x or y axis, with plain numbers as labels where it is short."""
     from matplotlib.ticker import FixedLocator, NullFormatter, StrMethodFormatter
 
     getattr(ax, f"set_{which}scale")("log")
     low, high = sorted(getattr(ax, f"get_{which}lim")())
     if low < 1e-4 or high > 1e6 or high > 2000 * low:
-        return  # powers of ten say it better
+        return  # matplotlib's powers of ten are clearer
     decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
     axis = getattr(ax, f"{which}axis")
     for steps in ((1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
         ticks = np.sort(np.outer(decades, steps).ravel())
         ticks = ticks[(ticks >= low) & (ticks <= high)]
-        if len(ticks) <= MOST_TICKS:
+        if len(ticks) <= MAX_TICKS:
             break
     axis.set_major_locator(FixedLocator(ticks.tolist()))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))

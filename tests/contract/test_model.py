@@ -823,7 +823,7 @@ def test_probabilities_of_counts(data):
     assert_allclose(prediction.se, se, rtol=DIFFERENCES)
     frame = prediction.summary_frame()
     assert ((0 < frame["ci_lower"]) & (frame["ci_upper"] < 1)).all()
-    with pytest.raises(ValueError, match="one y_values"):
+    with pytest.raises(ValueError, match="intervals are for a single count"):
         res.get_prediction(which="prob", y_values=[1, 2])
 
 

@@ -480,5 +480,5 @@ def test_a_mistyped_group_of_a_picture(data):
     with pytest.raises(ValueError, match=r"by='grup' is not a column .* did you mean 'group'"):
         res.plot_mean_variance(by="grup")
     arrays = het.DoubleGLM(data["gaussian"], data[["x"]]).fit()
-    with pytest.raises(ValueError, match="fit of arrays has no columns by name; give a label"):
+    with pytest.raises(ValueError, match="fit of arrays has no named columns; give a label"):
         arrays.plot_mean_variance(by="group")

@@ -16,7 +16,7 @@ from scipy import linalg
 import hetglm.api as het
 import hetglm.formula.api as hmf
 from hetglm.diagnostics import findings
-from hetglm.diagnostics.findings import PLAIN, thinned, wald_slopes
+from hetglm.diagnostics.findings import MAX_HAUCK_DONNER_Z, subsample, wald_slopes
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.models import results_diagnostics
 
@@ -276,7 +276,7 @@ def test_separate_intercepts_are_no_hauck_donner():
         warnings.simplefilter("ignore")
         res = hmf.betabinomial("rare + I(N - rare) ~ group - 1 | 1", data).fit()
     assert np.all(wald_slopes(res.core, res.fit)[:3] < 0)
-    assert np.all(np.abs(res.tvalues[:3]) < PLAIN)
+    assert np.all(np.abs(res.tvalues[:3]) < MAX_HAUCK_DONNER_Z)
     assert "Hauck-Donner" not in res.diagnose().kinds
 
 
@@ -373,17 +373,17 @@ def test_sums_over_counts_are_of_a_sample_of_rows(monkeypatch):
     found = res.diagnose()
     assert [f.term for f in found if f.kind == "Hauck-Donner"] == ["g[T.rare]"]
     assert max(seen) == 30_000
-    assert sorted(seen)[-2] <= findings.ROWS
+    assert sorted(seen)[-2] <= findings.N_SAMPLE_ROWS
 
 
 @pytest.mark.thorough
 def test_sample_of_rows_has_the_information_of_all(monkeypatch):
-    monkeypatch.setattr(findings, "ROWS", 1500)
+    monkeypatch.setattr(findings, "N_SAMPLE_ROWS", 1500)
     res = rare(3000)
     core, params = res.core, res.fit.internal
     influence = res.get_influence()
     leverage = influence.hat_matrix_diag + influence.hat_matrix_diag_dispersion
-    few = thinned(core, leverage / leverage.sum() + 1 / 3000)
+    few = subsample(core, leverage / leverage.sum() + 1 / 3000)
     assert few.n < 1200
     part, all_rows = (-c.expected_hessian(params) for c in (few, core))
     values = linalg.eigh(part, all_rows, eigvals_only=True)

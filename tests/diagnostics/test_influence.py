@@ -397,7 +397,7 @@ def test_plots_of_statsmodels():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda i: i.plot_influence(external=True), "external=True: these residuals are internal"),
+        (lambda i: i.plot_influence(external=True), "external=True: externally studentized"),
         (lambda i: i.plot_influence(external=0), "external=0: give True or False"),
         (lambda i: i.plot_influence(criterion="dffits"), "criterion='dffits': only 'cooks'"),
         (lambda i: i.plot_influence(alpha=5), "alpha=5"),

@@ -168,7 +168,7 @@ def test_dispersion_bins_find_a_dispersion_that_is_half_again_the_fitted(name):
 def test_constant_dispersion_is_binned_by_the_mean():
     res = fitted("gaussian", "x | 1")
     axes = res.plot_diagnostics(rng=0)
-    assert axes[3].get_xlabel() == "fitted mean, by bins"
+    assert axes[3].get_xlabel() == "fitted mean (binned)"
     assert texts(axes[5]) == ["fitted mean"]
 
 
@@ -181,7 +181,7 @@ def test_terms_without_an_effect_left_are_flat_and_missing_ones_are_not():
     ]
     assert abs(left[0]) < 0.02 < 0.15 < left[1]
     means = full.plot_diagnostics()[5].containers[0].lines[0].get_ydata(orig=False)
-    assert len(means) == plots_residuals.TERM_BINS
+    assert len(means) == plots_residuals.N_TERM_BINS
     assert np.abs(means).max() < 1
     r = full.get_influence().resid_studentized_dispersion
     codes = bins(full.model.exog_dispersion[:, 1] * full.params.iloc[-1], 6)
@@ -205,7 +205,7 @@ def test_at_the_boundary_rows_are_left_out_and_said_so():
     with pytest.warns(BoundaryWarning):
         res = het.BetaBinomial.from_formula("y + I(n - y) ~ 1 | cell", data).fit()
     axes = res.plot_diagnostics(rng=0)
-    assert "30 rows tell nothing of it" in axes[3].get_xlabel()
+    assert "30 uninformative rows left out" in axes[3].get_xlabel()
     ax = res.plot_dispersion("cell")
     assert ax.get_yscale() == "linear"
     labels = [t.get_text() for t in res.plot_coefficients(intercept=True)[1].get_yticklabels()]
@@ -219,8 +219,8 @@ def test_nothing_is_told_of_a_dispersion_that_is_nil_everywhere():
     with pytest.warns(BoundaryWarning):
         res = hmf.negativebinomial("y ~ 1", data).fit()
     axes = res.plot_diagnostics(rng=0)
-    assert "40 rows tell nothing of it" in axes[3].get_xlabel()
-    assert axes[5].texts[0].get_text() == "the rows tell nothing of it"
+    assert "40 uninformative rows left out" in axes[3].get_xlabel()
+    assert axes[5].texts[0].get_text() == "no row is informative"
     assert np.isfinite(points(axes[0])).all()
     drawn(axes[0])
 
@@ -230,7 +230,7 @@ def test_many_terms_are_said_to_be_some():
     Z = np.column_stack([np.ones(200), rng.normal(size=(200, 6))])
     res = het.DoubleGLM(rng.normal(size=200), Z[:, :2], Z).fit()
     ax = res.plot_diagnostics()[5]
-    assert "the 4 of 6 terms that add most" in ax.get_xlabel()
+    assert "the 4 of 6 terms that vary most" in ax.get_xlabel()
     assert len(texts(ax)) == 4
 
 
@@ -399,7 +399,7 @@ def test_groups_and_levels_keep_the_order_of_a_categorical():
     [
         (["group", "x"], "by: 2 labels, but there are 120 rows"),
         (np.zeros((120, 2)), "by: give the name of one column, or a label for each row"),
-        (["a", 1] * 60, "by: labels of several types have no order; make them strings"),
+        (["a", 1] * 60, "by: labels of several types cannot be sorted; convert them to strings"),
         ([None, "b"] * 60, "by: missing value in rows 0, 2"),
     ],
 )
@@ -435,7 +435,7 @@ def separated():
 
 def test_separated_rows_tell_nothing_of_the_dispersion(separated):
     axes = separated.plot_diagnostics(rng=0)
-    assert "200 rows tell nothing of it" in axes[3].get_xlabel()
+    assert "200 uninformative rows left out" in axes[3].get_xlabel()
     plain = separated.model.frame.iloc[:400]
     alone = hmf.betabinomial("K ~ g | x", plain, n_trials="N").fit().plot_diagnostics(rng=0)
     for k in (3, 5):  # as without these rows
@@ -492,7 +492,7 @@ def test_levels_at_the_boundary_have_their_profile_limit(at_zero):
     assert low == 0
     assert_allclose(high, at_zero.boundary_limits(0.1)["upper"].iloc[0])
     assert ax.get_ylim()[0] == 0
-    assert "(0 at the boundary: limits are of the profile likelihood)" in ax.get_xlabel()
+    assert "(0: at the boundary; upper limits by profile likelihood)" in ax.get_xlabel()
 
 
 def test_an_interval_without_end_does_not_hide_the_others():
@@ -500,7 +500,7 @@ def test_an_interval_without_end_does_not_hide_the_others():
     ax = Figure().subplots()
     plots_dispersion._dispersion_axis(ax, drawn_rows)
     assert ax.get_ylim() == pytest.approx((0, 0.324))
-    assert "an interval ends above the picture" in ax.get_xlabel()
+    assert "an interval ends above the plot" in ax.get_xlabel()
 
 
 def test_of_two_factors_the_one_of_many_levels_is_on_the_axis():
@@ -556,8 +556,8 @@ def test_constant_parts_have_no_coefficients_to_draw():
 
 
 def test_many_rows_are_sampled_and_the_picture_says_so(monkeypatch):
-    monkeypatch.setattr(axes_module, "SAMPLE", 600)
-    monkeypatch.setattr(axes_module, "POINTS", 100)
+    monkeypatch.setattr(axes_module, "MAX_ROWS", 600)
+    monkeypatch.setattr(axes_module, "MAX_POINTS", 100)
     monkeypatch.setattr(plots_residuals, "POINTS", 500)
     data = pd.concat([simulated()] * 10, ignore_index=True)
     res = CASES["gaussian"].formula("x | z", data).fit()
@@ -667,7 +667,7 @@ def test_arguments_are_checked(call, message):
 
 
 def test_axes_are_counted():
-    with pytest.raises(ValueError, match="4 axes for 6 pictures"):
+    with pytest.raises(ValueError, match="4 axes for 6 plots"):
         fitted("gamma").plot_diagnostics(ax=Figure().subplots(2, 2))
 
 

@@ -60,10 +60,7 @@ def test_main_job_tells_the_three_steps(tmp_path, capsys):
 def test_main_job_without_matplotlib_says_how_to_get_the_picture(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert main(["--out", str(tmp_path)]) == 0
-    assert (
-        "No picture: pictures need matplotlib: pip install 'hetglm[plot]'"
-        in capsys.readouterr().out
-    )
+    assert "No plot: plots need matplotlib: pip install 'hetglm[plot]'" in capsys.readouterr().out
 
 
 def test_picture_draws_the_data_and_the_fit():

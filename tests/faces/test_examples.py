@@ -87,7 +87,7 @@ def test_claims_without_matplotlib(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(claims, "make_claims", lambda: few)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     claims.main(tmp_path)
-    assert "No picture: pictures need matplotlib: pip install" in capsys.readouterr().out
+    assert "No plot: plots need matplotlib: pip install" in capsys.readouterr().out
 
 
 # ---- cats ----------------------------------------------------------------------------------------
@@ -249,10 +249,10 @@ def test_story(tmp_path, capsys):
     assert capsys.readouterr().out == "a    1.23\n\n"
 
     def nothing():
-        raise ImportError("pictures need matplotlib")
+        raise ImportError("plots need matplotlib")
 
     story.save({"a.png": nothing}, tmp_path / "new")
-    assert capsys.readouterr().out == "No picture: pictures need matplotlib\n"
+    assert capsys.readouterr().out == "No plot: plots need matplotlib\n"
     assert not (tmp_path / "new").exists()
 
 

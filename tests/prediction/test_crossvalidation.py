@@ -330,7 +330,7 @@ def test_rows_of_an_unseen_level_are_told(data):
 
 
 def test_rows_beyond_the_boundary_are_not_predicted():
-    # prediction.place_at_boundary leaves NaN where nothing can be said of a row's dispersion
+    # new_rows.fix_at_boundary leaves NaN where nothing can be said of a row's dispersion
     model = CASES["beta-binomial"].formula("x | z")
     Z = model.core.Z.copy()
     Z[5] = np.nan
@@ -353,7 +353,9 @@ def test_failed_folds_are_told(data):
     data["pair"] = (data.index < 2).astype(float)
     res = hmf.doubleglm("gaussian ~ x + pair | pair", data).fit()
     groups = data.index.to_numpy().copy()
-    with pytest.warns(FoldFailureWarning, match="folds failed for 'fit' and count for no model"):
+    with pytest.warns(
+        FoldFailureWarning, match="folds failed for 'fit' and are left out for all models"
+    ):
         found = het.cross_validate(res, 60, groups=groups, rng=1, metrics=["mse", "coverage"])
     assert found.failed["constant dispersion"] == {}
     (reason,) = found.failed["fit"]
@@ -408,7 +410,7 @@ def test_groups_of_a_term_of_the_model(data, right, name):
     res = hmf.doubleglm(f"gaussian ~ {right}", data).fit()
     with pytest.raises(
         ValueError,
-        match=f"groups: no row has a score, for the other rows do not determine {name}, ",
+        match=f"groups: no row has a score: {name} cannot be estimated ",
     ):
         het.cross_validate(res, 3, groups="group", rng=1)
 
@@ -455,17 +457,17 @@ def test_refusals():
             "k": 11,
             "groups": "group",
         },
-        "metrics: 'rmse' is none of mse, mae": {"metrics": "rmse"},
+        "metrics: 'rmse' is unknown; choose from mse, mae": {"metrics": "rmse"},
         "metrics: 3 is neither": {"metrics": [3]},
         "metrics: 4 is neither": {"metrics": 4},
-        "metrics: '<lambda>' gave None; return": {"metrics": lambda held: None},
-        "metrics: 'word' gave 'a'; return": {"metrics": {"word": lambda held: "a"}},
+        "metrics: '<lambda>' returned None; return": {"metrics": lambda held: None},
+        "metrics: 'word' returned 'a'; return": {"metrics": {"word": lambda held: "a"}},
         "metrics: give at least one": {"metrics": []},
         "alpha=2": {"alpha": 2},
         "repeats=0": {"repeats": 0},
         "groups='nope' is not a column": {"groups": "nope"},
-        "one label a row": {"groups": ["group", "block"]},
-        "gave shape": {"metrics": lambda held: np.ones(3)},
+        "one label for each row": {"groups": ["group", "block"]},
+        "returned shape": {"metrics": lambda held: np.ones(3)},
     }.items():
         with pytest.raises(ValueError, match=match):
             het.cross_validate(res, **kwargs)
@@ -473,7 +475,7 @@ def test_refusals():
         NotImplementedError, match=r"'crps' needs a distribution, and Poisson .*mse, mae, dss"
     ):
         het.cross_validate(quasi, metrics="crps")
-    with pytest.raises(ValueError, match="DataFrame is no fit of this package"):
+    with pytest.raises(ValueError, match="cross_validate needs hetglm results; got DataFrame"):
         het.cross_validate(simulated())
     with pytest.raises(TypeError):
         het.cross_validate(res, seed=3)
@@ -495,7 +497,9 @@ def test_metrics_of_one_name_are_refused():
         "mse": ["mse", mse],
         "mae": ["mae", "mae"],
     }.items():
-        with pytest.raises(ValueError, match=f"metrics: two are called '{name}'; give a dict"):
+        with pytest.raises(
+            ValueError, match=f"metrics: the name '{name}' is used twice; give a dict"
+        ):
             het.cross_validate(res, metrics=metrics)
     found = het.cross_validate(res, 3, metrics={"one": "mse", "two": mse, "three": "mse"})
     assert found.table.index.tolist() == ["one", "two", "three"]

@@ -200,7 +200,7 @@ def test_trials_of_new_rows(res, data, which):
     # the mean does not come into it
     bare = new[["z", "group"]]
     assert_allclose(res.predict(bare, which=which, n_trials=new["N"]), expected, rtol=ROUNDING)
-    with pytest.raises(ValueError, match=f"n_trials: .*which='{which}' on new rows needs it"):
+    with pytest.raises(ValueError, match=f"n_trials: .*which='{which}' needs it for new rows"):
         res.predict(bare, which=which)
     with pytest.raises(
         ValueError, match=r"n_trials: must not be negative; see row 2 \(index label\)"
@@ -220,7 +220,7 @@ def test_new_arrays_bring_their_dispersion_and_trials(data, which):
     assert_allclose(
         new.summary_frame(), res.get_prediction(which=which).summary_frame().head(3), rtol=ROUNDING
     )
-    with pytest.raises(ValueError, match=f"n_trials: .*which='{which}' on new rows needs it"):
+    with pytest.raises(ValueError, match=f"n_trials: .*which='{which}' needs it for new rows"):
         res.predict(**given)
     with pytest.raises(ValueError, match="exog_dispersion: this prediction needs it"):
         res.predict(Z[:3], which=which, n_trials=[1, 2, 3])
