@@ -455,7 +455,7 @@ def contributions(one: Shown) -> dict[str, Array]:
 
 def _dispersion_terms(ax: Any, one: Shown) -> None:
     terms = contributions(one)
-    x_label = "standardised contribution of the term"
+    x_label = "standardised contribution"
     if not terms:
         terms = {"fitted mean": one.fitted}
         x_label = "standardised fitted mean"

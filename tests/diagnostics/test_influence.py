@@ -399,7 +399,7 @@ def test_plots_of_statsmodels():
     [
         (lambda i: i.plot_influence(external=True), "external=True: externally studentized"),
         (lambda i: i.plot_influence(external=0), "external=0: give True or False"),
-        (lambda i: i.plot_influence(criterion="dffits"), "criterion='dffits': only 'cooks'"),
+        (lambda i: i.plot_influence(criterion="dffits"), "criterion='dffits': choose 'cooks'"),
         (lambda i: i.plot_influence(alpha=5), "alpha=5"),
         (lambda i: i.plot_influence(ax=3), "ax: give matplotlib Axes, not int"),
         (lambda i: i.plot_index("dffits"), "y_var='dffits': choose one of 'cooks_distance'"),
@@ -431,5 +431,5 @@ def test_removed_data_are_missed(data):
     res = CASES["gaussian"].formula(data=data).fit()
     assert len(res.resid_deviance) == 120
     res.remove_data()
-    with pytest.raises(ValueError, match="data of the fit were removed"):
+    with pytest.raises(ValueError, match="data were removed"):
         res.get_influence()

@@ -317,7 +317,7 @@ def test_arrays_and_removed_data(data):
     res = het.DoubleGLM(data["gaussian"].to_numpy(), X, X).fit()
     assert isinstance(res.get_resid(), np.ndarray)
     res.remove_data()
-    with pytest.raises(ValueError, match="data of the fit were removed"):
+    with pytest.raises(ValueError, match="data were removed"):
         res.get_resid()
 
 
