@@ -29,7 +29,7 @@ KINDS = {
 def of_kind(res: Any, kind: str, rng: Any) -> Array:
     """Return the residuals of one of `KINDS`, shape (n,)."""
     if res.model.core.n == 0:
-        raise ValueError("the data of the fit were removed (remove_data); fit again")
+        raise ValueError("the data were removed by remove_data(); refit the model")
     generator = checks.generator(rng)
     if kind == "quantile":
         return quantile(res.core, res.fit.internal, generator)
@@ -39,13 +39,13 @@ def of_kind(res: Any, kind: str, rng: Any) -> Array:
 
 
 def response(core: Likelihood, params: Array) -> Array:
-    """Return y less its fitted mean; of successes, the proportion less its probability."""
+    """Return y minus its fitted mean; for counts of successes the proportion minus its probability."""
     y = core.y if not core.family.counts_successes or core.trials is None else core.y / core.trials
     return y - core.predictors(params).mean.mu
 
 
 def pearson(core: Likelihood, params: Array) -> Array:
-    """Return the residuals of the response in units of its fitted standard deviation."""
+    """Return Pearson residuals: (y - mu) over the fitted standard deviation."""
     at = core.predictors(params)
     variance = core.family.variance(at.mean.mu, at.mean.nu, core.row_phi(at.phi), core.trials)
     counts = core.trials if core.family.counts_successes and core.trials is not None else 1.0
@@ -54,7 +54,7 @@ def pearson(core: Likelihood, params: Array) -> Array:
 
 def deviance(core: Likelihood, params: Array) -> Array:
     """
-    Return sign(y - mu) sqrt(D), D twice what a mean of its own gains a row at its dispersion.
+    Return deviance residuals sign(y - mu) sqrt(D), D = 2 (saturated - fitted log-likelihood).
 
     In an exponential dispersion model that is w d/phi, d the unit deviance. The others have no
     deviance free of the dispersion, but a gain they have.
@@ -71,7 +71,7 @@ def deviance(core: Likelihood, params: Array) -> Array:
 
 def dispersion(core: Likelihood, params: Array, expected: Array | None = None) -> Array:
     """
-    Return the score of each row in its dispersion's predictor, in units of its standard deviation.
+    Return dispersion residuals: scores with respect to zeta over their standard deviation.
 
     For the Gaussian, and for the extended quasi-likelihood, (w d/phi - 1)/sqrt(2): the Pearson
     residual of the gamma GLM that the deviances d follow. NaN where a row tells nothing of the
@@ -87,12 +87,12 @@ def dispersion(core: Likelihood, params: Array, expected: Array | None = None) -
 
 def quantile(core: Likelihood, params: Array, rng: np.random.Generator) -> Array:
     """
-    Return the normal quantile of each response's place in its fitted distribution.
+    Return quantile residuals: normal quantiles of the probability integral transform (PIT).
 
-    Where the response has a probability (counts, the zeros of the Tweedie) the place is drawn
-    uniformly within its jump, so that under the model the residuals are standard normal but for the
-    estimation (Dunn and Smyth 1996). The extremes are taken from the logarithm of the tail they lie
-    in: none is infinite because a probability underflows.
+    Where the distribution function has a jump (counts, the zeros of the Tweedie) the PIT is drawn
+    uniformly within it, so that under the model the residuals are standard normal up to estimation
+    error (Dunn and Smyth 1996). Extremes are computed from the logarithm of the tail probability, so
+    that none is infinite because a probability underflows.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def quantile(core: Likelihood, params: Array, rng: np.random.Generator) -> Array
 
 
 def require_distribution(core: Likelihood, what: str, instead: str) -> None:
-    """Raise a NotImplementedError for families that have no distribution."""
+    """Raise a NotImplementedError for families without a distribution."""
     if not core.family.exact:
         raise NotImplementedError(
             f"{core.family.name} by extended quasi-likelihood is not a distribution, so it has no "

@@ -64,25 +64,25 @@ class LocationScaleResults(
     nobs : float
         Number of observations, sum(freq_weights).
     n_missing : int
-        Rows of the data that were left out because they miss a value.
+        Number of rows left out because of missing values.
     df_model, df_resid : float
-        rank(X) less the constant, and nobs less the number k of estimated coefficients.
+        rank(X) minus 1 for a constant, and nobs minus the number k of estimated coefficients.
     converged : bool
     notes : list of str
-        What is to be said of the fit.
+        Messages about the fit.
     cov_type : str
     boundary : Boundary or None
-        Rows whose dispersion is zero at the supremum of the likelihood, with the directions along
-        which the coefficients run off and the terms without a finite estimate.
+        Rows whose dispersion is zero at the supremum of the likelihood, the directions along which
+        the coefficients diverge, and the terms without a finite estimate.
     fit : Fit
-        Record of the maximum: the estimates, how they were reached, and their information.
+        Record of the maximum: estimates, optimisation and information.
     core : Likelihood
-        Of the rows of the fit, those of ``boundary`` with their predictor fixed there (in
-        ``model.core`` none is fixed).
+        Likelihood of the rows of the fit; rows of ``boundary`` have their predictor fixed there
+        (in ``model.core`` none is fixed).
     cov_internal : ndarray, shape (p + q, p + q)
-        Covariance of ``fit.internal``, the coefficients that make the predictors of these rows.
+        Covariance of ``fit.internal``, the coefficients that predictions are computed from.
     null_fits : dict
-        Fits of the models with a constant part that were made already, for the tests.
+        Fits of models with a constant part made so far, for the tests.
     """
 
     def __init__(
@@ -108,8 +108,8 @@ class LocationScaleResults(
             self.df_resid_inference = cov.df_inference
         if np.isnan(np.diag(cov.matrix)[fit.estimated]).any():
             self.notes.append(
-                "the information matrix is singular: there are no standard errors; some direction of "
-                "the coefficients is not determined by the data"
+                "the information matrix is singular, so there are no standard errors: the data do not "
+                "determine some combination of the coefficients"
             )
         self.reml = fit.criterion == REML
         self.llf_reml = fit.maximum if self.reml else np.nan
@@ -156,7 +156,7 @@ class LocationScaleResults(
 
     @property
     def n_missing(self) -> int:
-        """Rows of the data that were left out because they miss a value."""
+        """Number of rows left out because of missing values."""
         return int(self.model.n_missing)
 
     @cached_property
@@ -169,9 +169,9 @@ class LocationScaleResults(
         """
         Akaike's criterion -2 llf + 2k; NaN after REML, which does not maximise llf.
 
-        Of an extended quasi-likelihood it is not to be compared with that of a likelihood.
-        `summary2` labels it; statsmodels' ``summary_col`` prints what it is told, by the label it is
-        told: ``info_dict={"AIC (EQL)": lambda res: f"{res.aic:.1f}"}``.
+        AIC of an extended quasi-likelihood is not comparable with AIC of a likelihood. `summary2`
+        labels it; in statsmodels' ``summary_col`` choose the label yourself:
+        ``info_dict={"AIC (EQL)": lambda res: f"{res.aic:.1f}"}``.
         """
         return super().aic if self.fit.criterion.comparable_means else np.nan
 
@@ -204,31 +204,32 @@ class LocationScaleResults(
 
     @cached_property
     def resid(self) -> Array:
-        """Response less fitted mean, shape (n,)."""
+        """Response minus fitted mean, shape (n,)."""
         return self.model.endog - self.fittedvalues
 
     @property
     def resid_response(self) -> Array:
-        """Response less fitted mean, shape (n,), as ``resid``."""
+        """Response minus fitted mean, shape (n,), as ``resid``."""
         return self.resid
 
     @cached_property
     def resid_pearson(self) -> Array:
-        """Residuals in units of the fitted standard deviation, shape (n,)."""
+        """Pearson residuals: ``resid`` over the fitted standard deviation, shape (n,)."""
         return residuals.pearson(self.core, self.fit.internal)
 
     @cached_property
     def resid_deviance(self) -> Array:
         """
-        Signed roots of twice what a mean of its own gains each row at its dispersion, shape (n,).
+        Deviance residuals at the fitted dispersion, shape (n,).
 
-        In exponential dispersion models, of the unit deviances over phi.
+        Signed square roots of twice the difference between the saturated and the fitted
+        log-likelihood; in exponential dispersion models, of the unit deviances over phi.
         """
         return residuals.deviance(self.core, self.fit.internal)
 
     @cached_property
     def resid_dispersion(self) -> Array:
-        """Scores of the rows in the dispersion in units of their sd, shape (n,); see `get_resid`."""
+        """Dispersion residuals: scores over their standard deviation, shape (n,); see `get_resid`."""
         return residuals.dispersion(self.core, self.fit.internal)
 
     @cached_property
@@ -241,9 +242,9 @@ class LocationScaleResults(
 
     def remove_data(self) -> None:
         """
-        Remove every array of the length of the data; predictions on new rows go on working.
+        Remove all arrays of the length of the data; predictions for new rows still work.
 
-        The summary then has no quartiles and no comparison with a constant dispersion.
+        The summary then has no quartiles and no test of constant dispersion.
         """
         for name in (
             *("fittedvalues", "fitted_dispersion", "resid", "resid_pearson", "resid_deviance"),
@@ -268,8 +269,8 @@ class LocationScaleResults(
         Parameters
         ----------
         observed : bool
-            Whether they rest on the observed information and not on the expected one: d_params and
-            dfbetas then come nearer to refits without each row.
+            Whether to use the observed instead of the expected information: d_params and dfbetas then
+            approximate refits without each row better.
 
         Returns
         -------
@@ -295,47 +296,45 @@ class LocationScaleResults(
         batch_size: int | None = None,
     ) -> bootstrap_results.BootstrapResult:
         """
-        Refit to resampled data.
+        Bootstrap the estimates: refit to resampled data.
 
         Parameters
         ----------
         nrep : int
             Number of replicates.
         kind : {"pairs", "parametric", "cluster"}, optional
-            Rows drawn with replacement; responses drawn from the fitted model; or whole groups
-            drawn with replacement. By default "cluster" of a fit with ``cov_type="cluster"``, else
-            "pairs".
+            "pairs": rows drawn with replacement. "parametric": responses drawn from the fitted model.
+            "cluster": groups drawn with replacement. By default "cluster" for a fit with
+            ``cov_type="cluster"``, else "pairs".
         groups : array_like, shape (n,), or str, optional
-            For "cluster": labels, or the name of a column; by default those of the fit's
-            covariance.
+            For "cluster": labels or name of a column; by default the groups of the fit's covariance.
         rng : None, int or numpy.random.Generator
-            Source of randomness. Each replicate has a child of this seed of its own, so that the
-            results do not depend on the number of jobs or batches.
+            Source of randomness. Each replicate has its own child seed, so the results do not depend
+            on the number of jobs or batches.
         studentized : bool
             Whether to compute the standard error of each refit, by the ``cov_type`` of this fit,
-            for studentised intervals; of groups these must be the groups that are drawn.
+            for studentised intervals; cluster-robust ones need the groups that are drawn.
         n_jobs : int, optional
-            Jobs that run at once, by joblib: -1 for all cores; None for one, or as
-            ``joblib.parallel_config`` says, with ``backend="dask"`` on many machines.
+            Number of parallel jobs (joblib); -1 for all cores; None for one, or as set by
+            ``joblib.parallel_config``, for example ``backend="dask"`` on several machines.
         progress : bool, optional
             Whether to show a progress bar; by default only on a terminal.
         checkpoint : str or path-like, optional
-            File that keeps every finished batch. The same call goes on from there if it was
-            interrupted (with ``rng=None`` with the seed in the file), or adds replicates if ``nrep``
-            is larger.
+            File that stores each finished batch. The same call continues an interrupted run (with
+            ``rng=None`` it uses the seed in the file), or adds replicates if ``nrep`` is larger.
         batch_size : int, optional
-            Replicates a job is given at a time.
+            Number of replicates in a batch.
 
         Returns
         -------
         BootstrapResult
-            Unpacks as ``mean, std, params``, as statsmodels' does; has ``conf_int``,
-            ``summary_frame`` and ``plot``, and counts the failed refits.
+            Unpacks as ``mean, std, params``, as in statsmodels; has ``conf_int``, ``summary_frame``,
+            ``plot`` and the number of failed refits.
 
         Raises
         ------
         ValueError
-            If an argument is out of range, the checkpoint is that of another run or cannot be
+            If an argument is out of range, the checkpoint belongs to another run or cannot be
             written, or every refit failed.
         NotImplementedError
             For "parametric" with extended quasi-likelihood families, which have no distribution.
@@ -358,21 +357,22 @@ class LocationScaleResults(
         batch_size: int | None = None,
     ) -> constant_dispersion.ConstantDispersionTest:
         """
-        Compare with the model of the same mean and a constant dispersion by a likelihood ratio.
+        Likelihood-ratio test of constant dispersion, given the same mean.
 
         Parameters
         ----------
         test : {"lr", "bootstrap"}
-            Whether the p-value is that of chi-square or simulated: the share of draws from the
-            model with constant dispersion whose ratio, both models refitted, is as large. Where the
-            constant dispersion is itself at the boundary (sigma = 0), so that chi-square does not
-            hold, it is always simulated.
+            Whether the p-value is from chi-square or from a parametric bootstrap: the share of draws
+            from the model with constant dispersion whose ratio, with both models refitted, is at least
+            as large. The bootstrap is always used where the constant dispersion is at the boundary
+            (sigma = 0), so that the chi-square distribution does not hold.
         nrep : int, optional
-            Draws of the bootstrap: 999, or 199 where "lr" needs it at the boundary.
+            Draws of the bootstrap; by default 999, or 199 where "lr" needs it at the boundary.
         rng : None, int or numpy.random.Generator
-            Source of randomness of those draws.
+            Source of randomness of the bootstrap.
         sequential : int, optional
-            Stop at the draw that brings so many larger ratios (Besag and Clifford 1991).
+            Stop after this many draws with a ratio at least as large as the observed one (Besag and
+            Clifford 1991).
         n_jobs : int, optional
             As in `bootstrap`.
         progress : bool, optional
@@ -386,15 +386,15 @@ class LocationScaleResults(
         -------
         ConstantDispersionTest
             ``statistic``, ``pvalue``, ``df`` = rank(Z) - 1, ``llf``, ``llf_constant``, ``method``;
-            of a bootstrap, ``mc_error`` of the p-value, and ``failed`` and ``reasons`` of refits
-            that failed, which the p-value leaves out. After REML both models are fitted by it, and
-            the ratio is that of the adjusted likelihoods.
+            for a bootstrap also ``mc_error`` of the p-value, and ``failed`` and ``reasons`` of failed
+            refits, which are left out. After REML both models are fitted by REML, and the ratio is of
+            their REML criteria.
 
         Raises
         ------
         NotNestedError
-            If the constant is not in the column space of the dispersion's design; AIC and BIC of
-            both models are in the message.
+            If a constant is not in the column space of the dispersion's design; the message has AIC
+            and BIC of both models.
         ValueError
             If an argument is out of range.
         NotImplementedError
@@ -419,26 +419,25 @@ class LocationScaleResults(
         batch_size: int | None = None,
     ) -> overdispersion.OverdispersionTest | overdispersion.GLMOverdispersionTest:
         """
-        Test whether the data vary more than a Poisson or binomial GLM allows.
+        Test for overdispersion relative to the Poisson or binomial (H0: sigma = 0, or phi = 1).
 
-        Of a beta-binomial or negative binomial fit, whether there is any dispersion beyond the binomial
-        or the Poisson: sigma = 0. Of a Poisson or binomial `DoubleGLM`, whether the ordinary GLM of the
-        same mean, offset and frequencies (phi = 1) holds: its score tests against the negative binomial
-        (Dean 1992, for Var = mu + alpha mu^2 and Var = mu (1 + alpha)), the regression tests of Cameron
-        and Trivedi (1990; variance by HC3) against the same, or against the beta-binomial (Tarone 1979).
-        All are one-sided.
+        For a beta-binomial or negative binomial fit H0 is sigma = 0, the binomial or Poisson limit. For
+        a Poisson or binomial `DoubleGLM` H0 is the ordinary GLM with the same mean, offset and
+        frequencies (phi = 1); the alternatives are the negative binomial, by score tests (Dean 1992, for
+        Var = mu + alpha mu^2 and Var = mu (1 + alpha)) and regression tests (Cameron and Trivedi 1990,
+        variance by HC3), or the beta-binomial, by the score test of Tarone (1979). All are one-sided.
 
         Parameters
         ----------
         against : {"constant", "model"}
-            One constant sigma, whatever the dispersion formula: the one-sided score test and the
-            likelihood ratio with the half-and-half mixture. Or the dispersion formula of the fit:
-            the ratio with binomial mixture weights where the formula is one sigma for each cell, by
-            parametric bootstrap otherwise.
+            "constant": the alternative is a constant sigma, by the one-sided score test and the
+            likelihood ratio with the half-and-half mixture. "model": the alternative is the dispersion
+            formula of the fit, by the likelihood ratio; its P is from a mixture with binomial weights
+            if the formula has one sigma for each cell, otherwise from a parametric bootstrap.
         nrep : int
-            Draws of the bootstrap.
+            Number of draws of the bootstrap.
         rng : None, int or numpy.random.Generator
-            Source of randomness of those draws.
+            Source of randomness of the bootstrap.
         sequential : int, optional
             As in `compare_constant_dispersion`.
         n_jobs : int, optional
@@ -453,14 +452,14 @@ class LocationScaleResults(
         Returns
         -------
         OverdispersionTest or GLMOverdispersionTest
-            ``score``, ``score_pvalue``, ``statistic``, ``pvalue``, ``alternative``, ``method``; of a
-            bootstrap, ``mc_error``, ``failed`` and ``reasons`` as in `compare_constant_dispersion`.
-            Of a GLM ``score``, ``score_pvalue``, ``table`` and Pearson's ``dispersion``.
+            ``score``, ``score_pvalue``, ``statistic``, ``pvalue``, ``alternative``, ``method``; for a
+            bootstrap also ``mc_error``, ``failed`` and ``reasons`` as in `compare_constant_dispersion`.
+            For a GLM ``score``, ``score_pvalue``, ``table`` and Pearson's ``dispersion``.
 
         Raises
         ------
         ValueError
-            For families that have no boundary law, or an argument out of range.
+            For families without a limiting distribution at phi = 0, or an argument out of range.
 
         References
         ----------
@@ -552,7 +551,7 @@ class LocationScaleResults(
 
 
 class LocationScaleResultsWrapper(LikelihoodResultsWrapper):
-    """Results with pandas labels where the data had them."""
+    """Results with pandas labels, if the data had them."""
 
     _attrs = {  # noqa: RUF012 - the form statsmodels' wrappers have
         **WRAPPED_ATTRIBUTES,
@@ -583,7 +582,7 @@ class LocationScaleResultsWrapper(LikelihoodResultsWrapper):
         other: Any = None,
     ) -> Any:
         """
-        Return the covariance of the coefficients, with labels where the data had them.
+        Return the covariance of the coefficients, with labels if the data had them.
 
         Parameters
         ----------
@@ -601,7 +600,7 @@ class LocationScaleResultsWrapper(LikelihoodResultsWrapper):
         Returns
         -------
         DataFrame or ndarray
-            Of coefficients; of linear combinations an array; of a single column a number.
+            For linear combinations an array, for a single column a number.
         """
         table = self._results.cov_params(r_matrix, column, scale, cov_p, other)
         if r_matrix is not None or np.ndim(table) == 0 or not isinstance(self.params, pd.Series):
@@ -614,7 +613,7 @@ class LocationScaleResultsWrapper(LikelihoodResultsWrapper):
         self, alpha: float = 0.05, cols: Any = None, method: str = "wald", **kwargs: Any
     ) -> Any:
         """
-        Return confidence intervals of the coefficients, with labels where the data had them.
+        Return confidence intervals of the coefficients, with labels if the data had them.
 
         Parameters
         ----------

@@ -18,22 +18,21 @@ from hetglm.utils.parallel import Run
 
 
 class DiagnosticMethods(GenericLikelihoodModelResults):
-    """Whether to trust a fit: what may be wrong with it, its residuals, and what is drawn of them."""
+    """Diagnostics of a fit: findings, residuals and plots."""
 
     def diagnose(self) -> findings.Diagnosis:
         """
-        Return what may be wrong with the fit, in plain words.
+        Check the fit for common problems and report them in plain words.
 
-        Looked for are a search that did not converge, a separated mean, cells at the boundary of the
-        dispersion, cells of one row, aliased columns, Wald tests that fail (Hauck and Donner 1977), an
-        information that is near-singular, huge leverages, and cells of the dispersion with a handful
-        of rows.
+        The checks: convergence, separation, dispersion at the boundary, cells with a single row or few
+        rows, aliased columns, unreliable Wald tests (Hauck and Donner 1977), a nearly singular
+        information, large leverages, and small counts for the extended quasi-likelihood.
 
         Returns
         -------
         Diagnosis
-            A list of `Finding`, each with ``kind``, ``term``, ``evidence`` and ``remedy``; empty where
-            nothing was found. Prints as numbered paragraphs.
+            A list of `Finding`, each with ``kind``, ``term``, ``evidence`` and ``remedy``; empty if no
+            problem was found. Prints as numbered paragraphs.
 
         Raises
         ------
@@ -58,14 +57,15 @@ class DiagnosticMethods(GenericLikelihoodModelResults):
         Parameters
         ----------
         kind : str
-            - "quantile": standard normal under the model, whatever the family; exact where the
-              response is continuous, randomised for counts and the zeros of the Tweedie
-            - "response": response less fitted mean
-            - "pearson": in units of the fitted standard deviation
-            - "deviance": signed root of twice what a mean of its own gains a row at its dispersion;
-              of the unit deviance over phi in exponential dispersion models
-            - "dispersion": score of the row in the dispersion's predictor in units of its standard
-              deviation, (d/phi - 1)/sqrt(2) for the Gaussian: deviance components against phi
+            - "quantile": standard normal under the model for every family; randomised for counts and
+              the zeros of the Tweedie
+            - "response": response minus fitted mean
+            - "pearson": response minus fitted mean, over the fitted standard deviation
+            - "deviance": signed square root of twice the difference between the saturated and the
+              fitted log-likelihood, at the fitted dispersion; in exponential dispersion models of the
+              unit deviance over phi
+            - "dispersion": score with respect to the linear predictor of the dispersion over its
+              standard deviation; for the Gaussian (d/phi - 1)/sqrt(2), d the unit deviance
             - "standardized", "standardized-deviance", "standardized-dispersion": Pearson, deviance
               and dispersion residuals over sqrt(1 - leverage)
         rng : None, int or numpy.random.Generator
@@ -74,8 +74,8 @@ class DiagnosticMethods(GenericLikelihoodModelResults):
         Returns
         -------
         Series or ndarray, shape (n,)
-            One for each row, whatever its frequency; NaN where a row is fitted exactly or tells
-            nothing of the dispersion.
+            One for each row, regardless of its frequency; NaN where a row is fitted exactly or, for
+            dispersion residuals, contains no information about the dispersion.
 
         Raises
         ------
@@ -105,18 +105,17 @@ class DiagnosticMethods(GenericLikelihoodModelResults):
         progress: bool | None = None,
     ) -> simulated_residuals.SimulatedResiduals:
         """
-        Scale residuals by simulation and test the fitted distribution.
+        Simulate residuals and test the fitted distribution by parametric bootstrap.
 
         Parameters
         ----------
         nsim : int
-            Data sets simulated from the fit.
+            Number of data sets simulated from the fit.
         rng : None, int or numpy.random.Generator
             Source of randomness.
         refit : bool
-            Whether to fit the model again to each: the data were fitted too, so that only then a
-            test finds P < 0.05 in 5 % of data from the model. Without, P is too large, but
-            nothing needs refits of very many rows.
+            Whether to refit the model to each data set. Only then P < 0.05 in 5 % of data from the
+            model; without refits P is too large, but large data sets are fast.
         n_jobs : int, optional
             As in `bootstrap`.
         progress : bool, optional
@@ -125,12 +124,11 @@ class DiagnosticMethods(GenericLikelihoodModelResults):
         Returns
         -------
         SimulatedResiduals
-            ``scaled`` residuals, uniform under the model, as DHARMa has them; ``outliers``; and
-            ``summary_frame()`` with four tests by the parametric bootstrap. *uniformity*:
-            Kolmogorov and Smirnov's distance of the quantile residuals. *dispersion*: their mean
-            fourth power, two-sided; the fitted dispersion takes up what the variance is on the
-            average, so what is left over is dispersion that differs between rows more (or less) than
-            its formula says. *outliers*: the largest. *zeros*: their number, two-sided.
+            ``scaled`` residuals as in DHARMa, uniform under the model; ``outliers``; and
+            ``summary_frame()`` with four parametric bootstrap tests. *uniformity*:
+            Kolmogorov-Smirnov distance of the quantile residuals. *dispersion*: their mean fourth
+            power, two-sided; detects dispersion heterogeneity not captured by the formula. *outliers*:
+            the largest absolute quantile residual. *zeros*: number of zeros, two-sided.
 
         Raises
         ------
@@ -146,11 +144,11 @@ class DiagnosticMethods(GenericLikelihoodModelResults):
         """
         return simulated_residuals.simulate_residuals(self, nsim, rng, refit, Run(n_jobs, progress))
 
-    # -- pictures -------------------------------------------------------------------------------
+    # -- plots ----------------------------------------------------------------------------------
 
     def plot_diagnostics(self, *, ax: Any = None, rng: Any = None) -> Any:
         """
-        Draw a page of six pictures that show where the fit fails.
+        Plot a page of six diagnostic plots.
 
         Parameters
         ----------
@@ -175,14 +173,14 @@ class DiagnosticMethods(GenericLikelihoodModelResults):
         rng: Any = None,
     ) -> Any:
         """
-        Draw the quantile residuals in order against normal quantiles, of this fit or of two.
+        Plot the ordered quantile residuals against normal quantiles (Q-Q plot), of one or two fits.
 
         Parameters
         ----------
         res2 : results, optional
-            Another fit, drawn beside this one.
+            Another fit to compare.
         labels : tuple of two str
-            Names of the two.
+            Names of the two fits in the legend.
         ax : matplotlib Axes, optional
         rng : None, int or numpy.random.Generator
             Source of randomness of quantile residuals of counts.
@@ -203,19 +201,19 @@ class DiagnosticMethods(GenericLikelihoodModelResults):
         rng: Any = None,
     ) -> Any:
         """
-        Draw how the places of the responses in their fitted distributions are spread.
+        Plot a histogram of the probability integral transform (PIT), of one or two fits.
 
         Parameters
         ----------
         res2 : results, optional
-            Another fit, drawn beside this one.
+            Another fit to compare.
         labels : tuple of two str
-            Names of the two.
+            Names of the two fits in the legend.
         bins : int
-            Intervals of the places from 0 to 1.
+            Number of intervals from 0 to 1.
         ax : matplotlib Axes, optional
         rng : None, int or numpy.random.Generator
-            Source of randomness of the places of counts.
+            Source of randomness of the PIT of counts.
 
         Returns
         -------
@@ -225,12 +223,12 @@ class DiagnosticMethods(GenericLikelihoodModelResults):
 
     def plot_dispersion(self, term: str, *, alpha: float = 0.05, ax: Any = None) -> Any:
         """
-        Draw the fitted dispersion over the variables of a term, with its interval.
+        Plot the fitted dispersion against the variables of a term, with confidence intervals.
 
         Parameters
         ----------
         term : str
-            Term of the dispersion with one variable or two, with or without its prefix. Without a
+            Term of the dispersion with one or two variables, with or without its prefix. Without a
             formula, a column.
         alpha : float
             One minus the coverage of the pointwise intervals.
@@ -239,7 +237,7 @@ class DiagnosticMethods(GenericLikelihoodModelResults):
         Returns
         -------
         matplotlib Axes
-            The other variables are held at their median, or most frequent level.
+            Other variables are set to their median or mode.
 
         Raises
         ------
@@ -250,20 +248,20 @@ class DiagnosticMethods(GenericLikelihoodModelResults):
 
     def plot_mean_variance(self, *, by: Any = None, ax: Any = None, rng: Any = None) -> Any:
         """
-        Draw the variance of the response against its mean, with the fitted variance function.
+        Plot the variance of the response against its mean, with the fitted variance function.
 
         Parameters
         ----------
         by : str or array_like, shape (n,), optional
-            Column of the data, or labels, of at most four groups that are drawn apart.
+            Column of the data, or labels, of at most four groups to distinguish.
         ax : matplotlib Axes, optional
         rng : None, int or numpy.random.Generator
-            Which of many rows are drawn.
+            Source of randomness of the rows drawn, if there are many.
 
         Returns
         -------
         matplotlib Axes
-            Observed in bins by the fitted mean; see `hetglm.plots.plot_mean_variance`.
+            Observed variances in bins of the fitted mean; see `hetglm.plots.plot_mean_variance`.
         """
         return plots_dispersion.plot_mean_variance(self, by=by, ax=ax, rng=rng)
 
@@ -271,14 +269,14 @@ class DiagnosticMethods(GenericLikelihoodModelResults):
         self, *, alpha: float = 0.05, intercept: bool = False, ax: Any = None
     ) -> Any:
         """
-        Draw the coefficients of both parts with their intervals.
+        Plot the coefficients of both parts with confidence intervals.
 
         Parameters
         ----------
         alpha : float
             One minus the coverage.
         intercept : bool
-            Whether the constants are drawn too.
+            Whether to include the constants.
         ax : sequence of two matplotlib Axes, optional
             For the mean and the dispersion, each on the scale of its link.
 

@@ -16,7 +16,7 @@ from hetglm.inference.test_results import PairwiseComparisons
 from hetglm.typing import Array
 from hetglm.utils import checks
 
-#: Kinds of intervals of coefficients -> what computes them.
+#: Functions that compute the intervals of coefficients, by method.
 INTERVALS: dict[str, Any] = {
     "wald": wald.intervals,
     "profile": profile.intervals,
@@ -25,7 +25,7 @@ INTERVALS: dict[str, Any] = {
 
 
 class InferenceMethods(GenericLikelihoodModelResults):
-    """Tests and intervals of results, in which aliased coefficients stay out."""
+    """Tests and confidence intervals of the coefficients; aliased ones are left out."""
 
     def cov_params(
         self,
@@ -41,22 +41,22 @@ class InferenceMethods(GenericLikelihoodModelResults):
         Parameters
         ----------
         r_matrix : array_like, optional
-            Linear combinations, one a row.
+            Linear combinations, one in each row.
         column : int, str or list of them, optional
-            Positions or names of the coefficients wanted; used on its own. A single one gives its
+            Positions or names of coefficients, without r_matrix and other. A single one gives its
             variance as a number.
         scale : float, optional
             As in statsmodels.
         cov_p : array_like, optional
             Covariance to use instead.
         other : array_like, optional
-            Combinations for covariances with those of r_matrix.
+            Linear combinations whose covariance with r_matrix to return.
 
         Returns
         -------
         ndarray
-            NaN in the rows and columns of aliased coefficients; combinations that give them no
-            weight are not touched by that.
+            NaN in the rows and columns of aliased coefficients; linear combinations must not involve
+            these.
         """
         if column is not None:
             if r_matrix is not None or other is not None:
@@ -112,7 +112,7 @@ class InferenceMethods(GenericLikelihoodModelResults):
         Raises
         ------
         ValueError
-            As in `t_test`, and if a robust covariance is of too few groups for the restrictions.
+            As in `t_test`, or if there are too few clusters for the number of restrictions.
         """
         return wald.wald_test(self, r_matrix, *args, **kwargs)
 
@@ -140,8 +140,8 @@ class InferenceMethods(GenericLikelihoodModelResults):
         Returns
         -------
         WaldTestResults
-            With one row for each term; those of the dispersion begin with ``dispersion-``. NaN where a
-            coefficient is at the boundary, or the covariance not positive definite.
+            A row for each term; terms of the dispersion begin with ``dispersion-``. NaN where a
+            coefficient is at the boundary or the covariance is not positive definite.
         """
         return wald.wald_test_terms(self, skip_single, extra_constraints, combine_terms, scalar)
 
@@ -153,12 +153,12 @@ class InferenceMethods(GenericLikelihoodModelResults):
         factor_labels: list[str] | None = None,
     ) -> PairwiseComparisons:
         """
-        Test all pairs of levels of a factor, with p-values corrected for their number.
+        Test all pairwise differences of the levels of a factor, corrected for multiple testing.
 
         Parameters
         ----------
         term_name : str
-            Term of the formula; ``dispersion-`` before one of the dispersion.
+            Term of the formula, with prefix ``dispersion-`` for a term of the dispersion.
         method : str or list of str
             Corrections, as in statsmodels.
         alpha : float
@@ -169,8 +169,8 @@ class InferenceMethods(GenericLikelihoodModelResults):
         Returns
         -------
         PairwiseComparisons
-            A MultiCompResult, with ``result_frame`` and ``contrasts``. A pair that the data do not
-            determine is NaN, with a `NotEstimableWarning`, and the corrections are for the others.
+            A MultiCompResult, with ``result_frame`` and ``contrasts``. Differences that are not
+            estimable are NaN, with a `NotEstimableWarning`, and do not count in the corrections.
 
         Raises
         ------
@@ -188,34 +188,34 @@ class InferenceMethods(GenericLikelihoodModelResults):
         **kwargs: Any,
     ) -> Any:
         """
-        Test whether further columns belong to either part, without fitting them.
+        Score test of adding columns to either part, without fitting the larger model.
 
         Parameters
         ----------
         exog_extra : array_like, str or tuple of two
-            Columns for the mean, or (for the mean, for the dispersion), None for neither; on the rows
-            of the fit or of the data passed in. After a formula fit names of columns or a formula,
-            ``(None, "~ z + C(group)")``, of which the terms that the model has stay out.
+            Columns for the mean, or a tuple (mean columns, dispersion columns) with None for an empty
+            part; on the rows of the fit or of the data passed in. After a formula fit also names of
+            columns or a formula, ``(None, "~ z + C(group)")``; terms of the model are left out.
         cov_type : {"nonrobust", "eim", "HC0", "cluster"}, optional
-            Covariance of the scores; that of the fit by default.
+            Covariance type of the scores, by default as in the fit.
         cov_kwds : dict, optional
-            ``groups`` of "cluster" (and ``use_correction``, ``scaling_factor``: that of the
-            covariance of the scores), those of the fit by default.
+            For "cluster": ``groups`` (and ``use_correction``, ``scaling_factor`` of the covariance of
+            the scores), by default as in the fit.
         **kwargs
-            As in statsmodels' score test, which the first three are.
+            As in statsmodels' score test, which computes the tests of the first three types.
 
         Returns
         -------
         tuple or ScoreTestResult
-            Statistic, p-value (and degrees of freedom), as the installed statsmodels has it.
+            Statistic, p-value (and degrees of freedom), as in the installed statsmodels.
 
         Raises
         ------
         ValueError
-            For no columns, columns that are missing somewhere or depend on the model's own or on each
-            other, more columns than groups can test, another type of covariance, or after REML.
+            If there are no columns, if they have missing values or are linearly dependent, if there are
+            more columns than clusters, for another type of covariance, or after REML.
         TypeError
-            For an argument of statsmodels' test that a robust one does not take.
+            For an argument of statsmodels' test that the robust test does not take.
         """
         by = self.fit.criterion
         if not by.by_rows:
@@ -240,30 +240,30 @@ class InferenceMethods(GenericLikelihoodModelResults):
         alpha : float
             One minus the coverage.
         cols : array_like, optional
-            Positions or names of the coefficients wanted; all by default.
+            Positions or names of coefficients; all by default.
         method : {"wald", "profile", "bootstrap"}
-            Symmetric in standard errors, or where the profile log-likelihood has fallen by half the
-            chi-square quantile (whatever ``cov_type``). A profile takes a dozen fits for each
-            coefficient. Or percentiles of refits to resampled data, corrected for bias and skewness
-            (BCa): a maximum likelihood estimate of the dispersion is too low, and so are the plain
-            percentiles, twice.
+            "wald": estimate -/+ quantile times standard error. "profile": values at which the profile
+            log-likelihood is below its maximum by half the chi-square quantile (ignores
+            ``cov_type``); takes a dozen fits for each coefficient. "bootstrap": percentiles of refits
+            to resampled data, corrected for bias and skewness (BCa), because maximum likelihood
+            estimates of the dispersion are too small and uncorrected percentiles double this bias.
         **kwargs
             For "bootstrap" only: ``nrep`` (999 by default), ``kind``, ``groups``, ``rng``,
-            ``n_jobs``, ``progress``, ``checkpoint``, ``batch_size``, as in `bootstrap` (which draws the
-            groups of a fit with ``cov_type="cluster"``), whose result has the other kinds of
-            intervals.
+            ``n_jobs``, ``progress``, ``checkpoint``, ``batch_size``, as in `bootstrap`. After a fit
+            with ``cov_type="cluster"`` its groups are drawn. The result of `bootstrap` has other kinds
+            of intervals.
 
         Returns
         -------
         ndarray, shape (p + q, 2)
-            NaN where there is no estimate; infinite where the likelihood does not fall that far, or
-            too many replicates have no finite estimate.
+            NaN where there is no estimate; infinite where the profile does not decrease that far, or
+            where too many replicates are not finite.
 
         Raises
         ------
         ValueError
-            For an unknown method or column, an argument out of range, or where a profile rises above
-            the fit's log-likelihood.
+            For an unknown method or column, an argument out of range, or if a profile exceeds the
+            fit's log-likelihood.
         NotImplementedError
             For ``kind="parametric"`` with extended quasi-likelihood families.
 
@@ -281,27 +281,28 @@ class InferenceMethods(GenericLikelihoodModelResults):
 
     def profile(self, name: str, values: Any = None, alpha: float = 0.001) -> profile.Profile:
         """
-        Return the log-likelihood along one coefficient, all else maximised.
+        Return the profile log-likelihood of one coefficient, maximised over all others.
 
         Parameters
         ----------
         name : str
-            Coefficient, with the prefix ``dispersion-`` for one of the dispersion.
+            Coefficient, with prefix ``dispersion-`` for a coefficient of the dispersion.
         values : array_like, optional
             Values of the coefficient; by default 21 across the profile interval.
         alpha : float
-            One minus the coverage of that interval.
+            One minus the coverage of the profile interval.
 
         Returns
         -------
         Profile
-            ``values``, ``profile`` (log-likelihoods) and ``root``, the signed root of the ratio.
+            ``values``, ``profile`` (log-likelihoods) and ``root``, the signed root of the
+            likelihood ratio.
         """
         return profile.profile(self, name, values, alpha)
 
     def plot_profile(self, name: str, *, alpha: float = 0.05, ax: Any = None) -> Any:
         """
-        Draw the profile log-likelihood of a coefficient with its interval.
+        Plot the profile log-likelihood of a coefficient with its interval.
 
         Parameters
         ----------
@@ -314,7 +315,7 @@ class InferenceMethods(GenericLikelihoodModelResults):
         Returns
         -------
         matplotlib Axes
-            Of ``profile(name)``; see its ``plot``.
+            See the ``plot`` method of `profile`'s result.
 
         Raises
         ------
@@ -322,15 +323,15 @@ class InferenceMethods(GenericLikelihoodModelResults):
             As in `profile`.
         """
         alpha = checks.share(alpha, "alpha")
-        trace = self.profile(name, alpha=min(alpha / 10, 0.001))
+        found = self.profile(name, alpha=min(alpha / 10, 0.001))
         column = self.model.parameter_names.index(name)
         return profile.plot_with_interval(
-            trace, profile.intervals(self, [column], alpha)[0], alpha, ax
+            found, profile.intervals(self, [column], alpha)[0], alpha, ax
         )
 
     def boundary_limits(self, alpha: float = 0.05) -> pd.DataFrame:
         """
-        Bound the dispersion of the cells at the boundary, which have no Wald interval.
+        Return upper limits of the dispersion in cells at the boundary, which have no Wald interval.
 
         Parameters
         ----------
@@ -340,13 +341,14 @@ class InferenceMethods(GenericLikelihoodModelResults):
         Returns
         -------
         DataFrame
-            A row for each cell: ``rows``, the estimate 0, and ``upper``, where the profile
-            log-likelihood has fallen by half the chi-square quantile (1.92 for alpha = 0.05).
+            A row for each cell: ``rows``, the estimate 0, and ``upper``, at which the profile
+            log-likelihood is below its maximum by half the chi-square quantile (1.92 for alpha =
+            0.05).
 
         Raises
         ------
         ValueError
-            If nothing is at the boundary.
+            If no cell is at the boundary.
         """
         if self.boundary is None:
             raise ValueError("no cell of the dispersion is at the boundary; see conf_int")

@@ -1,4 +1,4 @@
-"""Predictions of a fit: the methods of results that hand to `prediction` and `effects`."""
+"""Methods of results on predictions: each one documents and hands over."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _with_quantities(method: Any) -> Any:
 
 
 class PredictionMethods(GenericLikelihoodModelResults):
-    """What results say of rows, those of the fit and new ones."""
+    """Predictions for the rows of the fit or for new rows."""
 
     @_with_quantities
     def predict(
@@ -41,9 +41,9 @@ class PredictionMethods(GenericLikelihoodModelResults):
         Parameters
         ----------
         exog : array_like or DataFrame, optional
-            New rows; after a formula fit, one DataFrame of the variables serves both parts.
+            New rows; after a formula fit, a DataFrame with the variables of both parts.
         exog_dispersion : array_like, optional
-            Design of the dispersion on the new rows, where no formula makes it.
+            Design of the dispersion for the new rows, without a formula.
         which : str
             {quantities}
         transform : bool
@@ -52,23 +52,22 @@ class PredictionMethods(GenericLikelihoodModelResults):
             Counts for ``which="prob"``; 0, ..., max(n_trials) by default.
         **kwargs
             ``offset``, ``exposure``, ``offset_dispersion``, ``n_trials``, ``var_weights`` of the new
-            rows, shape (n,); needed if the fit has them as arrays, read from the data if it has
-            them as column names.
+            rows, shape (n,). Required if the fit was given arrays; read from the data if it was given
+            column names.
 
         Returns
         -------
         ndarray, Series or DataFrame
-            As the rows came in; NaN where a new row misses a value, or (with a
-            `NotEstimableWarning`) has a declared level or a combination of levels that the data of
-            the fit do not determine.
+            Same kind as ``exog``. NaN where a value is missing, or (with a `NotEstimableWarning`) where
+            a declared level or a combination of levels cannot be estimated from the data of the fit.
 
         Raises
         ------
         FormulaError
             If a level was neither in the data of the fit nor declared there (among the categories
-            of its column, or in ``C(g, levels=[...])``): a misspelling, as patsy and R take it.
+            of its column, or in ``C(g, levels=[...])``), as in patsy and R.
         MissingValueError
-            If a value is infinite, such as ``np.log(0)``; it is refused as at the fit.
+            If a value is infinite, such as ``np.log(0)``.
         """
         rows, labels = new_rows.of_results(self, which, exog, exog_dispersion, transform, kwargs)
         values = quantities.predict(rows, self.fit.internal, which, y_values)
@@ -108,30 +107,31 @@ class PredictionMethods(GenericLikelihoodModelResults):
         row_labels : array_like, optional
             Labels of the rows of the table.
         ci_method : {"endpoint", "delta"}
-            Interval formed on the scale of the quantity and mapped back, or the symmetric one. The
-            scale is the link of the mean or of the dispersion, the logarithm of var and sd, the
-            logit of prob and of icc, which those of design effect and effective size are mapped from.
+            Interval formed on a transformed scale and mapped back, or the symmetric delta-method
+            interval. The transform is the link for the mean and the dispersion, the logarithm for var
+            and sd, the logit for prob and icc; intervals of design effect and effective size are
+            mapped from the interval of icc.
         obs_ci : {"predictive", "plugin"}
             Interval of a new observation (``obs_ci_lower`` and ``obs_ci_upper``): with the uncertainty
-            of the estimates, or the plain quantiles of the fitted distribution, which are too
-            narrow with few rows.
+            of the estimates, or the quantiles of the fitted distribution, which are too narrow with
+            few rows.
         y_values : array_like, optional
-            As in `predict`; one count.
+            As in `predict`; a single count.
         **kwargs
             As in `predict`.
 
         Returns
         -------
         LocationScalePrediction
-            With ``summary_frame(alpha)`` and ``conf_int(alpha=...)``; ``which="mean"`` has
-            prediction intervals too where the rows have all that the variance needs.
+            With ``summary_frame(alpha)`` and ``conf_int(alpha=...)``; for ``which="mean"`` also
+            prediction intervals, if the dispersion design and trials of the rows are given.
 
         Notes
         -----
-        The predictive interval takes the family's distribution with the variance of the estimated
-        mean added to that of the response, at the normal scores of a t distribution with
-        2 / Var(log variance) degrees of freedom, as Satterthwaite has it. For the Gaussian with
-        constant dispersion by REML it is the t interval of ``sm.OLS`` and ``sm.WLS``, exactly.
+        The predictive interval uses the family's distribution, with the variance of the estimated
+        mean added to the variance of the response, and replaces normal quantiles by those of t with
+        2 / Var(log variance) degrees of freedom (Satterthwaite). For the Gaussian with constant
+        dispersion by REML it equals the t interval of ``sm.OLS`` and ``sm.WLS``.
         """
         rows, labels = new_rows.of_results(self, which, exog, exog_dispersion, transform, kwargs)
         observed = None
@@ -142,7 +142,7 @@ class PredictionMethods(GenericLikelihoodModelResults):
                 )
                 quantities.predict(observed, self.fit.internal, "var")
             except ValueError:
-                observed = None  # the new rows say nothing of the dispersion or of the trials
+                observed = None  # dispersion design or trials of the new rows are not given
         return intervals.get_prediction(
             rows,
             self.fit.internal,
@@ -165,17 +165,17 @@ class PredictionMethods(GenericLikelihoodModelResults):
         self, exog: Any = None, exog_dispersion: Any = None, **kwargs: Any
     ) -> intervals.LocationScalePrediction:
         """
-        Return the design effect 1 + (n - 1) rho of each row, n its trials.
+        Return the design effect 1 + (n - 1) rho of each row with n trials.
 
-        It is the variance of the count over the binomial one: what n trials that go together lose
-        against n independent ones.
+        The variance of the count over the binomial variance: the variance inflation caused by
+        correlated trials.
 
         Parameters
         ----------
         exog : array_like or DataFrame, optional
             As in `predict`.
         exog_dispersion : array_like, optional
-            As in `predict`; with arrays, the only design this reads.
+            As in `predict`; with arrays, the only design needed.
         **kwargs
             As in `get_prediction`: ``n_trials`` of the new rows, where the new data do not have
             them; ``ci_method``, ``row_labels``, ``transform``, ``offset_dispersion``.
@@ -183,9 +183,9 @@ class PredictionMethods(GenericLikelihoodModelResults):
         Returns
         -------
         LocationScalePrediction
-            The interval is that of rho mapped through, so it stays within 1 and n. A row of one
-            trial has design effect 1 and standard error 0. Where rho is 0 at the boundary the effect
-            is 1 and has no standard error.
+            The interval is mapped from the interval of rho, so its limits are between 1 and n. A row
+            with one trial has design effect 1 and standard error 0. Where rho is 0 at the boundary the
+            design effect is 1 without standard error.
 
         Raises
         ------
@@ -210,19 +210,18 @@ class PredictionMethods(GenericLikelihoodModelResults):
         **kwargs: Any,
     ) -> intervals.LocationScalePrediction:
         """
-        Return the effective sample size n / (1 + (n - 1) rho) of each row, n its trials.
+        Return the effective sample size n / (1 + (n - 1) rho) of each row with n trials.
 
-        It is the number of independent trials that say as much of the mean as the n trials of the row.
+        The number of independent trials with the same information about the mean as the n trials.
 
         Parameters
         ----------
         exog : array_like or DataFrame, optional
             As in `predict`.
         exog_dispersion : array_like, optional
-            As in `predict`; with arrays, the only design this reads.
+            As in `predict`; with arrays, the only design needed.
         total : bool
-            Return the sum over the rows instead, with its standard error; rows of the fit count by
-            their frequency.
+            Whether to return the sum over the rows, frequency-weighted, with its standard error.
         transform : bool
             As in `predict`.
         row_labels : array_like, optional
@@ -235,9 +234,9 @@ class PredictionMethods(GenericLikelihoodModelResults):
         Returns
         -------
         LocationScalePrediction
-            The interval is that of rho mapped through, so it stays within 1 and n; that of the
-            total, within the number of rows and that of their trials. Where rho is 0 at the
-            boundary the size is n and has no standard error, nor has a total with such a row.
+            The interval is mapped from the interval of rho, so its limits are between 1 and n; the
+            limits of the total are between the numbers of rows and of trials. Where rho is 0 at the
+            boundary the size is n without standard error; a total with such a row has none either.
 
         Raises
         ------
@@ -283,44 +282,43 @@ class PredictionMethods(GenericLikelihoodModelResults):
         which : str
             As in `predict`, but not "prob".
         variables : str or list of str, optional
-            Variables of the formula; by default all that move ``which``.
+            Variables of the formula; by default every variable that affects ``which``.
         at : {"overall", "mean", "median", "zero", "all"}
-            Average of the effects of all rows; effect with the columns of both designs at their
+            Average of the effects over all rows; effect with the columns of both designs at their
             means or medians, or with all variables 0 (factors at their first level); or the effect
-            of each row, without standard errors. Offsets and trials are those of the rows.
+            of each row, without standard errors. Offsets and trials keep their values in the rows.
         method : {"dydx", "eyex", "dyex", "eydx"}
-            Derivative, elasticity, or proportional change of one of the two alone: ``ey`` is the
-            change of log(y), ``ex`` of log(x), of numbers only.
+            Derivative, elasticity or semi-elasticity: ``ey`` stands for log(y), ``ex`` for log(x),
+            the latter for numeric variables only.
         atexog : dict, optional
-            Values at which variables are fixed, by name; one each, or one for each row.
+            Name of a variable -> value at which it is fixed, one or one for each row.
         dummy : bool
-            Whether numbers that are 0 or 1 are moved from 0 to 1. Factors always are, from level to
-            level.
+            Whether numeric 0/1 variables are changed from 0 to 1, as factors are from level to level.
         count : bool
-            Whether other whole numbers are moved by 1: half the difference from one less to one more.
+            Whether other integer variables are changed by 1: (effect of +1 minus effect of -1)/2.
 
         Returns
         -------
         AverageEffects
-            Over the rows of the fit, with ``summary_frame()``: of a number the derivative, of a
-            factor the difference of each level from the first, all rows given that level. A variable
-            of both formulas moves both parts. NaN, with a `NotEstimableWarning`, where the data do
-            not determine it: of a variable aliased with another, or of cells without a row.
+            Over the rows of the fit, with ``summary_frame()``: the derivative for a number; for a
+            factor the difference of each level from the first, assigned to all rows. A variable in both
+            formulas affects both parts. NaN, with a `NotEstimableWarning`, where an effect is not
+            estimable: for a variable aliased with another, or for empty cells.
 
         Raises
         ------
         ValueError
-            Without a formula, for an unknown option, or for a variable that does not move ``which``
-            or has no finite slope at the end of its values (a root at 0).
+            Without a formula, for an unknown option, or for a variable that does not affect ``which``
+            or whose derivative is not finite at its smallest or largest value (sqrt(x) at 0).
 
         See Also
         --------
-        hetglm.marginaleffects.MarginalModel : Hands the fit to the PyPI package marginaleffects.
+        hetglm.marginaleffects.MarginalModel : Adapter for the PyPI package marginaleffects.
 
         Notes
         -----
-        The options are those of ``GLMResults.get_margeff`` in statsmodels, which moves columns of
-        the design and not variables.
+        The options are those of ``GLMResults.get_margeff`` in statsmodels, which changes columns of
+        the design instead of variables.
         """
         options = effects.Options(which, False, at, method, bool(dummy), bool(count))
         return effects.average_effects(self, options, variables, atexog)
@@ -329,12 +327,12 @@ class PredictionMethods(GenericLikelihoodModelResults):
         self, which: str = "dispersion", *, variables: Any = None
     ) -> effects.AverageEffects:
         """
-        Return how many times larger the dispersion is with another value of a variable.
+        Return ratios of the dispersion (or mean, variance, ...) between values of a variable.
 
         Parameters
         ----------
         which : str
-            What the ratios are of, as in `predict`, but not "prob" or a linear predictor.
+            Quantity whose ratios to return, as in `predict`, but not "prob" or a linear predictor.
         variables : str or list of str, optional
             As in `get_margeff`.
 
@@ -342,14 +340,14 @@ class PredictionMethods(GenericLikelihoodModelResults):
         -------
         AverageEffects
             Ratios of averages over the rows of the fit, with ``summary_frame()``: each level of a
-            factor over the first, a number increased by 1 over itself. With a log link and no
-            interaction those of the dispersion are exp(coefficient), whatever the rows.
+            factor over the first, a number increased by 1 over its value. With a log link and without
+            interactions the ratios of the dispersion are exp(coefficient).
 
         Raises
         ------
         ValueError
-            As in `get_margeff`; of predictors and of negative means, which have no ratios; or where
-            the formula cannot take a number increased by 1.
+            As in `get_margeff`; for quantities that can be negative; or if the formula cannot be
+            evaluated at a number increased by 1.
         """
         return effects.average_effects(self, effects.Options(which, True), variables, None)
 
@@ -362,7 +360,7 @@ class PredictionMethods(GenericLikelihoodModelResults):
         **kwargs: Any,
     ) -> Any:
         """
-        Return the fitted distribution of the response, of the count for the beta-binomial.
+        Return the fitted distribution of the response (for the beta-binomial of the count).
 
         Parameters
         ----------
@@ -383,7 +381,7 @@ class PredictionMethods(GenericLikelihoodModelResults):
         Raises
         ------
         NotImplementedError
-            For extended quasi-likelihood families, which have none.
+            For extended quasi-likelihood families, which have no distribution.
         """
         rows, _ = new_rows.of_results(self, "var", exog, exog_dispersion, transform, kwargs)
         return quantities.distribution(rows, self.fit.internal)
@@ -397,12 +395,13 @@ class PredictionMethods(GenericLikelihoodModelResults):
         nsim : int
             Number of data sets.
         rng : None, int or numpy.random.Generator
-            Source of randomness; the global generator is not touched.
+            Source of randomness; the global generator is never used.
 
         Returns
         -------
         ndarray, shape (nsim, n)
-            Counts of successes for the beta-binomial; one response a row, whatever its frequency.
+            Counts of successes for the beta-binomial; one response for each row, regardless of its
+            frequency.
 
         Raises
         ------

@@ -17,12 +17,13 @@ from hetglm.likelihood.links import link_text
 from hetglm.prediction import quantities
 from hetglm.utils.display import WIDTH, TitledSummary, coefficient_table, number, paragraph
 
-#: Rows of text: flush left, no rules of their own.
+#: Format of rows of text: flush left, without rules.
 _PLAIN = {"data_aligns": "l", "table_dec_above": None, "colsep": "", "data_fmts": ["%s"]}
-#: More boundary cells than this are not listed one by one.
-MANY_CELLS = 8
-#: Format of numbers of the second summary where no other is asked for.
+#: Largest number of cells at the boundary that are listed one by one.
+MAX_CELLS = 8
+#: Default format of numbers in the second summary.
 FLOAT_FORMAT = "%.4f"
+#: Probabilities of the quantiles in the summary.
 QUARTILES = (0, 0.25, 0.5, 0.75, 1)
 
 
@@ -88,7 +89,7 @@ def _top(res: Any) -> tuple[list[Any], list[Any]]:
 
 
 def _clusters(res: Any) -> str:
-    """Return the number of groups of a robust covariance, of both ways where there are two."""
+    """Return the number of clusters, of both ways for two-way clusters."""
     groups = res.cov_kwds.get("groups")
     if groups is None:
         return ""
@@ -97,12 +98,12 @@ def _clusters(res: Any) -> str:
 
 
 def _short(name: str) -> str:
-    """Return the name of the response, of its first column where both are too long to print."""
+    """Return the name of the response, shortened to its first column if too long."""
     return name if len(name) <= 18 else name.split(" + ")[0]
 
 
 def _likelihood_rows(res: Any) -> SimpleTable:
-    """Return the lines under the top table: variance, likelihood, rows left out and clusters."""
+    """Return the lines below the top table: variance, likelihood, rows left out and clusters."""
     family = res.model.core.family
     kind = "exact" if family.exact else "extended quasi-likelihood (EQL)"
     rest = "" if family.exact else "; not a distribution"
@@ -136,7 +137,9 @@ def _quartiles(res: Any) -> SimpleTable:
         ("Standardised residuals", np.asarray(res.resid_pearson)),
         ("Fitted sd of the count" if core.family.counts_successes else "Fitted sd", sd),
     ]
-    with np.errstate(invalid="ignore"):  # between two infinite ones, where phi is infinite
+    with np.errstate(
+        invalid="ignore"
+    ):  # interpolation between infinite values, where phi is infinite
         quartiles = [np.quantile(values, QUARTILES) for _, values in rows]
     data = [
         [number(q, digits=5) for q in np.nan_to_num(part, nan=np.inf, posinf=np.inf)]
@@ -147,7 +150,7 @@ def _quartiles(res: Any) -> SimpleTable:
 
 
 def _notes(res: Any) -> list[str]:
-    """Return the lines under the tables."""
+    """Return the notes below the tables."""
     family = res.model.core.family
     try:
         notes = [str(constant_dispersion.compare_constant(res))]
@@ -167,10 +170,8 @@ def _notes(res: Any) -> list[str]:
 def _boundary_lines(res: Any) -> list[str]:
     """Return a line for each cell at the boundary, with the limit of its dispersion."""
     family, cells = res.model.core.family, len(res.boundary.cells)
-    if cells > MANY_CELLS:
-        return [
-            f"{cells} cells are at the {family.limit_at_zero} boundary; boundary_limits() bounds them."
-        ]
+    if cells > MAX_CELLS:
+        return [f"{cells} cells are at the {family.limit_at_zero} boundary; see boundary_limits()."]
     return [
         f"At the {family.limit_at_zero} boundary: {cell} ({row['rows']:.0f} rows): {family.symbol} = 0, "
         f"95 % profile interval up to {row['upper']:.4g}"
