@@ -281,7 +281,7 @@ def test_the_readme_has_every_line_and_says_how_many_draws():
     assert list(published()) == [*MODELS, "genes"]
     section = " ".join(README.read_text().split(TITLE)[1].split())
     assert f"{len(TABLE['all']):,} simulations" in section
-    assert f"{REPLICATES} replicates of {len(TABLE['bootstrap'])}" in section
+    assert f"{len(TABLE['bootstrap'])} simulations with {REPLICATES} replicates" in section
 
 
 #: Columns of the published lines.
