@@ -547,3 +547,18 @@ def test_a_factor_of_the_mean_crosses_that_of_the_dispersion():
     with pytest.warns(BoundaryWarning), pytest.warns(SeveralMaximaWarning):
         res = hmf.betabinomial("y ~ C(a) + x | C(b)", data, n_trials="n").fit()
     assert_allclose(res.llf, -18.657876995, atol=1e-8)
+
+
+def test_separated_rows_beside_rows_at_the_boundary():
+    """The fit is that without the separated rows; rows of zero dispersion keep their places."""
+    cells = {"K": [0] * 8 + [5] * 8 + [1, 9] * 4, "h": list("ab" * 4 + "a" * 8 + "b" * 8)}
+    data = pd.DataFrame({**cells, "g": ["v"] * 8 + ["u"] * 16, "N": 10})
+    with pytest.warns(SeparationWarning), pytest.warns(BoundaryWarning, match="rows 8, 9, 10"):
+        res = hmf.betabinomial("K + I(N - K) ~ C(g, Treatment('u')) | h", data).fit()
+    with pytest.warns(BoundaryWarning):
+        rest = hmf.betabinomial("K + I(N - K) ~ 1 | h", data.iloc[8:]).fit()
+    assert_allclose(res.llf, rest.llf, atol=1e-8)
+    for which in ("mean", "var"):
+        ours, theirs = (fit.predict(which=which).iloc[-16:] for fit in (res, rest))
+        assert_allclose(ours, theirs, rtol=1e-6)
+    assert_allclose(res.bse["Intercept"], rest.bse["Intercept"], rtol=1e-6)
