@@ -1,4 +1,4 @@
-"""Command line: ``python -m hetglm`` runs the main job, ``python -m hetglm fit`` a user's own data."""
+"""Command line: ``python -m hetglm`` runs the worked example, ``... fit`` fits the user's data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from hetglm.shell.options import parser
 
-#: What BLAS libraries read of threads when they are loaded.
+#: Environment variables for the number of threads, read by BLAS libraries when loaded.
 THREADS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
         if sys.flags.dev_mode:
             raise
         print(
-            f"hetglm: an error that it did not foresee, please report it: {type(exc).__name__}: "
+            f"hetglm: unexpected error, please report it: {type(exc).__name__}: "
             f"{_sentence(exc)} (python -X dev -m hetglm shows where)",
             file=sys.stderr,
         )

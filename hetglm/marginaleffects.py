@@ -1,4 +1,4 @@
-"""Fits as the PyPI package marginaleffects takes them: its predictions, comparisons and slopes."""
+"""Adapter for the PyPI package marginaleffects: its predictions, comparisons and slopes."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ except ImportError as exc:
 
 class MarginalModel(ModelAbstract):
     """
-    A formula fit for ``marginaleffects``, which knows models by a class of its own.
+    A formula fit as a model of the package ``marginaleffects``.
 
-    ``avg_slopes(MarginalModel(res, "dispersion"))`` and the like then do for each quantity that a fit
-    predicts what they do for statsmodels' means.
+    Functions such as ``avg_slopes(MarginalModel(res, "dispersion"))`` then work for every quantity
+    that a fit predicts, as they do for the means of statsmodels' models.
 
     Parameters
     ----------
     results : LocationScaleResults
-        Of a formula fit.
+        Results of a formula fit.
     which : str
         As in ``predict``, but not "prob".
 
@@ -41,9 +41,9 @@ class MarginalModel(ModelAbstract):
 
     Notes
     -----
-    Standard errors are by the covariance of the fit; a robust one is chosen there. The package refuses
-    data with columns named as its results are, among them "group": rename them before the fit. Columns
-    with missing values that the fit does not use are left out, for it would drop their rows.
+    Standard errors use the covariance of the fit; choose a robust one there. The package refuses data
+    with columns that have names of its results, such as "group": rename them before the fit. Columns
+    with missing values that the fit does not use are left out, because it would drop their rows.
     """
 
     def __init__(self, results: Any, which: str = "mean") -> None:
@@ -52,7 +52,7 @@ class MarginalModel(ModelAbstract):
         self.which, frame = which, res.model.frame
         read = [name for name in frame.columns if frame[name].notna().all()]
         self._levels = {
-            # truth values it knows for what they are
+            # the package handles booleans itself
             name: None if is_bool_dtype(frame[name]) else effects.levels(res.model, name)
             for name in read
         }
@@ -79,7 +79,7 @@ class MarginalModel(ModelAbstract):
         return np.array(self.model.cov_internal) if vcov else None
 
     def get_exog(self, newdata: Any) -> pd.DataFrame:
-        """Return rows of a polars DataFrame as the formulas read them."""
+        """Return rows of a polars DataFrame as pandas, with the original levels."""
         columns = {
             name: _values(newdata[name], self._levels[name])
             for name in newdata.columns
@@ -89,7 +89,7 @@ class MarginalModel(ModelAbstract):
 
     def get_predict(self, params: Array, newdata: pd.DataFrame) -> Any:
         """Return the prediction of each row with these coefficients."""
-        known = np.array_equal(params, self.model.fit.internal)  # not moved for a derivative
+        known = np.array_equal(params, self.model.fit.internal)  # not shifted for a derivative
         unwarned = () if known else quantities.QUANTITIES[self.which].parts
         rows, _ = new_rows.of_results(self.model, self.which, newdata, None, True, {}, unwarned)
         estimate = quantities.predict(rows, np.asarray(params), self.which)
@@ -98,7 +98,7 @@ class MarginalModel(ModelAbstract):
 
 
 def _itself(newdata: Any) -> tuple[None, Any]:
-    """Return no response and the data: a formula that leaves the reading to ours."""
+    """Return no response and the data unchanged: our formula is evaluated later."""
     return None, newdata
 
 
@@ -111,7 +111,7 @@ def _column(column: pd.Series, levels: list[Any] | None) -> Any:
 
 
 def _values(column: Any, levels: list[Any] | None) -> Any:
-    """Return a column of polars with the levels as they were."""
+    """Return a column of polars with the original levels."""
     if levels is None:
         return column.to_numpy()
     known = {str(level): level for level in levels}

@@ -19,7 +19,7 @@ from hetglm.utils import axes
 STORY = (
     "The hearts of 144 cats are weighed (Hwt, in g) beside their bodies (Bwt, in kg). A linear model "
     "has one standard deviation for all cats, but the hearts of heavy cats vary more. The R package "
-    "lmvar (Posthuma Partners) gives log(sigma) a linear model of its own; its introduction is told "
+    "lmvar (Posthuma Partners) gives log(sigma) a linear model of its own; its introduction is followed "
     "here again."
 )
 SCALES = (
@@ -143,9 +143,7 @@ def choose(cats: pd.DataFrame) -> None:
     full = DoubleGLM.from_formula("Hwt ~ Sex * Bwt | Sex * Bwt", cats).fit()
     say("lmvar's fwbw searches for the best terms; stepwise does it here, term by term, by BIC:")
     print(stepwise(full, "both", "bic"), end="\n\n")
-    say(
-        "What it is worth for cats that the fit has not seen, as lmvar's cv asks (10 parts, 5 times):"
-    )
+    say("Its use for predicting new cats, as in lmvar's cv (10 parts, 5 times):")
     res = fit_with_intercepts(cats)
     print(cross_validate(res, repeats=5, rng=1), end="\n\n")
     say(
@@ -156,7 +154,7 @@ def choose(cats: pd.DataFrame) -> None:
     print(res.diagnose(), end="\n\n")
 
 
-def picture(cats: pd.DataFrame, res: Any) -> Any:
+def plot(cats: pd.DataFrame, res: Any) -> Any:
     """Draw hearts with mean and prediction interval, and sigma with its symmetric interval."""
     figure = axes.require_matplotlib()(figsize=(9, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -187,12 +185,12 @@ def picture(cats: pd.DataFrame, res: Any) -> Any:
 
 def main(out: Path = OUT) -> None:
     """
-    Tell lmvar's introduction again, and save its picture.
+    Repeat the analysis of lmvar's introduction, and save its plot.
 
     Parameters
     ----------
     out : Path
-        Folder of the picture.
+        Folder of the plot.
     """
     cats = load_cats()
     say(STORY)
@@ -200,7 +198,7 @@ def main(out: Path = OUT) -> None:
     without_intercepts(cats)
     bands(res, cats)
     choose(cats)
-    save({"cats.png": lambda: picture(cats, res)}, out)
+    save({"cats.png": lambda: plot(cats, res)}, out)
 
 
 if __name__ == "__main__":

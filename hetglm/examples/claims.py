@@ -31,7 +31,8 @@ TRUE_DISPERSION = {"Intercept": 1.2, "area[T.town]": 0.0, "area[T.city]": 0.3, "
 FORMULA = "claim ~ area + young + power | area + young"
 STORY = (
     "100,000 motor policies, in force for a few weeks up to a year. A policy costs nothing or the sum "
-    "of a few claims: a compound Poisson-gamma variable, which is Tweedie's law of variance power 1.5. "
+    "of a few claims: a compound Poisson-gamma variable, which has Tweedie's distribution with "
+    "variance power 1.5. "
     "The tariff needs the mean; the reserve, the reinsurance and every interval need the variance."
 )
 EXPOSURE = (
@@ -76,7 +77,7 @@ def make_claims(n: int = POLICIES, rng: int = 20260401) -> pd.DataFrame:
         }
     )
     data["area"] = pd.Categorical(data["area"], AREAS)
-    # a year's law for each year: by additivity that of mean w m and dispersion phi w^(1-p)
+    # sum of w years: by additivity a Tweedie of mean w m and dispersion phi w^(1-p)
     years, p = data["years"].to_numpy(), POWER
     mu, phi = np.exp(linear(data, TRUE_MEAN)), np.exp(linear(data, TRUE_DISPERSION))
     law = CompoundPoissonGamma(p)(years * mu, phi * years ** (1 - p))
@@ -125,7 +126,7 @@ def what_a_weight_does(data: pd.DataFrame, right: Any) -> None:
     ).fit()
     say(
         f"Without the weight the log-likelihood falls by {right.llf - wrong.llf:.0f}, with as many "
-        "coefficients: a year's policy is then thought as variable, relative to its mean, as a week's."
+        "coefficients: a year's policy is then assumed as variable, relative to its mean, as a week's."
     )
 
 
@@ -172,24 +173,24 @@ def draw_tail(axes: Any, data: pd.DataFrame, res: Any) -> None:
     axes.set(xlabel="claim (thousands)", ylabel="share of policies above")
 
 
-def picture(data: pd.DataFrame, res: Any) -> Any:
+def plot(data: pd.DataFrame, res: Any) -> Any:
     """Draw the share of claim-free policies by exposure, and the tail of the claims, with the fit."""
     figure = require_matplotlib()(figsize=(9, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     draw_claim_free(left, data, res.get_distribution())
     draw_tail(right, data, res)
-    figure.suptitle("Points: simulated policies; lines: the fitted Tweedie law")
+    figure.suptitle("Points: simulated policies; lines: the fitted Tweedie distribution")
     return figure
 
 
 def main(out: Path = OUT) -> None:
     """
-    Tell the story of a tariff with a dispersion, and save its picture.
+    Fit a tariff with a model of the dispersion, and save its plot.
 
     Parameters
     ----------
     out : Path
-        Folder of the picture.
+        Folder of the plot.
     """
     data = make_claims()
     say(STORY)
@@ -215,10 +216,10 @@ def main(out: Path = OUT) -> None:
     ratio = np.exp(totals.params["dispersion-young"])
     say(
         f"Young drivers cost {np.exp(totals.params['young']):.1f} times as much, and at equal means "
-        f"their variance is {ratio:.1f} times that of others: a tariff with one dispersion would put "
-        "the probability of a large claim wrong in both groups."
+        f"their variance is {ratio:.1f} times that of others: a tariff with one dispersion would "
+        "misstate the probability of a large claim in both groups."
     )
-    save({"claims.png": lambda: picture(data, totals)}, out)
+    save({"claims.png": lambda: plot(data, totals)}, out)
 
 
 if __name__ == "__main__":

@@ -64,15 +64,18 @@ def by_root(seeds: pd.DataFrame, constant: Any) -> Any:
     say(f"{res.compare_constant_dispersion()}.")
     test = res.compare_constant_dispersion(test="bootstrap", nrep=99, rng=1)
     say(
-        "With 21 plates the chi-square is a guess. Ratios of data drawn from the model of one rho, both "
+        "With 21 plates the chi-square approximation is poor. Ratios of data drawn from the model "
+        "of one rho, both "
         f"models refitted, give P = {test.pvalue:.2f} +/- {test.mc_error:.2f}."
     )
     cells = seeds.drop_duplicates("root").set_index("root", drop=False)
     frame = res.get_prediction(cells, which="icc").summary_frame()
     show(frame.rename_axis("root"))
     say(
-        "The estimates of rho differ by a factor of two and their intervals by next to nothing: 21 "
-        f"plates cannot tell. AIC agrees: {constant.aic:.2f} with one rho, {res.aic:.2f} with two."
+        "The estimates of rho differ by a factor of two, but their intervals overlap almost "
+        "entirely: 21 "
+        f"plates are too few to decide. AIC agrees: {constant.aic:.2f} with one rho, "
+        f"{res.aic:.2f} with two."
     )
     show(anova(res, typ=2))
     return res
@@ -83,8 +86,9 @@ def worth(seeds: pd.DataFrame, res: Any, constant: Any, plain: Any) -> None:
     heading("4. What the plates cost")
     total = constant.effective_sample_size(total=True).summary_frame().iloc[0]
     say(
-        f"All {seeds['n'].sum()} seeds are worth {total['predicted']:.0f} independent ones (95 % "
-        f"interval {total['ci_lower']:.0f} to {total['ci_upper']:.0f}): more plates would have told "
+        f"All {seeds['n'].sum()} seeds are equivalent to {total['predicted']:.0f} independent ones "
+        f"(95 % interval {total['ci_lower']:.0f} to {total['ci_upper']:.0f}): "
+        "more plates would have been more informative "
         "more than more seeds a plate."
     )
     inside = prediction_limits(seeds, constant, plain)
@@ -116,7 +120,7 @@ def prediction_limits(seeds: pd.DataFrame, res: Any, plain: Any) -> pd.DataFrame
     )
 
 
-def picture(seeds: pd.DataFrame, res: Any, plain: Any) -> Any:
+def plot(seeds: pd.DataFrame, res: Any, plain: Any) -> Any:
     """Draw the share that germinated on each plate, with both prediction intervals."""
     axes = require_matplotlib()(figsize=(9, 4.5), layout="constrained").subplots()
     limits = prediction_limits(seeds, res, plain)
@@ -144,12 +148,12 @@ def picture(seeds: pd.DataFrame, res: Any, plain: Any) -> Any:
 
 def main(out: Path = OUT) -> None:
     """
-    Tell of seeds that germinate together, and save the picture.
+    Analyse seeds whose germination is correlated within plates, and save the plot.
 
     Parameters
     ----------
     out : Path
-        Folder of the picture.
+        Folder of the plot.
     """
     seeds = load_germination()
     say(STORY)
@@ -157,7 +161,7 @@ def main(out: Path = OUT) -> None:
     constant = beta_binomial(seeds, plain)
     res = by_root(seeds, constant)
     worth(seeds, res, constant, plain)
-    save({"germination.png": lambda: picture(seeds, constant, plain)}, out)
+    save({"germination.png": lambda: plot(seeds, constant, plain)}, out)
 
 
 if __name__ == "__main__":

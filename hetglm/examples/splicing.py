@@ -33,15 +33,15 @@ def question_of_2015(data: pd.DataFrame) -> Any:
         "I(K / N) ~ 1 | group + treatment", data, family=Binomial(), n_trials="N"
     )
     with warnings.catch_warnings():
-        # the summary says it, and what is wrong is told below
+        # the summary has these warnings, and the text below explains them
         warnings.simplefilter("ignore", SmallCountsWarning)
         res = model.fit(cov_type="eim")
     print(res.summary(), end="\n\n")
     say(f"-2 log-EQL = {-2 * res.llf:.6f}, as R's dglm has it.")
     say(
-        f"No effect of the group (P = {res.pvalues['dispersion-group[T.b]']:.2f}), but the model is at "
-        "fault: it has one common mean for forty genes whose means lie all over (0, 1), and the "
-        "differences between genes swamp the variance within them."
+        f"No effect of the group (P = {res.pvalues['dispersion-group[T.b]']:.2f}), but the model is "
+        "wrong: it has one common mean for forty genes whose means range over all of (0, 1), and the "
+        "differences between genes dominate the variance within them."
     )
     return res
 
@@ -63,9 +63,9 @@ def mean_per_gene(data: pd.DataFrame) -> Any:
 
 def clustered(data: pd.DataFrame, model_based: Any) -> Any:
     """Let the genes, not the replicates, be the units."""
-    heading("3. The honest reading: the genes are the units")
+    heading("3. The genes are the independent units")
     with warnings.catch_warnings():
-        # some genes are no more variable than the binomial: here that is no news but the point
+        # the dispersion of some genes is zero: expected here
         warnings.simplefilter("ignore", BoundaryWarning)
         by_gene = BetaBinomial.from_formula("K + I(N - K) ~ C(id) | C(id) + treatment", data).fit()
     test = anova(model_based, by_gene).iloc[1]
@@ -108,7 +108,7 @@ def answer(res: Any) -> None:
     )
 
 
-def picture(data: pd.DataFrame, res: Any) -> Any:
+def plot(data: pd.DataFrame, res: Any) -> Any:
     """Draw the variance beyond the binomial by gene, group and treatment, with the fit."""
     observed = plots_binomial.beyond_binomial(data, "K", "N", ["group", "treatment", "id"])
     cells = data.drop_duplicates(["group", "treatment"]).reset_index(drop=True)
@@ -124,12 +124,12 @@ def picture(data: pd.DataFrame, res: Any) -> Any:
 
 def main(out: Path = OUT) -> None:
     """
-    Tell the story from the question to the answer, and save its picture.
+    Analyse the splicing data from the question to the answer, and save the plot.
 
     Parameters
     ----------
     out : Path
-        Folder of the picture.
+        Folder of the plot.
     """
     data = load_splicing()
     say(QUESTION)
@@ -137,7 +137,7 @@ def main(out: Path = OUT) -> None:
     model_based = mean_per_gene(data)
     res = clustered(data, model_based)
     answer(res)
-    save({"splicing.png": lambda: picture(data, res)}, out)
+    save({"splicing.png": lambda: plot(data, res)}, out)
 
 
 if __name__ == "__main__":

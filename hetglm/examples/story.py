@@ -1,4 +1,4 @@
-"""What the examples share: paragraphs of 78 columns, pictures in a folder, and ``--out DIR``."""
+"""Shared by the examples: paragraphs of 78 columns, plots in a folder, and ``--out DIR``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pandas as pd
 from hetglm.shell.files import check_folder
 
 WIDTH = 78
-#: Folder of the pictures, unless ``--out`` names another.
+#: Folder of the plots, unless ``--out`` names another.
 OUT = Path("hetglm-out")
 
 
@@ -33,26 +33,24 @@ def show(table: pd.DataFrame | pd.Series, digits: int = 4) -> None:
     print(table.round(digits).to_string(), end="\n\n")
 
 
-def save(pictures: Mapping[str, Callable[[], Any]], out: Path) -> None:
-    """Save each picture that its function draws, or say what that needs."""
+def save(plots: Mapping[str, Callable[[], Any]], out: Path) -> None:
+    """Save the plot of each function to its file; without matplotlib say how to install it."""
     try:
-        for name, draw in pictures.items():
+        for name, draw in plots.items():
             figure = draw()
             out.mkdir(parents=True, exist_ok=True)
             figure.savefig(out / name, dpi=120)
-            print(f"Picture: {out / name}")
+            print(f"Plot: {out / name}")
     except ImportError as exc:
         print(f"No plot: {exc}")
 
 
 def run(main: Callable[[Path], None], module: str) -> None:
-    """Run an example from the shell, its pictures in the folder that ``--out`` names."""
+    """Run an example from the shell, with its plots in the folder named by ``--out``."""
     parser = argparse.ArgumentParser(
         f"python -m {module}", description=(main.__doc__ or "").strip().split("\n")[0]
     )
-    parser.add_argument(
-        "--out", type=Path, default=OUT, metavar="DIR", help="folder for the pictures"
-    )
+    parser.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="folder for the plots")
     out = parser.parse_args().out
     try:
         check_folder(out)

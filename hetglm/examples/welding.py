@@ -38,7 +38,7 @@ def screen_the_mean(welds: pd.DataFrame) -> None:
     settings = list(welds.columns.drop("Strength"))
     res = DoubleGLM.from_formula(f"Strength ~ {' + '.join(settings)}", welds).fit(reml=True)
     show(pd.DataFrame({"coef": res.params_mean, "z": res.tvalues[: len(res.params_mean)]}), 3)
-    say("Drying and Material stand out; the other seven lie within the noise.")
+    say("Drying and Material stand out; the other seven are not significant.")
 
 
 def screen_the_spread(welds: pd.DataFrame) -> pd.DataFrame:
@@ -71,23 +71,23 @@ def joint_model(welds: pd.DataFrame) -> Any:
     ml = DoubleGLM.from_formula(formula, welds).fit()
     by_reml, by_ml = (fit.compare_constant_dispersion() for fit in (res, ml))
     say(
-        "The mean takes three of sixteen degrees of freedom, which maximum likelihood does not give "
-        f"back: by ML the ratio against a constant dispersion is {by_ml.statistic:.1f} on {by_ml.df} "
-        f"df, by REML {by_reml.statistic:.1f} (P = {by_reml.pvalue:.4f}). The ratio by REML very nearly "
-        "keeps its size with so few rows, that by ML does not."
+        "The mean takes three of sixteen degrees of freedom, which maximum likelihood "
+        f"ignores: by ML the ratio against a constant dispersion is {by_ml.statistic:.1f} on {by_ml.df} "
+        f"df, by REML {by_reml.statistic:.1f} (P = {by_reml.pvalue:.4f}). "
+        "With so few rows the REML test nearly keeps its level, the ML test does not."
     )
     simpler = DoubleGLM.from_formula(f"{MEAN} | Material + Preheating", welds).fit(reml=True)
     say(
-        f"Method adds nothing beside the others (its z is {res.tvalues['dispersion-Method']:.1f}): "
+        f"Method adds nothing to the others (its z is {res.tvalues['dispersion-Method']:.1f}): "
         "within the welds of Material +1 it is Preheating with its sign changed. Without it:"
     )
     show(pd.DataFrame({"coef": simpler.params, "std err": simpler.bse}))
     say(f"{simpler.compare_constant_dispersion()}.")
     say(
-        "A warning that comes with these data: four runs (Material +1, Preheating +1) have the same "
+        "A warning about these data: four runs (Material +1, Preheating +1) have the same "
         "strength in pairs of the same Drying. A mean that goes through all four leaves them no "
-        "dispersion, and there the likelihood of the three settings grows without bound; the estimates "
-        "above, and the published ones, are the maximum inside."
+        "dispersion, so the likelihood of the three settings is unbounded there; the estimates "
+        "above, and the published ones, are the local maximum away from that."
     )
     return simpler
 
@@ -124,7 +124,7 @@ def robust_design(res: Any) -> None:
     print(res.diagnose(), end="\n\n")
 
 
-def picture(welds: pd.DataFrame, res: Any) -> Any:
+def plot(welds: pd.DataFrame, res: Any) -> Any:
     """Draw the distances from the mean with the fitted sd, and what each setting gives."""
     figure = require_matplotlib()(figsize=(9.5, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -174,12 +174,12 @@ def draw_settings(axes: Any, grid: pd.DataFrame) -> None:
 
 def main(out: Path = OUT) -> None:
     """
-    Tell of welds that should vary less, and save the picture.
+    Find the settings that make welds vary, and save the plot.
 
     Parameters
     ----------
     out : Path
-        Folder of the picture.
+        Folder of the plot.
     """
     welds = load_welding()
     say(STORY)
@@ -187,7 +187,7 @@ def main(out: Path = OUT) -> None:
     screen_the_spread(welds)
     res = joint_model(welds)
     robust_design(res)
-    save({"welding.png": lambda: picture(welds, res)}, out)
+    save({"welding.png": lambda: plot(welds, res)}, out)
 
 
 if __name__ == "__main__":

@@ -27,14 +27,14 @@ from hetglm.shell.options import FAMILIES, LINKS, MODELS
 from hetglm.utils import axes
 from hetglm.utils.messages import listed
 
-#: Options of a doubleglm, and the family that they are for.
+#: Options of a doubleglm -> the family that they apply to.
 DOUBLEGLM_ONLY = {
     "family": None,
     "likelihood": None,
     "alpha": "negative-binomial",
     "var_power": "tweedie",
 }
-#: Options that name a column of numbers, and the model's argument.
+#: Options that name a numeric column -> argument of the model.
 NUMERIC = {
     "n_trials": "n_trials",
     "weights": "var_weights",
@@ -43,22 +43,25 @@ NUMERIC = {
     "offset_dispersion": "offset_dispersion",
     "exposure": "exposure",
 }
-#: What formulas may use beside the columns and patsy's own functions.
+#: Names available in formulas besides the columns and patsy's own functions.
 NAMES = {"np": np}
-COEFFICIENTS, PICTURE = "coefficients.csv", "diagnostics.png"
-#: Share of a text column's values that are numbers from which on the others are taken for a mistake.
-MOSTLY_NUMBERS = 0.5
-#: Share of its values that look like dates from which on a text column is one of dates.
-MOSTLY_DATES = 0.9
+#: File of the coefficients.
+COEFFICIENTS = "coefficients.csv"
+#: File of the diagnostic plots.
+PLOT = "diagnostics.png"
+#: Share of numbers in a text column from which the other values are reported as mistakes.
+MIN_NUMBER_SHARE = 0.5
+#: Share of values that look like dates from which a text column is treated as dates.
+MIN_DATE_SHARE = 0.9
 _DATE = re.compile(
     r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2}))([ T].*)?"
 )
-#: Share of different values of a text column from which on they are hardly labels.
-MOSTLY_LABELS = 0.5
+#: Share of distinct values in a text column from which they are unlikely to be labels.
+MIN_DISTINCT_SHARE = 0.5
 _MEASURED = re.compile(r"[-+<>=~$€£\s]*\d[\d.,' ]*\s*[^\W\d_%°]{0,4}[%°/.²³\w]*")
 _COMMA_NUMBER = re.compile(r"[-+]?\d*,\d+")
-#: Seconds after which the command line says what it is doing.
-MOMENT = 2.0
+#: Seconds after which a step is announced.
+MIN_ANNOUNCED_SECONDS = 2.0
 
 
 # -- the columns ------------------------------------------------------------------------------------
@@ -81,7 +84,7 @@ def check_columns(table: Table, args: argparse.Namespace) -> None:
             if column in table.repeated:
                 raise ValueError(f"column {column!r} is there twice; rename one of them")
             _check_dates(table.frame[column])
-            _check_numbers(table, column, MOSTLY_NUMBERS)
+            _check_numbers(table, column, MIN_NUMBER_SHARE)
             _check_units(table.frame[column])
 
 
@@ -104,7 +107,7 @@ def _check_dates(values: pd.Series) -> None:
     given = values.dropna()
     dates = pd.api.types.is_datetime64_any_dtype(values)
     if not dates and _is_text(given) and len(given):
-        dates = given.astype(str).str.fullmatch(_DATE.pattern).mean() >= MOSTLY_DATES
+        dates = given.astype(str).str.fullmatch(_DATE.pattern).mean() >= MIN_DATE_SHARE
     if dates:
         name = values.name
         raise ValueError(
@@ -128,7 +131,7 @@ def _check_numbers(table: Table, column: str, share: float, option: str = "") ->
     advice = []
     if bad.str.fullmatch(_COMMA_NUMBER.pattern).any():
         advice.append("for a decimal comma write --decimal ,")
-    elif numbers >= MOSTLY_NUMBERS:
+    elif numbers >= MIN_NUMBER_SHARE:
         # argparse takes "-x" for an option
         marks = " ".join(f'--na{"=" if m[:1] == "-" else " "}"{m}"' for m in bad.unique()[:3])
         advice.append(f"if that marks a missing value, write {marks}")
@@ -143,10 +146,10 @@ def _check_numbers(table: Table, column: str, share: float, option: str = "") ->
 def _check_units(values: pd.Series) -> None:
     """Raise where text looks like numbers with units, a level for nearly each row."""
     given = values.dropna()
-    if not _is_text(given) or given.nunique() <= MOSTLY_LABELS * len(given):
+    if not _is_text(given) or given.nunique() <= MIN_DISTINCT_SHARE * len(given):
         return
     given = given.astype(str).str.strip()
-    if given.str.fullmatch(_MEASURED.pattern).mean() > MOSTLY_NUMBERS:
+    if given.str.fullmatch(_MEASURED.pattern).mean() > MIN_NUMBER_SHARE:
         raise ValueError(
             f"column {values.name!r} is text with {given.nunique()} different values, such as "
             f"{given.iloc[0]!r}: write numbers without units, signs of currency or separators of "
@@ -182,7 +185,7 @@ def check_options(args: argparse.Namespace) -> None:
         raise ValueError(f"--bootstrap {args.bootstrap}: write the number of draws, such as 999")
     if args.seed is not None and args.seed < 0:
         raise ValueError(f"--seed {args.seed}: write a number that is not negative")
-    files = [COEFFICIENTS] + [PICTURE] * args.plot
+    files = [COEFFICIENTS] + [PLOT] * args.plot
     check_folder(args.out, files, args.force)
     if args.plot:
         axes.require_matplotlib()
@@ -245,16 +248,18 @@ def tests(res: Any, args: argparse.Namespace) -> str:
         return str(anova(res, **simulated))
 
 
-def save_picture(res: Any, path: Any, seed: int | None) -> None:
-    """Draw the diagnostics of a fit to a file."""
+def save_plot(res: Any, path: Any, seed: int | None) -> None:
+    """Save the diagnostic plots of a fit."""
     figure = res.plot_diagnostics(rng=seed)[0].figure
     write(path, lambda to: figure.savefig(to, dpi=120))
 
 
 @contextmanager
 def working(what: str, quiet: bool) -> Iterator[None]:
-    """Say what is being done, on stderr, where it takes more than a moment."""
-    timer = threading.Timer(MOMENT, print, [f"{what} ..."], {"file": sys.stderr, "flush": True})
+    """Announce a step on stderr if it takes longer than MIN_ANNOUNCED_SECONDS."""
+    timer = threading.Timer(
+        MIN_ANNOUNCED_SECONDS, print, [f"{what} ..."], {"file": sys.stderr, "flush": True}
+    )
     timer.daemon = True
     if not quiet:
         timer.start()
@@ -290,7 +295,7 @@ def run_fit(args: argparse.Namespace) -> None:
         say(tests(res, args))
     if args.plot:
         with working("Drawing the diagnostics", args.quiet):
-            save_picture(res, args.out / PICTURE, args.seed)
-        say(f"Picture: {args.out / PICTURE}")
+            save_plot(res, args.out / PLOT, args.seed)
+        say(f"Plot: {args.out / PLOT}")
     if not args.quiet:
         print(f"Coefficients: {args.out / COEFFICIENTS}")

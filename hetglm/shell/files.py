@@ -20,10 +20,10 @@ import pandas as pd
 
 from hetglm.utils.messages import listed
 
-#: Separators that are looked for, and their names on the command line and in messages.
+#: Separators that are detected -> their names on the command line and in messages.
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", r"\s+": "space"}
-#: Rows at the head of a file that tell its separator and decimal mark.
-PROBE_ROWS = 1000
+#: Number of first rows of a file from which separator and decimal mark are detected.
+N_PROBE_ROWS = 1000
 #: Missing values: pandas' own markers but None, which is a label too (a treatment, for one).
 MISSING = ("", "NA", "N/A", "n/a", "<NA>", "#N/A", "NaN", "nan", "-NaN", "-nan", "NULL", "null")
 #: First bytes of files that are no text, what they are, and what to do.
@@ -219,11 +219,11 @@ def _by_name(sep: str) -> str:
 def _head(text: str, sep: str) -> list[list[str]]:
     """Return the fields of the first rows."""
     if sep == r"\s+":
-        lines = islice(filter(str.strip, io.StringIO(text)), PROBE_ROWS)
+        lines = islice(filter(str.strip, io.StringIO(text)), N_PROBE_ROWS)
         return [re.findall(r'"[^"]*"|\S+', line) for line in lines]
     rows = csv.reader(io.StringIO(text), delimiter=sep, skipinitialspace=True)
     try:
-        return list(islice(filter(any, rows), PROBE_ROWS))
+        return list(islice(filter(any, rows), N_PROBE_ROWS))
     except csv.Error:  # an unclosed quote, for one: pandas says it better
         return [[""]]
 

@@ -30,11 +30,11 @@ FAMILIES = {
     "negative-binomial": "NegativeBinomial",
     "tweedie": "Tweedie",
 }
-#: Models that are a family of their own; the others are a doubleglm's.
+#: Models with a family of their own; other families belong to doubleglm.
 MODELS = {name.lower(): name for name in registry.MODELS}
 OUT = Path("hetglm-out")
 DESCRIPTION = """\
-hetglm models what moves the dispersion of data, not only its mean.
+hetglm models the dispersion of data as well as their mean.
 
   python -m hetglm                    the worked example on the splicing data
   python -m hetglm fit DATA FORMULA   fit a model to your own data file
@@ -88,7 +88,7 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         default=OUT,
         metavar="DIR",
-        help="folder for the picture of the worked example, which replaces an older one (default: "
+        help="folder for the plot of the worked example, which replaces an older one (default: "
         "%(default)s)",
     )
     commands = top.add_subparsers(dest="command", metavar="fit")
@@ -112,7 +112,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_file(fit: argparse.ArgumentParser) -> None:
-    file = fit.add_argument_group("the data file", "What is not given is found from the file.")
+    file = fit.add_argument_group("the data file", "Options left out are detected from the file.")
     file.add_argument(
         "--sep", metavar="SEP", help="comma, semicolon, tab, bar, space, or any character"
     )
@@ -181,7 +181,7 @@ def _add_model(fit: argparse.ArgumentParser) -> None:
         help="P values of the tests from N simulated data sets, such as 999",
     )
     model.add_argument(
-        "--seed", type=int, metavar="S", help="seed of whatever is simulated, to repeat a run"
+        "--seed", type=int, metavar="S", help="seed of all simulations, to repeat a run"
     )
 
 

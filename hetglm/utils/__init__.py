@@ -1,1 +1,1 @@
-"""Messages, argument checks, linear algebra, seeded parallel loops and axes: nothing of statistics."""
+"""Messages, argument checks, linear algebra, seeded parallel loops and axes; no statistics."""

@@ -138,7 +138,7 @@ class Checkpoint:
         if damaged or (records and records[0][0] != MAGIC):
             raise ValueError(
                 f"checkpoint={str(self._path)!r}: not a checkpoint of this version, or damaged; give "
-                "another path, or delete the file to begin anew"
+                "another path, or delete the file to start again"
             )
         return iter(records), len(content) - len(torn)
 
@@ -151,11 +151,11 @@ class Checkpoint:
         if (other, others) != (what, identity):
             raise ValueError(
                 f"{where}: belongs to another run ({other}, other model, data or settings), not to this "
-                f"{what}; give another path, or delete the file to begin anew"
+                f"{what}; give another path, or delete the file to start again"
             )
         if not any_seed and seed != entropy:
             raise ValueError(
-                f"{where}: was begun with another rng; give that one, or None to go on with it"
+                f"{where}: was started with another rng; pass it, or None to use that of the file"
             )
         return list(seed)
 
@@ -166,6 +166,6 @@ class Checkpoint:
 
 
 def _record(line: bytes) -> Any:
-    """Return what a line says, None where it is damaged."""
+    """Return the record of a line, None where it is damaged."""
     head, _, text = line.partition(b" ")
     return json.loads(text) if head == b"%08x" % zlib.crc32(text) else None

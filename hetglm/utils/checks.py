@@ -12,7 +12,7 @@ import pandas as pd
 from hetglm.typing import Array
 from hetglm.utils.messages import listed
 
-#: What a dtype that is not numeric is, and what to give instead.
+#: Kind of a non-numeric dtype -> its name, and what to give instead.
 _INSTEAD = {
     "M": "dates; give numbers, such as the days since the first",
     "m": "durations; give numbers, such as .dt.total_seconds()",
@@ -75,7 +75,7 @@ def _column(column: pd.Series | pd.Index, name: str) -> Array:
 
 
 def _floats(array: Array, name: str) -> Array:
-    """Return a NumPy array as floats, of whatever real numbers it is."""
+    """Return a NumPy array of real numbers as floats."""
     kind = array.dtype.kind
     if kind in "biuf":
         return np.array(array, dtype=float, order="F")
@@ -129,7 +129,7 @@ def generator(rng: Any) -> np.random.Generator:
 
 
 def draws(nrep: Any, rng: Any, sequential: Any = None) -> None:
-    """Raise a ValueError for settings of a bootstrap out of range, whether or not it will be needed."""
+    """Raise a ValueError for bootstrap settings out of range, even if no bootstrap is needed."""
     count(nrep, "nrep")
     generator(rng)
     if sequential is not None:

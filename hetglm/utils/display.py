@@ -1,4 +1,4 @@
-"""How numbers, tables and objects are shown: as text of 80 columns, in one line, as HTML and LaTeX."""
+"""Display of numbers, tables and objects: text of 80 columns, one line, HTML and LaTeX."""
 
 from __future__ import annotations
 
@@ -14,39 +14,45 @@ import pandas as pd
 from statsmodels.iolib.summary import Summary, fmt_params
 from statsmodels.iolib.table import SimpleTable
 
-#: Columns of text of a display: a terminal has 80.
+#: Width of a display in characters: a terminal has 80.
 WIDTH = 78
-#: Tables with more rows than MANY_ROWS show the first and the last, SHOWN in all.
-MANY_ROWS, SHOWN = 60, 10
-#: P-values below this are written "< 1e-16": they are rounding errors of the distribution function.
-SMALLEST_P = 1e-16
-#: Numbers from this on are written in significant digits, not with decimals.
-LARGE = 1e6
-#: Coefficients of this size, or with more decimals to show, are written in significant digits.
-MANY_DIGITS, MOST_DECIMALS = 1e5, 6
-#: Last parts of the names of columns that hold P-values, their errors, and counts or degrees of freedom.
+#: Largest number of rows of a table that is printed in full.
+MAX_FULL_ROWS = 60
+#: Number of rows printed of a longer table: its first and its last ones.
+N_SHOWN_ROWS = 10
+#: Smallest P that is printed as a number; smaller ones are rounding errors of distribution functions.
+MIN_P = 1e-16
+#: Absolute value from which numbers are printed with significant digits instead of decimals.
+MIN_SIGNIFICANT = 1e6
+#: Absolute value from which coefficients are printed with significant digits.
+MIN_SIGNIFICANT_COEF = 1e5
+#: Number of decimals above which coefficients are printed with significant digits.
+MAX_DECIMALS = 6
+#: Last parts of the names of columns with P-values.
 P_COLUMNS = ("P", "pvalue")
 P_PREFIXES = ("P>", "pvalue-")
+#: Last parts of the names of columns with Monte-Carlo errors.
 ERRORS = ("mc_error", "Error")
+#: Last parts of the names of columns with counts or degrees of freedom.
 WHOLE = ("df", "DF", "df_resid", "df_denom", "df_diff", "draws", "failed", "Failed")
 
 # Numbers -------------------------------------------------------------------------------------------
 
 
 def p_text(p: float) -> str:
-    """Return '= 0.0123', '< 1e-16' or '= NaN', to stand after P."""
+    """Return '= 0.0123', '< 1e-16' or '= NaN', to follow P."""
     if np.isnan(p):
         return "= NaN"
-    return f"= {p:.3g}" if p >= SMALLEST_P else f"< {SMALLEST_P:g}"
+    return f"= {p:.3g}" if p >= MIN_P else f"< {MIN_P:g}"
 
 
 def number(x: float, decimals: int = 4, digits: int = 8) -> str:
-    """Return a number with so many decimals, or in significant digits where these would show none."""
+    """Return a number with ``decimals``, or with significant digits where these would show none."""
     if not np.isfinite(x):
         return "NaN" if np.isnan(x) else f"{x:g}"
-    if x == 0 or 10.0 ** (2 - decimals) <= abs(x) < LARGE:
+    if x == 0 or 10.0 ** (2 - decimals) <= abs(x) < MIN_SIGNIFICANT:
         return f"{x:.{decimals}f}"
-    return f"{x:.{digits}g}" if abs(x) >= LARGE else f"{x:.{decimals}g}"
+    return f"{x:.{digits}g}" if abs(x) >= MIN_SIGNIFICANT else f"{x:.{decimals}g}"
 
 
 # Tables --------------------------------------------------------------------------------------------
@@ -66,12 +72,16 @@ def table_html(table: pd.DataFrame) -> str:
 def _shown(table: pd.DataFrame) -> dict[str, Any]:
     """Return the arguments of pandas' writers of a table."""
     formats = [_cell(table.iloc[:, j]) for j in range(table.shape[1])]
-    many = len(table) > MANY_ROWS
-    return {"formatters": formats, "max_rows": SHOWN if many else None, "show_dimensions": many}
+    many = len(table) > MAX_FULL_ROWS
+    return {
+        "formatters": formats,
+        "max_rows": N_SHOWN_ROWS if many else None,
+        "show_dimensions": many,
+    }
 
 
 def _cell(column: pd.Series) -> Callable[[Any], str] | None:
-    """Return what writes the numbers of a column, None for what is no number."""
+    """Return the formatter of a numeric column, None for others."""
     label = column.name[-1] if isinstance(column.name, tuple) else column.name
     kind = str(label).split(".")[-1]
     if not pd.api.types.is_float_dtype(column):
@@ -108,11 +118,11 @@ class Printed:
         )
 
     def __repr__(self) -> str:
-        """Return what the object is in one line."""
+        """Return a description of the object in one line."""
         return f"<{type(self).__name__}: {' '.join(self._headline().split())}>"
 
     def _repr_html_(self) -> str:
-        """Return the object as a notebook shows it."""
+        """Return the object as HTML for a notebook."""
         parts = [self._headline(), *self._body()]
         return "\n".join(
             f"<p>{escape(part)}</p>" if isinstance(part, str) else table_html(part)
@@ -132,7 +142,7 @@ def paragraph(text: str) -> str:
 
 # Summaries in statsmodels' format ------------------------------------------------------------------
 
-#: What LaTeX takes as commands, and how it is written.
+#: Special characters of LaTeX and their escapes.
 LATEX: dict[str, str | int | None] = {
     **{mark: f"\\{mark}" for mark in "#$%&_{}"},
     **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "\\": r"\textbackslash{}"},
@@ -221,7 +231,7 @@ def _coefficient_row(
     digit = int(np.floor(np.log10(se))) if np.isfinite(se) and se > 0 else 0
     decimals = max(3, 1 - digit)
     sizes = np.abs([value, se, low, high])
-    if decimals <= MOST_DECIMALS and np.all(sizes[np.isfinite(sizes)] < MANY_DIGITS):
+    if decimals <= MAX_DECIMALS and np.all(sizes[np.isfinite(sizes)] < MIN_SIGNIFICANT_COEF):
         numbers = [f"{value:.{max(4, decimals)}f}", *(f"{x:.{decimals}f}" for x in (se, low, high))]
     else:
         numbers = [_significant(x, digit) for x in (value, se, low, high)]
@@ -229,7 +239,7 @@ def _coefficient_row(
     return [
         f"{value_text:>10}",
         f"{se_text:>9}",
-        f"{stat:9.3f}" if not abs(stat) >= MANY_DIGITS else f"{stat:9.4g}",
+        f"{stat:9.3f}" if not abs(stat) >= MIN_SIGNIFICANT_COEF else f"{stat:9.4g}",
         f"{p:#6.3f}",
         *(f"{x:>9}" for x in limits),
     ]

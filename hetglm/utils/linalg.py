@@ -11,24 +11,25 @@ from scipy.linalg.lapack import dposv
 
 from hetglm.typing import Array
 
-#: Cells of a design handled at a time in cross products: blocks that stay in the cache.
+#: Size of a block in cross products, in numbers: blocks that stay in the cache.
 BLOCK_CELLS = 1 << 16
-#: Multiplications up to which OpenBLAS multiplies matrices on one thread, and somewhat less than the
-#: cells of a matrix up to which it does so with a vector. A team of threads for products as small as
-#: those of a fit takes up to 20 times their CPU where other processes are busy.
-PRODUCT, VECTOR = 1 << 18, 9000
-#: Multiplications from which threads are worth their start.
-WORTH_THREADS = 10**9
-#: Rows of a block, at least.
-FEWEST_ROWS = 32
-#: A column whose part outside the earlier columns is smaller than this is aliased (R's lm: 1e-7).
-ALIAS_TOLERANCE = 1e-7
-#: Squared counterpart in a Gram matrix that is surely above rounding.
-_SAFE_PIVOT = 1e-8
-#: Rows of a long design that may show that its columns are independent.
-_GLANCE = 500
-#: Share of distinct rows among ``_GLANCE`` rows above which equal rows are not looked for.
-_MOSTLY_DISTINCT = 0.95
+#: Multiplications up to which OpenBLAS multiplies matrices on one thread. Its threads for products as
+#: small as those of a fit take up to 20 times the CPU where other processes are busy.
+MAX_MATRIX_PRODUCT = 1 << 18
+#: The same for a matrix and a vector, in numbers of the matrix; OpenBLAS's own limit is a little higher.
+MAX_VECTOR_PRODUCT = 9000
+#: Multiplications above which threads are faster in spite of their start.
+MIN_THREADED_PRODUCT = 10**9
+#: Smallest number of rows of a block.
+MIN_BLOCK_ROWS = 32
+#: Norm of a scaled column outside the span of earlier ones below which it is aliased (R's lm: 1e-7).
+TOL_ALIAS = 1e-7
+#: Squared counterpart in a Gram matrix: pivots above it are not rounding.
+MIN_PIVOT = 1e-8
+#: Probe size for full column rank and for duplicate rows, in rows.
+N_PROBE_ROWS = 500
+#: Share of distinct rows in the probe above which duplicate rows are not merged.
+MAX_DISTINCT_SHARE = 0.95
 
 
 def gram(A: Array, w: Array | None, B: Array) -> Array:
@@ -36,8 +37,8 @@ def gram(A: Array, w: Array | None, B: Array) -> Array:
     out = np.zeros((A.shape[1], B.shape[1]))
     cells = A.shape[1] * B.shape[1]
     step = BLOCK_CELLS // max(1, A.shape[1])
-    if len(A) * cells <= WORTH_THREADS:
-        step = min(step, PRODUCT // max(1, cells))
+    if len(A) * cells <= MIN_THREADED_PRODUCT:
+        step = min(step, MAX_MATRIX_PRODUCT // max(1, cells))
     for rows in _blocks(len(A), step):
         out += (A[rows] if w is None else A[rows] * w[rows, None]).T @ B[rows]
     return out
@@ -46,7 +47,7 @@ def gram(A: Array, w: Array | None, B: Array) -> Array:
 def times(A: Array, b: Array) -> Array:
     """Return A b, shape (n,), in blocks of rows."""
     out = np.empty(len(A))
-    for rows in _blocks(len(A), VECTOR // max(1, A.shape[1])):
+    for rows in _blocks(len(A), MAX_VECTOR_PRODUCT // max(1, A.shape[1])):
         np.matmul(A[rows], b, out=out[rows])
     return out
 
@@ -54,14 +55,14 @@ def times(A: Array, b: Array) -> Array:
 def crossed(A: Array, v: Array) -> Array:
     """Return A'v, shape (p,), in blocks of rows."""
     out = np.zeros(A.shape[1])
-    for rows in _blocks(len(A), VECTOR // max(1, A.shape[1])):
+    for rows in _blocks(len(A), MAX_VECTOR_PRODUCT // max(1, A.shape[1])):
         out += A[rows].T @ v[rows]
     return out
 
 
 def _blocks(n: int, step: int) -> Iterator[slice]:
-    """Yield slices of that many rows, of not too few."""
-    step = max(step, FEWEST_ROWS)
+    """Yield slices of ``step`` rows, or of MIN_BLOCK_ROWS."""
+    step = max(step, MIN_BLOCK_ROWS)
     return (slice(i, i + step) for i in range(0, n, step))
 
 
@@ -72,7 +73,7 @@ def independent_columns(X: Array) -> Array:
     The first of a dependent set stays, as in R. The Gram matrix decides where it can; near
     dependence, where squaring has lost the digits, orthogonalisation does.
     """
-    if len(X) >= 2 * _GLANCE and _clearly_independent(X):
+    if len(X) >= 2 * N_PROBE_ROWS and _clearly_independent(X):
         return np.ones(X.shape[1], dtype=bool)
     products = gram(X, None, X)
     norms = np.sqrt(np.diag(products))
@@ -80,20 +81,20 @@ def independent_columns(X: Array) -> Array:
     if not keep.any():
         return keep
     scaled = products / np.outer(np.where(keep, norms, 1), np.where(keep, norms, 1))
-    if np.all(keep) and _smallest_pivot(scaled) > _SAFE_PIVOT:
+    if np.all(keep) and _smallest_pivot(scaled) > MIN_PIVOT:
         return keep
     return keep & _orthogonalise(X / np.where(keep, norms, 1), keep)
 
 
 def _clearly_independent(X: Array) -> bool:
-    """Return whether some rows tell: the others add to the Gram matrix, and so to its pivots."""
-    some = X[:: len(X) // _GLANCE]
+    """Return whether a probe has full column rank: further rows can only increase the pivots."""
+    some = X[:: len(X) // N_PROBE_ROWS]
     products, squares = some.T @ some, np.einsum("ij,ij->j", X, X)
     norms = np.sqrt(np.diag(products))
     if not np.all(norms > 0):
         return False
     pivot = _smallest_pivot(products / np.outer(norms, norms))
-    return bool(np.all(pivot * norms**2 > _SAFE_PIVOT * squares))
+    return bool(np.all(pivot * norms**2 > MIN_PIVOT * squares))
 
 
 def _smallest_pivot(correlation: Array) -> float:
@@ -104,7 +105,7 @@ def _smallest_pivot(correlation: Array) -> float:
 
 
 def _orthogonalise(X: Array, candidates: Array) -> Array:
-    """Return which candidate columns have a part outside the earlier ones, by Gram-Schmidt."""
+    """Return which candidate columns are independent of earlier ones, by Gram-Schmidt."""
     basis = np.empty((X.shape[1], len(X)))
     keep = np.zeros(X.shape[1], dtype=bool)
     found = 0
@@ -113,7 +114,7 @@ def _orthogonalise(X: Array, candidates: Array) -> Array:
         for _ in range(2):  # twice is enough (Kahan and Parlett)
             rest = rest - (basis[:found] @ rest) @ basis[:found]
         norm = np.linalg.norm(rest)
-        if norm > ALIAS_TOLERANCE:
+        if norm > TOL_ALIAS:
             basis[found] = rest / norm
             keep[j] = True
             found += 1
@@ -127,22 +128,22 @@ def distinct_rows(arrays: list[Array]) -> tuple[NDArray[np.intp], NDArray[np.int
     Parameters
     ----------
     arrays : list of ndarray, each of shape (n,) or (n, k)
-        What makes a row.
+        Columns of the rows.
 
     Returns
     -------
     first : ndarray of int, shape (m,)
     of_row : ndarray of int, shape (n,)
         Row i equals row ``first[of_row[i]]``. None instead of both where there are fewer than
-        ``2 * _GLANCE`` rows or more than half of them are distinct.
+        ``2 * N_PROBE_ROWS`` rows or more than half of them are distinct.
     """
     n = len(arrays[0])
-    if n < 2 * _GLANCE:
+    if n < 2 * N_PROBE_ROWS:
         return None
-    some = mixed_columns([a[:: n // _GLANCE] for a in arrays])
-    if len(np.unique(some)) > _MOSTLY_DISTINCT * len(some):
+    some = mixed_columns([a[:: n // N_PROBE_ROWS] for a in arrays])
+    if len(np.unique(some)) > MAX_DISTINCT_SHARE * len(some):
         return None
-    # equal rows may not be the only ones that mix to the same number
+    # different rows may also give the same combination
     _, first, of_row = np.unique(mixed_columns(arrays), return_index=True, return_inverse=True)
     if 2 * len(first) > n:
         return None
@@ -151,7 +152,7 @@ def distinct_rows(arrays: list[Array]) -> tuple[NDArray[np.intp], NDArray[np.int
 
 
 def mixed_columns(arrays: list[Array]) -> Array:
-    """Return a random combination of all columns, which tells rows apart, shape (n,)."""
+    """Return a random linear combination of all columns, to distinguish rows, shape (n,)."""
     rng = np.random.default_rng(0)
     mixed = np.zeros(len(arrays[0]))
     for a in arrays:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-#: What `RowNames.text` writes of rows.
+#: Matches the text of `RowNames.text`.
 _ROWS = re.compile(r"\brows? (?:(?!\brows? ).)*? \((counted from 0|index labels?)\)")
-#: Rows that are named one by one.
+#: Largest number of rows named one by one.
 N_NAMED = 5
 
 
@@ -92,14 +92,14 @@ def rows_text(mask: Any) -> str:
 
 
 class RowError(ValueError):
-    """Some rows of an argument cannot be; the message has their positions, see `naming`."""
+    """Some rows of an argument are invalid; the message has their positions, see `naming`."""
 
     parts: tuple[Any, str, str]
 
 
 @contextmanager
 def naming(names: RowNames) -> Iterator[None]:
-    """Raise what `require` does inside as a ValueError that names the rows as the user knows them."""
+    """Turn a RowError raised inside into a ValueError with the user's row labels."""
     try:
         yield
     except RowError as exc:

@@ -26,17 +26,19 @@ from hetglm.utils import checks
 from hetglm.utils.checkpoint import Checkpoint
 from hetglm.utils.messages import reason, warn
 
-#: What came of a replicate: its vector, or why there is none.
+#: Result of a replicate: its vector, or the reason of its failure.
 Outcome = list[float] | str
 
-#: Batches for each job, so that a slow or lost one holds up little, and the longest of them.
-BATCHES, LONGEST = 8, 100
+#: Number of batches for each job: a slow or lost one then delays little.
+N_BATCHES = 8
+#: Largest number of replicates in a batch.
+MAX_BATCH = 100
 
-#: Times in a row that batches are lost, with nothing coming back, before the run is given up.
-MOST_LOSSES = 3
+#: Number of successive losses of all running batches after which the run is abandoned.
+MAX_LOSSES = 3
 
-#: 32-bit words of a seed.
-WORDS = 4
+#: Number of 32-bit words of a seed.
+N_SEED_WORDS = 4
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Run:
     batch_size: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense before any work is done."""
+        """Validate the settings before any work."""
         jobs = self.n_jobs
         whole = isinstance(jobs, (int, np.integer)) and not isinstance(jobs, bool)
         if jobs is not None and (not whole or jobs == 0):
@@ -140,7 +142,7 @@ def replicate(
         is left out, so that it does not matter how many were run at once.
     """
     nrep = checks.count(nrep, "nrep")
-    entropy = checks.generator(rng).integers(2**32, size=WORDS).tolist()
+    entropy = checks.generator(rng).integers(2**32, size=N_SEED_WORDS).tolist()
     kept = None
     if run.checkpoint is not None:
         kept = Checkpoint(run.checkpoint, what, identity, entropy, rng is None)
@@ -176,7 +178,7 @@ def each(task: Callable[[Any], Any], items: Sequence[Any], run: Run, what: str) 
 
 
 def _results_of(task: Callable[[Any], Any], items: Sequence[Any], run: Run) -> Iterator[Any]:
-    """Yield what a task makes of each item, in their order."""
+    """Yield the result of a task for each item, in order."""
     if run.jobs() == 1:
         yield from (_alone(task, item) for item in items)
         return
@@ -186,13 +188,13 @@ def _results_of(task: Callable[[Any], Any], items: Sequence[Any], run: Run) -> I
 
 
 def _alone(task: Callable[[Any], Any], item: Any) -> Any:
-    """Return what a task makes of an item on one thread."""
+    """Return the result of a task for an item, on one thread."""
     with _one_thread():
         return task(item)
 
 
 def generator(entropy: Sequence[int], number: int) -> np.random.Generator:
-    """Return the generator of a replicate: that of the seed's child of this number."""
+    """Return the generator of a replicate, from the seed's child of this number."""
     return np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(number,)))
 
 
@@ -221,7 +223,7 @@ def _outcome(task: Any, rng: np.random.Generator) -> Outcome:
 
 
 class _Loop:
-    """Runs the replicates that are not done yet, and keeps what came of them."""
+    """Runs the remaining replicates and stores their outcomes."""
 
     def __init__(
         self, task: Any, entropy: list[int], run: Run, kept: Checkpoint | None, advance: Any
@@ -232,12 +234,12 @@ class _Loop:
         self.jobs = run.jobs()
 
     def first(self, nrep: int, enough: Callable[[list[Outcome]], int] | None) -> list[Outcome]:
-        """Return the outcomes of the first replicates, so many or enough."""
+        """Return the outcomes of the first ``nrep`` replicates, or fewer if they are enough."""
         self.advance(sum(i < nrep for i in self.outcomes))
         size = self.run.batch_size or self._size(nrep)
         stop = 0
         while stop < nrep:
-            # of a run that may stop, no more at a time than keeps the jobs busy
+            # a run that may stop early starts only as many as keep the jobs busy
             stop = nrep if enough is None else min(nrep, stop + max(self.jobs * size, stop // 10))
             missing = [i for i in range(stop) if i not in self.outcomes]
             batches = [missing[i : i + size] for i in range(0, len(missing), size)]
@@ -251,7 +253,7 @@ class _Loop:
         return done
 
     def _size(self, nrep: int) -> int:
-        return 1 if self.jobs == 1 else max(1, min(LONGEST, nrep // (BATCHES * self.jobs)))
+        return 1 if self.jobs == 1 else max(1, min(MAX_BATCH, nrep // (N_BATCHES * self.jobs)))
 
     def _one_by_one(self, batches: list[list[int]]) -> None:
         with _one_thread():
@@ -259,21 +261,21 @@ class _Loop:
                 self._keep(batch, _outcomes(self.task, self.entropy, batch))
 
     def _in_parallel(self, batches: list[list[int]]) -> None:
-        """Run batches until every one has come back; those of a job that died are run again."""
+        """Run batches until all are done; batches of a job that died are repeated."""
         losses = 0
         while batches:
             left = len(batches)
             lost = self._arrived(batches)
             batches = [batch for batch in batches if batch[0] not in self.outcomes]
             losses = 0 if len(batches) < left else losses + 1
-            if losses == MOST_LOSSES:
+            if losses == MAX_LOSSES:
                 raise RuntimeError(
-                    f"the jobs died {losses} times in a row with nothing done ({lost!r}); what was done "
-                    "before is in the checkpoint, if there is one"
+                    f"the jobs died {losses} times in a row with nothing done ({lost!r}); use fewer; "
+                    "replicates done before are in the checkpoint, if there is one"
                 ) from lost
 
     def _arrived(self, batches: list[list[int]]) -> BaseException | None:
-        """Keep what comes back of some batches; return what ended it before the last one."""
+        """Store the outcomes of some batches; return the error that ended them early, if any."""
         joblib = _joblib()
         jobs = joblib.Parallel(self.run.n_jobs, return_as="generator_unordered", batch_size=1)
         calls = (joblib.delayed(run_batch)(self.task, self.entropy, batch) for batch in batches)
@@ -294,7 +296,7 @@ class _Loop:
             _abandon(results)
 
     def _keep(self, numbers: list[int], outcomes: list[Outcome]) -> None:
-        """Keep what came of a batch."""
+        """Store the outcomes of a batch."""
         if self.kept is not None:
             self.kept.append(numbers, outcomes)
         self.outcomes |= zip(numbers, outcomes, strict=True)
@@ -302,7 +304,7 @@ class _Loop:
 
 
 def _abandon(results: Any) -> None:
-    """Stop what still runs for the sake of these results; joblib would warn that it is not read."""
+    """Stop the running tasks; joblib would warn that their results are not read."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         if results is not None:
@@ -310,7 +312,7 @@ def _abandon(results: Any) -> None:
 
 
 def _one_thread() -> Any:
-    """Keep BLAS to one thread, where that can be: how many there are shows in the last bits."""
+    """Limit BLAS to one thread where possible: the number of threads changes the last bits."""
     try:
         from threadpoolctl import threadpool_limits
     except ImportError:
@@ -332,7 +334,7 @@ def _joblib() -> Any:
 def progress_bar(
     total: int | None, wanted: bool | None, what: str
 ) -> Iterator[Callable[[int], Any]]:
-    """Yield the function that moves a progress bar on, by default shown only on a terminal."""
+    """Yield the function that advances a progress bar, by default shown only on a terminal."""
     if wanted is False or (wanted is None and not sys.stderr.isatty()):
         yield lambda number: None
         return
@@ -355,7 +357,7 @@ def report_failures(done: Replicates, what: str) -> None:
         raise EveryRefitFailedError(f"every bootstrap refit failed: {done.reasons}")
     if done.failed:
         warn(
-            f"{done.failed} of {done.nrep} bootstrap refits failed and are not among the {what}: "
+            f"{done.failed} of {done.nrep} bootstrap refits failed and are left out of the {what}: "
             f"{done.reasons}",
             BootstrapFailureWarning,
         )

@@ -383,7 +383,7 @@ def test_distinct_rows_are_found_where_they_are_few():
 @pytest.mark.parametrize("weight", [None, RNG.normal(size=60)])
 def test_gram_in_blocks(monkeypatch, cells, weight):
     monkeypatch.setattr(linalg, "BLOCK_CELLS", cells)
-    monkeypatch.setattr(linalg, "FEWEST_ROWS", 1)
+    monkeypatch.setattr(linalg, "MIN_BLOCK_ROWS", 1)
     B = BASE[:, :3] ** 2
     expected = np.einsum("ij,i,ik->jk", BASE, np.ones(60) if weight is None else weight, B)
     assert_allclose(gram(BASE, weight, B), expected, rtol=ROUNDING, atol=ROUNDING)

@@ -51,7 +51,7 @@ def test_main_job_tells_the_three_steps(tmp_path, capsys):
     ):
         assert piece in text, piece
     # 78, and a few more where patsy's names widen a table; the path of the picture is the user's
-    lines = [line for line in out.out.splitlines() if not line.startswith("Picture")]
+    lines = [line for line in out.out.splitlines() if not line.startswith("Plot")]
     assert max(map(len, lines)) <= 84
     assert (tmp_path / "splicing.png").read_bytes().startswith(b"\x89PNG")
 
@@ -471,7 +471,7 @@ def test_plot_draws_the_diagnostics_and_asks_for_matplotlib_first(tmp_path, caps
     pytest.importorskip("matplotlib")
     arguments = ["fit", CATS, "Hwt ~ Bwt | Bwt", "--plot", "--seed", "1", "--out", str(tmp_path)]
     assert main(arguments) == 0
-    assert f"Picture: {tmp_path / 'diagnostics.png'}" in capsys.readouterr().out
+    assert f"Plot: {tmp_path / 'diagnostics.png'}" in capsys.readouterr().out
     assert (tmp_path / "diagnostics.png").read_bytes().startswith(b"\x89PNG")
     (tmp_path / "coefficients.csv").unlink()
     assert main(arguments) == 2
@@ -488,7 +488,7 @@ def test_long_work_says_what_it_is(tmp_path, capsys, monkeypatch):
     arguments = ["fit", CATS, "Hwt ~ Bwt", "--out", str(tmp_path), "--force"]
     assert main(arguments) == 0
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(_shell, "MOMENT", 0.0)
+    monkeypatch.setattr(_shell, "MIN_ANNOUNCED_SECONDS", 0.0)
     plain = _shell.build
     monkeypatch.setattr(_shell, "build", lambda *args: time.sleep(0.1) or plain(*args))
     assert main(arguments) == 0

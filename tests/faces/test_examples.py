@@ -31,9 +31,9 @@ def told(main, tmp_path, capsys):
     """Return what an example prints, within 80 columns, with its picture saved."""
     main(tmp_path)
     out = capsys.readouterr().out
-    lines = [line for line in out.splitlines() if not line.startswith("Picture")]
+    lines = [line for line in out.splitlines() if not line.startswith("Plot")]
     assert max(map(len, lines)) <= 80
-    (name,) = re.findall(r"Picture: (.*)", out)
+    (name,) = re.findall(r"Plot: (.*)", out)
     assert Path(name).read_bytes().startswith(b"\x89PNG")
     return out
 
@@ -54,7 +54,7 @@ def test_claims_tells_its_story(tmp_path, capsys):
         "Likelihood: exact",
         "2. The truth is known here",
         "4. What the dispersion is for",
-        "Picture: ",
+        "Plot: ",
     ):
         assert piece in text, piece
     # both ways of writing the exposure are one model; without the weight the fit is far worse
@@ -65,7 +65,7 @@ def test_claims_tells_its_story(tmp_path, capsys):
     z = np.array([float(word) for word in table[4::5]])
     assert len(z) == 9
     assert np.sum(z**2) < 27.9  # chi-square of 9, P = 0.001
-    lines = [line for line in out.splitlines() if not line.startswith("Picture")]
+    lines = [line for line in out.splitlines() if not line.startswith("Plot")]
     assert max(map(len, lines)) <= 80
     assert (tmp_path / "claims.png").read_bytes().startswith(b"\x89PNG")
 
@@ -169,7 +169,7 @@ def test_germination_tells_its_story(tmp_path, capsys):
         "grown by 19 to 23 %",
         "score Z = 1.862, P = 0.0313; LR = 2.341",
         "Test of constant dispersion: LR = 0.1461 on 1 df, P = 0.702.",
-        "All 831 seeds are worth 514 independent ones",
+        "All 831 seeds are equivalent to 514 independent ones",
         "20 lie within the 95 % interval of the binomial and 21 within that of the beta-binomial",
         "21-fold cross-validation of 21 rows",
     ):
@@ -185,7 +185,7 @@ def test_germination_draws_every_plate():
     plain = germination.GLM.from_formula(
         germination.MEAN, seeds, family=germination.Binomial()
     ).fit()
-    axes = germination.picture(seeds, res, plain).axes[0]
+    axes = germination.plot(seeds, res, plain).axes[0]
     drawn = next(line for line in axes.lines if line.get_label() == "plates").get_ydata()
     assert_allclose(np.sort(drawn), np.sort(seeds["y"] / seeds["n"]))
     wide, narrow = (
@@ -230,7 +230,7 @@ def test_welding_draws_its_welds():
     welds = load_welding()
     res = DoubleGLM.from_formula(f"{welding.MEAN} | Material + Preheating", welds)
     res = res.fit(reml=True)
-    left, right = welding.picture(welds, res).axes
+    left, right = welding.plot(welds, res).axes
     drawn = np.concatenate([line.get_ydata() for line in left.lines if line.get_marker() == "o"])
     assert_allclose(np.sort(drawn), np.sort(np.maximum(np.abs(res.resid), 0.01)))
     grid = welding.settings_of(res)

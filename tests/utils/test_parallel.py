@@ -316,7 +316,7 @@ def test_comparison_goes_on(tmp_path):
             ),
             "another run",
         ),
-        (lambda path: RES.bootstrap(3, rng=2, checkpoint=path), "begun with another rng"),
+        (lambda path: RES.bootstrap(3, rng=2, checkpoint=path), "started with another rng"),
     ],
 )
 def test_checkpoint_of_another_run_is_refused_and_left_alone(tmp_path, other, message):
