@@ -12,8 +12,8 @@ from hetglm.typing import Array
 from hetglm.utils.checks import numeric
 from hetglm.utils.messages import RowNames, require, warn
 
-#: Largest distance of K = proportion x trials from a whole number, relative to the trials.
-WHOLE = 1e-7
+#: Largest distance of proportion x trials from a whole number, relative to the trials.
+TOL_WHOLE = 1e-7
 
 
 def row_array(value: Any, n: int, name: str, scalar: bool = False) -> Array | None:
@@ -93,7 +93,7 @@ def column_names(value: Any, array: Array) -> list[str]:
     if isinstance(value, pd.Series):
         return ["x1" if value.name is None else str(value.name)]
     k = array.shape[1]
-    # a glance rules out most columns
+    # a probe of the first rows excludes most columns
     constant = (j for j in range(k if len(array) else 0) if np.ptp(array[:50, j]) == 0)
     first = next((j for j in constant if np.ptp(array[:, j]) == 0), -1)
     others = iter(range(1, k + 1))
@@ -175,7 +175,7 @@ def check_bounded(
 
 
 def present(arrays: dict[str, Array | None], n: int) -> Array:
-    """Return which of n rows miss no value in any array."""
+    """Return which of n rows have no missing value in any array."""
     keep = np.ones(n, dtype=bool)
     for array in arrays.values():
         if array is not None:
@@ -225,7 +225,7 @@ def split_binomial(
     if not whole:
         return endog, n_trials
     successes = np.round(endog * n_trials)
-    off = np.abs(endog * n_trials - successes) > WHOLE * np.maximum(n_trials, 1)
+    off = np.abs(endog * n_trials - successes) > TOL_WHOLE * np.maximum(n_trials, 1)
     require(
         off,
         name,

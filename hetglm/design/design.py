@@ -1,4 +1,4 @@
-"""The columns that a formula makes of data, at the fit and of new data."""
+"""Designs of a formula: their columns for the data of the fit and for new data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from hetglm.utils.messages import RowNames, warn
 
 
 def levels_of(factors: Collection[Any]) -> set[str]:
-    """Return the variables whose values are levels where their factor is one: g, Q('g'), C(g, ...)."""
+    """Return the variables of categorical factors: g, Q('g'), C(g, ...)."""
     found = (syntax.as_it_stands(factor.code) for factor in factors)
     return {name for name in found if name is not None}
 
@@ -36,7 +36,7 @@ def is_plain(code: str, name: str) -> bool:
 
 @contextmanager
 def quiet_arithmetic() -> Iterator[list[str]]:
-    """Keep NumPy silent on log(0), which is refused by row, and yield what it says of log(-1)."""
+    """Suppress NumPy's warnings of log(0), which is refused by row, and yield those of log(-1)."""
     invalid: list[str] = []
     with np.errstate(divide="ignore", invalid="call", call=lambda kind, _: invalid.append(kind)):
         yield invalid
@@ -166,7 +166,7 @@ class Design:
 
     @property
     def factors(self) -> dict[str, frozenset[str]]:
-        """What each term is the interaction of, by the term's name; nothing for a constant."""
+        """Factors of each term, by the term's name; none for a constant."""
         return {t.name(): frozenset(f.name() for f in t.factors) for t in self.info.terms}
 
     @property
@@ -177,7 +177,7 @@ class Design:
 
     @property
     def variables(self) -> set[str]:
-        """Names the design reads as variables, from the data or the caller."""
+        """Names of the variables of the design, from the data or the caller."""
         return set().union(*(syntax.names(factor.code)[1] for factor in self.info.factor_infos))
 
     def variables_of(self, columns: Iterable[str]) -> set[str]:
@@ -288,7 +288,7 @@ class Design:
                     raise FormulaError(f"new data: {syntax.unknown_column(name, columns)}")
 
     def _new_data_fault(self, exc: Exception, numbered: pd.DataFrame, labels: pd.Index) -> str:
-        """Return what is wrong with new data: a level the fit does not know, or what patsy says."""
+        """Return the error for new data: a level that is not in the fit, or patsy's message."""
         for factor, info in self.info.factor_infos.items():
             if info.type == "categorical" and getattr(exc, "origin", None) is factor.origin:
                 found = factor.eval(info.state, numbered)

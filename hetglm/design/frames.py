@@ -15,7 +15,7 @@ from pandas.api import types
 from hetglm.exceptions import FormulaError, UnseenLevelWarning
 from hetglm.utils.messages import RowNames, listed, quoted, warn
 
-#: What pandas calls the values of an object column that are numbers, missing ones aside.
+#: pandas' names of the inferred types of object columns with numbers, missing values aside.
 NUMBERS = ("integer", "floating", "mixed-integer-float", "decimal")
 
 
@@ -307,7 +307,7 @@ def _as_numbers(name: str, values: pd.Series) -> pd.Series:
 
 
 def _seen(name: str, values: pd.Series, column: Column, said: set[str]) -> pd.Series:
-    """Return levels with None for those that no row of the fit had."""
+    """Return levels, with None for levels without a row in the fit."""
     unused = [level for level in column.declared or () if level not in column.used]
     unseen = values.isin(unused) & values.notna()
     if not unseen.any():
@@ -337,7 +337,7 @@ def _as_categories(name: str, values: pd.Series, column: Column) -> pd.Series:
 def unknown_level(
     where: str, values: pd.Series, strange: pd.Series, levels: Iterable[Any], names: RowNames
 ) -> str:
-    """Return what is to be said of levels of new data that the fit does not know: the first."""
+    """Return the message for the first level of new data that is not in the fit."""
     level = values[strange].iloc[0]
     rows = names.text(values.isin([level]).to_numpy())
     return (

@@ -15,9 +15,9 @@ _DISPERSION = "exog_dispersion_formula='~ z' or a formula 'y ~ x | z' (of arrays
 _CLUSTERS = "fit(cov_type='cluster', cov_kwds={'groups': ...})"
 _TRIALS = "n_trials="
 _SETTINGS = "fit(maxiter=..., tol=...)"
-#: Names elsewhere of weights whose meaning the name does not tell.
+#: Names of weights in other packages that leave their meaning open.
 WEIGHTS = ("weights", "weight", "wt", "wts", "priorweights", "aweights")
-#: Names elsewhere, in lower case without dots and underscores -> what to write here.
+#: Names in other packages, in lower case without dots and underscores -> name in this one.
 ELSEWHERE = {
     **dict.fromkeys(
         (
@@ -52,7 +52,7 @@ ELSEWHERE = {
     "logoffset": "offset=",
     "doffset": "offset_dispersion=",
 }
-#: Names elsewhere of what is not here yet.
+#: Names in other packages of features that are not supported yet.
 RANDOM = ("random", "reformula", "vcformula", "exogre", "ranef")
 #: Arguments of fit.
 OF_FIT = (
@@ -68,7 +68,7 @@ OF_FIT = (
 )
 #: statsmodels' optimisers (statsmodels.base.optimizer).
 OPTIMISERS = "newton nm bfgs lbfgs powell cg ncg basinhopping minimize".split()
-#: What R calls an estimation method -> what it is here.
+#: Names of estimation methods in R -> arguments here.
 ESTIMATION = {
     **dict.fromkeys(("reml", "restricted"), "write reml=True"),
     **dict.fromkeys(("ml", "mle"), "maximum likelihood is the default; write reml=False"),

@@ -1,4 +1,4 @@
-"""Rows that are passed and rows that are fitted: which are left out, and what is given for either."""
+"""Rows passed and rows fitted: which rows are left out, and arguments given for either set."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from hetglm.typing import Array
 from hetglm.utils.checks import numeric
 from hetglm.utils.messages import RowNames, warn
 
-#: Row arrays that may be one number for all rows; a weight of all rows alike is none.
+#: Row arguments that may be a single number; a constant weight would have no effect.
 SCALARS = ("offset", "exposure", "offset_dispersion", "n_trials")
 
 
@@ -129,7 +129,7 @@ def _response(endog: Any) -> Array:
 
 
 def _complete(arrays: dict[str, Any], n: int, missing: str, names: RowNames) -> Array:
-    """Return which rows are not left out as missing a value."""
+    """Return which rows are kept, having no missing value."""
     keep = present(arrays, n)
     if missing == "raise" and not keep.all():
         raise MissingValueError(f"missing values in {names.text(~keep)}")
@@ -137,7 +137,7 @@ def _complete(arrays: dict[str, Any], n: int, missing: str, names: RowNames) -> 
 
 
 def _informative(arrays: dict[str, Any], keep: Array, names: RowNames) -> Array:
-    """Return which rows carry weight; warn of those that are kept and have no trials or frequency."""
+    """Return which rows have trials and frequency; warn of kept rows without."""
     endog, trials, freq = (arrays[name] for name in ("endog", "n_trials", "freq_weights"))
     trials = np.abs(endog).sum(axis=1) if endog.ndim == 2 else trials
     none = {"n_trials": trials, "freq_weights": freq}
@@ -187,7 +187,7 @@ class FittedRows:
             check_index(value.iloc[self.kept] if whole else value, self.index, name)
 
     def take(self, value: Any, name: str) -> Any:
-        """Return what was given for the rows of the fit, or for all that were passed, on the former."""
+        """Return an argument given for the rows fitted, or for all rows passed, on the rows fitted."""
         self.check_aligned(value, name)
         if not isinstance(value, (pd.Series, pd.DataFrame, np.ndarray, str)):
             value = numeric(value, name)

@@ -1,4 +1,4 @@
-"""What a formula says, and what to write instead where another language speaks."""
+"""Syntax of formulas, and messages for syntax of other languages."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from hetglm.utils.messages import listed
 #: The names patsy gives every formula: C, Q, bs, center, ...
 PATSY_BUILTINS = {name: getattr(patsy.builtins, name) for name in patsy.builtins.__all__}
 _CLOSING, _QUOTES = ")]}", "'\""
-#: How many columns a message lists.
-LISTED = 20
+#: Largest number of columns listed in a message.
+MAX_LISTED = 20
 
 _FACTOR = "C({0}), or C({0}, Treatment('reference'))"
 _SMOOTH = "bs({0}, df=5) or cr({0}, df=5); a penalised smooth is not supported"
@@ -63,13 +63,13 @@ FUNCTIONS = {
 _DOTTED = re.compile(
     rf"(?<![\w.])({'|'.join(re.escape(f) for f in FUNCTIONS if '.' in f)})\s*\(\s*([\w.]*)"
 )
-#: What brms has beside the response, y | trials(n) ~ x -> what to write here.
+#: Additions to the response in brms, y | trials(n) ~ x -> what to write here.
 ADDITIONS = {
     "trials": "betabinomial(..., n_trials={0}), or K + I(N - K) for the response",
     "weights": "var_weights={0}, or freq_weights={0} for repeated rows, after the formula",
     "rate": "exposure={0} after the formula",
 }
-#: How a coding takes its reference level, and the words for it elsewhere.
+#: How to give the reference level of a coding.
 REFERENCES = {"C": "C({0}, Treatment({1}))", "Treatment": "Treatment({1})", "Sum": "Sum(omit={1})"}
 CODINGS = ("C", "Treatment", "Sum", "Helmert", "Diff", "Poly")
 REFERENCE_WORDS = ("base", "ref", "reference", "baseline", "level", "omit")
@@ -204,7 +204,7 @@ def check_marks(formula: str, columns: Collection[str] = ()) -> None:
             )
     for found in re.finditer(r"(?<![\w.)\]])\.(?![\w.])", formula):
         if found.start() in outside:
-            names = f", such as {' + '.join(list(columns)[:LISTED])}" if columns else ""
+            names = f", such as {' + '.join(list(columns)[:MAX_LISTED])}" if columns else ""
             refuse(
                 f"'.' does not stand for all columns here; write their names{names}", *found.span()
             )
@@ -482,18 +482,18 @@ def _unknown_column(name: str, code: str, columns: Collection[str]) -> str:
 
 
 def unknown_column(name: str, columns: Collection[str]) -> str:
-    """Return what is to be said of a column that is not there, with the nearest and all names."""
+    """Return the message for an unknown column, with the nearest name and all names."""
     return f"column {name!r} not found{_nearest_of_all(name, columns)}"
 
 
 def not_a_column(argument: str, name: str, columns: Iterable[Any]) -> str:
-    """Return what is to be said of an argument that names no column, with the nearest and all names."""
+    """Return the message for an argument that names no column, with the nearest and all names."""
     said = f"{argument}={name!r} is not a column of the data"
     return f"{said}{_nearest_of_all(name, list(map(str, columns)))}"
 
 
 def _nearest_of_all(name: str, columns: Collection[str], in_formula: bool = False) -> str:
-    there = listed(list(columns), LISTED) or "none"
+    there = listed(list(columns), MAX_LISTED) or "none"
     return f"{did_you_mean(name, columns, '. Columns', in_formula)}: {there}"
 
 
@@ -626,13 +626,13 @@ def linear_constraint(text: str, names: list[str]) -> tuple[np.ndarray, np.ndarr
         then = "; coefficients"
         near = then if unknown is None else did_you_mean(unknown, names, then)
         raise FormulaError(
-            f"cannot read the hypothesis {text!r}: {said}{near}: {listed(names, LISTED)}"
+            f"cannot read the hypothesis {text!r}: {said}{near}: {listed(names, MAX_LISTED)}"
         ) from exc
     return constraint.coefs, constraint.constants[:, 0]
 
 
 def _unknown_coefficient(text: str, names: Iterable[str]) -> str | None:
-    """Return the first word of a hypothesis that is no coefficient."""
+    """Return the first word of a hypothesis that is not a coefficient."""
     for name in sorted(names, key=len, reverse=True):
         alone = rf"(?<![\w\].\[:])(?<!dispersion-){re.escape(name)}(?![\w\[.:])"
         text = re.sub(alone, " 0 ", text)

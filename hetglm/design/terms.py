@@ -1,4 +1,4 @@
-"""Terms of both parts: their names, columns and what they are made of."""
+"""Terms of both parts: their names, columns and factors."""
 
 from __future__ import annotations
 

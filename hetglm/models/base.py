@@ -61,7 +61,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
     Attributes
     ----------
     core : Likelihood
-        Of the rows to be fitted, which has their response, designs and weights.
+        Likelihood of the rows to be fitted, with response, designs and weights.
     spec : TwoPartFormula or None
         Both formulas with the designs they make; None for arrays.
     frame : DataFrame or None
@@ -69,26 +69,26 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
     mean_names, dispersion_names : list of str
         Names of the columns of both designs, those of the dispersion without their prefix.
     estimable : ndarray of bool, shape (p + q,)
-        Which columns are no combination of earlier ones of their part.
+        Which columns are not linear combinations of earlier ones of their part.
     default_exog_dispersion : bool
         Whether no design of the dispersion was given, so that it is constant.
     n_passed : int
-        Number of rows that were passed, those included that were left out.
+        Number of rows passed, including those left out.
     kept : ndarray of int, shape (n,)
         Positions of the rows to be fitted among those that were passed.
     """
 
     data: Any
-    #: Rows of the data that miss a value and were left out.
+    #: Number of rows left out because of missing values.
     n_missing: int
-    #: Rows of the data that carry no weight and were left out.
+    #: Number of rows left out because of no trials or zero frequency.
     n_weightless: int
     _data_attr: list[str]
     _formula_max_endog = 2
     _row_arrays: ClassVar[tuple[str, ...]] = ROW_ARRAYS
     #: Whether it can be fitted by REML.
     _has_reml: ClassVar[bool] = False
-    #: Name of the row arrays a subclass refuses, with what to use instead.
+    #: Row arguments that a subclass does not take -> what to use instead.
     refused: ClassVar[dict[str, str]] = {}
     #: Names of the rows passed to the constructor, where they are not all rows of the data.
     _passed_names: RowNames | None = None
@@ -487,7 +487,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
 
     @property
     def rows_text(self) -> str:
-        """Sentence on the rows that were left out, empty without any."""
+        """Text on the rows left out, empty if there are none."""
         left_out = {"with missing values": self.n_missing, "without weight": self.n_weightless}
         texts = [f"{n} {what}" for what, n in left_out.items() if n]
         total = self._n_rows + self.n_missing + self.n_weightless
@@ -512,7 +512,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
 
     @property
     def term_list(self) -> list[Term]:
-        """Terms of the mean, then of the dispersion, with what they are made of."""
+        """Terms of the mean, followed by the terms of the dispersion, with their factors."""
         formulas = None if self.spec is None else (self.spec.mean, self.spec.dispersion)
         names = (self.mean_names, self.dispersion_names)
         return term_list(names, (self.core.X, self.core.Z), formulas)
@@ -786,12 +786,12 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         return self.core.X, self.core.Z
 
     def _deriv_mean_dparams(self, params: Array) -> Array:
-        """Return the derivative of each mean in the coefficients, shape (n, p + q)."""
+        """Return the derivative of each mean with respect to the coefficients, shape (n, p + q)."""
         slope = self.core.predictors(params).mean.d1
         return np.column_stack([self.core.X * slope[:, None], np.zeros_like(self.core.Z)])
 
     def _deriv_score_obs_dendog(self, params: Array) -> Array:
-        """Return the derivative of each row's score in its response, shape (n, p + q)."""
+        """Return the derivative of each row's score with respect to its response, shape (n, p + q)."""
         return self.core.score_by_response(params)
 
     @property

@@ -41,11 +41,11 @@ var_weights : {var_weights}
 freq_weights : array_like, shape (n,), optional
     Number of times each row was observed.
 missing : {{"none", "drop", "raise"}}
-    What to do with rows that miss a value.
+    Treatment of rows with missing values.
 hasconst : bool, optional
-    Whether exog has a constant; found out by default.
+    Whether exog has a constant; detected by default.
 **unknown
-    Any other name is a TypeError, which says what other packages' names are called here.
+    Any other name raises a TypeError that gives the name in this package.
 
 References
 ----------
