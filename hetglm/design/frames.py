@@ -44,7 +44,7 @@ class Column:
 
 def as_frame(data: Any) -> pd.DataFrame:
     """
-    Return data as a DataFrame; a mapping of scalars is one row.
+    Return data as a DataFrame: pandas, pyarrow or polars tables and mappings; scalars are one row.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Leverage and influence of single rows on either part of the model."""
+"""Leverage and influence of single rows on either part of the model, and their plots."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 Newton's method with line search on any smooth log-likelihood; Fisher scoring where it has no step.
 
 The observed information is used where it is positive definite, else a step bounded along its
-eigenvectors or the expected information, so that every step is one of ascent.
+eigenvectors or the expected information, so that every step is one of ascent. The length of a step is
+limited by the criterion (`likelihood.objective`), the number of steps by `record.Settings`.
 """
 
 from __future__ import annotations

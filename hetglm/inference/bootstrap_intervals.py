@@ -1,4 +1,8 @@
-"""Bootstrap intervals from replicates (Davison and Hinkley 1997, Bootstrap Methods, chapter 5)."""
+"""
+Bootstrap intervals from replicates: percentile, basic, studentized (percentile-t) and BCa.
+
+Davison and Hinkley (1997), Bootstrap Methods and their Application, chapter 5.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fits of a result's model with one or both parts replaced by a constant."""
+"""Fits of a result's model with one or both parts constant, and their starting values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""Beta-binomial log-probabilities of many counts and their derivatives, block by block."""
+"""
+Beta-binomial log-probabilities of many counts and their derivatives, block by block.
+
+Rows go to one of two methods: those of moderate sigma and trials (`_mild`) to the shifted log-gammas of
+`betabinomial_shifted`, the others, near the binomial or with few draws of a rare colour, to the urn of
+`betabinomial`.
+"""
 
 from __future__ import annotations
 
