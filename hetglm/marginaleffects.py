@@ -53,7 +53,7 @@ class MarginalModel(ModelAbstract):
         read = [name for name in frame.columns if frame[name].notna().all()]
         self._levels = {
             # the package handles booleans itself
-            name: None if is_bool_dtype(frame[name]) else effects.levels(res.model, name)
+            name: None if is_bool_dtype(frame[name]) else effects.factor_levels(res.model, name)
             for name in read
         }
         vault = ModelVault(

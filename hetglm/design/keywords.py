@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from inspect import Parameter, signature
 from typing import Any
 
-import numpy as np
-
 from hetglm.design.syntax import did_you_mean
 
 _DISPERSION = "exog_dispersion_formula='~ z' or a formula 'y ~ x | z' (of arrays, exog_dispersion=)"
@@ -147,20 +145,6 @@ def check_no_design(model: type, given: Mapping[str, Any]) -> None:
                 f"{model.__name__}: the formula makes {name}; leave {name}= out, or for arrays write "
                 f"{model.__name__}(endog, exog)"
             )
-
-
-def flag(value: Any, name: str) -> bool:
-    """
-    Return True or False.
-
-    Raises
-    ------
-    ValueError
-        For anything else: the text "no" would count as true.
-    """
-    if not isinstance(value, (bool, np.bool_)):
-        raise ValueError(f"{name}={value!r}: give True or False")
-    return bool(value)
 
 
 def check_fit(tol: float, cov_kwds: Any) -> None:

@@ -205,7 +205,7 @@ def of_the_search(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "edge", (), fit.domain_boundary, "Use a link without such a boundary, log or logit"
         )
-    if fit.second == fit.second:
+    if not np.isnan(fit.second):
         yield Finding(
             "several maxima",
             (),

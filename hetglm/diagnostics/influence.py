@@ -11,10 +11,12 @@ import pandas as pd
 from scipy import stats
 
 from hetglm.diagnostics import residuals
+from hetglm.estimation.record import need_rows
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.typing import Array
 from hetglm.utils import checks
-from hetglm.utils.axes import flag, one_axes
+from hetglm.utils.axes import one_axes
+from hetglm.utils.checks import flag
 from hetglm.utils.display import Printed
 from hetglm.utils.host import InfluencePlots
 from hetglm.utils.linalg import inverse
@@ -93,8 +95,7 @@ class LocationScaleInfluence(Printed, InfluencePlots):
     def __init__(self, results: Any, rows: Array | None = None, observed: bool = False) -> None:
         core: Likelihood = results.core
         observed = flag(observed, "observed")
-        if core.n == 0:
-            raise ValueError("the data were removed by remove_data(); refit the model")
+        need_rows(core)
         self.results, self.endog, self.exog = results, results.model.endog, results.model.exog
         self._rows, share = rows, 1.0
         if rows is not None:

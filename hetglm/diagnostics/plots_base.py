@@ -33,9 +33,3 @@ def separation(res: Any) -> tuple[Array, list[str]]:
     if core.n:
         found = checks.separated(core, res.fit, res.model.parameter_names)
     return (np.zeros(core.n, dtype=bool), []) if found is None else found
-
-
-def require_rows(res: Any) -> None:
-    """Raise a ValueError where the data of the fit were removed."""
-    if res.model.core.n == 0:
-        raise ValueError("the data were removed by remove_data(); refit the model")

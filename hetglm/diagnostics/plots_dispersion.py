@@ -9,7 +9,8 @@ import pandas as pd
 
 from hetglm.design import arrays, syntax
 from hetglm.diagnostics.influence import LocationScaleInfluence
-from hetglm.diagnostics.plots_base import require_rows, separation
+from hetglm.diagnostics.plots_base import separation
+from hetglm.estimation.record import need_rows
 from hetglm.prediction import quantities
 from hetglm.typing import Array
 from hetglm.utils import checks
@@ -19,9 +20,7 @@ from hetglm.utils.axes import (
     MARKERS,
     bins,
     drawn_rows,
-    flag,
     is_wide,
-    levels,
     log_axis,
     many_axes,
     note,
@@ -84,7 +83,7 @@ def plot_dispersion(res: Any, term: str, *, alpha: float = 0.05, ax: Any = None)
         raise ValueError(
             f"term={term!r}: choose a term of the dispersion: {listed(names) or 'none'}"
         )
-    require_rows(res)
+    need_rows(res.model.core)
     if res.model.spec is None:
         curves, x = _column_curve(res, name, alpha), name
     else:
@@ -173,7 +172,7 @@ def _values(model: Any, name: str, most: int) -> Array:
     """Return the levels of a factor; of a number the points of a curve, or three quantiles."""
     column = model.frame[name]
     if _is_factor(model, name):
-        found = levels(column, name)
+        found = checks.levels(column, name)
         if len(found) > most:
             raise ValueError(f"{name}: {len(found)} levels, but a plot can distinguish only {most}")
         return pd.Series(found, dtype=object).to_numpy()
@@ -282,7 +281,7 @@ def plot_mean_variance(res: Any, *, by: Any = None, ax: Any = None, rng: Any = N
         models all variances are of the proportion. Rows at the limit of a separated mean are left
         out.
     """
-    require_rows(res)
+    need_rows(res.model.core)
     generator = checks.generator(rng)
     groups, n = _groups(res.model, by), res.core.n
     sample = sampled(n, generator)
@@ -358,7 +357,7 @@ def _groups(model: Any, by: Any) -> dict[str, Array]:
     if by is None:
         return {"": np.ones(model.core.n, dtype=bool)}
     labels = _labels(model, by)
-    found = levels(labels, "by")
+    found = checks.levels(labels, "by")
     if len(found) > MAX_GROUPS:
         raise ValueError(
             f"by: {len(found)} groups, but a plot can distinguish only {MAX_GROUPS}; merge some"
@@ -417,10 +416,10 @@ def plot_coefficients(
     ndarray of matplotlib Axes, shape (2,)
         Coefficients without a finite estimate (separated ones too) are listed without a marker.
     """
-    alpha, intercept = checks.share(alpha, "alpha"), flag(intercept, "intercept")
+    alpha, intercept = checks.share(alpha, "alpha"), checks.flag(intercept, "intercept")
     model, k = res.model, len(res.model.mean_names)
     if model.spec is None:  # constant columns are found from the rows
-        require_rows(res)
+        need_rows(res.model.core)
     limits = np.asarray(res.conf_int(alpha))
     flat = {j for term in model.term_list if not term.factors for j in term.columns}
     parts = []

@@ -12,7 +12,8 @@ from scipy.special import ndtr, ndtri
 
 from hetglm.diagnostics import residuals
 from hetglm.diagnostics.influence import LocationScaleInfluence
-from hetglm.diagnostics.plots_base import compared, require_rows, separation
+from hetglm.diagnostics.plots_base import compared, separation
+from hetglm.estimation.record import need_rows
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.prediction import quantities
 from hetglm.typing import Array
@@ -103,7 +104,7 @@ class Shown:
 
 def shown(res: Any, rng: np.random.Generator) -> Shown:
     """Return the data of a residual plot; residuals of rows that are fitted exactly are set to 0."""
-    require_rows(res)
+    need_rows(res.model.core)
     core = res.core
     rows = sampled(core.n, rng)
     core = core if rows is None else core.take(rows)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from hetglm.estimation.record import need_rows
 from hetglm.families.tails import normal_scores, tails
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.prediction import quantities
@@ -28,8 +29,7 @@ KINDS = {
 
 def of_kind(res: Any, kind: str, rng: Any) -> Array:
     """Return the residuals of one of `KINDS`, shape (n,)."""
-    if res.model.core.n == 0:
-        raise ValueError("the data were removed by remove_data(); refit the model")
+    need_rows(res.model.core)
     generator = checks.generator(rng)
     if kind == "quantile":
         return quantile(res.core, res.fit.internal, generator)

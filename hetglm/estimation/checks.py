@@ -118,7 +118,7 @@ def diagnose(
     for boundary in boundary_texts(fitted, likelihood):
         notes.append(boundary)
         warn(boundary, BoundaryWarning)
-    if fitted.second == fitted.second:
+    if not np.isnan(fitted.second):
         notes.append(
             "the likelihood has several maxima: this is the best one found (log-likelihood "
             f"{fitted.llf:.4f}), the next is at {fitted.second:.4f}, and there may be others; the data "

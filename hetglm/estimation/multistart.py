@@ -39,7 +39,7 @@ from hetglm.estimation.dispersion_boundary import (
     scores_at_zero,
     search_from,
 )
-from hetglm.estimation.record import OWN_METHODS, Fit, Settings
+from hetglm.estimation.record import OWN_METHODS, TOL_LLF, Fit, Settings
 from hetglm.estimation.search import search
 from hetglm.estimation.separation import (
     MAX_TAIL,
@@ -56,9 +56,6 @@ from hetglm.utils.linalg import distinct_rows, inverse
 
 #: Standard error of a row's log phi above which an interior maximum may not be the only one.
 MAX_SE_LOG_PHI = 1.5
-
-#: Log-likelihoods are equal up to this share of 1 + |llf|: the rounding of a converged search.
-TOL_LLF = 1e-9
 
 #: Difference of log-likelihood above which two fits are different local maxima.
 MIN_LLF_DIFFERENCE = 1e-5

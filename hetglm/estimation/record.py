@@ -16,6 +16,9 @@ from hetglm.utils.checks import count
 from hetglm.utils.display import Printed
 from hetglm.utils.linalg import inverse
 
+#: Log-likelihoods are equal up to this share of 1 + |llf|: the rounding of a converged search.
+TOL_LLF = 1e-9
+
 #: The default method; every other name is one of statsmodels' optimisers.
 DEFAULT_METHOD = "newton-scoring"
 
@@ -124,7 +127,7 @@ def steps(maxiter: Any, method: str) -> int:
 def need_rows(core: Likelihood) -> None:
     """Raise a ValueError if the rows of the fit were removed."""
     if core.n == 0:
-        raise ValueError("remove_data() took the rows of this fit away; fit again")
+        raise ValueError("the data were removed by remove_data(); refit the model")
 
 
 def at_fit(likelihood: Likelihood, fitted: Fit) -> Likelihood:

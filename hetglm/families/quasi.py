@@ -19,7 +19,7 @@ BOUNDARY_SHIFT = 1 / 6
 #: limit, where every derivative in the linear predictor is smaller still.
 MIN_TAIL = 1e-100
 #: Second-order term of the saddlepoint's relative error b, as a multiple of b^2: that of the Poisson
-#: deviance, E[d] = 1 + 1/(6 mu) + 1/(6 mu^2) + ... (the exact sums are in tests/test_eql.py).
+#: deviance, E[d] = 1 + 1/(6 mu) + 1/(6 mu^2) + ... (the exact sums are in tests/estimation/test_eql.py).
 SECOND_ORDER = 6.0
 
 

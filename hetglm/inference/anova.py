@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from hetglm.estimation.covariance import type_of
-from hetglm.estimation.record import of_results
+from hetglm.estimation.record import need_rows, of_results
 from hetglm.estimation.refit import fit_again, refitted_from_null
 from hetglm.exceptions import EveryRefitFailedError, UnboundedLikelihoodError, UntestedTermWarning
 from hetglm.inference.bootstrap import distribution
@@ -179,7 +179,7 @@ def anova(
     for res in fits:
         if not hasattr(res, "params_dispersion"):
             raise ValueError(f"anova compares hetglm results only; got {type(res).__name__}")
-        of_results(res)  # raises where the data were removed
+        need_rows(res.model.core)
     if typ is not None and len(fits) > 1:
         raise ValueError(
             "typ: for one fit only, and several were given; leave typ out to compare nested fits"
@@ -435,13 +435,13 @@ def _one_simulated(
         p(
             (null, part),
             ("full", part),
-            df[0] * (x == x),
+            df[0] and not np.isnan(x),
             f"the mean, {part} dispersion",
             own.of_means,
         )
         for part, x in zip(("constant", "full"), chisq[:2], strict=True)
     ]
-    tested = df[1] == df[1] and df[1] > 0
+    tested = df[1] > 0  # not where it is NaN
     rest = p(("full", "constant"), ("full", "full"), tested, "the dispersion", own)
     cells = [
         (x, found.pvalue, found.mc_error) for x, found in zip(chisq, (*of_mean, rest), strict=True)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hetglm.estimation.record import Fitted, identifying, single_rows
+from hetglm.estimation.record import TOL_LLF, Fitted, identifying, single_rows
 from hetglm.estimation.refit import refit
 from hetglm.inference.bootstrap import distribution
 from hetglm.inference.bootstrap_results import BootstrapRatio
@@ -19,9 +19,6 @@ from hetglm.utils import checks
 from hetglm.utils.checkpoint import fingerprint
 from hetglm.utils.checks import generator
 from hetglm.utils.parallel import Outcome, Run, replicate, report_failures
-
-#: Difference of two likelihood ratios that may be rounding, relative to 1 + their size.
-TOL_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class Ratio:
         for warm in (True, False):
             fits = refit(self.full, full, warm), refit(self.null, null, warm)
             ratio = 2 * (fits[0].maximum - fits[1].maximum)
-            if ratio >= -TOL_ROUNDING * (1 + abs(fits[0].llf)):
+            if ratio >= -TOL_LLF * (1 + abs(fits[0].llf)):
                 return np.array([ratio])
         raise ValueError("the larger model was fitted with a smaller maximum than its submodel")
 
@@ -97,7 +94,7 @@ def bootstrap_ratio(
     Besag, J. and Clifford, P. (1991). Sequential Monte Carlo p-values. Biometrika 78, 301-304.
     """
     statistic = 2 * (full.fit.maximum - null.fit.maximum)
-    if statistic < -TOL_ROUNDING * (1 + abs(full.fit.llf)):
+    if statistic < -TOL_LLF * (1 + abs(full.fit.llf)):
         raise ValueError(
             "the larger model has a smaller maximum than its submodel, so it is not at its maximum: "
             "refit it with start_params from the submodel"
@@ -162,7 +159,7 @@ def exceedances(
     what: str,
 ) -> BootstrapRatio:
     """Return how often a task's statistic is at least the observed one; see `bootstrap_ratio`."""
-    least = statistic - TOL_ROUNDING * (1 + abs(statistic))
+    least = statistic - TOL_LLF * (1 + abs(statistic))
     wanted = None if sequential is None else checks.count(sequential, "sequential")
 
     def enough(outcomes: list[Outcome]) -> int:

@@ -6,20 +6,17 @@ from typing import Any
 
 import pandas as pd
 
-from hetglm.estimation.record import Fit, Fitted
+from hetglm.estimation.record import TOL_LLF, Fit, Fitted
 from hetglm.estimation.refit import fit_again, refitted_from_null
 from hetglm.exceptions import NotNestedError
 from hetglm.inference.hypotheses import Hypothesis
 from hetglm.utils.messages import listed
 
-#: Negative likelihood ratio that may be rounding, relative to 1 + |log-likelihood|.
-NEGATIVE_BY_ROUNDING = 1e-9
-
 
 def likelihood_ratio(larger: float, smaller: float, what: str) -> float:
     """Return the likelihood ratio 2 (larger - smaller); raise where it is negative beyond rounding."""
     value = 2 * (larger - smaller)
-    if value < -NEGATIVE_BY_ROUNDING * (1 + abs(larger)):
+    if value < -TOL_LLF * (1 + abs(larger)):
         raise ValueError(
             f"the likelihood ratio of {what} is negative ({value:.3g}): the search did not "
             "reach the maximum of the larger model, even when started at the estimates of the smaller "

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hetglm.estimation.record import Fit, Fitted, of_results
+from hetglm.estimation.record import TOL_LLF, Fit, Fitted, need_rows
 from hetglm.estimation.refit import fit_again, refitted_from_null
-from hetglm.inference.likelihood_ratio import NEGATIVE_BY_ROUNDING
 from hetglm.likelihood.objective import Criterion
 from hetglm.typing import Array
 from hetglm.utils.linalg import contains
@@ -57,7 +56,7 @@ class NullModel:
         if key == ("full", "full", self.res.fit.criterion):
             return self.res.fit
         if key not in self.res.null_fits:
-            of_results(self.res)  # one without its rows says so
+            need_rows(self.res.model.core)
             start = _constant_start(self.res) if key[:2] == ("full", "constant") else None
             self.res.null_fits[key] = fit_again(self.model, start, self.criterion)
         return self.res.null_fits[key]
@@ -82,7 +81,7 @@ class NullModel:
         """Return the result's fit; where it is below this one, refitted from these estimates."""
         found = self.res.fit
         below = self.fit.maximum - found.maximum
-        if 2 * below <= NEGATIVE_BY_ROUNDING * (1 + abs(found.maximum)):
+        if 2 * below <= TOL_LLF * (1 + abs(found.maximum)):
             return found
         return refitted_from_null(self.res.model, found, self.model.core, self.fit)
 

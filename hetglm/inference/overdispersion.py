@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from hetglm.estimation import fit, record, search
-from hetglm.estimation.record import Fitted, Settings, identifying, of_results, single_rows
+from hetglm.estimation.record import TOL_LLF, Fitted, Settings, identifying, of_results, single_rows
 from hetglm.estimation.refit import refit
 from hetglm.estimation.start import starting_values
 from hetglm.families.betabinomial import BetaBinomial
@@ -25,9 +25,6 @@ from hetglm.utils.checkpoint import fingerprint
 from hetglm.utils.display import Printed, p_text
 from hetglm.utils.linalg import independent_columns, inverse
 from hetglm.utils.parallel import Run
-
-#: Likelihood ratio that counts as 0, relative to 1 + |log-likelihood|: smaller ones are rounding.
-TOL_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, repr=False)
@@ -285,7 +282,7 @@ def overdispersion(
 
 def _ratio(larger: float, smaller: float) -> float:
     ratio = 2 * (larger - smaller)
-    return ratio if ratio > TOL_ROUNDING * (1 + abs(larger)) else 0.0
+    return ratio if ratio > TOL_LLF * (1 + abs(larger)) else 0.0
 
 
 def _mixture(ratio: float, cells: int) -> float:

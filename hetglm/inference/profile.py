@@ -13,7 +13,7 @@ from scipy.optimize import brentq
 
 from hetglm.estimation import fit as fit_module
 from hetglm.estimation.covariance import covariance
-from hetglm.estimation.record import Fit, Settings, of_results
+from hetglm.estimation.record import TOL_LLF, Fit, Settings, of_results
 from hetglm.estimation.search import search
 from hetglm.estimation.start import starting_values
 from hetglm.inference import plots
@@ -43,8 +43,6 @@ MAX_CONTINUATION_STEPS = 12
 MAX_BRANCH_SWITCHES = 10
 #: Cap on the drop of the log-likelihood, to keep the root finder finite.
 MAX_DROP = 1e6
-#: Excess of a profile over the maximum that may be rounding, relative to 1 + |log-likelihood|.
-TOL_ROUNDING = 1e-9
 
 #: Default number of values of a profile.
 N_VALUES = 21
@@ -187,7 +185,7 @@ class CoefficientProfile:
                 "likelihood"
             )
         self.llf = fit.maximum
-        self.noise = TOL_ROUNDING * (1 + abs(self.llf))
+        self.noise = TOL_LLF * (1 + abs(self.llf))
         self.known = {self.estimate: self.llf}
         others = replace(fit, internal=np.delete(fit.internal, j), solved=np.delete(fit.solved, j))
         self.fits = {self.estimate: others}

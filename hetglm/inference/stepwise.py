@@ -12,7 +12,7 @@ import pandas as pd
 from hetglm.design import formula as formula_module
 from hetglm.design import syntax
 from hetglm.estimation import checks
-from hetglm.estimation.record import Fit
+from hetglm.estimation.record import Fit, need_rows
 from hetglm.estimation.refit import fit_again, refitted_from_null
 from hetglm.exceptions import FormulaError, MissingValueError
 from hetglm.inference.wald import robust_kwds
@@ -254,8 +254,7 @@ def _check(res: Any, direction: str, criterion: Criterion) -> None:
             f"criterion={criterion!r}: not available after {by.name}, which cannot compare different "
             "means; fit by maximum likelihood, select, and fit the chosen model with reml=True"
         )
-    if res.model.core.n == 0:
-        raise ValueError("res: the data were removed by remove_data(); refit the model")
+    need_rows(res.model.core)
     spec = res.model.spec
     if spec is not None and spec.mean.left_out:
         raise ValueError(
@@ -273,7 +272,7 @@ def _space(res: Any, scope: Any, keep: Any) -> tuple[Space, Terms]:
         (term.part, term.factors or frozenset()): term.name.removeprefix("dispersion-")
         for term in res.model.term_list
     }
-    parts = PARTS if scope is None else tuple(_by_part(res, scope, "scope"))
+    parts = PARTS if scope is None else tuple(_by_part(scope, "scope"))
     names = dict(own)
     if scope is not None:
         wanted = _keys(res, scope, "scope")
@@ -296,7 +295,7 @@ def _space(res: Any, scope: Any, keep: Any) -> tuple[Space, Terms]:
 def _keys(res: Any, given: Any, name: str) -> dict[Key, str]:
     """Return the terms of a scope with their names, without constants, which are never moved."""
     found: dict[Key, str] = {}
-    for part, terms in _by_part(res, given, name).items():
+    for part, terms in _by_part(given, name).items():
         if not isinstance(terms, str):
             terms = _name_list(terms, part, name)
         of_part = _columns if res.model.spec is None else _formula_terms
@@ -349,7 +348,7 @@ def _formula_terms(
     return named
 
 
-def _by_part(res: Any, given: Any, name: str) -> dict[str, Any]:
+def _by_part(given: Any, name: str) -> dict[str, Any]:
     """Return the part of a scope for the mean and for the dispersion, where given."""
     example = "'~ a * b | c', or {'mean': '~ a * b'} for one part"
     if isinstance(given, str):

@@ -26,6 +26,9 @@ class Criterion:
     """
     What estimates maximise; its `Objective` computes it.
 
+    To add one: an objective in ``likelihood/``, its search in ``estimation/``, one entry in
+    ``fit.SEARCHES``.
+
     Attributes
     ----------
     name : str

@@ -36,7 +36,7 @@ from hetglm.likelihood.objective import LIKELIHOOD
 from hetglm.models.results import LocationScaleResults, LocationScaleResultsWrapper
 from hetglm.prediction import new_rows, quantities
 from hetglm.typing import Array
-from hetglm.utils.checks import numeric
+from hetglm.utils.checks import flag, numeric
 from hetglm.utils.display import Printed
 from hetglm.utils.messages import RowNames, listed, naming, require
 
@@ -868,9 +868,9 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         Smyth, G. K. and Verbyla, A. P. (1999). Adjusted likelihood methods for modelling dispersion
         in generalized linear models. Environmetrics 10, 695-709.
         """
-        reml = keywords.flag(reml, "reml")
-        use_t = None if use_t is None else keywords.flag(use_t, "use_t")
-        disp = bool(disp) if disp is None or isinstance(disp, int) else keywords.flag(disp, "disp")
+        reml = flag(reml, "reml")
+        use_t = None if use_t is None else flag(use_t, "use_t")
+        disp = bool(disp) if disp is None or isinstance(disp, int) else flag(disp, "disp")
         keywords.check_method(method, record.DEFAULT_METHOD, record.OWN_METHODS)
         if reml and not self._has_reml:
             raise ValueError(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hetglm.estimation.record import Fit, Fitted
+from hetglm.estimation.record import Fit, Fitted, need_rows
 from hetglm.estimation.refit import fit_again, refit
 from hetglm.exceptions import FoldFailureWarning
 from hetglm.likelihood.likelihood import Likelihood
@@ -192,8 +192,7 @@ def cross_validate(
     res = getattr(res, "_results", res)
     if not hasattr(res, "params_dispersion"):
         raise ValueError(f"res: cross_validate needs hetglm results; got {type(res).__name__}")
-    if res.model.core.n == 0:
-        raise ValueError("res: the data were removed by remove_data(); refit the model")
+    need_rows(res.model.core)
     run, alpha = Run(n_jobs, progress), checks.share(alpha, "alpha")
     repeats = checks.count(repeats, "repeats")
     chosen = chosen_metrics(metrics, res.model.core.family, alpha)

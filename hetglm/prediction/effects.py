@@ -265,7 +265,7 @@ def average_effects(res: Any, options: Options, variables: Any, atexog: Any) -> 
             f"choose one of {positive}"
         )
     if variables is None and options.method.endswith("ex"):
-        known = [name for name in known if levels(model, name) is None]
+        known = [name for name in known if factor_levels(model, name) is None]
     chosen = _chosen(known, which, variables)
     data = model.spec.coded(_at_values(model, options, atexog))
     changed = set(model.frame.columns if options.at == "zero" else atexog or ())
@@ -320,7 +320,7 @@ def _at_values(model: Any, options: Options, atexog: Any) -> pd.DataFrame:
     data = model.frame
     if options.at == "zero":
         read = model.spec.mean.variables | model.spec.dispersion.variables
-        known = {name: levels(model, name) for name in data.columns if name in read}
+        known = {name: factor_levels(model, name) for name in data.columns if name in read}
         zeros = {n: _repeated(data[n], 0 if v is None else v[0]) for n, v in known.items()}
         data = data.assign(**zeros)
     if atexog is None:
@@ -338,7 +338,7 @@ def _at_values(model: Any, options: Options, atexog: Any) -> pd.DataFrame:
             raise ValueError(
                 f"atexog: {name!r}: give one value, or one for each row: {exc}"
             ) from exc
-        _need_known(name, moved, levels(model, name))
+        _need_known(name, moved, factor_levels(model, name))
         kept = isinstance(data[name].dtype, pd.CategoricalDtype)
         data = data.assign(**{name: moved.astype(data[name].dtype) if kept else moved})
     return data
@@ -356,7 +356,7 @@ def _need_known(name: str, values: pd.Series, known: list[Any] | None) -> None:
 
 def _contrasts(model: Any, data: pd.DataFrame, name: str, options: Options) -> Iterator[Contrast]:
     """Yield the contrasts of a variable: levels against the first, or a change of a number."""
-    values = levels(model, name)
+    values = factor_levels(model, name)
     column = data[name]
     if values is None and options.dummy and set(model.frame[name]) == {0, 1}:
         values = [0, 1]
@@ -409,17 +409,14 @@ def _derivative(
     return Contrast(name, "d/dx", parts, True, check)
 
 
-def levels(model: Any, name: str) -> list[Any] | None:
+def factor_levels(model: Any, name: str) -> list[Any] | None:
     """Return the levels of a variable that a formula treats as a factor, None for a number."""
     column = model.frame[name]
     number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
     factors = model.spec.mean.categories | model.spec.dispersion.categories
     if number and name not in factors:
         return None
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        seen = set(column)
-        return [level for level in column.cat.categories if level in seen]
-    return sorted(column.unique())
+    return checks.levels(column, name)
 
 
 def _repeated(column: pd.Series, value: Any) -> pd.Series:
@@ -492,7 +489,7 @@ def _parts(
         for i, (weight, data) in enumerate(contrast.parts)
     ]
     if options.at in ("mean", "median"):
-        parts = _at_centre(res.model, options.at, contrast, parts)
+        parts = _at_centre(res.model, options.at, parts)
     if res.boundary is not None:
         parts = [(w, new_rows.fix_at_boundary(rows, res.boundary)) for w, rows in parts]
     for part, space in res.model.row_spaces.items():
@@ -518,7 +515,7 @@ def _rows(model: Any, which: str, changed: set[str], data: pd.DataFrame) -> Like
 
 
 def _at_centre(
-    model: Any, at: str, contrast: Contrast, parts: list[tuple[Any, Likelihood]]
+    model: Any, at: str, parts: list[tuple[Any, Likelihood]]
 ) -> list[tuple[Any, Likelihood]]:
     """Return a contrast with the columns of both designs at their means or medians."""
     core = model.core

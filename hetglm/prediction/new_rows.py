@@ -17,6 +17,7 @@ from hetglm.design.arrays import (
     total_offset,
 )
 from hetglm.design.formula import TwoPartFormula
+from hetglm.estimation.record import need_rows
 from hetglm.exceptions import FormulaError, NotEstimableWarning
 from hetglm.families.base import Family
 from hetglm.likelihood import estimability
@@ -282,10 +283,7 @@ def core_at(model: Any, X: Array, Z: Array, arrays: dict[str, Any], names: RowNa
 
 
 def _fitted_rows(model: Any, core: Likelihood, given: dict[str, Any]) -> Likelihood:
-    if core.n == 0:
-        raise ValueError(
-            "the data were removed by remove_data(); pass new rows, or refit the model"
-        )
+    need_rows(core)
     if not given:
         return core
     arrays = {name: getattr(model, name) for names in ROW_ARGUMENTS.values() for name in names}

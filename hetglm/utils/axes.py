@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from hetglm.typing import Array
 
@@ -60,26 +59,6 @@ def _check_axes(axes: Any, given: Any) -> None:
 
     if not all(isinstance(one, Axes) for one in axes):
         raise ValueError(f"ax: give matplotlib Axes, not {type(given).__name__}")
-
-
-def flag(value: Any, name: str) -> bool:
-    """Return a bool; raise for other types."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise ValueError(f"{name}={value!r}: give True or False")
-    return bool(value)
-
-
-def levels(column: pd.Series, name: str) -> list[Any]:
-    """Return the distinct values of a column: categories in their order, others sorted."""
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        seen = set(column)
-        return [level for level in column.cat.categories if level in seen]
-    try:
-        return sorted(column.unique())
-    except TypeError as exc:
-        raise ValueError(
-            f"{name}: labels of several types cannot be sorted; convert them to strings"
-        ) from exc
 
 
 def many_axes(ax: Any, rows: int, columns: int, figsize: tuple[float, float], what: str) -> Any:

@@ -159,6 +159,33 @@ def finite_values(value: Any, name: str) -> Array:
     return array
 
 
+def flag(value: Any, name: str) -> bool:
+    """
+    Return True or False.
+
+    Raises
+    ------
+    ValueError
+        For anything else: the text "no" would count as true.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name}={value!r}: give True or False")
+    return bool(value)
+
+
+def levels(column: pd.Series, name: str) -> list[Any]:
+    """Return the distinct values of a column: categories in their order, others sorted."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        seen = set(column)
+        return [level for level in column.cat.categories if level in seen]
+    try:
+        return sorted(column.unique())
+    except TypeError as exc:
+        raise ValueError(
+            f"{name}: labels of several types cannot be sorted; convert them to strings"
+        ) from exc
+
+
 def positions(cols: Any, names: list[str], argument: str = "cols") -> list[int]:
     """Return the positions of coefficients given by position or name, or by a mask; None for all."""
     k = len(names)

@@ -652,7 +652,7 @@ def test_the_summary_needs_no_data(name, tmp_path):
     coefficients = before[block].rsplit("\n", 3)[0]
     assert coefficients in text
     assert full.model.endog_names.split(" + ")[0] in text
-    assert "remove_data() took the rows" in text
+    assert "the data were removed by remove_data()" in text
     assert "Standardised" not in text
     assert "dispersion-z" in str(res.summary2())
     assert "dispersion-z" in str(summary_col([res]))
@@ -667,10 +667,18 @@ def test_the_summary_needs_no_data(name, tmp_path):
         lambda res: res.test_overdispersion("model"),
         lambda res: res.score_test(D[["shift"]]),
         lambda res: res.simulate(),
+        lambda res: res.predict(),
+        lambda res: res.get_resid("pearson"),
+        lambda res: res.get_influence(),
+        lambda res: res.plot_diagnostics(),
+        lambda res: het.stepwise(res),
+        lambda res: het.cross_validate(res),
     ],
 )
 def test_what_needs_the_data_says_so(call):
     res = CASES["beta-binomial"].formula("x | z").fit()
     res.remove_data()
-    with pytest.raises(ValueError, match=r"^remove_data\(\) took the rows of this fit away"):
+    with pytest.raises(
+        ValueError, match=r"^the data were removed by remove_data\(\); refit the model$"
+    ):
         call(res)
