@@ -485,4 +485,6 @@ def _mean_and_se(values: Array, freq: Array | None, codes: Array | None) -> tupl
             return mean, float(np.sqrt(weights @ away**2 / (total - 1) / total))
         sums = np.bincount(codes, weights * away)
         count = len(np.unique(codes))
+        if count == 1:
+            return mean, np.nan
         return mean, float(np.sqrt(count / (count - 1) * sums @ sums) / total)

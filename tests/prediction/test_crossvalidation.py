@@ -222,6 +222,19 @@ def test_groups_stay_together_and_are_the_units():
     pd.testing.assert_frame_equal(found.table, by_array.table)
 
 
+def test_one_predicted_group_has_no_standard_error(data):
+    # each other group has its own slope, which cannot be estimated without its rows; was a
+    # ZeroDivisionError
+    for i in (1, 2):
+        data[f"slope{i}"] = np.where(data.index % 3 == i, data["x"], 0.0)
+    res = hmf.doubleglm("gaussian ~ slope1 + slope2", data).fit()
+    with pytest.warns(FoldFailureWarning):
+        found = het.cross_validate(res, 3, groups=data.index % 3, rng=1, metrics="mse")
+    assert found.left_out == 80
+    assert np.isfinite(found.table["fit"]["mean"].item())
+    assert np.isnan(found.table["fit"]["se"].item())
+
+
 def test_every_row_is_held_out_once_a_repeat():
     seen = []
     res = CASES["gaussian"].formula("x").fit()
