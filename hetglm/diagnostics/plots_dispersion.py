@@ -168,24 +168,35 @@ def _is_factor(model: Any, name: str) -> bool:
     return not number or name in model.spec.dispersion.categories
 
 
-def _values(model: Any, name: str, most: int) -> Array:
-    """Return the levels of a factor; of a number the points of a curve, or three quantiles."""
-    column = model.frame[name]
+def _levels(model: Any, name: str) -> Array:
+    return pd.Series(checks.levels(model.frame[name], name), dtype=object).to_numpy()
+
+
+def _on_axis(model: Any, name: str) -> Array:
+    """Return the levels of a factor, or the points of a curve over a number."""
     if _is_factor(model, name):
-        found = checks.levels(column, name)
-        if len(found) > most:
-            raise ValueError(f"{name}: {len(found)} levels, but a plot can distinguish only {most}")
-        return pd.Series(found, dtype=object).to_numpy()
-    if most == MAX_GROUPS:
-        return np.quantile(column, [0.1, 0.5, 0.9])
+        return _levels(model, name)
+    column = model.frame[name]
     return np.linspace(column.min(), column.max(), N_CURVE_POINTS)
+
+
+def _by_colour(model: Any, name: str) -> Array:
+    """Return the levels of a factor, or three quantiles of a number."""
+    if not _is_factor(model, name):
+        return np.quantile(model.frame[name], [0.1, 0.5, 0.9])
+    found = _levels(model, name)
+    if len(found) > MAX_GROUPS:
+        raise ValueError(
+            f"{name}: {len(found)} levels, but a plot can distinguish only {MAX_GROUPS}"
+        )
+    return found
 
 
 def _formula_curves(res: Any, x: str, hue: list[str], alpha: float) -> dict[str, pd.DataFrame]:
     """Return the predictions along x, for each value of the other variable."""
     model = res.model
-    places = _values(model, x, len(model.frame))
-    colours = _values(model, hue[0], MAX_GROUPS) if hue else [None]
+    places = _on_axis(model, x)
+    colours = _by_colour(model, hue[0]) if hue else [None]
     wanted = model.spec.dispersion.variables | set(model.spec.columns.values())
     read = [name for name in model.frame.columns if name in wanted]
     curves = {}

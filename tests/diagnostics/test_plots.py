@@ -322,6 +322,14 @@ def test_dispersion_of_arrays_with_an_offset(data):
         assert_allclose(curve, y, rtol=0.02)  # the middle value, not the median of an even number
 
 
+def test_dispersion_over_a_number_is_a_curve_for_few_rows():
+    # four rows are as many as there are colours: three points were drawn
+    data = pd.DataFrame({"K": [3, 9, 4, 8], "N": [10, 11, 9, 12], "z": [1.0, 2.0, 4.0, 7.0]})
+    res = hmf.doubleglm("K ~ 1 | z", data).fit()
+    x = res.plot_dispersion("z").lines[0].get_xdata()
+    assert_allclose(x, np.linspace(1, 7, 101))
+
+
 def test_dispersion_terms_are_checked():
     res = hmf.doubleglm("gaussian ~ x | x:z:w + z", simulated()).fit()
     for bad in ("y", "Intercept"):
