@@ -318,7 +318,9 @@ def covariance_type(cov_type: str, criterion: Criterion = LIKELIHOOD) -> Covaria
             f"rows, which a robust covariance needs; choose one of {known}, fit "
             "by maximum likelihood, or use bootstrap(kind='pairs') or bootstrap(kind='cluster')"
         )
-    hint = "HC2 and HC3 need one linear predictor; use HC1, " if str(cov_type)[:2] == "HC" else ""
+    hint = ""
+    if str(cov_type).upper().startswith("HC"):
+        hint = "HC2 and HC3 need the leverages of one linear predictor; use HC1; "
     raise ValueError(f"{what}: {hint}choose one of {known}")
 
 

@@ -377,7 +377,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         exog: Any = None,
         exog_dispersion: Any = None,
         endog: Any = None,
-        **row_arrays: Any,
+        freq_weights: Any = "own",
     ) -> LocationScaleModel:
         """
         Return the model on other rows, designs or responses; the one way to rebuild one.
@@ -390,8 +390,9 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
             Designs that replace the model's own, on its rows; a DataFrame brings names.
         endog : array_like, shape (n,), optional
             Response in the form of the family (successes for the beta-binomial).
-        **row_arrays
-            ``freq_weights=None`` to count every row once.
+        freq_weights : array_like or None, optional
+            Frequencies that replace the model's own, one for each of the rows; None counts every
+            row once.
 
         Returns
         -------
@@ -420,8 +421,8 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         for name in ROW_ARRAYS:
             value = getattr(self, name)
             setattr(new, name, None if value is None else value[index])
-        if "freq_weights" in row_arrays:
-            new.freq_weights = row_array(row_arrays["freq_weights"], new.core.n, "freq_weights")
+        if not (isinstance(freq_weights, str) and freq_weights == "own"):
+            new.freq_weights = row_array(freq_weights, new.core.n, "freq_weights")
             new.core = replace(new.core, freq=new.freq_weights)
         new.exog_dispersion = new.core.Z
         new.frame = None if self.frame is None else self.frame.iloc[index]

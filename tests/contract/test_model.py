@@ -249,9 +249,10 @@ def test_covariances(case, data, kind):
     assert_allclose(res.bse, scale, rtol=AT_MAXIMUM)
 
 
-@pytest.mark.parametrize("cov_type", ["HC2", "HC3"])
+@pytest.mark.parametrize("cov_type", ["HC2", "HC3", "hc3"])
 def test_leverage_types_are_refused_in_words(case, cov_type):
-    with pytest.raises(ValueError, match=f"{cov_type}.*one linear predictor.*HC1"):
+    what = f"{cov_type}.*need the leverages of one linear predictor; use HC1; choose one of"
+    with pytest.raises(ValueError, match=what):
         case.formula("x").fit(cov_type=cov_type)
 
 
@@ -928,6 +929,19 @@ def test_pairs_resample_both_designs(name):
     # 100 replicates give a standard deviation to 7 %, and the model-based one is right here
     assert_allclose(boot.std / res.bse, 1, atol=0.3)
     assert_allclose((boot.mean - res.params) / res.bse, 0, atol=0.5)
+
+
+def test_clone_replaces_frequencies_only(data):
+    model = CASES["gaussian"].formula(freq_weights="w", var_weights="w")
+    once = model.clone(freq_weights=None)
+    assert once.freq_weights is None and once.core.freq is None
+    assert_array_equal(once.var_weights, model.var_weights)
+    twice = model.clone(rows=[3, 1], freq_weights=[2, 2])
+    assert_array_equal(twice.core.freq, [2, 2])
+    assert_array_equal(model.clone(rows=[3, 1]).core.freq, model.core.freq[[3, 1]])
+    # other row arrays were dropped without a word
+    with pytest.raises(TypeError, match="var_weights"):
+        model.clone(var_weights=None)
 
 
 def test_every_row_array_is_resampled(data):
