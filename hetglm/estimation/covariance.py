@@ -319,7 +319,7 @@ def covariance_type(cov_type: str, criterion: Criterion = LIKELIHOOD) -> Covaria
             "by maximum likelihood, or use bootstrap(kind='pairs') or bootstrap(kind='cluster')"
         )
     hint = ""
-    if str(cov_type).upper().startswith("HC"):
+    if str(cov_type).upper().startswith("HC"):  # leverages are in diagnostics, a higher room
         hint = "HC2 and HC3 need the leverages of one linear predictor; use HC1; "
     raise ValueError(f"{what}: {hint}choose one of {known}")
 
