@@ -640,7 +640,7 @@ def test_fit_without_its_rows_is_refused():
         lambda: het.anova(res, typ=2),
         lambda: het.anova(res, res),
     ):
-        with pytest.raises(ValueError, match="took the rows of this fit away"):
+        with pytest.raises(ValueError, match="the data were removed"):
             call()
 
 
