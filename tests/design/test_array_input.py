@@ -99,7 +99,7 @@ def test_no_rows_have_no_predictions(none):
     [
         ([1.0, 2.0], r"^exog: shape \(1, 2\), but the fit has 3 columns"),
         (np.ones((1, 3, 1)), r"^exog: shape \(1, 3, 1\)"),
-        (3.0, "^exog: one number; give a row of 3 numbers"),
+        (3.0, "^exog: it is a single number; give one row of 3 numbers, or several rows"),
         ([["a", "b", "c"]], r"^exog: not numeric \(dtype <U1\): text"),
         ([[1.0, 2.0, 1j]], r"^exog: not numeric \(dtype complex128\): complex"),
         (X.assign(x="a"), r"^exog, column 'x': not numeric \(dtype (object|str)\)"),
