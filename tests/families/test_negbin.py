@@ -272,7 +272,7 @@ def test_probabilities():
     assert_allclose(table @ np.arange(200), res.fittedvalues, rtol=1e-6)
     frame = res.get_prediction(which="prob", y_values=0).summary_frame()
     assert ((0 < frame["ci_lower"]) & (frame["ci_upper"] < 1)).all()
-    with pytest.raises(ValueError, match="which='prob': give y_values"):
+    with pytest.raises(ValueError, match="which='prob': pass y_values"):
         res.predict(which="prob")
 
 
