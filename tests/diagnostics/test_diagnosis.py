@@ -340,6 +340,7 @@ def test_rows_of_arrays_are_counted_in_the_data_passed():
     assert "row 20 (counted from 0)" in found.evidence
 
 
+@pytest.mark.thorough
 def test_many_rows_in_little_time():
     n = 200_000
     rng = np.random.default_rng(1)

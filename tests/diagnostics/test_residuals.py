@@ -351,6 +351,7 @@ def test_deviance_residuals_of_the_beta_binomial():
 # ---- by simulation ---------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_scaled_residuals_are_places_among_simulated_responses():
     res = fitted("nb2", "x | z")
     found = res.simulate_residuals(100, rng=3, refit=False)

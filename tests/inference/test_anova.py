@@ -656,6 +656,7 @@ def test_bootstrap_of_terms(typ):
         assert_allclose(table.loc[row].iloc[2:], by_hand(*fits, rng))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("typ", [None, 3])
 def test_bootstrap_does_not_depend_on_jobs(typ):
     res = CASES["gaussian"].formula("w | w", simulated(60)).fit()
@@ -686,6 +687,7 @@ def test_bootstrap_of_the_two_rows():
     assert table["Failed"].tolist() == [0, 0]
 
 
+@pytest.mark.thorough
 def test_bootstrap_of_several_fits():
     fits = [CASES["gamma"].formula(right).fit() for right in ("x | z + w", "x", "x | z")]
     table = het.anova(*fits, test="bootstrap", nrep=9, rng=4)
