@@ -44,6 +44,7 @@ def numbers(out, label, count):
     return np.array([[float(x) for x in row] for row in re.findall(pattern, out, re.M)])
 
 
+@pytest.mark.thorough
 def test_claims_tells_its_story(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     claims.main(tmp_path)

@@ -137,6 +137,7 @@ def test_tasks_are_sent_in_little_more_than_their_data():
 # ---- what goes wrong -----------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_batches_of_a_killed_process_are_run_again(tmp_path):
     task = DiesOnce(tmp_path / "died")
     values = run(task, 40, n_jobs=2, batch_size=2).values
