@@ -264,7 +264,7 @@ def _profile(likelihood: Likelihood, beta: Array) -> tuple[float, Array]:
     phi = likelihood.row_phi(np.full(likelihood.n, max(float(np.nanmean(raw)), MIN_PHI)))
     nu = at.mean.nu if likelihood.family.unit_interval else None
     value = likelihood.family.evaluate(likelihood.rows, at.mean.mu, nu, phi, 0).loglike.sum()
-    return float(value) if value == value else -np.inf, raw
+    return -np.inf if np.isnan(value) else float(value), raw
 
 
 def _moment_dispersion(likelihood: Likelihood, at: Predictors) -> Array:

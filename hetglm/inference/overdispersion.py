@@ -235,20 +235,7 @@ def overdispersion(
     record.need_rows(core)
     null = without_dispersion(core, keep_mean)[1]
     if against == "constant":
-        constant = core.with_designs(Z=np.ones((core.n, 1)))
-        solved = np.append(keep_mean, True)
-        best = fit.fit(constant, [""] * len(solved), solved).llf
-        score = score_statistic(core, null, keep_mean)
-        ratio = _ratio(best, null.llf)
-        pvalue = 0.5 * stats.chi2.sf(ratio, 1) if ratio > 0 else 1.0
-        return OverdispersionTest(
-            score,
-            float(stats.norm.sf(score)),
-            ratio,
-            float(pvalue),
-            "a constant dispersion",
-            "half-and-half mixture of chi-square 0 and 1",
-        )
+        return _against_constant(core, null, keep_mean)
     if against != "model":
         raise ValueError(f"against={against!r}: choose 'constant' or 'model'")
     ratio = _ratio(res.llf, null.llf)
@@ -277,6 +264,24 @@ def overdispersion(
         found.mc_error,
         found.failed,
         found.reasons,
+    )
+
+
+def _against_constant(core: Likelihood, null: record.Fit, keep_mean: Array) -> OverdispersionTest:
+    """Return the score and likelihood-ratio tests of phi = 0 against one dispersion of all rows."""
+    constant = core.with_designs(Z=np.ones((core.n, 1)))
+    solved = np.append(keep_mean, True)
+    best = fit.fit(constant, [""] * len(solved), solved).llf
+    score = score_statistic(core, null, keep_mean)
+    ratio = _ratio(best, null.llf)
+    pvalue = 0.5 * stats.chi2.sf(ratio, 1) if ratio > 0 else 1.0
+    return OverdispersionTest(
+        score,
+        float(stats.norm.sf(score)),
+        ratio,
+        float(pvalue),
+        "a constant dispersion",
+        "half-and-half mixture of chi-square 0 and 1",
     )
 
 

@@ -222,7 +222,7 @@ class Likelihood(Printed):
         """Return the log-likelihood, -inf where it is not defined."""
         with np.errstate(invalid="ignore"):
             value = float(self.loglike_rows(params).sum())
-        return value if value == value else -np.inf
+        return -np.inf if np.isnan(value) else value
 
     def factors(self, params: Array, order: int = 2) -> Factors:
         """Return the log-likelihood of each row and its derivatives in the linear predictors."""

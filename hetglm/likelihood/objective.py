@@ -129,7 +129,7 @@ class ScaledObjective:
             value = float(factors.loglike.sum())
             gradient = self.likelihood.gradient(factors)[self.estimated] / self.scale
             hessian = self.likelihood.hessian(factors)
-        return Local(value if value == value else -np.inf, gradient, self._shrink(-hessian))
+        return Local(-np.inf if np.isnan(value) else value, gradient, self._shrink(-hessian))
 
     def gradient(self, params: Array) -> Array:
         """Return the gradient alone."""
