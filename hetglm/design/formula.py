@@ -186,74 +186,172 @@ def read(
     """
     mean_text, dispersion_text = syntax.two_parts(formula, dispersion_formula)
     frame = frames.as_frame(data)
-    own = isinstance(data, pd.DataFrame) or not isinstance(frame.index, pd.RangeIndex)
-    passed = frame.index if own else None
-    n_passed = len(frame)
-    terms = syntax.term_lists(mean_text, dispersion_text, list(map(str, frame.columns)))
-    everything = _factors(*terms)
-    for factor in everything:
-        syntax.check_readable(factor, list(map(str, frame.columns)))
-    names = [syntax.names(factor.code) for factor in everything]
-    calls, read_names = (set().union(*part) for part in zip(*names, strict=True))
-    _check_names(everything, frame, env)
-    _check_text(frame.columns, read_names)
-    frame, env = _variables(frame, env, calls, read_names)
-    rows = _rows_of(frame, subset)
-    if len(frame) and len(rows) == 0:
-        raise ValueError("no rows left to fit: subset selects none of the data")
+    passed = _labels(data, frame)
+    terms, calls, variables = _parse(mean_text, dispersion_text, frame, env)
+    frame, env = _variables(frame, env, calls, variables)
+    rows = _select(frame, variables, subset, arrays, passed)
+    parts = _build_parts(terms, rows, env)
+    kept = _kept(parts, rows, missing)
+    endog, exog, exog_dispersion = (
+        matrix.set_axis(rows.frame.index[kept]) for matrix in parts.matrices
+    )
+    lhs, mean, dispersion = parts.designs
+    _leave_out(mean, drop_cols)
     columns = {key: value for key, value in arrays.items() if isinstance(value, str)}
-    values = {k: _row_array(k, v, frame, rows) for k, v in arrays.items() if v is not None}
-    frame = frame.iloc[rows]
-    variables = frames.read_columns(frame, read_names)
-    absent = np.array(variables.isna().any(axis=1), dtype=bool)
-    for value in values.values():
-        absent |= np.asarray(pd.isna(value))
-    if absent.all():
+    return FormulaData(
+        endog=endog,
+        exog=exog[mean.columns],
+        exog_dispersion=exog_dispersion,
+        arrays={key: value[kept] if value.ndim else value for key, value in rows.arrays.items()},
+        spec=TwoPartFormula(mean_text, dispersion_text, lhs, mean, dispersion, columns),
+        frame=_with_plain(rows.frame.iloc[kept], parts.plain.loc[kept]),
+        kept=rows.names.positions[kept],
+        n_passed=len(frame),
+        n_missing=len(rows.frame) - len(kept),
+        index=passed,
+    )
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """
+    The rows of the subset in use.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        All columns of the data.
+    variables : DataFrame
+        The columns that the formula reads.
+    arrays : dict
+        Argument -> ndarray on these rows, or of no dimension: one number for all rows.
+    names : RowNames
+        Their positions in the data passed in, and the labels of all rows of these.
+    """
+
+    frame: pd.DataFrame
+    variables: pd.DataFrame
+    arrays: dict[str, np.ndarray]
+    names: RowNames
+
+    @property
+    def complete(self) -> np.ndarray:
+        """Whether each row has a value in every variable and every array."""
+        absent = np.array(self.variables.isna().any(axis=1), dtype=bool)
+        for value in self.arrays.values():
+            absent |= np.asarray(pd.isna(value))
+        return np.asarray(~absent)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """
+    Response, mean and dispersion on the rows without a missing value.
+
+    Attributes
+    ----------
+    designs : list of Design
+    matrices : list of DataFrame
+        Indexed by position among the rows in use.
+    plain : DataFrame
+        The variables as the formula reads them.
+    """
+
+    designs: list[Design]
+    matrices: list[pd.DataFrame]
+    plain: pd.DataFrame
+
+
+def _labels(data: Any, frame: pd.DataFrame) -> pd.Index | None:
+    """Return the labels of the rows passed in, None where what was passed has none."""
+    own = isinstance(data, pd.DataFrame) or not isinstance(frame.index, pd.RangeIndex)
+    return frame.index if own else None
+
+
+def _parse(
+    mean: str, dispersion: str, frame: pd.DataFrame, env: patsy.EvalEnvironment
+) -> tuple[list[Any], set[str], set[str]]:
+    """Return patsy's terms of the three parts, the names they call and the names they read."""
+    columns = list(map(str, frame.columns))
+    terms = syntax.term_lists(mean, dispersion, columns)
+    factors = _factors(*terms)
+    for factor in factors:
+        syntax.check_readable(factor, columns)
+    names = [syntax.names(factor.code) for factor in factors]
+    calls, read_names = (set().union(*part) for part in zip(*names, strict=True))
+    _check_names(factors, frame, env)
+    _check_text(frame.columns, read_names)
+    return terms, calls, read_names
+
+
+def _select(
+    frame: pd.DataFrame,
+    read_names: set[str],
+    subset: Any,
+    arrays: Mapping[str, Any],
+    passed: pd.Index | None,
+) -> _Rows:
+    """Return the rows of the subset, or raise a ValueError where none of them is complete."""
+    positions = _rows_of(frame, subset)
+    if len(frame) and len(positions) == 0:
+        raise ValueError("no rows left to fit: subset selects none of the data")
+    values = {k: _row_array(k, v, frame, positions) for k, v in arrays.items() if v is not None}
+    used = frame.iloc[positions]
+    variables = frames.read_columns(used, read_names)
+    rows = _Rows(used, variables, values, RowNames(positions, passed))
+    if not rows.complete.any():
         raise ValueError(_no_rows(variables))
-    index = frame.index
-    numbered = variables.reset_index(drop=True)[~absent]
-    as_levels = levels_of(everything)
-    plain = _true_as_one(frames.plain(numbered, _only_levels(everything)), terms)
-    _check_dates(everything, plain, set(_factors(terms[0])))
-    numbered, known = frames.learn(plain, as_levels)
+    return rows
+
+
+def _build_parts(terms: list[Any], rows: _Rows, env: patsy.EvalEnvironment) -> _Parts:
+    """Return the designs that the rows without a missing value determine, and their columns."""
+    factors = _factors(*terms)
+    complete = rows.variables.reset_index(drop=True)[rows.complete]
+    plain = _true_as_one(frames.plain(complete, _only_levels(factors)), terms)
+    _check_dates(factors, plain, set(_factors(terms[0])))
+    coded, known = frames.learn(plain, levels_of(factors))
     written: dict[str, tuple[Any, ...]] = {}
     if "C" not in env.namespace:  # patsy's
-        terms, written = without_unused(terms, numbered)
-    declared = known | frames.declare(known, numbered, written)
+        terms, written = without_unused(terms, coded)
+    declared = known | frames.declare(known, coded, written)
     with quiet_arithmetic() as invalid:
-        infos, matrices = _build(terms, numbered, env, dict(variables.dtypes))
+        infos, matrices = _build(terms, coded, env, dict(rows.variables.dtypes))
     if invalid:
-        warn_undefined(infos, numbered, RowNames(rows, passed), "left out of the fit")
-    keep = matrices[1].index.to_numpy() if len(matrices[1]) else np.array([], dtype=int)
-    if len(keep) < len(frame) and missing != "drop":
-        (row, *_) = index[np.setdiff1d(np.arange(len(frame)), keep)].tolist()
+        warn_undefined(infos, coded, rows.names, "left out of the fit")
+    return _Parts([_design(info, known, declared) for info in infos], matrices, plain)
+
+
+def _kept(parts: _Parts, rows: _Rows, missing: str) -> np.ndarray:
+    """
+    Return the positions, among the rows in use, of those that every part has.
+
+    Raises
+    ------
+    MissingValueError
+        If a row is missing and ``missing`` is not "drop".
+    ValueError
+        If none is left.
+    """
+    index, mean = rows.frame.index, parts.matrices[1]
+    kept = mean.index.to_numpy() if len(mean) else np.array([], dtype=int)
+    if len(kept) < len(index) and missing != "drop":
+        (row, *_) = index[np.setdiff1d(np.arange(len(index)), kept)].tolist()
         raise MissingValueError(
             f"row {row!r} misses a value in a variable of the formula or in "
-            f"{', '.join(values) or 'an array'}; use missing='drop' to leave such rows out"
+            f"{', '.join(rows.arrays) or 'an array'}; use missing='drop' to leave such rows out"
         )
-    if len(keep) == 0:
-        raise ValueError(_no_rows(variables))
-    endog, exog, exog_dispersion = (m.set_axis(index[keep]) for m in matrices)
-    lhs, mean, dispersion = (_design(info, known, declared) for info in infos)
+    if len(kept) == 0:
+        raise ValueError(_no_rows(rows.variables))
+    return kept
+
+
+def _leave_out(mean: Design, drop_cols: Sequence[str] | None) -> None:
+    """Leave columns out of the mean's design, or raise a FormulaError for one it does not have."""
     unknown = sorted(set(drop_cols or ()) - set(mean.columns))
     if unknown:
         raise FormulaError(f"drop_cols: {unknown[0]!r} is not a column of the mean's design")
     mean.left_out = tuple(drop_cols or ())
-    spec = TwoPartFormula(mean_text, dispersion_text, lhs, mean, dispersion, columns)
-    arrays_kept = {key: value[keep] if value.ndim else value for key, value in values.items()}
-    exog, kept = exog[mean.columns], _with_plain(frame.iloc[keep], plain.loc[keep])
-    return FormulaData(
-        endog,
-        exog,
-        exog_dispersion,
-        arrays_kept,
-        spec,
-        kept,
-        rows[keep],
-        n_passed,
-        len(frame) - len(keep),
-        passed,
-    )
 
 
 def terms_of(given: str | Sequence[str] | None, frame: pd.DataFrame) -> list[str]:

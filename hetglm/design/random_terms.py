@@ -1,4 +1,4 @@
-"""Random terms: what users pass of them, and grouping factors with their columns on the rows of a fit."""
+"""Random terms: what users pass of them, and grouping factors with their columns on the rows."""
 
 from __future__ import annotations
 
