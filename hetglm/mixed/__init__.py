@@ -1,0 +1,1 @@
+"""Random effects in both parts: covariance structures, Laplace's approximation, quadrature and fits."""

@@ -1,0 +1,143 @@
+"""The record of a fit with random effects: estimates, covariance and modes of the random effects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hetglm.likelihood.objective import LIKELIHOOD, Criterion
+from hetglm.typing import Array
+from hetglm.utils.display import Printed
+
+#: The marginal likelihood with the mean's coefficients integrated out too; of a Gaussian with constant
+#: dispersion it is the restricted likelihood of Patterson and Thompson (1971).
+REML_MEAN = Criterion("REML", comparable_means=False)
+
+#: The same with the coefficients of both parts integrated out.
+REML_BOTH = Criterion("REML (mean and dispersion)", comparable_means=False)
+
+#: What `fit_mixed` maximises by its argument ``reml``.
+CRITERIA: dict[bool | str, Criterion] = {
+    False: LIKELIHOOD,
+    True: REML_MEAN,
+    "mean": REML_MEAN,
+    "both": REML_BOTH,
+}
+
+
+@dataclass(frozen=True)
+class Effects:
+    """
+    Random effects of the groups of one grouping factor at the estimates.
+
+    Attributes
+    ----------
+    modes : ndarray, shape (G, k)
+        Mode b^ of each group's effects given the data; rows in the order of the factor's levels.
+    standardized : ndarray, shape (G, k)
+        The same as u^, with b^ = Lambda u^.
+    covariance : ndarray, shape (G, k, k)
+        Covariance of b given the data and the estimates, by the curvature at the mode.
+    """
+
+    modes: Array
+    standardized: Array
+    covariance: Array
+
+    @property
+    def sd(self) -> Array:
+        """Standard deviations given the estimates, shape (G, k)."""
+        return np.asarray(np.sqrt(np.einsum("gjj->gj", self.covariance)))
+
+
+@dataclass(frozen=True, repr=False)
+class MixedFit(Printed):
+    """
+    A maximised marginal or restricted likelihood.
+
+    Attributes
+    ----------
+    params : ndarray, shape (p + q + m,)
+        Coefficients of the mean and of the dispersion, then standard deviations and correlations of the
+        random effects (`CovarianceStructure.names`); NaN where one is aliased or has no value.
+    estimated : ndarray of bool, shape (p + q + m,)
+        Which of them have an estimate.
+    at_boundary : ndarray of bool, shape (p + q + m,)
+        Standard deviations of 0 and correlations of -1 or 1, which have no standard error.
+    theta : ndarray, shape (m,)
+        Entries of Lambda (`CovarianceStructure`) with a diagonal of at least 0.
+    llf : float
+        Marginal log-likelihood at the estimates.
+    effects : tuple of Effects
+        Of each grouping factor.
+    information : ndarray, shape (p + q + m, p + q + m)
+        Observed information of ``params``; NaN in rows and columns of parameters that have no estimate
+        or lie at the boundary.
+    covariance : ndarray, shape (p + q + m, p + q + m)
+        Its inverse without those, NaN elsewhere. After REML, integrated coefficients have their
+        posterior covariance, that of the estimated parameters included.
+    integration : str
+        How the random effects were integrated out, as printed: "Laplace approximation",
+        "Gauss-Hermite quadrature with 15 nodes" or "exact".
+    nodes : int
+        Quadrature nodes of each integrated effect; 1 for Laplace's approximation.
+    criterion : Criterion
+        What was maximised: the likelihood, `REML_MEAN` or `REML_BOTH`.
+    adjusted_llf : float or None
+        Maximum of the criterion where that is not the likelihood.
+    converged : bool
+    message : str
+        How the search ended.
+    iterations : int
+    decrement : float
+        Gradient in units of its standard deviation, over all directions.
+    method : str
+        Name of the search.
+    evaluations : int
+        Evaluations of the criterion.
+    laplace_error : float or None
+        Log-likelihood by quadrature or by importance sampling less Laplace's, at the estimates; None
+        where Laplace's approximation is exact or was not used.
+    laplace_error_se : float
+        Monte-Carlo standard error of ``laplace_error``; 0 by quadrature.
+    notes : tuple of str
+        Sentences on what a reader must know of the estimates.
+    """
+
+    params: Array
+    estimated: Array
+    at_boundary: Array
+    theta: Array
+    llf: float
+    effects: tuple[Effects, ...]
+    information: Array
+    covariance: Array
+    integration: str
+    nodes: int = 1
+    criterion: Criterion = LIKELIHOOD
+    adjusted_llf: float | None = None
+    converged: bool = True
+    message: str = ""
+    iterations: int = 0
+    decrement: float = 0.0
+    method: str = "BFGS and Newton's method"
+    evaluations: int = 0
+    laplace_error: float | None = None
+    laplace_error_se: float = 0.0
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def maximum(self) -> float:
+        """Maximum of the criterion."""
+        return self.llf if self.adjusted_llf is None else self.adjusted_llf
+
+    @property
+    def bse(self) -> Array:
+        """Standard errors, NaN at the boundary and where there is no estimate; shape (p + q + m,)."""
+        return np.asarray(np.sqrt(np.diag(self.covariance)))
+
+    def _headline(self) -> str:
+        end = "converged" if self.converged else "not converged"
+        steps = f"after {self.iterations} step{'s' * (self.iterations != 1)}"
+        return f"{self.integration}, {self.criterion.name} {self.maximum:.4f}, {end} {steps}"
