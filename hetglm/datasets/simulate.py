@@ -115,9 +115,9 @@ def make_splicing(
       group b.
 
     The defaults are a beta-binomial with random gene effects in both parts, fitted to the embedded
-    data (log sigma -8.66, between-gene sd 2.09, group effect 1.08) and rounded. The law differs in
-    one point: in the embedded data the proportions of a gene are as flat as a uniform within
-    some per cent of their mean (up to 5 in group a and 9 in group b), so that its dispersion
+    data (log sigma -8.66, between-gene sd 2.09, group effect 1.08) and rounded. The distribution
+    differs in one point: in the embedded data the proportions of a gene are as flat as a uniform
+    within some per cent of their mean (up to 5 in group a and 9 in group b), so that its dispersion
     grows with its mean; here the two are independent and the proportions beta distributed.
 
     Examples

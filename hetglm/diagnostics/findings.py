@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -36,13 +36,6 @@ STEP = 1e-4
 N_SAMPLE_ROWS = 5_000
 
 
-#: Kinds of findings, in the order of the checks.
-CHECKS = (
-    *("convergence", "unbounded", "edge", "several maxima", "separation", "boundary", "aliased"),
-    *("single row", "few rows", "Hauck-Donner", "near-singular", "leverage", "small counts"),
-)
-
-
 @dataclass(frozen=True, repr=False)
 class Finding(Printed):
     """
@@ -51,8 +44,7 @@ class Finding(Printed):
     Attributes
     ----------
     kind : str
-        "convergence", "separation", "boundary", "aliased", "single row", "few rows", "Hauck-Donner",
-        "near-singular", "leverage", "several maxima", "unbounded", "edge" or "small counts".
+        Name of the check that found it, one of those that `LocationScaleResults.diagnose` lists.
     terms : tuple of str
         Names of the coefficients concerned, as in ``params``.
     evidence : str
@@ -136,6 +128,22 @@ class Facts:
         return tuple(int(i) for i in self.core.names.positions[rows])
 
     @cached_property
+    def separated(self) -> tuple[Array, list[str]] | None:
+        """Rows at the limit of a separated mean and the coefficients concerned."""
+        return checks.separated(self.bare, self.fit, self.names)
+
+    @cached_property
+    def not_finite(self) -> set[str]:
+        """Names of the coefficients without a finite estimate."""
+        found = (*separation(self), *boundary(self), *aliased(self))
+        return {name for finding in found for name in finding.terms}
+
+    @cached_property
+    def cells(self) -> list[Finding]:
+        """Findings on the cells of the dispersion."""
+        return list(dispersion_cells(self))
+
+    @cached_property
     def sample(self) -> Likelihood:
         """The rows, or a subsample of many with the same information up to a few per cent."""
         return self.core if self.core.n <= N_SAMPLE_ROWS else subsample(self.core, self._importance)
@@ -167,25 +175,14 @@ def diagnose(res: Any) -> Diagnosis:
         influence.hat_matrix_diag,
         influence.hat_matrix_diag_dispersion,
     )
-    found = Diagnosis()
-    for check in (of_the_search, separation, boundary, small_counts, aliased):
-        found += check(facts)
-    reported = {name for finding in found for name in finding.terms}
-    cells = [*single_rows(facts), *dispersion_cells(facts)]
-    found += cells
-    found += (f for f in hauck_donner(facts) if not reported & set(f.terms))
-    if not reported:  # infinite coefficients make the information singular, and are reported
-        found += near_singular(facts)
-    known = {row for finding in cells for row in finding.rows}
-    found += (f for f in leverages(facts) if not known & set(f.rows))
-    return found
+    return Diagnosis(finding for check in CHECKS.values() for finding in check(facts))
 
 
 # Messages of the fit -------------------------------------------------------------------------------
 
 
-def of_the_search(facts: Facts) -> Iterator[Finding]:
-    """Yield problems of the search for the maximum."""
+def convergence(facts: Facts) -> Iterator[Finding]:
+    """Yield a search that did not converge."""
     fit = facts.fit
     if not fit.converged:
         yield Finding(
@@ -194,17 +191,33 @@ def of_the_search(facts: Facts) -> Iterator[Finding]:
             f"the fit did not converge: {fit.message} (scaled gradient {fit.decrement:.1e})",
             "Use more iterations, start_params near the maximum, or a simpler dispersion formula",
         )
-    if fit.unbounded:
+
+
+def unbounded(facts: Facts) -> Iterator[Finding]:
+    """Yield an unbounded likelihood."""
+    if facts.fit.unbounded:
         yield Finding(
             "unbounded",
             (),
-            f"{fit.unbounded}; the fit is a local maximum away from that",
+            f"{facts.fit.unbounded}; the fit is a local maximum away from that",
             "Merge the cell with another, or remove the term from one part",
         )
-    if fit.domain_boundary:
+
+
+def domain_boundary(facts: Facts) -> Iterator[Finding]:
+    """Yield a maximum at the boundary of the domain of the mean."""
+    if facts.fit.domain_boundary:
         yield Finding(
-            "edge", (), fit.domain_boundary, "Use a link without such a boundary, log or logit"
+            "domain boundary",
+            (),
+            facts.fit.domain_boundary,
+            "Use a link without such a boundary, log or logit",
         )
+
+
+def several_maxima(facts: Facts) -> Iterator[Finding]:
+    """Yield a second local maximum."""
+    fit = facts.fit
     if not np.isnan(fit.second):
         yield Finding(
             "several maxima",
@@ -217,9 +230,8 @@ def of_the_search(facts: Facts) -> Iterator[Finding]:
 
 def separation(facts: Facts) -> Iterator[Finding]:
     """Yield the terms of a separated mean."""
-    found = checks.separated(facts.bare, facts.fit, facts.names)
-    if found is not None:
-        rows, terms = found
+    if facts.separated is not None:
+        rows, terms = facts.separated
         yield Finding(
             "separation",
             tuple(terms),
@@ -284,21 +296,25 @@ def aliased(facts: Facts) -> Iterator[Finding]:
 
 
 def single_rows(facts: Facts) -> Iterator[Finding]:
-    """Yield the rows that alone determine a coefficient of the mean."""
+    """Yield the rows that alone determine a coefficient of the mean, or the dispersion of a cell."""
     rows = (facts.leverage > MIN_EXACT_LEVERAGE) & (facts.frequency <= 1)
-    if not rows.any():
-        return
-    X = facts.core.X
-    alone = (X[rows] != 0).any(axis=0) & ~(X[~rows] != 0).any(axis=0)
-    names = tuple(name for name, own in zip(facts.names, alone, strict=False) if own)
-    yield Finding(
-        "single row",
-        names,
-        f"the mean has a coefficient for {facts.where(rows)} alone (leverage 1); such rows are fitted "
-        "exactly and contain no information about the dispersion",
-        "Merge the cell with another, or remove the term from the mean",
-        facts.positions(rows),
-    )
+    if rows.any():
+        X = facts.core.X
+        alone = (X[rows] != 0).any(axis=0) & ~(X[~rows] != 0).any(axis=0)
+        yield Finding(
+            "single row",
+            tuple(name for name, own in zip(facts.names, alone, strict=False) if own),
+            f"the mean has a coefficient for {facts.where(rows)} alone (leverage 1); such rows are "
+            "fitted exactly and contain no information about the dispersion",
+            "Merge the cell with another, or remove the term from the mean",
+            facts.positions(rows),
+        )
+    yield from (finding for finding in facts.cells if finding.kind == "single row")
+
+
+def few_rows(facts: Facts) -> Iterator[Finding]:
+    """Yield the cells of the dispersion with few residual degrees of freedom."""
+    yield from (finding for finding in facts.cells if finding.kind == "few rows")
 
 
 def dispersion_cells(facts: Facts) -> Iterator[Finding]:
@@ -364,6 +380,8 @@ def hauck_donner(facts: Facts) -> Iterator[Finding]:
         if not columns or not term.factors or contains(A, np.ones((len(A), 1))):
             continue  # cell means: that one is far from zero is not a test of interest
         for j in columns:
+            if facts.names[j] in facts.not_finite:
+                continue
             if slopes[j] < 0 and abs(facts.tvalues[j]) < MAX_HAUCK_DONNER_Z:
                 yield Finding(
                     "Hauck-Donner",
@@ -435,6 +453,8 @@ def _shifted(core: Likelihood, name: str, shift: Array) -> Likelihood:
 
 def near_singular(facts: Facts) -> Iterator[Finding]:
     """Yield the coefficients of a nearly singular direction of the information."""
+    if facts.not_finite:  # these make the information singular, and are reported
+        return
     kept = facts.fit.solved
     information = -facts.sample.expected_hessian(facts.fit.internal)[np.ix_(kept, kept)]
     scale = np.sqrt(np.diag(information))
@@ -457,9 +477,10 @@ def near_singular(facts: Facts) -> Iterator[Finding]:
 
 def leverages(facts: Facts) -> Iterator[Finding]:
     """Yield the rows that dominate their own fit of the mean or of the dispersion."""
+    known = {i for finding in (*single_rows(facts), *few_rows(facts)) for i in finding.rows}
     for part, h in (("mean", facts.leverage), ("dispersion", facts.leverage_dispersion)):
         rows = h > MIN_LARGE_LEVERAGE
-        if rows.any() and h.max() > 3 * np.mean(h):
+        if rows.any() and h.max() > 3 * np.mean(h) and not known & set(facts.positions(rows)):
             yield Finding(
                 "leverage",
                 (),
@@ -468,3 +489,21 @@ def leverages(facts: Facts) -> Iterator[Finding]:
                 "See get_influence().summary_frame(), and refit without the row to compare",
                 facts.positions(rows),
             )
+
+
+#: Kind of a finding -> the check that yields it; in this order they run and print.
+CHECKS: dict[str, Callable[[Facts], Iterator[Finding]]] = {
+    "convergence": convergence,
+    "unbounded": unbounded,
+    "domain boundary": domain_boundary,
+    "several maxima": several_maxima,
+    "separation": separation,
+    "boundary": boundary,
+    "small counts": small_counts,
+    "aliased": aliased,
+    "single row": single_rows,
+    "few rows": few_rows,
+    "Hauck-Donner": hauck_donner,
+    "near-singular": near_singular,
+    "leverage": leverages,
+}

@@ -80,8 +80,8 @@ def make_claims(n: int = POLICIES, rng: int = 20260401) -> pd.DataFrame:
     # sum of w years: by additivity a Tweedie of mean w m and dispersion phi w^(1-p)
     years, p = data["years"].to_numpy(), POWER
     mu, phi = np.exp(linear(data, TRUE_MEAN)), np.exp(linear(data, TRUE_DISPERSION))
-    law = CompoundPoissonGamma(p)(years * mu, phi * years ** (1 - p))
-    data["claim"] = law.rvs(random_state=generator)
+    distribution = CompoundPoissonGamma(p)(years * mu, phi * years ** (1 - p))
+    data["claim"] = distribution.rvs(random_state=generator)
     return data
 
 
@@ -131,24 +131,24 @@ def what_a_weight_does(data: pd.DataFrame, right: Any) -> None:
 
 
 def two_drivers(res: Any) -> pd.DataFrame:
-    """Return the law of a full year for an old and a young driver in town."""
+    """Return the distribution of a full year for an old and a young driver in town."""
     drivers = pd.DataFrame({"area": "town", "young": [0, 1], "power": 0.0, "years": 1.0})
-    law = res.get_distribution(drivers)
+    distribution = res.get_distribution(drivers)
     return pd.DataFrame(
         {
-            "mean": law.mean(),
-            "sd": law.std(),
-            "P(no claim)": law.cdf(0.0),
-            "99 % quantile": law.ppf(0.99),
-            "P(above 5)": law.sf(5.0),
+            "mean": distribution.mean(),
+            "sd": distribution.std(),
+            "P(no claim)": distribution.cdf(0.0),
+            "99 % quantile": distribution.ppf(0.99),
+            "P(above 5)": distribution.sf(5.0),
         },
         index=list(DRIVERS),
     )
 
 
-def draw_claim_free(axes: Any, data: pd.DataFrame, law: Any) -> None:
+def draw_claim_free(axes: Any, data: pd.DataFrame, distribution: Any) -> None:
     """Draw the share of policies without a claim, by their years in force, with the fitted one."""
-    seen = data[["years", "young"]].assign(free=data["claim"] == 0, fitted=law.cdf(0.0))
+    seen = data[["years", "young"]].assign(free=data["claim"] == 0, fitted=distribution.cdf(0.0))
     for young, cells in (
         seen.groupby(["young", np.ceil(seen["years"] * 13).rename("month")]).mean().groupby("young")
     ):
@@ -161,15 +161,17 @@ def draw_claim_free(axes: Any, data: pd.DataFrame, law: Any) -> None:
 
 
 def draw_tail(axes: Any, data: pd.DataFrame, res: Any) -> None:
-    """Draw the share of policies with more than a claim, with the mean of some fitted laws."""
+    """Draw the share of policies with more than a claim, with the mean of some fitted distributions."""
     for young, some in data.groupby("young"):
         levels = np.geomspace(0.05, np.sort(some["claim"])[-3], 25)
         observed = [(some["claim"] > level).mean() for level in levels]
         few = some.iloc[:: max(1, len(some) // 1000)]
-        laws = res.get_distribution(few.assign(weight=few["years"] ** (POWER - 1)))
+        distributions = res.get_distribution(few.assign(weight=few["years"] ** (POWER - 1)))
         colour, marker = COLOURS[int(young)], MARKERS[int(young)]
         axes.loglog(levels, observed, marker, ms=4, color=colour)
-        axes.loglog(levels, [laws.sf(level).mean() for level in levels], color=colour, lw=1)
+        axes.loglog(
+            levels, [distributions.sf(level).mean() for level in levels], color=colour, lw=1
+        )
     axes.set(xlabel="claim (thousands)", ylabel="share of policies above")
 
 

@@ -108,12 +108,12 @@ def worth(seeds: pd.DataFrame, res: Any, constant: Any, plain: Any) -> None:
 
 def prediction_limits(seeds: pd.DataFrame, res: Any, plain: Any) -> pd.DataFrame:
     """Return the 95 % intervals of each plate's count, binomial and beta-binomial."""
-    law = res.get_distribution(seeds)
+    distribution = res.get_distribution(seeds)
     chance = stats.binom(seeds["n"], plain.fittedvalues)
     return pd.DataFrame(
         {
             f"{name} {end}": each.ppf(q)
-            for name, each in (("binomial", chance), ("beta-binomial", law))
+            for name, each in (("binomial", chance), ("beta-binomial", distribution))
             for end, q in (("low", 0.025), ("high", 0.975))
         },
         index=seeds.index,

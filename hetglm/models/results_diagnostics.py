@@ -24,9 +24,21 @@ class DiagnosticMethods(GenericLikelihoodModelResults):
         """
         Check the fit for common problems and report them in plain words.
 
-        The checks: convergence, separation, dispersion at the boundary, cells with a single row or few
-        rows, aliased columns, unreliable Wald tests (Hauck and Donner 1977), a nearly singular
-        information, large leverages, and small counts for the extended quasi-likelihood.
+        The checks, by the ``kind`` of their findings:
+
+        - "convergence": the search for the maximum stopped before it
+        - "unbounded": the likelihood has no upper bound; the fit is a local maximum
+        - "domain boundary": the maximum is at the boundary of the domain of the mean
+        - "several maxima": another local maximum was found
+        - "separation": coefficients of the mean without a finite estimate
+        - "boundary": coefficients of the dispersion without one, at dispersion zero or infinity
+        - "small counts": the extended quasi-likelihood is inaccurate
+        - "aliased": columns that are linear combinations of earlier ones
+        - "single row": a row that alone determines a coefficient
+        - "few rows": cells with few residual degrees of freedom for the dispersion
+        - "Hauck-Donner": Wald statistics that decrease as the effect grows (Hauck and Donner 1977)
+        - "near-singular": an information matrix that is nearly singular
+        - "leverage": rows that dominate their own fit
 
         Returns
         -------
@@ -44,9 +56,9 @@ class DiagnosticMethods(GenericLikelihoodModelResults):
         >>> import hetglm.api as het
         >>> import hetglm.formula.api as hmf
         >>> print(hmf.doubleglm("Hwt ~ Bwt | Bwt", het.datasets.load_cats()).fit().diagnose())
-        No problems found by the checks that were run (convergence, unbounded, edge,
-        several maxima, separation, boundary, aliased, single row, few rows,
-        Hauck-Donner, near-singular, leverage, small counts).
+        No problems found by the checks that were run (convergence, unbounded, domain
+        boundary, several maxima, separation, boundary, small counts, aliased, single
+        row, few rows, Hauck-Donner, near-singular, leverage).
         """
         return findings.diagnose(self)
 

@@ -145,8 +145,9 @@ def cross_validate(
         - "log_score": minus log density, or minus log probability
         - "crps": continuous ranked probability score
         - "coverage": share of rows in their prediction interval
-        - a function of the held-out rows of a fold (with ``endog mean variance observed law loglike
-          trials rows``, see `HeldOut`) that returns a number for each row, or one for the fold
+        - a function of the held-out rows of a fold (with ``endog mean variance observed loglike
+          distribution trials rows``, see `HeldOut`) that returns a number for each row, or one for
+          the fold
 
         By default all named metrics; for extended quasi-likelihood families, which have no
         distribution, the first three. Errors, "dss" and "crps" are on the scale of the mean; for the

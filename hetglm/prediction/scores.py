@@ -33,7 +33,7 @@ class HeldOut:
         Log-likelihood of each row, or extended quasi-likelihood.
     trials : ndarray or None
         Numbers of trials of the beta-binomial, for which ``observed`` is ``trials * endog``.
-    law : frozen scipy distribution or None
+    distribution : frozen scipy distribution or None
         Predictive distribution of ``observed``; None for extended quasi-likelihood families.
     discrete : bool
         Whether ``observed`` is a count.
@@ -46,7 +46,7 @@ class HeldOut:
     observed: Array
     loglike: Array
     trials: Array | None
-    law: Any
+    distribution: Any
     discrete: bool
 
 
@@ -76,7 +76,7 @@ def log_score(held: HeldOut) -> Array:
 
 def ranked_score(held: HeldOut) -> Array:
     """Return the continuous ranked probability score, on the scale of the mean."""
-    score = crps(held.law, held.observed, held.discrete)
+    score = crps(held.distribution, held.observed, held.discrete)
     return score if held.trials is None else score / held.trials
 
 
@@ -88,7 +88,7 @@ class Coverage:
 
     def __call__(self, held: HeldOut) -> Array:
         """Return 1 for y in its interval, limits included, else 0."""
-        low, high = held.law.ppf(self.alpha / 2), held.law.ppf(1 - self.alpha / 2)
+        low, high = held.distribution.ppf(self.alpha / 2), held.distribution.ppf(1 - self.alpha / 2)
         return ((held.observed >= low) & (held.observed <= high)).astype(float)
 
 

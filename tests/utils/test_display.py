@@ -22,6 +22,7 @@ import hetglm.api as het
 import hetglm.formula.api as hmf
 from hetglm.diagnostics import findings
 from hetglm.exceptions import NotNestedError, UntestedTermWarning
+from hetglm.models.results import LocationScaleResults
 from hetglm.utils.display import Printed, coefficient_table, latex, number, p_text, paragraph
 
 #: HTML elements without an end.
@@ -382,6 +383,8 @@ def test_checks_of_a_diagnosis_are_named():
     source = inspect.getsource(findings)
     kinds = set(re.findall(r'Finding\(\s*"([^"]+)"', source))
     assert kinds <= set(findings.CHECKS)
+    documented = re.findall(r'- "([^"]+)":', LocationScaleResults.diagnose.__doc__)
+    assert documented == list(findings.CHECKS)
     clean = hmf.doubleglm("Hwt ~ Bwt | Bwt", het.datasets.load_cats()).fit().diagnose()
     text = " ".join(str(clean).split())
     assert text.startswith("No problems found by the checks that were run (convergence, ")
