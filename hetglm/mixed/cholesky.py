@@ -1,0 +1,148 @@
+"""
+Blocked Cholesky factorisation of H, and those blocks of its inverse that belong to rows.
+
+The factor with the most effects has a block-diagonal part F of H, a stack of small matrices that is
+eliminated first; what is left is a dense Schur complement S (as in MixedModels.jl, D. Bates).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import cho_solve
+
+from hetglm.typing import Array
+
+
+class Indefinite(Exception):
+    """
+    Raised where H is not positive definite.
+
+    Attributes
+    ----------
+    groups : ndarray of bool, shape (G,), or None
+        Whose blocks of F are not; None where only the Schur complement is not.
+    """
+
+    def __init__(self, groups: Array | None) -> None:
+        super().__init__("not positive definite")
+        self.groups = groups
+
+
+class Inverse(NamedTuple):
+    """Blocks of H^-1: FF of shape (G, k, k), FR of shape (G, k, r), RR of shape (r, r)."""
+
+    FF: Array
+    FR: Array
+    RR: Array
+
+
+def inverse_factors(F: Array) -> Array:
+    """
+    Return the inverses of the Cholesky factors of a stack of matrices, shape (G, k, k).
+
+    Raises
+    ------
+    Indefinite
+        With the groups whose matrix is not positive definite.
+    """
+    if F.shape[1] == 1:
+        bad = ~(F[:, 0, 0] > 0)
+        if bad.any():
+            raise Indefinite(bad)
+        return 1 / np.sqrt(F)
+    try:
+        return np.linalg.inv(np.linalg.cholesky(F))
+    except np.linalg.LinAlgError:
+        smallest = np.linalg.eigvalsh(F)[:, 0]
+        bad = smallest <= np.maximum(smallest.min(), 0)
+        raise Indefinite(bad) from None
+
+
+@dataclass(frozen=True)
+class BlockedCholesky:
+    """
+    Factorisation of H = [[F, FR], [FR', RR]].
+
+    Parameters
+    ----------
+    F : ndarray, shape (G, k, k)
+        Diagonal blocks of the first factor.
+    FR : ndarray, shape (G, k, r)
+    RR : ndarray, shape (r, r)
+
+    Raises
+    ------
+    Indefinite
+        If H is not positive definite.
+    """
+
+    F: Array
+    FR: Array
+    RR: Array
+
+    def __post_init__(self) -> None:
+        """Factorise at once."""
+        assert self.roots is not None
+        assert self.schur is not None
+
+    @cached_property
+    def roots(self) -> Array:
+        """Inverse Cholesky factors of the blocks of F, shape (G, k, k)."""
+        return inverse_factors(self.F)
+
+    @cached_property
+    def inverse_F(self) -> Array:
+        """Inverses of the blocks of F, shape (G, k, k)."""
+        return np.einsum("gij,gik->gjk", self.roots, self.roots)
+
+    @cached_property
+    def Y(self) -> Array:
+        """F^-1 FR, shape (G, k, r)."""
+        return self.inverse_F @ self.FR
+
+    @cached_property
+    def schur(self) -> Array:
+        """Lower Cholesky factor of S = RR - FR' F^-1 FR, shape (r, r)."""
+        r = len(self.RR)
+        if not r:
+            return self.RR
+        try:
+            return np.linalg.cholesky(self.RR - self.FR.reshape(-1, r).T @ self.Y.reshape(-1, r))
+        except np.linalg.LinAlgError:
+            raise Indefinite(None) from None
+
+    @property
+    def logdet(self) -> float:
+        """Logarithm of the determinant of H."""
+        of_F = -np.log(np.einsum("gjj->gj", self.roots)).sum()
+        return float(2 * (of_F + np.log(np.diag(self.schur)).sum()))
+
+    def solve(self, of_F: Array, of_R: Array) -> tuple[Array, Array]:
+        """
+        Return H^-1 times right-hand sides.
+
+        Parameters
+        ----------
+        of_F : ndarray, shape (G, k, s)
+        of_R : ndarray, shape (r, s)
+        """
+        first = self.inverse_F @ of_F
+        if not len(self.RR):
+            return first, of_R
+        s = of_R.shape[1]
+        rest = of_R - self.FR.reshape(-1, len(of_R)).T @ first.reshape(-1, s)
+        second = cho_solve((self.schur, True), rest)
+        return first - self.Y @ second, second
+
+    @cached_property
+    def inverse(self) -> Inverse:
+        """Blocks of H^-1 on pairs of groups that have rows in common (all those of the rest)."""
+        if not len(self.RR):
+            return Inverse(self.inverse_F, self.FR, self.RR)
+        RR = cho_solve((self.schur, True), np.eye(len(self.RR)))
+        FR = -self.Y @ RR
+        return Inverse(self.inverse_F - FR @ np.swapaxes(self.Y, 1, 2), FR, RR)

@@ -1,0 +1,164 @@
+"""
+Laplace's approximation to the marginal log-likelihood, and its exact gradient.
+
+L = h(u^) - log|H| / 2, plus log(2 pi) / 2 for each fixed column that is integrated out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from statsmodels.genmod.families import links
+
+from hetglm.mixed.cholesky import BlockedCholesky
+from hetglm.mixed.joint import Effects, JointDensity, Mode, Products
+from hetglm.mixed.loadings import Symmetric, contraction
+from hetglm.typing import Array
+from hetglm.utils.linalg import crossed
+
+#: Step of the central differences of second derivatives, in units of a linear predictor (of its
+#: standard deviation given the rest, for links without a natural unit).
+DIFFERENCE_STEP = 3e-5
+
+#: Links whose linear predictor has a natural unit.
+UNIT_LINKS = (links.Log, links.LogC, links.Logit)
+
+
+@dataclass(frozen=True)
+class Laplace:
+    """
+    Laplace's approximation at given coefficients and covariance of the random effects.
+
+    Attributes
+    ----------
+    joint : JointDensity
+    mode : Mode
+    """
+
+    joint: JointDensity
+    mode: Mode
+
+    @cached_property
+    def M(self) -> Products:
+        """A'WA at the mode, W observed."""
+        return self.joint.products(self.mode.W)
+
+    @cached_property
+    def system(self) -> BlockedCholesky:
+        """H at the mode."""
+        return self.joint.factorised(self.M, self.mode.Lambdas)
+
+    @cached_property
+    def value(self) -> float:
+        """Approximate log-likelihood, or restricted log-likelihood."""
+        integrated = 0.5 * self.joint.integrated_columns * np.log(2 * np.pi)
+        return float(self.mode.value - 0.5 * self.system.logdet + integrated)
+
+    @cached_property
+    def inverse(self) -> Products:
+        """Blocks of H^-1."""
+        return self.joint.inverse_blocks(self.system)
+
+    @cached_property
+    def covariances(self) -> Products:
+        """Blocks of Lambda H^-1 Lambda', the covariance of the effects given the data."""
+        L = self.mode.Lambdas
+        own = [a @ block @ a.T for a, block in zip(L, self.inverse.own, strict=True)]
+        pairs = zip(self.joint.crossings, self.inverse.crossed, strict=True)
+        return Products(own, [L[a] @ block @ L[b].T for (a, b), block in pairs])
+
+    @cached_property
+    def row_covariances(self) -> Symmetric:
+        """Covariance V_i of (eta_i, zeta_i) given the data."""
+        out = [np.zeros(self.joint.likelihood.n) for _ in range(3)]
+        for loading, C in zip(self.joint.loadings, self.covariances.own, strict=True):
+            loading.quadratic(C, out)
+        for crossing, C in zip(
+            self.joint.crossings.values(), self.covariances.crossed, strict=True
+        ):
+            crossing.quadratic(C, out)
+        return Symmetric(*out)
+
+    @cached_property
+    def skewness(self) -> tuple[Array, Array]:
+        """t_i: derivatives in eta_i and zeta_i of V_i : l_i'', V_i fixed; each of shape (n,)."""
+        eta, zeta, joint = self.mode.eta, self.mode.zeta, self.joint
+        steps = difference_steps(joint, self.mode)
+
+        def curvature(more_eta: Array | float, more_zeta: Array | float) -> Array:
+            f = joint.rows(eta + more_eta, zeta + more_zeta)
+            assert f.eta_eta is not None and f.eta_zeta is not None and f.zeta_zeta is not None
+            second = Symmetric(f.eta_eta, f.eta_zeta, f.zeta_zeta)
+            return contraction(self.row_covariances, second)
+
+        h, k = steps
+        return (
+            (curvature(h, 0.0) - curvature(-h, 0.0)) / (2 * h),
+            (curvature(0.0, k) - curvature(0.0, -k)) / (2 * k),
+        )
+
+    @cached_property
+    def shift(self) -> Effects:
+        """V = H^-1 Lambda' A' t / 2."""
+        pairs = zip(self.joint.loadings, self.mode.Lambdas, strict=True)
+        right = [0.5 * loading.sums(*self.skewness) @ L for loading, L in pairs]
+        return self.joint.solve(self.system, right)
+
+    @cached_property
+    def row_scores(self) -> tuple[Array, Array]:
+        """r_i: total derivatives of the criterion in eta_i and zeta_i, each of shape (n,)."""
+        d = [np.zeros(self.joint.likelihood.n) for _ in range(2)]
+        for loading, L, v in zip(self.joint.loadings, self.mode.Lambdas, self.shift, strict=True):
+            for total, more in zip(d, loading.of_rows(v @ L.T), strict=True):
+                total += more
+        W, (of_eta, of_zeta), t = self.mode.W, self.mode.score, self.skewness
+        return (
+            of_eta + 0.5 * t[0] - W.eta_eta * d[0] - W.eta_zeta * d[1],
+            of_zeta + 0.5 * t[1] - W.eta_zeta * d[0] - W.zeta_zeta * d[1],
+        )
+
+    @cached_property
+    def coefficient_gradient(self) -> Array:
+        """Gradient in the coefficients that are not integrated out, shape (p + q,)."""
+        core, (eta, zeta) = self.joint.likelihood, self.row_scores
+        return np.concatenate([crossed(core.X, eta), crossed(core.Z, zeta)])
+
+    @cached_property
+    def matrix_gradients(self) -> list[Array]:
+        """Gradients in Lambda of each factor, shapes (k, k), in the order of the user."""
+        out: dict[int, Array] = {}
+        for j, index in enumerate(self.joint.order):
+            loading, u, v = self.joint.loadings[j], self.mode.u[j], self.shift[j]
+            total = loading.sums(*self.row_scores).T @ u
+            total += loading.sums(*self.mode.score).T @ v
+            out[index] = total - self.weighted_inverse(j).sum(axis=0)
+        return [out[i] for i in range(len(out))]
+
+    def weighted_inverse(self, j: int) -> Array:
+        """Return the blocks of A'WA Lambda H^-1 of each group of a factor, shape (G, k, k)."""
+        L = self.mode.Lambdas
+        out = self.M.own[j] @ L[j] @ self.inverse.own[j]
+        blocks = zip(
+            self.joint.crossings.items(), self.M.crossed, self.inverse.crossed, strict=True
+        )
+        for ((a, b), crossing), m, inverse in blocks:
+            g, h = crossing.pairs
+            if a == j:
+                np.add.at(out, g, m @ L[b] @ np.swapaxes(inverse, 1, 2))
+            elif b == j:
+                np.add.at(out, h, np.swapaxes(m, 1, 2) @ L[a] @ inverse)
+        return out
+
+
+def difference_steps(joint: JointDensity, mode: Mode) -> tuple[Array, Array]:
+    """Return the steps along eta and zeta of each row, each of shape (n,)."""
+    core, W = joint.likelihood, mode.W
+    steps = []
+    for link, w in ((core.link, W.eta_eta), (core.link_dispersion, W.zeta_zeta)):
+        step = np.full(core.n, DIFFERENCE_STEP)
+        if not isinstance(link, UNIT_LINKS):
+            step /= np.sqrt(np.where(w == 0, 1.0, np.abs(w)))
+        steps.append(step)
+    return steps[0], steps[1]
