@@ -16,9 +16,9 @@ from types import SimpleNamespace
 import mpmath as mp
 import numpy as np
 import pytest
+from multiprecision.families import DPS, FAMILIES, SPEC_OF, derivatives, likelihood
 from numpy.testing import assert_allclose
 from scipy import stats
-from specs import SPECS
 
 from hetglm import families
 from hetglm.families.base import BoundaryFamily, Family, Rows
@@ -26,8 +26,6 @@ from hetglm.families.exponential import ExponentialDispersion
 from hetglm.families.tails import normal_scores, tails
 
 EPS, TINY = np.finfo(float).eps, np.finfo(float).tiny
-#: Digits of the references: the differences of mpmath's numerical derivatives leave half of them.
-DPS = 50
 
 #: Values: some roundings of each of the terms they are the sum of.
 VALUE = 5e-14
@@ -49,14 +47,6 @@ COMPLEX_STEP = 1e-13
 # ---- all families ------------------------------------------------------------------------------
 
 
-def label(family):
-    """Return the name of a family with its parameters."""
-    numbers = [f"{v:g}" for v in vars(family).values() if isinstance(v, float)]
-    return "-".join([type(family).__name__, *numbers])
-
-
-SPEC_OF = {label(family): spec for spec in SPECS.values() for family in spec.families}
-FAMILIES = {label(family): family for spec in SPECS.values() for family in spec.families}
 every = pytest.mark.parametrize("name", FAMILIES)
 exact = pytest.mark.parametrize("name", [n for n, f in FAMILIES.items() if f.exact])
 quasi = pytest.mark.parametrize("name", [n for n, f in FAMILIES.items() if not f.exact])
@@ -155,24 +145,12 @@ def evaluated(name, order=2):
 
 @cache
 def reference(name):
-    """Return value, derivatives and the largest term of the value, one column per point."""
-    at, family = points(name), FAMILIES[name]
-    f = SPEC_OF[name].loglike
-    columns = []
-    with mp.workdps(DPS):
-        for i in range(len(at.y)):
-            y, mu, phi = mp.mpf(at.y[i]), mp.mpf(at.mu[i]), mp.mpf(at.phi[i])
-            n = None if at.trials is None else mp.mpf(at.trials[i])
-
-            def value(m, p, y=y, n=n):
-                return f(family, y, m, p, n)
-
-            orders = [(1, 0), (0, 1), (2, 0), (1, 1), (0, 2)]
-            # steps far inside the domain, however close its edge
-            h = mp.mpf(10) ** -20
-            slopes = [mp.diff(value, (mu, phi), o, h=h * min(1, abs(mu) or 1)) for o in orders]
-            columns.append([value(mu, phi), *slopes])
-    return np.array(columns, dtype=float).T
+    """Return value and derivatives, one column per point."""
+    at = points(name)
+    trials = [None] * len(at.y) if at.trials is None else at.trials.tolist()
+    rows = zip(at.y.tolist(), at.mu.tolist(), at.phi.tolist(), trials, strict=True)
+    terms = likelihood if FAMILIES[name].exact else derivatives
+    return np.array([terms(name, *row) for row in rows]).T
 
 
 @quasi

@@ -20,15 +20,13 @@ from betabinomial_reference import (
     rows,
     scaled_errors,
 )
-from quick import thorough
+from multiprecision.betabinomial import reference
 from scipy import stats
 
 from hetglm.families.special import betabinomial_counts, stirling
 
 pytestmark = pytest.mark.filterwarnings("error")
 
-#: Trials of the quick set: one, few and many, and where the expansions stand.
-QUICK = (1, 7, 13, 1000, 10**9)
 #: Relative to max(1, |log-likelihood|).
 VALUE_TOL = 1e-12
 #: Relative to the larger of the value and its natural scale, the root of the information.
@@ -41,9 +39,9 @@ SUM_TOL = 1e-12
 INTEGRAL_TOL = 1e-9
 
 
-def assert_accurate(n, y, mu, nu, sigma) -> None:
+def assert_accurate(n, y, mu, nu, sigma, terms=reference) -> None:
     """Compare every row with its reference on the natural scales."""
-    errors, got, want = scaled_errors(n, y, mu, nu, sigma)
+    errors, got, want = scaled_errors(n, y, mu, nu, sigma, terms)
     tolerances = [VALUE_TOL] + [DERIVATIVE_TOL] * 5
     for i, (error, tol) in enumerate(zip(errors, tolerances, strict=True)):
         worst = int(np.argmax(error))
@@ -51,7 +49,7 @@ def assert_accurate(n, y, mu, nu, sigma) -> None:
         assert error[worst] <= tol, (i, row, float(got[i][worst]), float(want[i][worst]))
 
 
-@pytest.mark.parametrize("n", [*QUICK, *thorough(*(n for n in TRIALS if n not in QUICK))])
+@pytest.mark.parametrize("n", TRIALS)
 def test_adversarial_grid(n: int) -> None:
     """Ends, neighbours and middle of every response, every sigma and tail."""
     assert_accurate(*adversarial_rows(n))
@@ -83,7 +81,7 @@ def test_random_rows() -> None:
     sigma = np.where(rng.random(size) < 0.1, 0.0, 10 ** rng.uniform(-18, 8, size))
     mu, nu = both_ends(10 ** rng.uniform(-12, -0.302, size), rng)
     y = FAMILY.distribution(mu, nu, sigma, n).rvs(random_state=rng)
-    assert_accurate(n, y.astype(float), mu, nu, sigma)
+    assert_accurate(n, y.astype(float), mu, nu, sigma, reference.function)  # none is stored
 
 
 def test_far_from_the_mean() -> None:
@@ -105,7 +103,7 @@ def test_where_the_regimes_meet() -> None:
         assert_accurate(n, y, mu, 1 - mu, mu / urn)
 
 
-@pytest.mark.parametrize("n", [2, 13, 1000, *thorough(1, 5, 12, 60, 10**5, 10**8)])
+@pytest.mark.parametrize("n", [1, 2, 5, 12, 13, 60, 1000, 10**5, 10**8])
 def test_where_the_shift_begins(n: int) -> None:
     """Either side of the smallest sigma and tail of the shifted form, and of its largest sigma."""
     rng = np.random.default_rng(n)
