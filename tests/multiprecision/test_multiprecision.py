@@ -2,9 +2,10 @@
 
 import random
 
-import multiprecision
 import numpy as np
 import pytest
+
+import multiprecision
 from multiprecision import betabinomial, families, negbin, tails, tweedie  # noqa: F401
 
 #: Rows of each function that are computed again, other ones at each run.
