@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from hetglm import datasets, exceptions, models
+from hetglm.design.random_terms import RandomTerm
 from hetglm.families.registry import MODELS
 from hetglm.inference.anova import anova
 from hetglm.inference.stepwise import stepwise
@@ -10,7 +11,15 @@ from hetglm.models import DoubleGLM
 from hetglm.prediction.crossvalidation import cross_validate
 
 globals().update({name: getattr(models, name) for name in MODELS})
-__all__ = ["DoubleGLM", "anova", "cross_validate", "datasets", "exceptions", "stepwise"]
+__all__ = [
+    "DoubleGLM",
+    "RandomTerm",
+    "anova",
+    "cross_validate",
+    "datasets",
+    "exceptions",
+    "stepwise",
+]
 __all__ += MODELS
 __all__.sort()
 

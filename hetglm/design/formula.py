@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from keyword import iskeyword
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import patsy
 
-from hetglm.design import frames, syntax
+from hetglm.design import frames, random_design, random_syntax, syntax
 from hetglm.design.arrays import check_index
 from hetglm.design.design import (
     Design,
@@ -21,6 +21,9 @@ from hetglm.design.design import (
     warn_undefined,
     without_unused,
 )
+from hetglm.design.random_design import RandomDesign
+from hetglm.design.random_syntax import WrittenTerm
+from hetglm.design.random_terms import RandomTerm, given_terms
 from hetglm.design.syntax import PATSY_BUILTINS
 from hetglm.exceptions import FormulaError, MissingValueError
 from hetglm.utils.checks import numeric
@@ -48,11 +51,13 @@ class TwoPartFormula:
     Attributes
     ----------
     formula, dispersion_formula : str
-        Both parts as written.
+        Both parts as written, without their random terms.
     endog, mean, dispersion : Design
         Left-hand side and the two right-hand sides.
     columns : dict
         Array argument -> column name, for those given by name.
+    random : RandomDesign
+        The random terms of both parts.
     """
 
     formula: str
@@ -61,6 +66,7 @@ class TwoPartFormula:
     mean: Design
     dispersion: Design
     columns: dict[str, str]
+    random: RandomDesign = field(default_factory=RandomDesign)
 
     def trials(self, data: pd.DataFrame) -> np.ndarray | None:
         """Return the trials of new data from a left-hand side of two columns, None without it."""
@@ -105,6 +111,8 @@ class FormulaData:
         Left-hand side and designs, indexed as the kept rows of the data.
     arrays : dict
         Argument -> ndarray on the kept rows.
+    random : list of RandomTerm
+        Random terms on the kept rows.
     spec : TwoPartFormula
         The designs, for prediction.
     frame : DataFrame
@@ -123,6 +131,7 @@ class FormulaData:
     exog: pd.DataFrame
     exog_dispersion: pd.DataFrame
     arrays: dict[str, np.ndarray]
+    random: list[RandomTerm]
     spec: TwoPartFormula
     frame: pd.DataFrame
     kept: np.ndarray
@@ -159,6 +168,7 @@ def read(
     subset: Any = None,
     missing: str = "drop",
     drop_cols: Any = None,
+    random: Any = None,
 ) -> FormulaData:
     """
     Return both designs and every row array on one common set of rows.
@@ -179,31 +189,42 @@ def read(
         statsmodels.
     drop_cols : list of str, optional
         Columns to leave out of the mean's design.
+    random : list of RandomTerm, optional
+        Random terms beside those of the formula; groups may be the name of a column.
 
     Raises
     ------
     FormulaError, MissingValueError
     """
-    mean_text, dispersion_text = syntax.two_parts(formula, dispersion_formula)
+    given = given_terms(random)
+    mean_text, dispersion_text, bars = _without_bars(formula, dispersion_formula)
+    bars += random_design.as_written(given)
+    groups = {name for term in bars for name in term.groups}
     frame = frames.as_frame(data)
     passed = _labels(data, frame)
-    terms, calls, variables = _parse(mean_text, dispersion_text, frame, env)
+    terms, calls, variables = _parse(mean_text, dispersion_text, bars, frame, env)
     frame, env = _variables(frame, env, calls, variables)
-    rows = _select(frame, variables, subset, arrays, passed)
-    parts = _build_parts(terms, rows, env)
+    random_syntax.check_groups(bars, list(map(str, frame.columns)), _factors(terms[0]))
+    rows = _select(frame, variables, subset, arrays, given, passed)
+    parts = _build_parts(terms, rows, env, groups)
     kept = _kept(parts, rows, missing)
-    endog, exog, exog_dispersion = (
-        matrix.set_axis(rows.frame.index[kept]) for matrix in parts.matrices
-    )
-    lhs, mean, dispersion = parts.designs
+    index = rows.frame.index[kept]
+    endog, exog, exog_dispersion, *lefts = (matrix.set_axis(index) for matrix in parts.matrices)
+    lhs, mean, dispersion, *left_designs = parts.designs
     _leave_out(mean, drop_cols)
+    random_terms, random_part = random_design.from_formula(
+        bars, left_designs, lefts, parts.plain.loc[kept].set_axis(index)
+    )
     columns = {key: value for key, value in arrays.items() if isinstance(value, str)}
     return FormulaData(
         endog=endog,
         exog=exog[mean.columns],
         exog_dispersion=exog_dispersion,
         arrays={key: value[kept] if value.ndim else value for key, value in rows.arrays.items()},
-        spec=TwoPartFormula(mean_text, dispersion_text, lhs, mean, dispersion, columns),
+        random=[*random_terms, *random_design.take(rows.random, kept, index)],
+        spec=TwoPartFormula(
+            mean_text, dispersion_text, lhs, mean, dispersion, columns, random_part
+        ),
         frame=_with_plain(rows.frame.iloc[kept], parts.plain.loc[kept]),
         kept=rows.names.positions[kept],
         n_passed=len(frame),
@@ -225,6 +246,8 @@ class _Rows:
         The columns that the formula reads.
     arrays : dict
         Argument -> ndarray on these rows, or of no dimension: one number for all rows.
+    random : list of RandomTerm
+        Random terms given beside the formula as arrays.
     names : RowNames
         Their positions in the data passed in, and the labels of all rows of these.
     """
@@ -232,6 +255,7 @@ class _Rows:
     frame: pd.DataFrame
     variables: pd.DataFrame
     arrays: dict[str, np.ndarray]
+    random: list[RandomTerm]
     names: RowNames
 
     @property
@@ -240,13 +264,14 @@ class _Rows:
         absent = np.array(self.variables.isna().any(axis=1), dtype=bool)
         for value in self.arrays.values():
             absent |= np.asarray(pd.isna(value))
+        absent |= random_design.missing(self.random, len(absent))
         return np.asarray(~absent)
 
 
 @dataclass(frozen=True)
 class _Parts:
     """
-    Response, mean and dispersion on the rows without a missing value.
+    Response, mean, dispersion and left sides of random terms on the rows without a missing value.
 
     Attributes
     ----------
@@ -268,18 +293,33 @@ def _labels(data: Any, frame: pd.DataFrame) -> pd.Index | None:
     return frame.index if own else None
 
 
+def _without_bars(formula: Any, dispersion_formula: Any) -> tuple[str, str, list[WrittenTerm]]:
+    """Return both parts of a formula without their random terms, and these."""
+    parts = syntax.two_parts(formula, dispersion_formula)
+    (mean, of_mean), (dispersion, of_dispersion) = map(
+        random_syntax.take_out, parts, random_syntax.PARTS
+    )
+    return mean, dispersion, [*of_mean, *of_dispersion]
+
+
 def _parse(
-    mean: str, dispersion: str, frame: pd.DataFrame, env: patsy.EvalEnvironment
+    mean: str,
+    dispersion: str,
+    bars: Sequence[WrittenTerm],
+    frame: pd.DataFrame,
+    env: patsy.EvalEnvironment,
 ) -> tuple[list[Any], set[str], set[str]]:
-    """Return patsy's terms of the three parts, the names they call and the names they read."""
+    """Return patsy's terms of the parts and left sides, the names they call and those they read."""
     columns = list(map(str, frame.columns))
     terms = syntax.term_lists(mean, dispersion, columns)
+    terms += [random_syntax.left_side(term, columns) for term in bars]
     factors = _factors(*terms)
     for factor in factors:
         syntax.check_readable(factor, columns)
     names = [syntax.names(factor.code) for factor in factors]
     calls, read_names = (set().union(*part) for part in zip(*names, strict=True))
     _check_names(factors, frame, env)
+    read_names |= {name for term in bars for name in term.groups}
     _check_text(frame.columns, read_names)
     return terms, calls, read_names
 
@@ -289,6 +329,7 @@ def _select(
     read_names: set[str],
     subset: Any,
     arrays: Mapping[str, Any],
+    random: Sequence[RandomTerm],
     passed: pd.Index | None,
 ) -> _Rows:
     """Return the rows of the subset, or raise a ValueError where none of them is complete."""
@@ -296,21 +337,34 @@ def _select(
     if len(frame) and len(positions) == 0:
         raise ValueError("no rows left to fit: subset selects none of the data")
     values = {k: _row_array(k, v, frame, positions) for k, v in arrays.items() if v is not None}
+    beside = random_design.on_rows(random, frame, positions)
     used = frame.iloc[positions]
     variables = frames.read_columns(used, read_names)
-    rows = _Rows(used, variables, values, RowNames(positions, passed))
+    rows = _Rows(used, variables, values, beside, RowNames(positions, passed))
     if not rows.complete.any():
         raise ValueError(_no_rows(variables))
     return rows
 
 
-def _build_parts(terms: list[Any], rows: _Rows, env: patsy.EvalEnvironment) -> _Parts:
-    """Return the designs that the rows without a missing value determine, and their columns."""
+def _build_parts(
+    terms: list[Any], rows: _Rows, env: patsy.EvalEnvironment, groups: set[str]
+) -> _Parts:
+    """
+    Return the designs that the rows without a missing value determine, and their columns.
+
+    Parameters
+    ----------
+    terms : list of list of patsy.Term
+    rows : _Rows
+    env : patsy.EvalEnvironment
+    groups : set of str
+        Grouping variables of random terms, of which levels are read and nothing else.
+    """
     factors = _factors(*terms)
     complete = rows.variables.reset_index(drop=True)[rows.complete]
-    plain = _true_as_one(frames.plain(complete, _only_levels(factors)), terms)
+    plain = _true_as_one(frames.plain(complete, _only_levels(factors, groups)), terms)
     _check_dates(factors, plain, set(_factors(terms[0])))
-    coded, known = frames.learn(plain, levels_of(factors))
+    coded, known = frames.learn(plain, levels_of(factors) | groups)
     written: dict[str, tuple[Any, ...]] = {}
     if "C" not in env.namespace:  # patsy's
         terms, written = without_unused(terms, coded)
@@ -462,7 +516,7 @@ def with_terms(
     left = " + ".join(term for term in spec.endog.terms if term != "Intercept")
     right, below = (_written(terms) for terms in (mean, dispersion))
     made = read(f"{left} ~ {right}", below, frame, env, {}, missing="raise")
-    return replace(made, spec=replace(made.spec, columns=spec.columns))
+    return replace(made, spec=replace(made.spec, columns=spec.columns, random=spec.random))
 
 
 def _written(terms: Sequence[str]) -> str:
@@ -496,11 +550,11 @@ def _check_text(columns: pd.Index, read_names: set[str]) -> None:
             )
 
 
-def _only_levels(factors: Sequence[Any]) -> set[str]:
-    """Return the variables that are read as levels of a C(...) and nowhere else."""
+def _only_levels(factors: Sequence[Any], groups: set[str]) -> set[str]:
+    """Return the variables that are read as levels, of a C(...) or of groups, and nowhere else."""
     coded = {f for f in factors if f.code.startswith("C(") and syntax.as_it_stands(f.code)}
     others = [syntax.names(factor.code)[1] for factor in factors if factor not in coded]
-    return levels_of(coded) - set().union(*others)
+    return (levels_of(coded) | groups) - set().union(*others)
 
 
 def _true_as_one(frame: pd.DataFrame, terms: Sequence[Any]) -> pd.DataFrame:

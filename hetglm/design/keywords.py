@@ -10,7 +10,10 @@ from typing import Any
 from hetglm.design.syntax import did_you_mean
 
 _DISPERSION = "exog_dispersion_formula='~ z' or a formula 'y ~ x | z' (of arrays, exog_dispersion=)"
-_CLUSTERS = "fit(cov_type='cluster', cov_kwds={'groups': ...})"
+_CLUSTERS = (
+    "(1 | g) in the formula for random effects, fit(cov_type='cluster', cov_kwds={'groups': ...}) for "
+    "standard errors by clusters"
+)
 _TRIALS = "n_trials="
 _SETTINGS = "fit(maxiter=..., tol=...)"
 #: Names of weights in other packages that leave their meaning open.
@@ -50,8 +53,8 @@ ELSEWHERE = {
     "logoffset": "offset=",
     "doffset": "offset_dispersion=",
 }
-#: Names in other packages of features that are not supported yet.
-RANDOM = ("random", "reformula", "vcformula", "exogre", "ranef")
+#: Names of random effects in other packages.
+RANDOM = ("reformula", "vcformula", "exogre", "ranef", "randomeffects")
 #: Arguments of fit.
 OF_FIT = (
     "method",
@@ -97,7 +100,9 @@ def unknown(owner: Callable[..., Any], given: Mapping[str, Any], model: type) ->
             f"{said}; the class is the family. Choose the model, and its link by link="
         )
     if plain in RANDOM:
-        return TypeError(f"{said}; random effects are not supported yet")
+        return TypeError(
+            f"{said}; write random terms in the formula, (1 | g), or random=[hetglm.api.RandomTerm(g)]"
+        )
     refused = getattr(model, "refused", {})
     if plain in WEIGHTS and "var_weights" in refused:
         instead = refused["var_weights"]

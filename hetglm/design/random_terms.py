@@ -1,13 +1,23 @@
-"""Random terms: what users pass of them, and grouping factors with their columns on the rows."""
+"""Random terms as users give them, and grouping factors with their columns on the rows of a fit."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from hetglm.design.arrays import check_distinct, column_names, design, labels
+from hetglm.design.random_syntax import PARTS, WrittenTerm
 from hetglm.typing import Array
+from hetglm.utils.checks import flag
+from hetglm.utils.messages import listed
+
+#: Name of a grouping variable that has none.
+_UNNAMED = "groups"
 
 
 @dataclass(frozen=True)
@@ -28,7 +38,22 @@ class RandomTerm:
         Terms of one label and grouping variable, in either part, share one covariance matrix; brms'
         ``(1 |p| g)``.
     name : str, optional
-        Name of the grouping variable, where ``groups`` is an array without one.
+        Name of the grouping variable, where ``groups`` is an array without one: "groups", "groups2",
+        ... by default.
+
+    Notes
+    -----
+    ``correlated=False`` makes the covariance matrix diagonal in the columns, also in those of a
+    factor.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import hetglm.api as het
+    >>> y, plate = np.array([3.1, 2.9, 4.2, 4.4, 3.6, 3.3]), ["a", "a", "b", "b", "c", "c"]
+    >>> model = het.DoubleGLM(y, np.ones(6), random=[het.RandomTerm(plate, name="plate")])
+    >>> model.formula_text()
+    'y ~ const + (1 | plate) | const'
     """
 
     groups: Any
@@ -69,3 +94,268 @@ class GroupingFactor:
     columns: tuple[str, ...]
     parts: tuple[str, ...]
     blocks: tuple[tuple[int, ...], ...]
+
+    def __str__(self) -> str:
+        """Return its name, number of levels and columns."""
+        prefixes = ("" if part == "mean" else "dispersion-" for part in self.parts)
+        names = [prefix + name for prefix, name in zip(prefixes, self.columns, strict=True)]
+        return f"Random effects: {self.name} ({len(self.levels)} levels): {listed(names)}"
+
+    def take(self, rows: Any) -> GroupingFactor:
+        """Return the factor on some rows, with the levels that they have."""
+        used, codes = np.unique(self.codes[rows], return_inverse=True)
+        levels = tuple(self.levels[i] for i in used)
+        return replace(self, levels=levels, codes=codes, values=self.values[rows])
+
+
+@dataclass(frozen=True)
+class TermOfFormula(RandomTerm):
+    """
+    A random term that a formula made.
+
+    Attributes
+    ----------
+    text : str
+        As it is written.
+    """
+
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class TermRows:
+    """
+    A random term on rows.
+
+    Attributes
+    ----------
+    text : str
+        As it is, or would be, written in a formula.
+    name, part, correlated, label
+        As of `RandomTerm`.
+    levels : tuple
+    codes : ndarray of int, shape (n,)
+        -1 where the label is missing.
+    values : ndarray, shape (n, k)
+    columns : list of str
+    """
+
+    text: str
+    name: str
+    part: str
+    correlated: bool
+    label: str | None
+    levels: tuple[Any, ...]
+    codes: NDArray[Any]
+    values: Array
+    columns: list[str]
+
+    def take(self, rows: Any) -> TermRows:
+        """Return the term on some rows."""
+        return replace(self, codes=self.codes[rows], values=self.values[rows])
+
+
+def given_terms(random: Any) -> list[RandomTerm]:
+    """
+    Return the argument ``random`` as a list of terms, their words checked.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no list of RandomTerm, or a word of one has no meaning.
+    """
+    if random is None:
+        return []
+    terms = list(random) if isinstance(random, (list, tuple)) else [random]
+    if isinstance(random, RandomTerm) or not all(isinstance(t, RandomTerm) for t in terms):
+        raise TypeError(
+            "random: give a list, [hetglm.api.RandomTerm(groups), ...], or write random terms in the "
+            "formula, (1 | g)"
+        )
+    for i, term in enumerate(terms):
+        _check_words(term, f"random[{i}]")
+    return terms
+
+
+def _check_words(term: RandomTerm, where: str) -> None:
+    if term.part not in PARTS:
+        raise ValueError(f"{where}: part={term.part!r}: choose 'mean' or 'dispersion'")
+    flag(term.correlated, f"{where}: correlated")
+    for word, value in (("label", term.label), ("name", term.name)):
+        if value is not None and not (isinstance(value, str) and value):
+            raise ValueError(f"{where}: {word}={value!r}: give a text, or leave it out")
+    if term.label is not None and not term.correlated:
+        raise ValueError(
+            f"{where}: terms of one label are correlated; leave label={term.label!r} or "
+            "correlated=False out"
+        )
+    if isinstance(term.exog, str):
+        raise ValueError(
+            f"{where}: exog={term.exog!r}: give the columns, or write ({term.exog} | g) in the formula"
+        )
+
+
+def read_terms(terms: Sequence[RandomTerm], n: int) -> list[TermRows]:
+    """
+    Return random terms on n rows.
+
+    Parameters
+    ----------
+    terms : sequence of RandomTerm
+        From `given_terms`, with arrays.
+    n : int
+
+    Raises
+    ------
+    ValueError
+        If an array is of another shape, or two grouping variables have the same name.
+    """
+    made: list[TermRows] = []
+    unnamed = 0
+    for i, term in enumerate(terms):
+        where = f"random[{i}]"
+        codes, levels = _coded(term.groups, n, f"{where}.groups")
+        name = term.name or getattr(term.groups, "name", None)
+        own = [other for other in made if _same_labels(other, codes, levels)]
+        if name is None and own:
+            name = own[0].name
+        elif name is None:
+            unnamed += 1
+            name = _UNNAMED if unnamed == 1 else f"{_UNNAMED}{unnamed}"
+        name = str(name)
+        if any(other.name == name for other in made) and name not in {o.name for o in own}:
+            raise ValueError(
+                f"{where}: two grouping variables of different labels have the name {name!r}; give "
+                "name="
+            )
+        values, columns = _columns(term.exog, n, f"{where}.exog")
+        text = term.text if isinstance(term, TermOfFormula) else _text(term, name, columns)
+        made.append(
+            TermRows(
+                text, name, term.part, term.correlated, term.label, levels, codes, values, columns
+            )
+        )
+    return made
+
+
+def _coded(groups: Any, n: int, where: str) -> tuple[NDArray[Any], tuple[Any, ...]]:
+    """Return labels as codes, and their sorted levels; a categorical's in its own order."""
+    if isinstance(groups, str):
+        raise ValueError(
+            f"{where}={groups!r}: the name of a column needs a formula; give the labels of the rows"
+        )
+    found = groups if isinstance(groups, (pd.Series, pd.Categorical, pd.Index)) else labels(groups)
+    if np.shape(found) != (n,):
+        raise ValueError(
+            f"{where}: shape {np.shape(found)}, but there are {n} rows; give one label a row"
+        )
+    codes, levels = pd.factorize(found, sort=True)
+    return codes, tuple(pd.Index(levels).tolist())
+
+
+def _same_labels(term: TermRows, codes: NDArray[Any], levels: tuple[Any, ...]) -> bool:
+    return term.levels == levels and np.array_equal(term.codes, codes)
+
+
+def _columns(exog: Any, n: int, where: str) -> tuple[Array, list[str]]:
+    """Return what varies between groups, and the names of its columns; a constant by default."""
+    if exog is None:
+        return np.ones((n, 1)), ["Intercept"]
+    values = design(exog, n, where)
+    names = column_names(exog, values)
+    check_distinct(names, where)
+    return values, names
+
+
+def _text(term: RandomTerm, name: str, columns: Sequence[str]) -> str:
+    """Return a term of arrays as it would be written in a formula."""
+    constants = ("Intercept", "const")
+    words = ["1" if column in constants else column for column in columns]
+    left = " + ".join(words if "1" in words else ["0", *words])
+    return WrittenTerm(term.part, left, (name,), term.correlated, term.label).text
+
+
+def as_arrays(terms: Iterable[TermRows]) -> dict[str, Array]:
+    """Return floats with NaN for what is missing in terms, by the names of the arguments."""
+    arrays: dict[str, Array] = {}
+    for i, term in enumerate(terms):
+        arrays[f"random[{i}].groups"] = np.where(term.codes < 0, np.nan, term.codes)
+        arrays[f"random[{i}].exog"] = term.values
+    return arrays
+
+
+def grouping_factors(terms: Sequence[TermRows]) -> tuple[GroupingFactor, ...]:
+    """
+    Return one factor for each grouping variable, with the columns of all of its terms.
+
+    Parameters
+    ----------
+    terms : sequence of TermRows
+        On the rows of a fit.
+
+    Raises
+    ------
+    ValueError
+        If a factor has a column twice, or a label joins nothing.
+    """
+    names = dict.fromkeys(term.name for term in terms)
+    of = {name: by_part([term for term in terms if term.name == name]) for name in names}
+    _check_labels(of)
+    return tuple(_factor(own) for own in of.values())
+
+
+def by_part(terms: Iterable[TermRows]) -> list[TermRows]:
+    """Return terms with those of the mean first."""
+    return sorted(terms, key=lambda term: PARTS.index(term.part))
+
+
+def _factor(terms: list[TermRows]) -> GroupingFactor:
+    first = terms[0]
+    columns = [(term.part, column) for term in terms for column in term.columns]
+    _check_columns(terms, columns)
+    whole = GroupingFactor(
+        first.name,
+        first.levels,
+        first.codes,
+        np.column_stack([term.values for term in terms]),
+        tuple(column for _, column in columns),
+        tuple(part for part, _ in columns),
+        _blocks(terms),
+    )
+    return whole.take(slice(None))
+
+
+def _blocks(terms: Iterable[TermRows]) -> tuple[tuple[int, ...], ...]:
+    """Return the positions of the columns that share a covariance matrix."""
+    blocks: dict[Any, list[int]] = {}
+    position = 0
+    for i, term in enumerate(terms):
+        for j in range(len(term.columns)):
+            key = (i, None if term.correlated else j) if term.label is None else term.label
+            blocks.setdefault(key, []).append(position)
+            position += 1
+    return tuple(map(tuple, blocks.values()))
+
+
+def _check_columns(terms: Iterable[TermRows], columns: list[tuple[str, str]]) -> None:
+    for part, column in columns:
+        if columns.count((part, column)) > 1:
+            texts = [t.text for t in terms if t.part == part and column in t.columns]
+            raise ValueError(
+                f"random terms of the {part}: {column!r} is in {' and '.join(texts)}; write it in one "
+                "of them, and '0 +' on the left of the others, such as (1 | g) + (0 + x | g)"
+            )
+
+
+def _check_labels(of: dict[str, list[TermRows]]) -> None:
+    """Raise a ValueError for a label of several factors that is alone in one of them."""
+    all_labels = {term.label for terms in of.values() for term in terms} - {None}
+    for label in sorted(filter(None, all_labels)):
+        found = {name: [t for t in terms if t.label == label] for name, terms in of.items()}
+        found = {name: terms for name, terms in found.items() if terms}
+        alone = [terms[0].text for terms in found.values() if len(terms) == 1]
+        if len(found) > 1 and alone:
+            raise ValueError(
+                f"{alone[0]}: the label {label!r} joins terms of one grouping variable, but is used "
+                f"with {listed(list(found))}; leave it out, or use one label for each"
+            )

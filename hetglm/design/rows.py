@@ -21,6 +21,7 @@ from hetglm.design.arrays import (
     present,
     row_array,
 )
+from hetglm.design.random_terms import RandomTerm, TermRows, as_arrays, read_terms
 from hetglm.exceptions import DroppedRowsWarning, MissingValueError
 from hetglm.typing import Array
 from hetglm.utils.checks import numeric
@@ -39,6 +40,8 @@ class ModelArrays:
     ----------
     arrays : dict
         Argument -> floats, None where it was not given.
+    random : list of TermRows
+        Random terms.
     names : RowNames
         Of the rows.
     kept : ndarray of int
@@ -51,6 +54,7 @@ class ModelArrays:
     """
 
     arrays: dict[str, Any]
+    random: list[TermRows]
     names: RowNames
     kept: NDArray[np.intp]
     n_passed: int
@@ -65,6 +69,7 @@ def read_arrays(
     given: dict[str, Any],
     missing: str,
     names: RowNames | None = None,
+    random: Sequence[RandomTerm] = (),
 ) -> ModelArrays:
     """
     Return every array of a model as floats on the rows to be fitted.
@@ -81,6 +86,7 @@ def read_arrays(
         What to do with rows that miss a value.
     names : RowNames, optional
         Of the rows, where these are not all rows of the data.
+    random : sequence of RandomTerm
 
     Raises
     ------
@@ -94,6 +100,8 @@ def read_arrays(
     if exog is None:
         raise ValueError("exog: give the design of the mean, such as a column of ones")
     sources = {"endog": endog, "exog": exog, "exog_dispersion": exog_dispersion}
+    for i, term in enumerate(random):
+        sources |= {f"random[{i}].groups": term.groups, f"random[{i}].exog": term.exog}
     check_aligned(sources | given)
     Z = np.ones((n, 1)) if exog_dispersion is None else exog_dispersion
     arrays: dict[str, Any] = {
@@ -102,6 +110,8 @@ def read_arrays(
         "exog_dispersion": design(Z, n, "exog_dispersion"),
     }
     arrays |= {name: row_array(value, n, name, name in SCALARS) for name, value in given.items()}
+    terms = read_terms(random, n)
+    arrays |= as_arrays(terms)
     names = names or RowNames(np.arange(n), index_of(sources | given))
     complete = _complete(arrays, n, missing, names)
     keep = complete & _informative(arrays, complete, names)
@@ -109,10 +119,11 @@ def read_arrays(
         raise ValueError("no rows left to fit: all rows are missing or have zero weight")
     if not keep.all():
         arrays = {name: None if a is None else a[keep] for name, a in arrays.items()}
+        terms = [term.take(keep) for term in terms]
     names = names.take(keep)
     check_finite(arrays, sources, names)
     n_missing, n_weightless = int((~complete).sum()), int((complete & ~keep).sum())
-    return ModelArrays(arrays, names, np.flatnonzero(keep), n, n_missing, n_weightless)
+    return ModelArrays(arrays, terms, names, np.flatnonzero(keep), n, n_missing, n_weightless)
 
 
 def _response(endog: Any) -> Array:

@@ -27,11 +27,14 @@ MAX_LISTED = 20
 
 _FACTOR = "C({0}), or C({0}, Treatment('reference'))"
 _SMOOTH = "bs({0}, df=5) or cr({0}, df=5); a penalised smooth is not supported"
-_RANDOM = "random effects are not supported yet"
 _NUMPY = "log log10 log2 log1p expm1 exp sqrt sin cos tan sinh cosh tanh floor sign".split()
 _SUMMARIES = {"mean": "mean", "median": "median", "sd": "std", "var": "var", "diff": "diff"}
+#: What to write for a random effect.
+RANDOM_TERM = "a random intercept of each level of g is (1 | g), a random slope of x (0 + x | g)"
+#: mgcv's smooth that is a random effect: s(g, bs="re").
+_RANDOM_SMOOTH = re.compile(r"\bbs\s*=\s*['\"]re['\"]")
 #: Functions that stand for random effects elsewhere.
-RANDOM = ("random", "re", "ranef", "gp", "mm", "us", "diag", "ar1", "ou", "rr", "homdiag")
+RANDOM = ("random", "re", "ranef")
 #: Functions of R, Stata and their packages -> what to write here.
 FUNCTIONS = {
     **{name: f"np.{name}({{0}}), with numpy imported as np" for name in _NUMPY},
@@ -96,7 +99,7 @@ OPERATORS = {
 }
 
 
-def _scan(formula: str) -> Iterator[tuple[int, str, str]]:
+def scan(formula: str) -> Iterator[tuple[int, str, str]]:
     """
     Yield each character outside quotes with its position and the brackets it is in.
 
@@ -130,7 +133,7 @@ def split_bar(formula: str) -> tuple[str, str | None]:
     FormulaError
         If there are two top-level bars, or nothing on one side of one.
     """
-    bars = [i for i, char, stack in _scan(formula) if char == "|" and not stack]
+    bars = [i for i, char, stack in scan(formula) if char == "|" and not stack]
     if not bars:
         return formula, None
     addition = re.search(r"(\w+)\s*\(\s*([^()]*?)\s*\)", formula[bars[0] : formula.find("~")])
@@ -140,7 +143,8 @@ def split_bar(formula: str) -> tuple[str, str | None]:
         )
     if len(bars) > 1:
         raise FormulaError(
-            f"formula {formula!r} has {len(bars)} bars; write 'y ~ mean | dispersion'"
+            f"formula {formula!r} has {len(bars)} bars; write 'y ~ mean | dispersion', and a random "
+            "term in brackets, (1 | g)"
         )
     mean, dispersion = formula[: bars[0]].strip(), formula[bars[0] + 1 :].strip()
     if "~" not in mean or not dispersion:
@@ -177,15 +181,15 @@ def check_marks(formula: str, columns: Collection[str] = ()) -> None:
     def refuse(message: str, start: int, end: int) -> None:
         raise FormulaError(pointed(message, patsy.Origin(formula, start, end)))
 
-    outside = {i for i, _, stack in _scan(formula) if "c" not in stack}
-    for i, char, stack in _scan(formula):
+    outside = {i for i, _, stack in scan(formula) if "c" not in stack}
+    for i, char, stack in scan(formula):
         if char == "|" and stack and "c" not in stack:
-            start, end = _group(formula, i)
+            start, end = brackets_around(formula, i)
             refuse(
-                f"random effects such as {formula[start:end]} are not supported yet (a bitwise or is "
-                "written inside a function, I(a | b))",
+                f"random terms such as {formula[start:end]} stand in the formula of a model only (a "
+                "bitwise or is written inside a function, I(a | b))",
                 start,
-                end,
+                len(formula) if end is None else end,
             )
     for mark, message in MARKS.items():
         for found in re.finditer(re.escape(mark), formula):
@@ -211,17 +215,17 @@ def check_marks(formula: str, columns: Collection[str] = ()) -> None:
 
 
 def _unquoted(formula: str, position: int) -> bool:
-    return any(i == position for i, _, _ in _scan(formula))
+    return any(i == position for i, _, _ in scan(formula))
 
 
-def _group(formula: str, position: int) -> tuple[int, int]:
-    """Return where the innermost parenthesis around a position opens, and where it has closed."""
-    scanned = list(_scan(formula))
+def brackets_around(formula: str, position: int) -> tuple[int, int | None]:
+    """Return where the innermost brackets around a position open, and have closed (None: never)."""
+    scanned = list(scan(formula))
     depth = next(len(stack) for i, _, stack in scanned if i == position) - 1
     level = [(i, char) for i, char, stack in scanned if len(stack) == depth]
-    start = max(i for i, char in level if char == "(" and i < position)
-    ends = [i + 1 for i, char in level if char == ")" and i > position]
-    return start, ends[0] if ends else len(formula)
+    start = max(i for i, char in level if char in "([{" and i < position)
+    ends = [i + 1 for i, char in level if char in _CLOSING and i > position]
+    return start, ends[0] if ends else None
 
 
 def check_response(formula: str) -> None:
@@ -451,8 +455,8 @@ def _joins(node: ast.expr) -> bool:
 
 
 def _unknown_function(name: str, code: str, known: Iterable[str]) -> str:
-    if name in RANDOM:
-        return f"{name}() is not known here; {_RANDOM}"
+    if name in RANDOM or (name == "s" and _RANDOM_SMOOTH.search(code)):
+        return f"{name}() is not known here; {RANDOM_TERM}"
     if name in FUNCTIONS:
         given = re.search(rf"\b{name}\(\s*([\w.]+)", code)
         variable = given.group(1) if given else "x"

@@ -24,6 +24,7 @@ from hetglm.design.arrays import (
     total_offset,
 )
 from hetglm.design.formula import TwoPartFormula, environment, with_terms
+from hetglm.design.random_terms import given_terms
 from hetglm.design.rows import FittedRows, ModelArrays, read_arrays
 from hetglm.design.terms import Term, term_list
 from hetglm.estimation import checks, fit, record, start
@@ -33,6 +34,7 @@ from hetglm.likelihood.adjusted_profile import REML
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.likelihood.links import check_link, link_text
 from hetglm.likelihood.objective import LIKELIHOOD
+from hetglm.models import random_effects
 from hetglm.models.results import LocationScaleResults, LocationScaleResultsWrapper
 from hetglm.prediction import new_rows, quantities
 from hetglm.typing import Array
@@ -70,6 +72,10 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         Names of the columns of both designs, those of the dispersion without their prefix.
     estimable : ndarray of bool, shape (p + q,)
         Which columns are not linear combinations of earlier ones of their part.
+    random : tuple of GroupingFactor
+        Grouping variables of the random terms with their columns; empty without them.
+    random_terms : tuple of (str, str)
+        Part and text of each random term.
     default_exog_dispersion : bool
         Whether no design of the dispersion was given, so that it is constant.
     n_passed : int
@@ -108,6 +114,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         n_trials: Any = None,
         var_weights: Any = None,
         freq_weights: Any = None,
+        random: Any = None,
         missing: str = "none",
         hasconst: bool | None = None,
     ) -> None:
@@ -135,7 +142,8 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         self.default_exog_dispersion = exog_dispersion is None
         self.spec: TwoPartFormula | None = None
         self.frame: pd.DataFrame | None = None
-        read = read_arrays(endog, exog, exog_dispersion, given, missing, self._passed_names)
+        terms = given_terms(random)
+        read = read_arrays(endog, exog, exog_dispersion, given, missing, self._passed_names, terms)
         self.kept, self.n_passed = read.kept, read.n_passed
         self.n_missing, self.n_weightless = read.n_missing, read.n_weightless
         self._build(endog, exog, exog_dispersion, read, hasconst)
@@ -181,6 +189,8 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
             setattr(self, name, arrays[name])
         self.n_trials = trials if arrays["endog"].ndim == 2 else arrays["n_trials"]
         self.exog_dispersion = arrays["exog_dispersion"]
+        self.random = random_effects.factors(read.random, self.core)
+        self.random_terms = tuple((term.part, term.text) for term in read.random)
         names = column_names(exog, self.core.X)
         check_distinct(names, "exog")
         if exog_dispersion is not None:
@@ -227,17 +237,18 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
 
     def formula_text(self) -> str:
         """
-        Return both formulas, or the columns of both designs.
+        Return both formulas, or the columns of both designs, with the random terms.
 
         Returns
         -------
         str
         """
         if self.spec is not None:
-            right = self.spec.dispersion_formula.removeprefix("~ ")
-            return f"{self.spec.formula} | {right}"
-        parts = (listed(names) for names in (self.mean_names, self.dispersion_names))
-        return f"{self.endog_names} ~ {' | '.join(parts)}"
+            mean, dispersion = self.spec.formula, self.spec.dispersion_formula.removeprefix("~ ")
+        else:
+            mean, dispersion = (listed(names) for names in (self.mean_names, self.dispersion_names))
+            mean = f"{self.endog_names} ~ {mean}"
+        return random_effects.formula_text(mean, dispersion, self.random_terms)
 
     def _headline(self) -> str:
         rows = f"{self.nobs:.10g} row{'s' * (self.nobs != 1)}"
@@ -252,6 +263,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         lines: list[str | pd.DataFrame] = [
             f"{part}: {of} ~ {listed(names)}" for part, of, names in parts
         ]
+        lines += map(str, self.random)
         unfitted = f"{type(self).__name__}, not fitted: fit() returns the estimates"
         return [*lines, f"Variance: {family.variance_formula}", unfitted]
 
@@ -318,7 +330,11 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         formula : str
             ``"y ~ x"`` for the mean, or both parts as ``"y ~ x | z"``: only a bar outside brackets
             and quotes splits. For binomial responses ``"K + I(N - K) ~ ..."`` gives successes and
-            failures.
+            failures. Either part may have random terms as lme4 writes them, in brackets:
+            ``(1 | g)``, ``(x | g)``, ``(0 + x | g)``, ``(x || g)`` without correlations (also
+            between the columns of a factor x), ``(1 | a:b)``, ``(1 | a/b)`` for ``(1 | a) +
+            (1 | a:b)``; terms of one grouping variable with a label, ``(1 |p| g)``, are
+            correlated with each other, across both parts too. The left side is a formula.
         data : DataFrame or mapping
         exog_dispersion_formula : str, optional
             Formula of the dispersion, ``"~ z"``; a constant if neither it nor a bar is given.
@@ -334,7 +350,9 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
             the names itself.
         **kwargs
             Arguments of the constructor; ``n_trials``, ``offset``, ``offset_dispersion``,
-            ``exposure``, ``var_weights`` and ``freq_weights`` may be names of columns.
+            ``exposure``, ``var_weights`` and ``freq_weights`` may be names of columns, and so may
+            the groups of ``random=[RandomTerm(groups), ...]``, which are added to the formula's
+            random terms.
 
         Returns
         -------
@@ -358,8 +376,11 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
             subset,
             missing,
             drop_cols,
+            kwargs.pop("random", None),
         )
         kwargs |= read.arrays
+        if read.random:
+            kwargs["random"] = read.random
         model = cls.__new__(cls)
         model._passed_names = RowNames(read.kept, read.index)
         cls.__init__(model, read.endog, read.exog, read.exog_dispersion, **kwargs)
@@ -421,6 +442,8 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         for name in ROW_ARRAYS:
             value = getattr(self, name)
             setattr(new, name, None if value is None else value[index])
+        if rows is not None:
+            new.random = tuple(factor.take(index) for factor in self.random)
         if not (isinstance(freq_weights, str) and freq_weights == "own"):
             new.freq_weights = row_array(freq_weights, new.core.n, "freq_weights")
             new.core = replace(new.core, freq=new.freq_weights)
@@ -471,7 +494,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         made = with_terms(self.spec, self.frame, mean, dispersion, environment(eval_env))
         new = self.clone(exog=made.exog, exog_dispersion=made.exog_dispersion)
         new.spec = made.spec
-        new.formula = f"{made.spec.formula} | {made.spec.dispersion_formula.removeprefix('~ ')}"
+        new.formula = new.formula_text()
         return new._labelled(self)
 
     def _labelled(self, other: LocationScaleModel) -> LocationScaleModel:
@@ -861,6 +884,8 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         ------
         UnboundedLikelihoodError
             If rows can be fitted exactly and the likelihood has no maximum.
+        NotImplementedError
+            If the model has random effects.
         ValueError
             If an argument is out of range, or not available for the model.
 
@@ -869,6 +894,11 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         Smyth, G. K. and Verbyla, A. P. (1999). Adjusted likelihood methods for modelling dispersion
         in generalized linear models. Environmetrics 10, 695-709.
         """
+        if self.random:
+            raise NotImplementedError(
+                f"{self.random_terms[0][1]}: models with random effects cannot be fitted yet; leave the "
+                "random terms out for the fit without them"
+            )
         reml = flag(reml, "reml")
         use_t = None if use_t is None else flag(use_t, "use_t")
         disp = bool(disp) if disp is None or isinstance(disp, int) else flag(disp, "disp")

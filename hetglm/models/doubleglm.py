@@ -58,6 +58,8 @@ class DoubleGLM(LocationScaleModel):
         Prior weights w, which divide phi.
     freq_weights : array_like, shape (n,), optional
         Number of times each row was observed.
+    random : list of RandomTerm, optional
+        Random effects; in a formula they are written as terms.
     missing : {"none", "drop", "raise"}
     hasconst : bool, optional
         Whether exog has a constant; found out by default.
@@ -98,6 +100,7 @@ class DoubleGLM(LocationScaleModel):
         n_trials: Any = None,
         var_weights: Any = None,
         freq_weights: Any = None,
+        random: Any = None,
         missing: str = "none",
         hasconst: bool | None = None,
         **unknown: Any,
@@ -119,6 +122,7 @@ class DoubleGLM(LocationScaleModel):
             n_trials=n_trials,
             var_weights=var_weights,
             freq_weights=freq_weights,
+            random=random,
             missing=missing,
             hasconst=hasconst,
         )

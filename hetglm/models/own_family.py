@@ -40,6 +40,8 @@ n_trials : {n_trials}
 var_weights : {var_weights}
 freq_weights : array_like, shape (n,), optional
     Number of times each row was observed.
+random : list of RandomTerm, optional
+    Random effects; in a formula they are written as terms.
 missing : {{"none", "drop", "raise"}}
     Treatment of rows with missing values.
 hasconst : bool, optional
@@ -83,6 +85,7 @@ class OwnFamily(LocationScaleModel):
         n_trials: Any = None,
         var_weights: Any = None,
         freq_weights: Any = None,
+        random: Any = None,
         missing: str = "none",
         hasconst: bool | None = None,
         **unknown: Any,
@@ -103,6 +106,7 @@ class OwnFamily(LocationScaleModel):
             n_trials=n_trials,
             var_weights=var_weights,
             freq_weights=freq_weights,
+            random=random,
             missing=missing,
             hasconst=hasconst,
         )

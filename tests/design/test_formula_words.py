@@ -43,30 +43,7 @@ def test_what_to_write_for_a_proportion(data):
     assert "twice" in refused(data, "K + K ~ x")
 
 
-# ---- random effects ----------------------------------------------------------------------------
-
-RANDOM = [
-    "(1 | id)",
-    "(1|id)",
-    "(x || id)",
-    "(0 + x | id)",
-    "(1 |p| id)",
-    "(1 | id/group)",
-    "((1 | id))",
-]
-
-
-@pytest.mark.parametrize("term", RANDOM)
-def test_random_effects_are_not_there_yet(data, term):
-    data["id"] = data["block"]
-    for formula in (
-        f"gaussian ~ x + {term}",
-        f"gaussian ~ {term} + x | z",
-        f"gaussian ~ x | {term}",
-    ):
-        assert "random effects such as" in refused(data, formula)
-    assert "not supported yet" in refused(data, "gaussian ~ x", f"~ z + {term}")
-    assert "not supported yet" in refused(data, "gaussian ~ x", term)
+# ---- bars inside functions ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("term", ["I((a) | (b))", "I((a | b))", "C((a) | b)", "Q('(1 | id)')"])
@@ -90,7 +67,7 @@ HABITS = {
     "as.numeric(w)": r"w\.astype\(float\)",
     "offset(shift)": "offset=",
     "offset(log(time))": "offset=",
-    "random(block)": "random effects are not supported",
+    "random(block)": r"\(1 \| g\)",
     "I(x^2)": r"I\(x\*\*2\)",
     "x^2": r"\(a \+ b\)\*\*2",
     "(x + z)^2": r"\(a \+ b\)\*\*2",
@@ -169,8 +146,8 @@ ARGUMENTS = {
     "exog_precision_formula": "exog_dispersion_formula",
     "weights": "var_weights",
     "trials": "n_trials",
-    "groups": "cov_kwds",
-    "random": "random effects",
+    "groups": r"\(1 \| g\).*cov_kwds",
+    "ranef": r"random=\[hetglm\.api\.RandomTerm\(g\)\]",
     "na_action": "missing",
     "reml": r"fit\(reml",
     "method": r"fit\(method",
@@ -270,7 +247,7 @@ def test_arguments_of_the_other_call(data):
         hmf.doubleglm("gaussian ~ x", data, link="log")
     with pytest.raises(TypeError, match=r"'method'; in fit\(\), write reml=True"):
         hmf.doubleglm("gaussian ~ x", data, method="REML")
-    with pytest.raises(TypeError, match=r"'re_formula'; random effects are not supported yet$"):
+    with pytest.raises(TypeError, match=r"'re_formula'; write random terms in the formula"):
         hmf.doubleglm("gaussian ~ x", data, re_formula="~ x")
     with pytest.raises(TypeError, match=r"here it is from_formula\(formula, data\)"):
         het.DoubleGLM(data["gaussian"], data[["x"]], data=data)
@@ -356,7 +333,7 @@ def test_a_nearest_name_ends_its_sentence(data):
 
 def test_random_effects_in_a_scope(data):
     res = hmf.doubleglm("gaussian ~ x", data).fit()
-    with pytest.raises(FormulaError, match="random effects"):
+    with pytest.raises(FormulaError, match=r"\(1 \| group\) stand in the formula of a model only"):
         res.score_test(("~ (1 | group)", None))
 
 
@@ -369,9 +346,11 @@ MORE_HABITS = {
     "x, z": r"write '\+'",
     "x; z": r"write '\+'",
     "x %>% scale": "function around its argument",
-    "re(block)": r"re\(\) is not known here; random effects are not supported yet",
-    "us(1 | block)": "random effects are not supported yet",
-    "ar1(0 + x | block)": "random effects are not supported yet",
+    "re(block)": r"re\(\) is not known here; .* is \(1 \| g\)",
+    "s(block, bs='re')": r"s\(\) is not known here; .* is \(1 \| g\)",
+    "us(1 | block)": r"us\(\) is not known here; write \(1 \| block\)",
+    "diag(x || block)": r"diag\(\) is not known here; write \(x \|\| block\)",
+    "ar1(0 + x | block)": r"the covariance structure ar1\(\) is not available",
     "mean(x)": r"write x\.mean\(\)",
     "as.logical(x)": r"write x\.astype\(bool\)",
     "i.group": r"'i\.group' is not known here; write C\(group\)",
