@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,12 +13,22 @@ import pandas as pd
 from hetglm.design.terms import Term
 from hetglm.diagnostics.influence import LocationScaleInfluence
 from hetglm.estimation import checks
-from hetglm.estimation.record import Fit
+from hetglm.estimation.record import Fit, Fitted
+from hetglm.inference.variance_component import (
+    PARTS,
+    Grouping,
+    RandomEffectTest,
+    groupings,
+    need_likelihood,
+    of_fit,
+    untestable,
+)
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.typing import Array
 from hetglm.utils.display import Printed
 from hetglm.utils.linalg import contains
 from hetglm.utils.messages import listed
+from hetglm.utils.parallel import Run
 
 #: Leverage above which a row counts as fitted exactly by a coefficient of its own.
 MIN_EXACT_LEVERAGE = 1 - 1e-6
@@ -34,6 +44,15 @@ MAX_HAUCK_DONNER_Z = 5.0
 STEP = 1e-4
 #: Size of the subsample for the information and its derivatives, in rows: a few per cent of error.
 N_SAMPLE_ROWS = 5_000
+#: Largest P of a random effect that is reported.
+MAX_P = 0.01
+#: Number of draws for that P, and of draws with as large a score that make it larger than `MAX_P`.
+N_DRAWS = 199
+MAX_EXCEEDED = 1
+#: Seed of the draws: a fit has one diagnosis.
+SEED = 0
+#: Kind of finding that needs a grouping variable.
+GROUPED = "correlated rows"
 
 
 @dataclass(frozen=True, repr=False)
@@ -72,11 +91,20 @@ class Finding(Printed):
 
 
 class Diagnosis(Printed, list[Finding]):
-    """The findings of `diagnose`, a list that prints in plain words."""
+    """
+    The findings of `diagnose`, a list that prints in plain words.
+
+    Attributes
+    ----------
+    checks : list of str
+        Kinds of findings that were looked for.
+    """
+
+    checks: Sequence[str] = ()
 
     def _headline(self) -> str:
         if not self:
-            return f"No problems found by the checks that were run ({', '.join(CHECKS)})."
+            return f"No problems found by the checks that were run ({', '.join(self.checks)})."
         kinds = ", ".join(dict.fromkeys(self.kinds))
         return f"{len(self)} finding{'s' * (len(self) > 1)}: {kinds}"
 
@@ -107,6 +135,10 @@ class Facts:
     terms : list of Term
     tvalues : ndarray, shape (p + q,)
     leverage, leverage_dispersion : ndarray, shape (n,)
+    groupings : list of Grouping
+        Grouping variables that rows may go together by.
+    clustered : bool
+        Whether the standard errors allow for that.
     """
 
     core: Likelihood
@@ -118,6 +150,8 @@ class Facts:
     tvalues: Array
     leverage: Array
     leverage_dispersion: Array
+    groupings: list[Grouping]
+    clustered: bool
 
     def where(self, rows: Array) -> str:
         """Return the labels of rows as text."""
@@ -144,6 +178,17 @@ class Facts:
         return list(dispersion_cells(self))
 
     @cached_property
+    def random_effects(self) -> list[RandomEffectTest]:
+        """Score tests of a random effect of each grouping variable in each part, where there is one."""
+        fitted = Fitted(self.bare, self.fit, self.names, self.estimable)
+        return [
+            of_fit(fitted, grouping, part, N_DRAWS, SEED, MAX_EXCEEDED + 1, Run())
+            for grouping in self.groupings
+            for part in PARTS
+            if not untestable(fitted, grouping, part)
+        ]
+
+    @cached_property
     def sample(self) -> Likelihood:
         """The rows, or a subsample of many with the same information up to a few per cent."""
         return self.core if self.core.n <= N_SAMPLE_ROWS else subsample(self.core, self._importance)
@@ -161,8 +206,13 @@ class Facts:
         return np.ones(self.core.n) if self.core.freq is None else self.core.freq
 
 
-def diagnose(res: Any) -> Diagnosis:
+def diagnose(res: Any, groups: Any = None) -> Diagnosis:
     """Return the findings on a fit; see the results' method."""
+    clustered = groups is None and res.cov_type == "cluster"
+    if groups is not None:
+        need_likelihood(res.core)
+    elif clustered and res.core.family.exact:
+        groups = res.cov_kwds["groups"]
     model, influence = res.model, LocationScaleInfluence(res)
     facts = Facts(
         res.core,
@@ -174,8 +224,12 @@ def diagnose(res: Any) -> Diagnosis:
         np.asarray(res.tvalues),
         influence.hat_matrix_diag,
         influence.hat_matrix_diag_dispersion,
+        [] if groups is None else groupings(model, groups),
+        clustered,
     )
-    return Diagnosis(finding for check in CHECKS.values() for finding in check(facts))
+    found = Diagnosis(finding for check in CHECKS.values() for finding in check(facts))
+    found.checks = [kind for kind in CHECKS if kind != GROUPED or facts.random_effects]
+    return found
 
 
 # Messages of the fit -------------------------------------------------------------------------------
@@ -491,6 +545,36 @@ def leverages(facts: Facts) -> Iterator[Finding]:
             )
 
 
+# Rows that go together -------------------------------------------------------------------------------
+
+
+def correlated_rows(facts: Facts) -> Iterator[Finding]:
+    """Yield the random effects that the fit lacks."""
+    for test in facts.random_effects:
+        if test.pvalue <= MAX_P:
+            prefix = "dispersion-" if test.part == "dispersion" else ""
+            yield Finding(
+                GROUPED,
+                (f"{prefix}{test.term}",),
+                f"rows of a group go together in the {test.part} ({test.numbers}; a random effect with "
+                f"standard deviation about {test.sd:.2g}), and the model takes them for independent",
+                f"Write {test.term} in the {test.part}; {_meanwhile(facts, test)}",
+            )
+
+
+def _meanwhile(facts: Facts, test: RandomEffectTest) -> str:
+    """Return what to know of a random effect that the fit lacks."""
+    mean = {t.term for t in facts.random_effects if t.part == "mean" and t.pvalue <= MAX_P}
+    if test.part == "dispersion" and test.term in mean:
+        return (
+            "one in the mean can look like it, so test this again in a fit with a coefficient of the "
+            "mean for each group"
+        )
+    if facts.clustered:
+        return "the clustered standard errors allow for it, predictions do not"
+    return "or cov_type='cluster' with these groups, if standard errors are all you need"
+
+
 #: Kind of a finding -> the check that yields it; in this order they run and print.
 CHECKS: dict[str, Callable[[Facts], Iterator[Finding]]] = {
     "convergence": convergence,
@@ -506,4 +590,5 @@ CHECKS: dict[str, Callable[[Facts], Iterator[Finding]]] = {
     "Hauck-Donner": hauck_donner,
     "near-singular": near_singular,
     "leverage": leverages,
+    GROUPED: correlated_rows,
 }

@@ -18,6 +18,7 @@ from hetglm.families.betabinomial import BetaBinomial
 from hetglm.families.negbin import NegativeBinomial
 from hetglm.families.quasi import QuasiBinomial, QuasiPoisson
 from hetglm.inference.bootstrap_test import exceedances
+from hetglm.inference.variance_component import RandomEffectTest, groupings, of_fit
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.prediction import quantities
 from hetglm.typing import Array
@@ -25,6 +26,9 @@ from hetglm.utils.checkpoint import fingerprint
 from hetglm.utils.display import Printed, p_text
 from hetglm.utils.linalg import independent_columns, inverse
 from hetglm.utils.parallel import Run
+
+#: Largest P with which a random effect of the groups is advised.
+MAX_P = 0.05
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,6 +53,8 @@ class OverdispersionTest(Printed):
         Number of bootstrap draws whose refits failed; they are left out.
     reasons : dict
         Reasons of the failed refits, with counts.
+    random_effect : RandomEffectTest or None
+        Test of ``(1 | groups)`` in the mean beside the dispersion of the fit, where groups are known.
     """
 
     score: float
@@ -60,6 +66,7 @@ class OverdispersionTest(Printed):
     mc_error: float = np.nan
     failed: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+    random_effect: RandomEffectTest | None = None
 
     def _headline(self) -> str:
         error = f" +/- {self.mc_error:.2g}" if np.isfinite(self.mc_error) else ""
@@ -69,6 +76,9 @@ class OverdispersionTest(Printed):
         if np.isfinite(self.score):
             text = f"score Z = {self.score:.4g}, P {p_text(self.score_pvalue)}; " + text
         return f"Test of no overdispersion against {self.alternative}: {text}"
+
+    def _body(self) -> list[str | pd.DataFrame]:
+        return _of_groups(self.random_effect)
 
 
 @dataclass(frozen=True, repr=False)
@@ -85,11 +95,15 @@ class GLMOverdispersionTest(Printed):
         under the GLM, and the one-sided ``P``.
     dispersion : float
         Pearson's chi-square over its degrees of freedom, about 1 under the GLM.
+    random_effect : RandomEffectTest or None
+        Test of ``(1 | groups)`` in the mean of the negative binomial or beta-binomial with the same mean
+        and a constant dispersion, where groups are known.
     """
 
     null: str
     table: pd.DataFrame
     dispersion: float
+    random_effect: RandomEffectTest | None = None
 
     @property
     def score(self) -> float:
@@ -114,7 +128,19 @@ class GLMOverdispersionTest(Printed):
         )
 
     def _body(self) -> list[str | pd.DataFrame]:
-        return [self.table]
+        return [self.table, *_of_groups(self.random_effect)]
+
+
+def _of_groups(test: RandomEffectTest | None) -> list[str | pd.DataFrame]:
+    """Return the sentence on the groups of the rows."""
+    if test is None:
+        return []
+    if test.pvalue > MAX_P:
+        return [f"No evidence that rows of a group go together ({test.term}: {test.numbers})."]
+    return [
+        f"Rows of a group go together in the mean ({test.numbers}): write {test.term} in the mean, "
+        "beside the dispersion of single rows."
+    ]
 
 
 def of_glm(core: Likelihood, keep_mean: Array) -> GLMOverdispersionTest:
@@ -216,9 +242,37 @@ def score_statistic(core: Likelihood, null: record.Fit, keep_mean: Array) -> flo
 
 
 def overdispersion(
-    res: Any, against: str, nrep: int, rng: Any, sequential: int | None, run: Run
+    res: Any, against: str, groups: Any, nrep: int, rng: Any, sequential: int | None, run: Run
 ) -> OverdispersionTest | GLMOverdispersionTest:
     """Return the tests of phi = 0, or of phi = 1 for a GLM; see the results' method."""
+    test = _tested(res, against, nrep, rng, sequential, run)
+    if groups is None and res.cov_type == "cluster" and np.ndim(res.cov_kwds["groups"]) == 1:
+        groups = res.cov_kwds["groups"]
+    if groups is None:
+        return test
+    return replace(test, random_effect=_random_effect(res, groups, nrep, rng, sequential, run))
+
+
+def _random_effect(
+    res: Any, groups: Any, nrep: int, rng: Any, sequential: int | None, run: Run
+) -> RandomEffectTest:
+    """Return the test of a random effect of the groups in the mean, beside a dispersion of the rows."""
+    grouping, *others = groupings(res.model, groups)
+    if others:
+        raise ValueError("groups: give one grouping variable, and test a second one on its own")
+    fitted = of_results(res)
+    if not fitted.core.has_boundary:  # a GLM: with a constant dispersion
+        core = constant(as_boundary_family(fitted.core))
+        solved = np.append(fitted.estimable[: core.k_mean], True)
+        names = [*fitted.names[: core.k_mean], "dispersion-Intercept"]
+        fitted = Fitted(core, fit.fit(core, names, solved), names, solved)
+    return of_fit(fitted, grouping, "mean", nrep, rng, sequential, replace(run, checkpoint=None))
+
+
+def _tested(
+    res: Any, against: str, nrep: int, rng: Any, sequential: int | None, run: Run
+) -> OverdispersionTest | GLMOverdispersionTest:
+    """Return the tests without groups."""
     model = res.model
     core: Likelihood = model.core
     keep_mean = model.estimable[: core.k_mean]
@@ -267,11 +321,15 @@ def overdispersion(
     )
 
 
+def constant(core: Likelihood) -> Likelihood:
+    """Return the likelihood with one dispersion of all rows."""
+    return core.with_designs(Z=np.ones((core.n, 1)))
+
+
 def _against_constant(core: Likelihood, null: record.Fit, keep_mean: Array) -> OverdispersionTest:
     """Return the score and likelihood-ratio tests of phi = 0 against one dispersion of all rows."""
-    constant = core.with_designs(Z=np.ones((core.n, 1)))
     solved = np.append(keep_mean, True)
-    best = fit.fit(constant, [""] * len(solved), solved).llf
+    best = fit.fit(constant(core), [""] * len(solved), solved).llf
     score = score_statistic(core, null, keep_mean)
     ratio = _ratio(best, null.llf)
     pvalue = 0.5 * stats.chi2.sf(ratio, 1) if ratio > 0 else 1.0

@@ -410,6 +410,7 @@ class LocationScaleResults(
         self,
         against: str = "constant",
         *,
+        groups: Any = None,
         nrep: int = 199,
         rng: Any = None,
         sequential: int | None = None,
@@ -434,6 +435,10 @@ class LocationScaleResults(
             likelihood ratio with the half-and-half mixture. "model": the alternative is the dispersion
             formula of the fit, by the likelihood ratio; its P is from a mixture with binomial weights
             if the formula has one sigma for each cell, otherwise from a parametric bootstrap.
+        groups : array_like, shape (n,), or str, optional
+            Labels, or name of a column, of groups whose rows may go together, which looks like
+            overdispersion: also tests ``(1 | groups)`` in the mean beside the dispersion of the rows,
+            as `test_random_effect`. By default the groups of a fit with ``cov_type="cluster"``.
         nrep : int
             Number of draws of the bootstrap.
         rng : None, int or numpy.random.Generator
@@ -453,8 +458,9 @@ class LocationScaleResults(
         -------
         OverdispersionTest or GLMOverdispersionTest
             ``score``, ``score_pvalue``, ``statistic``, ``pvalue``, ``alternative``, ``method``; for a
-            bootstrap also ``mc_error``, ``failed`` and ``reasons`` as in `compare_constant_dispersion`.
-            For a GLM ``score``, ``score_pvalue``, ``table`` and Pearson's ``dispersion``.
+            bootstrap also ``mc_error``, ``failed`` and ``reasons`` as in `compare_constant_dispersion`;
+            with groups ``random_effect``. For a GLM ``score``, ``score_pvalue``, ``table`` and Pearson's
+            ``dispersion``.
 
         Raises
         ------
@@ -489,7 +495,7 @@ class LocationScaleResults(
         """
         run = Run(n_jobs, progress, checkpoint, batch_size)
         checks.draws(nrep, rng, sequential)
-        return overdispersion.overdispersion(self, against, nrep, rng, sequential, run)
+        return overdispersion.overdispersion(self, against, groups, nrep, rng, sequential, run)
 
     # -- reports --------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from hetglm.utils.parallel import Run
 class DiagnosticMethods(GenericLikelihoodModelResults):
     """Diagnostics of a fit: findings, residuals and plots."""
 
-    def diagnose(self) -> findings.Diagnosis:
+    def diagnose(self, groups: Any = None) -> findings.Diagnosis:
         """
         Check the fit for common problems and report them in plain words.
 
@@ -39,6 +39,14 @@ class DiagnosticMethods(GenericLikelihoodModelResults):
         - "Hauck-Donner": Wald statistics that decrease as the effect grows (Hauck and Donner 1977)
         - "near-singular": an information matrix that is nearly singular
         - "leverage": rows that dominate their own fit
+        - "correlated rows": rows of a group that go together in the mean or in the dispersion, by
+          `test_random_effect` with P at most 0.01; needs ``groups``
+
+        Parameters
+        ----------
+        groups : array_like, shape (n,), or str, or a list of two, optional
+            Grouping variables: labels, or names of columns of the data; by default the groups of the
+            fit's covariance if its ``cov_type`` is "cluster".
 
         Returns
         -------
@@ -49,7 +57,9 @@ class DiagnosticMethods(GenericLikelihoodModelResults):
         Raises
         ------
         ValueError
-            If the data of the fit were removed.
+            If the data of the fit were removed, or for an unknown column or a wrong length of groups.
+        NotImplementedError
+            For groups with extended quasi-likelihood families.
 
         Examples
         --------
@@ -60,7 +70,7 @@ class DiagnosticMethods(GenericLikelihoodModelResults):
         boundary, several maxima, separation, boundary, small counts, aliased, single
         row, few rows, Hauck-Donner, near-singular, leverage).
         """
-        return findings.diagnose(self)
+        return findings.diagnose(self, groups)
 
     def get_resid(self, kind: str = "quantile", *, rng: Any = None) -> Any:
         """

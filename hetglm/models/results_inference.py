@@ -10,11 +10,12 @@ from statsmodels.base.model import GenericLikelihoodModelResults
 from statsmodels.stats.contrast import WaldTestResults
 
 from hetglm.design import formula
-from hetglm.inference import bootstrap_intervals, profile, score, wald
+from hetglm.inference import bootstrap_intervals, profile, score, variance_component, wald
 from hetglm.inference.score import SCORE_TYPES
 from hetglm.inference.test_results import PairwiseComparisons
 from hetglm.typing import Array
 from hetglm.utils import checks
+from hetglm.utils.parallel import Run
 
 #: Functions that compute the intervals of coefficients, by method.
 INTERVALS: dict[str, Any] = {
@@ -228,6 +229,100 @@ class InferenceMethods(GenericLikelihoodModelResults):
             raise ValueError(f"cov_type={cov_type!r}: score tests take {', '.join(SCORE_TYPES)}")
         env = formula.environment(0)
         return score.score_test(self, exog_extra, cov_type, cov_kwds, env, kwargs)
+
+    def test_random_effect(
+        self,
+        groups: Any,
+        exog: Any = None,
+        part: str = "mean",
+        *,
+        nrep: int = 199,
+        rng: Any = None,
+        sequential: int | None = None,
+        n_jobs: int | None = None,
+        progress: bool | None = None,
+        checkpoint: Any = None,
+        batch_size: int | None = None,
+    ) -> variance_component.RandomEffectTest:
+        """
+        Score test for a variance component: whether ``(1 | groups)`` belongs in a part of the model.
+
+        Needs neither the fit of a model with random effects nor a refit. The statistic is the score of
+        the variance at 0 in the marginal likelihood, of which the terms of pairs of rows are kept
+        (Jacqmin-Gadda and Commenges 1995): the sum of x_i s_i x_j s_j over the pairs of rows of each
+        group, with the scores s = dl/deta or dl/dzeta adjusted for the estimation of the coefficients.
+        Overdispersion or heavy tails of single rows do not move it. One-sided, since a variance is not
+        negative (Verbeke and Molenberghs 2003). P is from data drawn from the fit, because with few
+        groups the statistic is far from normal.
+
+        Rows that share a deviation of their mean share a large residual: test the dispersion in a fit
+        whose mean has a coefficient for each group, ``C(groups)``, where the mean's test is significant.
+
+        Parameters
+        ----------
+        groups : array_like, shape (n,), or str
+            Labels, or name of a column of the data.
+        exog : array_like, shape (n,), or str, optional
+            Variable whose slope varies between groups, ``(0 + exog | groups)``; by default the
+            intercept varies.
+        part : {"mean", "dispersion"}
+            Linear predictor that the random effect is in.
+        nrep : int
+            Number of draws.
+        rng : None, int or numpy.random.Generator
+            Source of randomness.
+        sequential : int, optional
+            Stop after this many draws with a score at least as large as the observed one.
+        n_jobs : int, optional
+            As in `bootstrap`.
+        progress : bool, optional
+            As in `bootstrap`.
+        checkpoint : str or path-like, optional
+            As in `bootstrap`.
+        batch_size : int, optional
+            As in `bootstrap`.
+
+        Returns
+        -------
+        RandomEffectTest
+            ``statistic``, ``pvalue`` with its ``mc_error``, ``sd`` (a rough estimate of the standard
+            deviation of the random effect), ``term``, ``part``, ``n_groups`` and ``draws``. The
+            ``cov_type`` of the fit has no part in it.
+
+        Raises
+        ------
+        ValueError
+            If every group is a single row, if the part has a fixed coefficient for each group, if all
+            dispersions are at the boundary, or if an argument is out of range.
+        NotImplementedError
+            For extended quasi-likelihood families, which have no marginal likelihood.
+
+        References
+        ----------
+        Jacqmin-Gadda, H. and Commenges, D. (1995). Tests of homogeneity for generalized linear models.
+        JASA 90, 1237-1246. Lin, X. (1997). Variance component testing in generalised linear models with
+        random effects. Biometrika 84, 309-326. Verbeke, G. and Molenberghs, G. (2003). The use of score
+        tests for inference on variance components. Biometrics 59, 254-262.
+
+        Examples
+        --------
+        Do genes differ in their dispersion, beyond group and treatment?
+
+        >>> import hetglm.api as het
+        >>> import hetglm.formula.api as hmf
+        >>> data = het.datasets.load_splicing()
+        >>> data = data[data["treatment"] == "t.1"].groupby("id").head(8)
+        >>> res = hmf.betabinomial("K + I(N - K) ~ C(id) | group", data).fit()
+        >>> print(res.test_random_effect("id", part="dispersion", rng=0))
+        Score test of (1 | id) in the dispersion, H0: its variance is 0: score
+        z = 37.54, P = 0.005 +/- 0.005 (199 draws from the fit)
+        Estimate of its standard deviation 1.3, 40 groups.
+        """
+        run = Run(n_jobs, progress, checkpoint, batch_size)
+        checks.draws(nrep, rng, sequential)
+        return variance_component.random_effect(
+            self, groups, exog, part, nrep, rng, sequential, run
+        )
 
     def conf_int(
         self, alpha: float = 0.05, cols: Any = None, method: str = "wald", **kwargs: Any

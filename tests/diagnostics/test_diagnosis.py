@@ -228,6 +228,45 @@ def test_the_main_job_is_left_alone():
     )
 
 
+def _together(part):
+    """Return data whose plates have effects in one part, and a column of rows without plates."""
+    rng, plate = np.random.default_rng(4), np.arange(200) // 10
+    b, e = (0.5 if part == "mean" else 0.8) * rng.normal(size=20)[plate], rng.normal(size=200)
+    y = b + e if part == "mean" else np.exp(b / 2) * e
+    return pd.DataFrame(
+        {"y": y, "plate": plate, "row": np.arange(200), "other": np.arange(200) % 7}
+    )
+
+
+@pytest.mark.parametrize("part", ["mean", "dispersion"])
+def test_rows_that_go_together_are_found_in_their_part(part):
+    data = _together(part)
+    model = hmf.doubleglm("y ~ 1", data)
+    found = model.fit().diagnose("plate")
+    assert found.kinds == ["correlated rows"]
+    assert found[0].terms == ("(1 | plate)" if part == "mean" else "dispersion-(1 | plate)",)
+    assert f"go together in the {part} (score z = " in found[0].evidence
+    assert found[0].remedy.startswith(f"Write (1 | plate) in the {part}; or cov_type='cluster'")
+    clustered = model.fit(cov_type="cluster", cov_kwds={"groups": ["plate", "other"]}).diagnose()
+    assert clustered.kinds == found.kinds
+    assert "the clustered standard errors allow for it" in clustered[0].remedy
+    for none in (model.fit().diagnose(), hmf.doubleglm("other ~ 1", data).fit().diagnose("plate")):
+        assert none == []
+    assert "correlated rows" in none.checks
+    for unknown in (None, "row"):
+        assert "correlated rows" not in model.fit().diagnose(unknown).checks
+
+
+def test_an_effect_in_the_mean_that_looks_like_one_in_the_dispersion_is_told():
+    rng, plate = np.random.default_rng(1), np.arange(200) // 20
+    y = 2 * rng.normal(size=10)[plate] + 0.5 * rng.normal(size=200)
+    found = het.DoubleGLM(y, np.ones(200)).fit().diagnose(plate)
+    assert [finding.terms for finding in found] == [("(1 | g)",), ("dispersion-(1 | g)",)]
+    assert "one in the mean can look like it" in found[1].remedy
+    fixed = het.DoubleGLM(y, np.eye(10)[plate]).fit()
+    assert fixed.diagnose(plate) == []
+
+
 def test_findings_print():
     found = _lirat("C(grp) + hb | C(grp)").diagnose()
     text = str(found)

@@ -22,6 +22,7 @@ ENTRIES = {
     "overdispersion": lambda res, null, **kwargs: res.test_overdispersion("model", **kwargs),
     "terms": lambda res, null, **kwargs: het.anova(res, typ=3, test="bootstrap", **kwargs),
     "two rows": lambda res, null, **kwargs: het.anova(res, test="bootstrap", **kwargs),
+    "random effect": lambda res, null, **kwargs: res.test_random_effect("block", **kwargs),
     "several": lambda res, null, **kwargs: het.anova(null, res, test="bootstrap", **kwargs),
 }
 BAD = {
@@ -117,6 +118,9 @@ CLUSTERED = {
     "fit": lambda groups: (
         CASES["beta-binomial"].formula("x | z").fit(cov_type="cluster", cov_kwds={"groups": groups})
     ),
+    "random effect": lambda groups: RES.test_random_effect(groups, nrep=2),
+    "diagnosis": lambda groups: RES.diagnose(groups),
+    "overdispersion": lambda groups: RES.test_overdispersion(groups=groups),
     "score_test": lambda groups: RES.score_test(
         (simulated()[["z"]], None), cov_type="cluster", cov_kwds={"groups": groups}
     ),

@@ -316,3 +316,27 @@ def test_size_against_three_cells():
     error = 4 * np.sqrt(level * (1 - level) / draws)
     assert abs(rejected / draws - level) < error
     assert naive / draws > 0.1
+
+
+@pytest.mark.filterwarnings("ignore::hetglm.exceptions.SmallCountsWarning")
+def test_groups_whose_rows_go_together():
+    rng, clinic = np.random.default_rng(0), np.repeat(np.arange(12), 6)
+    data = pd.DataFrame({"clinic": clinic, "ward": np.arange(72) % 9})
+    data["y"] = rng.poisson(np.exp(1 + 0.6 * rng.normal(size=12)[clinic]))
+    poisson = hmf.doubleglm("y ~ 1", data, family=sm.families.Poisson())
+    model = hmf.negativebinomial("y ~ 1", data)
+    own = model.fit().test_random_effect("clinic", nrep=49, rng=1)
+    clustered = model.fit(cov_type="cluster", cov_kwds={"groups": "clinic"})
+    for test in (
+        poisson.fit().test_overdispersion(groups="clinic", nrep=49, rng=1),
+        model.fit().test_overdispersion(groups="clinic", nrep=49, rng=1),
+        clustered.test_overdispersion(nrep=49, rng=1),
+    ):
+        assert test.random_effect.statistic == pytest.approx(own.statistic, rel=1e-6)
+        assert "go together in the mean" in str(test)
+        assert "write (1 | clinic) in the mean" in " ".join(str(test).split())
+    other = clustered.test_overdispersion(groups="ward", nrep=49, rng=1)
+    assert "No evidence that rows of a group go together ((1 | ward): score z" in str(other)
+    assert "go together" not in str(model.fit().test_overdispersion())
+    with pytest.raises(ValueError, match="groups: give one grouping variable"):
+        clustered.test_overdispersion(groups=["clinic", "ward"])

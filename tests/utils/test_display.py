@@ -385,6 +385,7 @@ def test_checks_of_a_diagnosis_are_named():
     assert kinds <= set(findings.CHECKS)
     documented = re.findall(r'- "([^"]+)":', LocationScaleResults.diagnose.__doc__)
     assert documented == list(findings.CHECKS)
+    assert documented[-1] == findings.GROUPED
     clean = hmf.doubleglm("Hwt ~ Bwt | Bwt", het.datasets.load_cats()).fit().diagnose()
     text = " ".join(str(clean).split())
     assert text.startswith("No problems found by the checks that were run (convergence, ")
