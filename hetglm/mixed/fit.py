@@ -6,7 +6,7 @@ Starting values are the fit without random effects and some rounds of EM.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,12 +17,15 @@ from hetglm.mixed.covariance_structure import CovarianceStructure
 from hetglm.mixed.em import em_start
 from hetglm.mixed.marginal import Evaluation, Marginal
 from hetglm.mixed.record import CRITERIA, Effects, MixedFit
-from hetglm.mixed.search import Optimum, search
+from hetglm.mixed.search import Optimum
+from hetglm.mixed.variance_boundary import away_from_zero, search_closure
 from hetglm.typing import Array
 from hetglm.utils.linalg import inverse
 
 #: Steps of a search, at most.
 MAX_STEPS = 200
+#: Size of a correlation from which on it is 1 but for rounding.
+MAX_CORRELATION = 1 - 1e-10
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def fit_mixed(
         theta = start.theta
     marginal = marginal_of(likelihood, factors, columns)
     first = first_evaluation(marginal, columns, coefficients, theta)
-    found = search(marginal, first, np.arange(len(first.psi)), maxiter)
+    found = search_closure(marginal, first, maxiter)
     return _record(likelihood, marginal, columns, found, reml)
 
 
@@ -116,84 +119,119 @@ def first_evaluation(
     if here is None:
         raise ValueError("the marginal log-likelihood is not finite at the starting values")
     marginal.accept(here)
-    return here
+    return away_from_zero(marginal, here)
 
 
 def _record(
-    likelihood: Likelihood,
-    marginal: Marginal,
-    columns: Columns,
-    found: Optimum,
-    reml: bool | str,
+    likelihood: Likelihood, marginal: Marginal, columns: Columns, found: Optimum, reml: bool | str
 ) -> MixedFit:
     """Return the record of an optimum."""
-    structure, k = marginal.structure, marginal.k_coefficients
-    here = found.here
-    theta = here.psi[k:]
-    flip = np.concatenate(
-        [
-            f.signs(t)[f.entries[1]]
-            for f, t in zip(structure.factors, structure.split(theta), strict=True)
-        ]
-    )
+    here, k = found.here, marginal.k_coefficients
+    theta = canonical(marginal.structure, here.psi[k:])
     coefficients = np.full(len(columns.searched), np.nan)
     coefficients[columns.searched] = here.psi[:k]
     if columns.integrated.any():
         coefficients[columns.integrated] = here.laplace.mode.u[-1][0]
-    params = np.concatenate([coefficients, structure.reported(theta)])
-    estimated = np.isfinite(params)
-    information, covariance = _reported_information(structure, columns, found, theta, k)
+    params = np.concatenate([coefficients, marginal.structure.reported(theta)])
+    at_boundary = _at_boundary(marginal.structure, params)
+    covariance = _covariance(marginal, columns, found, at_boundary)
     criterion = CRITERIA[reml]
-    fit = MixedFit(
+    adjusted = None if criterion.comparable_means else here.value
+    llf = here.value
+    if adjusted is not None:
+        llf = _likelihood_at(likelihood, marginal, columns, coefficients, here)
+    return MixedFit(
         params=params,
-        estimated=estimated,
-        at_boundary=np.zeros(len(params), dtype=bool),
-        theta=theta * flip,
-        llf=here.value,
+        estimated=np.isfinite(params),
+        at_boundary=at_boundary,
+        theta=theta,
+        llf=llf,
         effects=_effects(marginal, here),
-        information=information,
+        information=_information(covariance),
         covariance=covariance,
         integration="Laplace approximation",
         criterion=criterion,
+        adjusted_llf=adjusted,
         converged=found.converged,
         message=found.message,
         iterations=found.iterations,
         decrement=found.decrement,
         evaluations=marginal.joint.evaluations,
     )
-    if criterion.comparable_means:
-        return fit
-    return replace(fit, adjusted_llf=here.value)
 
 
-def _reported_information(
-    structure: CovarianceStructure, columns: Columns, found: Optimum, theta: Array, k: int
-) -> tuple[Array, Array]:
-    """Return information and covariance of the reported parameters."""
-    of_theta = structure.jacobian(theta)
-    jacobian = np.eye(k + structure.m)
-    jacobian[k:, k:] = of_theta
-    where = np.concatenate(
-        [np.flatnonzero(columns.searched), len(columns.searched) + np.arange(structure.m)]
+def canonical(structure: CovarianceStructure, theta: Array) -> Array:
+    """Return theta with columns of Lambda negated so that its diagonal is at least 0."""
+    parts = zip(structure.factors, structure.split(theta), strict=True)
+    return theta * np.concatenate([f.signs(part)[f.entries[1]] for f, part in parts])
+
+
+def _at_boundary(structure: CovarianceStructure, params: Array) -> Array:
+    """Return which parameters are standard deviations of 0 or correlations of size 1."""
+    of_theta = params[len(params) - structure.m :]
+    is_sd = np.concatenate([np.arange(f.m) < f.k for f in structure.factors])
+    at_boundary = np.zeros(len(params), dtype=bool)
+    at_boundary[len(params) - structure.m :] = np.where(
+        is_sd, of_theta == 0, np.abs(of_theta) > MAX_CORRELATION
     )
-    size = len(columns.searched) + structure.m
-    information, covariance = np.full((2, size, size), np.nan)
-    cov = inverse(found.information)
-    if cov is not None:
-        cov = jacobian @ cov @ jacobian.T
-        covariance[np.ix_(where, where)] = cov
-        back = inverse(cov)
-        if back is not None:
-            information[np.ix_(where, where)] = back
-    return information, covariance
+    return at_boundary
+
+
+def _likelihood_at(
+    likelihood: Likelihood,
+    marginal: Marginal,
+    columns: Columns,
+    coefficients: Array,
+    here: Evaluation,
+) -> float:
+    """Return the marginal log-likelihood where nothing of the fixed part is integrated out."""
+    estimated = Columns(columns.searched | columns.integrated, np.zeros_like(columns.integrated))
+    whole = marginal_of(likelihood, marginal.factors, estimated)
+    whole.u = here.laplace.mode.u[: len(marginal.factors)]
+    theta = here.psi[marginal.k_coefficients :]
+    there = whole.at(np.concatenate([coefficients[estimated.searched], theta]))
+    return np.nan if there is None else there.value
+
+
+def _covariance(marginal: Marginal, columns: Columns, found: Optimum, at_boundary: Array) -> Array:
+    """Return the covariance of the reported parameters, NaN for those without a standard error."""
+    k, structure = marginal.k_coefficients, marginal.structure
+    size = len(at_boundary)
+    covariance = np.full((size, size), np.nan)
+    if columns.integrated.any():
+        integrated = np.flatnonzero(columns.integrated)
+        rest = np.flatnonzero(~columns.integrated & ~at_boundary[: len(columns.integrated)])
+        covariance[np.ix_(integrated, integrated)] = found.here.laplace.inverse.own[-1][0]
+        covariance[np.ix_(integrated, rest)] = covariance[np.ix_(rest, integrated)] = 0.0
+    of_free = inverse(found.information)
+    if of_free is None:
+        return covariance
+    jacobian = np.eye(k + structure.m)
+    jacobian[k:, k:] = structure.jacobian(found.here.psi[k:])
+    jacobian = jacobian[:, found.free]
+    reported = jacobian @ of_free @ jacobian.T
+    searched = np.flatnonzero(columns.searched)
+    where = np.append(searched, np.arange(size - structure.m, size))
+    covariance[np.ix_(where, where)] = reported
+    covariance[at_boundary], covariance[:, at_boundary] = np.nan, np.nan
+    return covariance
+
+
+def _information(covariance: Array) -> Array:
+    """Return the inverse of a covariance without its rows and columns of NaN, NaN there."""
+    has = np.flatnonzero(np.isfinite(np.diag(covariance)))
+    information = np.full(covariance.shape, np.nan)
+    found = inverse(covariance[np.ix_(has, has)])
+    if found is not None:
+        information[np.ix_(has, has)] = found
+    return information
 
 
 def _effects(marginal: Marginal, here: Evaluation) -> tuple[Effects, ...]:
-    """Return modes and conditional covariances of each factor."""
-    out: dict[int, Effects] = {}
-    for j, index in enumerate(marginal.joint.order):
-        Lambda, u = here.laplace.mode.Lambdas[j], here.laplace.mode.u[j]
+    """Return modes and conditional covariances of each factor, in the order of the user."""
+    laplace, out = here.laplace, []
+    for position in map(marginal.joint.order.index, range(len(marginal.factors))):
+        Lambda, u = laplace.mode.Lambdas[position], laplace.mode.u[position]
         signs = np.where(np.diag(Lambda) < 0, -1.0, 1.0)
-        covariance = here.laplace.covariances.own[j]
-        out[index] = Effects(u @ Lambda.T, u * signs, covariance)
-    return tuple(out[i] for i in range(len(out)))
+        out.append(Effects(u @ Lambda.T, u * signs, laplace.covariances.own[position]))
+    return tuple(out)

@@ -9,9 +9,8 @@ from hetglm.mixed.laplace import Laplace
 from hetglm.mixed.marginal import Evaluation, Marginal
 from hetglm.typing import Array
 
-#: Diagonal entry of Lambda, relative to the largest entry of its row, below which the metric takes it
-#: to be that: at 0 the metric is singular.
-MIN_RELATIVE_DIAGONAL = 1e-4
+#: Condition number of Lambda above which it counts as singular.
+MAX_CONDITION = 1e6
 
 #: Smallest eigenvalue of the metric with a unit diagonal.
 MIN_METRIC_EIGENVALUE = 1e-6
@@ -30,11 +29,13 @@ def metric(marginal: Marginal, here: Evaluation) -> Array:
     k = marginal.k_coefficients
     out = np.zeros((len(here.psi), len(here.psi)))
     out[:k, :k] = coefficient_information(here.laplace)
-    at, thetas = k, marginal.structure.split(here.psi[k:])
-    for j, (factor, theta) in enumerate(zip(marginal.structure.factors, thetas, strict=True)):
+    at = k
+    for j, factor in enumerate(marginal.structure.factors):
         position = marginal.joint.order.index(j)
-        blocks = here.laplace.inverse.own[position]
-        out[at : at + factor.m, at : at + factor.m] = covariance_information(factor, theta, blocks)
+        Lambda = here.laplace.mode.Lambdas[position]
+        precisions = marginal_precisions(here.laplace, position)
+        own = covariance_information(factor, Lambda, precisions)
+        out[at : at + factor.m, at : at + factor.m] = own
         at += factor.m
     return positive(out)
 
@@ -56,26 +57,43 @@ def coefficient_information(laplace: Laplace) -> Array:
     return out - flat @ left.T if len(right) else out
 
 
-def covariance_information(factor: FactorStructure, theta: Array, blocks: Array) -> Array:
+def covariance_information(factor: FactorStructure, Lambda: Array, precisions: Array) -> Array:
     """
-    Return 1/2 sum_g tr(K_g (E_j + E_j') K_g (E_l + E_l')) with K_g = I - (H^-1)_gg, shape (m, m).
+    Return the information of theta of a normal model, shape (m, m).
 
-    E_j = Lambda^-1 dLambda/dtheta_j.
+    1/2 sum_g tr(P_g D_j P_g D_l) with D_j the derivative of Lambda Lambda' in entry j.
+
+    Parameters
+    ----------
+    factor : FactorStructure
+    Lambda : ndarray, shape (k, k)
+    precisions : ndarray, shape (G, k, k)
+        From `marginal_precisions`.
     """
-    Lambda = factor.matrix(theta)
-    size = np.abs(Lambda).max(axis=1)
-    size = np.where(size > 0, size, max(size.max(), 1.0))
-    diagonal = np.diag(Lambda)
-    floor = MIN_RELATIVE_DIAGONAL * size
-    floored = np.where(np.abs(diagonal) < floor, floor, diagonal)
-    inverse = np.linalg.inv(Lambda + np.diag(floored - diagonal))
-    K = np.eye(factor.k) - blocks
-    products = np.einsum("gab,gcd->abcd", K, K)
+    products = np.einsum("gab,gcd->abcd", precisions, precisions)
     rows, columns = factor.entries
-    E = np.zeros((factor.m, factor.k, factor.k))
-    E[np.arange(factor.m), :, columns] = inverse[:, rows].T
-    E += np.swapaxes(E, 1, 2)
-    return np.asarray(0.5 * np.einsum("abcd,jbc,lda->jl", products, E, E, optimize=True))
+    D = np.zeros((factor.m, factor.k, factor.k))
+    D[np.arange(factor.m), rows] = Lambda[:, columns].T
+    D += np.swapaxes(D, 1, 2)
+    return np.asarray(0.5 * np.einsum("abcd,jbc,lda->jl", products, D, D, optimize=True))
+
+
+def marginal_precisions(laplace: Laplace, j: int) -> Array:
+    """
+    Return P_g of a loading with A'WA Lambda H^-1 = P Lambda, shape (G, k, k).
+
+    P is the inverse of Lambda Lambda' + (A'WA)^-1, A'WA taken for the effects that it determines.
+    Where Lambda is singular and there are other loadings, these are taken to be known.
+    """
+    M, L = laplace.M.own[j], laplace.mode.Lambdas[j]
+    if len(laplace.joint.loadings) == 1:
+        inner = laplace.inverse.own[j]
+    elif np.linalg.cond(L) < MAX_CONDITION:
+        P = laplace.weighted_inverse(j) @ np.linalg.inv(L)
+        return 0.5 * (P + np.swapaxes(P, 1, 2))
+    else:
+        inner = np.linalg.inv(np.eye(len(L)) + L.T @ M @ L)
+    return np.asarray(M - M @ L @ inner @ L.T @ M)
 
 
 def positive(information: Array) -> Array:

@@ -311,20 +311,28 @@ class JointDensity:
 
     def inverse_blocks(self, system: BlockedCholesky) -> Products:
         """Return the blocks of H^-1 of each group and of each pair of groups with rows in common."""
-        inverse = system.inverse
-        own, crossed = [inverse.FF], []
-        for j in range(1, len(self.loadings)):
-            at = self._positions(j)
-            own.append(inverse.RR[at[:, :, None], at[:, None, :]])
-        for (a, b), crossing in self.crossings.items():
-            g, h = crossing.pairs
-            to = self._positions(b)[h]
-            if a == 0:
-                crossed.append(np.swapaxes(inverse.FR[g[:, None], :, to], 1, 2))
-            else:
-                at = self._positions(a)[g]
-                crossed.append(inverse.RR[at[:, :, None], to[:, None, :]])
+        groups = [np.arange(loading.levels) for loading in self.loadings]
+        own = [self.inverse_between(system, j, g, j, g) for j, g in enumerate(groups)]
+        crossed = [
+            self.inverse_between(system, a, crossing.pairs[0], b, crossing.pairs[1])
+            for (a, b), crossing in self.crossings.items()
+        ]
         return Products(own, crossed)
+
+    def inverse_between(self, system: BlockedCholesky, a: int, g: Array, b: int, h: Array) -> Array:
+        """Return the blocks of H^-1 of groups g of loading a and h of loading b, shape (s, k, l).
+
+        Where a = b = 0 only g = h is known.
+        """
+        inverse = system.inverse
+        if b == 0:
+            return (
+                inverse.FF[g] if a == 0 else self.inverse_between(system, 0, h, a, g).swapaxes(1, 2)
+            )
+        to = self._positions(b)[h]
+        if a == 0:
+            return np.swapaxes(inverse.FR[g[:, None], :, to], 1, 2)
+        return np.asarray(inverse.RR[self._positions(a)[g][:, :, None], to[:, None, :]])
 
 
 def absolute(W: Symmetric) -> Symmetric:

@@ -128,13 +128,16 @@ class Laplace:
     @cached_property
     def matrix_gradients(self) -> list[Array]:
         """Gradients in Lambda of each factor, shapes (k, k), in the order of the user."""
-        out: dict[int, Array] = {}
-        for j, index in enumerate(self.joint.order):
-            loading, u, v = self.joint.loadings[j], self.mode.u[j], self.shift[j]
-            total = loading.sums(*self.row_scores).T @ u
-            total += loading.sums(*self.mode.score).T @ v
-            out[index] = total - self.weighted_inverse(j).sum(axis=0)
-        return [out[i] for i in range(len(out))]
+        order = self.joint.order
+        by_group = [self.matrix_gradients_by_group(order.index(i)) for i in range(len(order))]
+        return [gradient.sum(axis=0) for gradient in by_group]
+
+    def matrix_gradients_by_group(self, j: int) -> Array:
+        """Return the contribution of each group of loading j to the gradient in Lambda, (G, k, k)."""
+        loading, u, v = self.joint.loadings[j], self.mode.u[j], self.shift[j]
+        total = np.einsum("gj,gk->gjk", loading.sums(*self.row_scores), u)
+        total += np.einsum("gj,gk->gjk", loading.sums(*self.mode.score), v)
+        return np.asarray(total - self.weighted_inverse(j))
 
     def weighted_inverse(self, j: int) -> Array:
         """Return the blocks of A'WA Lambda H^-1 of each group of a factor, shape (G, k, k)."""

@@ -75,8 +75,8 @@ class MixedFit(Printed):
         Observed information of ``params``; NaN in rows and columns of parameters that have no estimate
         or lie at the boundary.
     covariance : ndarray, shape (p + q + m, p + q + m)
-        Its inverse without those, NaN elsewhere. After REML, integrated coefficients have their
-        posterior covariance, that of the estimated parameters included.
+        Its inverse without those, NaN elsewhere. After REML, coefficients that were integrated out have
+        their covariance given the others, as lmer's have.
     integration : str
         How the random effects were integrated out, as printed: "Laplace approximation",
         "Gauss-Hermite quadrature with 15 nodes" or "exact".

@@ -62,16 +62,10 @@ class Optimum:
     message: str
 
 
-def search(marginal: Marginal, start: Evaluation, free: Array, maxiter: int) -> Optimum:
-    """Return the maximum over the free entries of psi that is reached from a start."""
-    here, iterations = _bfgs(marginal, start, free, maxiter)
-    return _newton(marginal, here, free, iterations, maxiter)
-
-
-def _bfgs(
+def near_maximum(
     marginal: Marginal, here: Evaluation, free: Array, maxiter: int
 ) -> tuple[Evaluation, int]:
-    """Return the point where the squared decrement of BFGS is small, and the number of steps."""
+    """Return the point near a maximum where BFGS ends, and the number of steps."""
     B, of_metric = _inverse_metric(marginal, here, free), True
     gradient = marginal.gradient(here)[free]
     for iteration in range(maxiter):
@@ -125,7 +119,7 @@ def line_search(
     return None
 
 
-def _newton(
+def maximised(
     marginal: Marginal, here: Evaluation, free: Array, iterations: int, maxiter: int
 ) -> Optimum:
     """Return the maximum by Newton's method on differenced informations."""
