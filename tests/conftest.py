@@ -114,7 +114,9 @@ class Case:
 
 
 CASES = {
-    name: Case(spec.response, spec.model, spec.kwargs, spec.exact) for name, spec in SPECS.items()
+    name: Case(spec.response, spec.model, spec.kwargs, spec.exact)
+    for name, spec in SPECS.items()
+    if spec.model
 }
 #: Those that another one stands for in the quick set.
 ALIKE = {name for name, spec in SPECS.items() if spec.alike}

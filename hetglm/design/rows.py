@@ -107,7 +107,7 @@ def read_arrays(
     arrays: dict[str, Any] = {
         "endog": y,
         "exog": design(exog, n, "exog"),
-        "exog_dispersion": design(Z, n, "exog_dispersion"),
+        "exog_dispersion": design(Z, n, "exog_dispersion", empty=True),
     }
     arrays |= {name: row_array(value, n, name, name in SCALARS) for name, value in given.items()}
     terms = read_terms(random, n)

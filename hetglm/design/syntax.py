@@ -604,8 +604,6 @@ def term_lists(mean: str, dispersion: str, columns: Collection[str] = ()) -> lis
         raise FormulaError(f"formula {mean!r} has no response; write 'y ~ ...'")
     if second.lhs_termlist:
         raise FormulaError(f"dispersion formula {dispersion!r} has a left-hand side; write '~ z'")
-    if not second.rhs_termlist:
-        raise FormulaError("the dispersion formula has no terms; write '~ 1' for a constant")
     return [first.lhs_termlist, first.rhs_termlist, second.rhs_termlist]
 
 

@@ -79,6 +79,11 @@ def plot_dispersion(res: Any, term: str, *, alpha: float = 0.05, ax: Any = None)
     name = term.removeprefix("dispersion-") if isinstance(term, str) else None
     known = [t for t in res.model.term_list if t.part == "dispersion" and t.factors]
     names = [t.name.removeprefix("dispersion-") for t in known]
+    if res.model.core.dispersion_is_known:
+        raise ValueError(
+            f"term={term!r}: the dispersion has no columns (| 0): it is known, so there is no term to "
+            "plot"
+        )
     if name not in names:
         raise ValueError(
             f"term={term!r}: choose a term of the dispersion: {listed(names) or 'none'}"

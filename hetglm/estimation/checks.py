@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from scipy.special import ndtr
+from statsmodels.genmod.families import links
 
 from hetglm.estimation.record import Fit, at_fit
 from hetglm.exceptions import (
@@ -48,6 +49,35 @@ NORMAL_QUANTILE = 1.959963984540054
 
 #: Bias of the dispersion effects, in standard errors, above which a message states it.
 MIN_STATED_BIAS = 0.2
+
+
+def check_dispersion(likelihood: Likelihood) -> None:
+    """Raise a ValueError where the family does not allow the columns of the dispersion, or none."""
+    family = likelihood.family
+    if not (likelihood.dispersion_is_known or family.has_dispersion):
+        raise ValueError(
+            f"exog_dispersion: the {family.name} of a dispersion part without columns (| 0) has phi = "
+            "1; fit a model with these terms of the dispersion instead"
+        )
+    if likelihood.dispersion_is_known and likelihood.offset_dispersion is None:
+        _check_unit_dispersion(likelihood)
+
+
+def _check_unit_dispersion(likelihood: Likelihood) -> None:
+    """Raise a ValueError where a dispersion without columns and offset is not phi = 1."""
+    link, symbol = type(likelihood.link_dispersion), likelihood.family.symbol
+    if likelihood.has_boundary:
+        limit = likelihood.boundary_family.limit_at_zero
+        raise ValueError(
+            f"the dispersion has no columns (| 0), and {symbol} is not known: give its predictor, such "
+            f"as offset_dispersion=np.log({symbol}), or write | 1 to estimate it; for {symbol} = 0, the "
+            f"{limit}, fit DoubleGLM with | 0"
+        )
+    if link is not links.Log:
+        raise ValueError(
+            f"link_dispersion={link.__name__}: a dispersion without columns (| 0) is phi = 1 by the log "
+            "link; leave link_dispersion out, or give offset_dispersion= on the scale of the link"
+        )
 
 
 def warn_of_aliases(likelihood: Likelihood, estimable: Array, names: list[str]) -> None:

@@ -98,7 +98,7 @@ def fit(
         If rows are fitted exactly and the likelihood is unbounded.
     """
     saturated = int(estimated[: likelihood.k_mean].sum()) >= likelihood.n
-    if saturated and not likelihood.has_boundary:
+    if saturated and not (likelihood.has_boundary or likelihood.dispersion_is_known):
         where = (
             f"the likelihood grows without bound: the mean has {_as_many(likelihood.n)}, so every "
             "row is fitted exactly"
@@ -239,6 +239,8 @@ def _local_maximum_beside_singularity(
     unbounded = diverged = None
 
     def watch(params: Array, converged: bool) -> None:
+        if likelihood.dispersion_is_known:
+            return
         vanished = _vanished(likelihood, params, converged)
         if not vanished.any():
             return

@@ -111,6 +111,8 @@ class Family(ABC):
     variance_formula: str = ""
     #: False where the criterion is the extended quasi-likelihood.
     exact: bool = True
+    #: Whether the likelihood depends on phi; otherwise it is that of phi = 1, whatever phi is passed.
+    has_dispersion: bool = True
     #: The mean is a probability.
     unit_interval: bool = False
     #: The likelihood needs the number of trials of each row.
@@ -163,12 +165,17 @@ class Family(ABC):
         by_phi = self.variance(mu, nu, phi + h, trials).imag / COMPLEX_STEP
         return by_mu, by_phi, self.variance(mu, nu, phi, trials)
 
+    @property
+    def mixed_family(self) -> Family:
+        """The family of a response whose mean is random: this one, where it has a dispersion."""
+        return self
+
     @abstractmethod
     def mixed_dispersion(self, mu: Array, nu: Array | None, phi: Array, spread: Array) -> Array:
         """
         Return the dispersion of a response whose mean is random, with mean mu and variance ``spread``.
 
-        The family's distribution with it has the variance of the mixture.
+        The distribution of `mixed_family` with it has the variance of the mixture.
         """
 
     @abstractmethod

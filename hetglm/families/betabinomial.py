@@ -98,7 +98,8 @@ Crowder, M. J. (1978). Beta-binomial Anova for proportions. Applied Statistics 2
         if np.all(trials == 1):
             raise ValueError(
                 f"{name}: every row has one trial, so the dispersion is unidentified; sum the "
-                "successes and trials of each group into one row, or fit a binomial GLM"
+                "successes and trials of each group into one row, or fit the binomial GLM: DoubleGLM "
+                "with family=Binomial() and | 0"
             )
 
     def prepare(self, y: Array, trials: Array | None) -> Counts:

@@ -10,9 +10,11 @@ from statsmodels.genmod import families as sm_families
 
 from hetglm.families import registry
 from hetglm.families.base import Family
+from hetglm.families.binomial import Binomial
 from hetglm.families.gamma import Gamma
 from hetglm.families.gaussian import Gaussian
 from hetglm.families.inverse_gaussian import InverseGaussian
+from hetglm.families.poisson import Poisson
 from hetglm.families.quasi import QuasiBinomial, QuasiNegativeBinomial, QuasiPoisson, QuasiTweedie
 from hetglm.families.tweedie import Tweedie
 
@@ -25,6 +27,12 @@ REGISTRY: dict[type, Callable[[Any], Family]] = {
     sm_families.Binomial: lambda family: QuasiBinomial(),
     sm_families.NegativeBinomial: lambda family: QuasiNegativeBinomial(family.alpha),
     sm_families.Tweedie: lambda family: QuasiTweedie(family.var_power),
+}
+
+#: statsmodels family -> its distribution, where that has no dispersion: phi is 1.
+UNIT_DISPERSION: dict[type, Callable[[], Family]] = {
+    sm_families.Poisson: Poisson,
+    sm_families.Binomial: Binomial,
 }
 
 #: Variance powers whose Tweedie distribution is one of the exact families.
@@ -43,7 +51,9 @@ ABSENT = {
 }
 
 
-def of_statsmodels(family: Any, likelihood: str | None = None) -> Family:
+def of_statsmodels(
+    family: Any, likelihood: str | None = None, unit_dispersion: bool = False
+) -> Family:
     """
     Return our family for a statsmodels one.
 
@@ -54,6 +64,8 @@ def of_statsmodels(family: Any, likelihood: str | None = None) -> Family:
     likelihood : {None, "eql", "exact"}
         Extended quasi-likelihood or the exact density; by default exact for the Gaussian, Gamma,
         inverse Gaussian and Tweedie with 1 < var_power < 2, EQL for the others.
+    unit_dispersion : bool
+        Whether phi is known to be 1: the Poisson and the binomial then are distributions.
 
     Raises
     ------
@@ -70,6 +82,8 @@ def of_statsmodels(family: Any, likelihood: str | None = None) -> Family:
     if make is None:
         known = ", ".join(sorted(cls.__name__ for cls in REGISTRY))
         raise ValueError(f"family: {type(family).__name__} is not one of {known} (sm.families)")
+    if unit_dispersion and likelihood != "eql" and type(family) in UNIT_DISPERSION:
+        return UNIT_DISPERSION[type(family)]()
     ours = make(family)
     if likelihood == "eql" and ours.exact:
         raise ValueError(f"likelihood='eql': {ours.name} has an exact likelihood; leave it out")

@@ -240,7 +240,8 @@ class QuasiBinomial(Quasi):
         if trials is not None and np.all((trials <= 1) & ((y == 0) | (y == 1))):
             raise ValueError(
                 f"{name}: every row has one trial (0 or 1), so the dispersion is unidentified: the "
-                "variance of a 0/1 response is mu (1 - mu) whatever phi; give grouped data (K of N)"
+                "variance of a 0/1 response is mu (1 - mu) whatever phi; give grouped data (K of N), or "
+                "write | 0 for the binomial GLM, which has phi = 1"
             )
 
     def in_domain(self, mu: Array) -> Array:

@@ -18,6 +18,7 @@ from hetglm.exceptions import EveryRefitFailedError, UnboundedLikelihoodError, U
 from hetglm.inference.bootstrap import distribution
 from hetglm.inference.bootstrap_test import SimulatedP, Simulation
 from hetglm.inference.constant_dispersion import (
+    KNOWN,
     ConstantDispersionTest,
     chi_square,
     compare_constant,
@@ -329,7 +330,8 @@ def _why(res: Any, df: int) -> str:
 
 def _explained(table: Table, reasons: Reasons) -> Table:
     """Record the reasons for untested rows in a table, and warn of those that are errors."""
-    reported = (NO_COLUMN, AT_BOUNDARY, INDEFINITE)  # the fit has warned of these
+    # the fit has warned of these, or was asked for them
+    reported = (NO_COLUMN, AT_BOUNDARY, INDEFINITE, KNOWN)
     if new := {row: why for row, why in reasons.items() if why not in reported}:
         warn(f"anova: {' '.join(_lines(new))}", UntestedTermWarning)
     if reasons:

@@ -18,6 +18,9 @@ from hetglm.inference.null_model import NullModel
 from hetglm.utils.display import Printed, p_text
 from hetglm.utils.parallel import Run
 
+#: Said of a dispersion part without columns.
+KNOWN = "the dispersion has no columns (| 0): it is known, so there is nothing to test"
+
 
 @dataclass(frozen=True, repr=False)
 class ConstantDispersionTest(Printed):
@@ -110,6 +113,8 @@ def compare_constant(
     """
     if test not in ("lr", "bootstrap"):
         raise ValueError(f"test={test!r}: choose 'lr' or 'bootstrap'")
+    if res.model.core.dispersion_is_known:
+        raise ValueError(KNOWN)
     null = NullModel(res, "full", "constant", res.fit.criterion)
     if not null.is_nested:
         raise NotNestedError(

@@ -40,14 +40,15 @@ class NullModel:
     def model(self) -> Any:
         """The model, without formula."""
         n = self.res.model.core.n
+        core, constant = self.res.model.core, pd.DataFrame({"Intercept": np.ones(n)})
         designs = {
             "full": None,
-            "constant": pd.DataFrame({"Intercept": np.ones(n)}),
+            "constant": constant,
             "empty": pd.DataFrame(index=range(n)),
         }
-        return self.res.model.clone(
-            exog=designs[self.mean], exog_dispersion=designs[self.dispersion]
-        )
+        # a known dispersion stays what it is
+        dispersion = "full" if core.dispersion_is_known else self.dispersion
+        return self.res.model.clone(exog=designs[self.mean], exog_dispersion=designs[dispersion])
 
     @property
     def fit(self) -> Fit:
@@ -57,9 +58,15 @@ class NullModel:
             return self.res.fit
         if key not in self.res.null_fits:
             need_rows(self.res.model.core)
-            start = _constant_start(self.res) if key[:2] == ("full", "constant") else None
+            start = self._start()
             self.res.null_fits[key] = fit_again(self.model, start, self.criterion)
         return self.res.null_fits[key]
+
+    def _start(self) -> Array | None:
+        """Return starting values, None for the default ones."""
+        known = self.res.model.core.dispersion_is_known
+        of_dispersion = (self.mean, self.dispersion) == ("full", "constant")
+        return _constant_start(self.res) if of_dispersion and not known else None
 
     @property
     def fitted(self) -> Fitted:

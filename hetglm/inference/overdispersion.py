@@ -15,7 +15,9 @@ from hetglm.estimation.record import TOL_LLF, Fitted, Settings, identifying, of_
 from hetglm.estimation.refit import refit
 from hetglm.estimation.start import starting_values
 from hetglm.families.betabinomial import BetaBinomial
+from hetglm.families.binomial import Binomial
 from hetglm.families.negbin import NegativeBinomial
+from hetglm.families.poisson import Poisson
 from hetglm.families.quasi import QuasiBinomial, QuasiPoisson
 from hetglm.inference.bootstrap_test import exceedances
 from hetglm.inference.variance_component import RandomEffectTest, groupings, of_fit
@@ -173,6 +175,13 @@ def of_glm(core: Likelihood, keep_mean: Array) -> GLMOverdispersionTest:
 def as_boundary_family(core: Likelihood) -> Likelihood:
     """Return a quasi-Poisson likelihood as negative binomial, a quasi-binomial one as beta-binomial."""
     plain = replace(core, weights=None, offset_dispersion=None, rows=None)
+    if isinstance(core.family, Binomial):
+        if np.all(core.trials == 1):
+            raise ValueError(
+                "test_overdispersion: every row has one trial, and the variance of a 0/1 response is "
+                "mu (1 - mu) whatever the dispersion; sum the rows of each group (K of N)"
+            )
+        return replace(plain, family=BetaBinomial(), rows=None)
     if isinstance(core.family, QuasiBinomial):
         assert core.trials is not None and core.weights is not None
         if not np.array_equal(core.weights, core.trials):
@@ -276,7 +285,7 @@ def _tested(
     model = res.model
     core: Likelihood = model.core
     keep_mean = model.estimable[: core.k_mean]
-    if isinstance(core.family, (QuasiPoisson, QuasiBinomial)):
+    if isinstance(core.family, (QuasiPoisson, QuasiBinomial, Poisson, Binomial)):
         record.need_rows(core)
         if against != "constant":
             raise ValueError(

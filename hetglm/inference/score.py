@@ -126,6 +126,12 @@ def extra_columns(
     exog_extra: tuple[Any, Any], core: Likelihood
 ) -> tuple[Array | None, Array | None]:
     """Return the columns that a score test adds to the mean and to the dispersion, validated."""
+    if exog_extra[1] is not None and not core.family.has_dispersion:
+        raise ValueError(
+            f"exog_extra: the {core.family.name} has phi = 1 and no terms of a dispersion to test; use "
+            "test_overdispersion(), or fit with offset_dispersion=0, the extended quasi-likelihood "
+            "(EQL) with phi = 1, and test them there"
+        )
     mean, dispersion = (
         None if part is None else arrays.design(part, core.n, "exog_extra") for part in exog_extra
     )

@@ -228,7 +228,8 @@ def stepwise(
     space, terms = _space(start, scope, keep)
     if scope is None and direction == "forward":
         terms = space.fixed
-    for part in PARTS:
+    known = start.model.core.dispersion_is_known
+    for part in PARTS[:1] if known else PARTS:
         if not _part(terms, part):
             raise ValueError(
                 f"direction='forward': the {part} has no constant to start from; start from a fit with "

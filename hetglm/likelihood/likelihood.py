@@ -115,6 +115,11 @@ class Likelihood(Printed):
         return len(self.y)
 
     @property
+    def dispersion_is_known(self) -> bool:
+        """Whether the dispersion has no columns: its predictor is the offset, 0 without one."""
+        return self.Z.shape[1] == 0
+
+    @property
     def has_boundary(self) -> bool:
         """Whether the likelihood is finite and smooth at phi = 0."""
         return isinstance(self.family, BoundaryFamily)

@@ -94,6 +94,8 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
     _row_arrays: ClassVar[tuple[str, ...]] = ROW_ARRAYS
     #: Whether it can be fitted by REML.
     _has_reml: ClassVar[bool] = False
+    #: Whether the response is 0 or 1, so that a new row has one trial.
+    single_trials: bool = False
     #: Row arguments that a subclass does not take -> what to use instead.
     refused: ClassVar[dict[str, str]] = {}
     #: Names of the rows passed to the constructor, where they are not all rows of the data.
@@ -185,6 +187,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
             arrays["freq_weights"],
             names=read.names,
         )
+        checks.check_dispersion(self.core)
         for name in ROW_ARRAYS:
             setattr(self, name, arrays[name])
         self.n_trials = trials if arrays["endog"].ndim == 2 else arrays["n_trials"]
@@ -246,7 +249,9 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         if self.spec is not None:
             mean, dispersion = self.spec.formula, self.spec.dispersion_formula.removeprefix("~ ")
         else:
-            mean, dispersion = (listed(names) for names in (self.mean_names, self.dispersion_names))
+            mean, dispersion = (
+                listed(names) or "0" for names in (self.mean_names, self.dispersion_names)
+            )
             mean = f"{self.endog_names} ~ {mean}"
         return random_effects.formula_text(mean, dispersion, self.random_terms)
 
@@ -261,7 +266,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
             ("Dispersion", link_text(core.link_dispersion, family.symbol), self.dispersion_names),
         )
         lines: list[str | pd.DataFrame] = [
-            f"{part}: {of} ~ {listed(names)}" for part, of, names in parts
+            f"{part}: {of} ~ {listed(names) or '0'}" for part, of, names in parts
         ]
         lines += map(str, self.random)
         unfitted = f"{type(self).__name__}, not fitted: fit() returns the estimates"
@@ -307,7 +312,10 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
 
     def _observed(self) -> Array:
         """Return the response on the scale of the mean."""
-        return self.core.y
+        if not self.core.family.counts_successes:
+            return self.core.y
+        assert self.core.trials is not None
+        return self.core.y / self.core.trials
 
     @classmethod
     def from_formula(
@@ -337,7 +345,8 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
             correlated with each other, across both parts too. The left side is a formula.
         data : DataFrame or mapping
         exog_dispersion_formula : str, optional
-            Formula of the dispersion, ``"~ z"``; a constant if neither it nor a bar is given.
+            Formula of the dispersion, ``"~ z"``; a constant if neither it nor a bar is given. ``"~ 0"``
+            (``"y ~ x | 0"``) has no columns: the dispersion is known, link(phi) = offset_dispersion.
         subset : array_like, optional
             Rows to use, as in ``data.loc[subset]``.
         drop_cols : list of str, optional
@@ -430,8 +439,11 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
             names = column_names(exog, core.X)
         if exog_dispersion is not None:
             core = core.with_designs(
-                Z=arrays_module.design(exog_dispersion, core.n, "exog_dispersion")
+                Z=arrays_module.design(
+                    exog_dispersion, core.n, "exog_dispersion", empty=core.dispersion_is_known
+                )
             )
+            checks.check_dispersion(core)
             scale_names = column_names(exog_dispersion, core.Z)
             new.default_exog_dispersion = False
         if exog is not None or exog_dispersion is not None:
@@ -906,6 +918,11 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         if reml and not self._has_reml:
             raise ValueError(
                 f"reml=True: REML is for DoubleGLM; fit {type(self).__name__} by maximum likelihood"
+            )
+        if reml and self.core.dispersion_is_known:
+            raise ValueError(
+                "reml=True: REML adjusts the dispersion for the estimated mean, and here the dispersion "
+                "has no columns (| 0); fit by maximum likelihood"
             )
         if kwargs and method in record.OWN_METHODS:
             raise keywords.unknown(self.fit, kwargs, type(self))

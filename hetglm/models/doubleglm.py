@@ -9,6 +9,8 @@ from statsmodels.genmod import families as sm_families
 
 from hetglm.design import keywords
 from hetglm.design.arrays import split_binomial
+from hetglm.design.random_terms import given_terms
+from hetglm.families.binomial import Binomial
 from hetglm.families.of_statsmodels import of_statsmodels
 from hetglm.families.quasi import QuasiBinomial
 from hetglm.models.base import LocationScaleModel
@@ -28,6 +30,12 @@ class DoubleGLM(LocationScaleModel):
     (underdispersion). ``fit(reml=True)`` makes up for the degrees of freedom that the mean takes from
     the dispersion.
 
+    A dispersion part without columns (``"y ~ x | 0"``) is known: log(phi) = offset_dispersion, 0 by
+    default. With phi = 1 the Poisson and binomial families are distributions, of a 0/1 response too,
+    and the model is the GLM: its likelihood is exact, the estimates are those of ``sm.GLM`` and the
+    standard errors too (by ``cov_type="eim"`` for a link that is not the canonical one). With
+    offset_dispersion or var_weights they are EQL, with known phi.
+
     Parameters
     ----------
     endog : array_like, shape (n,) or (n, 2)
@@ -36,7 +44,8 @@ class DoubleGLM(LocationScaleModel):
     exog : array_like, shape (n, p)
         Design of the mean; no constant is added.
     exog_dispersion : array_like, shape (n, q), optional
-        Design of the dispersion; a constant by default.
+        Design of the dispersion; a constant by default. No columns (``np.empty((n, 0))``, ``X[[]]`` of a
+        DataFrame) for a known dispersion.
     family : statsmodels family
         Instance of one of ``sm.families``, with its link; Gaussian by default.
     likelihood : {None, "eql", "exact"}
@@ -108,7 +117,11 @@ class DoubleGLM(LocationScaleModel):
         keywords.refuse(type(self), unknown)
         self.family = sm_families.Gaussian() if family is None else family
         self.likelihood = likelihood
-        ours = of_statsmodels(self.family, likelihood)
+        # phi = 1 in every row: no columns, fixed or random, no offset, no weights that would divide it
+        unit = offset_dispersion is None and var_weights is None
+        unit = unit and np.shape(exog_dispersion)[1:] == (0,)
+        unit = unit and all(term.part == "mean" for term in given_terms(random))
+        ours = of_statsmodels(self.family, likelihood, unit)
         super().__init__(
             endog,
             exog,
@@ -131,6 +144,10 @@ class DoubleGLM(LocationScaleModel):
         return [*super()._design_keys(), "family", "likelihood"]
 
     def _response(self, arrays: dict[str, Any], name: str) -> tuple[Array, Array | None]:
+        if isinstance(self._distribution_family, Binomial):
+            y, trials = split_binomial(arrays["endog"], arrays["n_trials"], name, whole=True)
+            self.single_trials = trials is None
+            return y, np.ones(len(y)) if trials is None else trials
         if not isinstance(self._distribution_family, QuasiBinomial):
             return super()._response(arrays, name)
         y, trials = split_binomial(arrays["endog"], arrays["n_trials"], name, whole=False)
@@ -157,6 +174,10 @@ class DoubleGLM(LocationScaleModel):
         -------
         ndarray, shape (n,), or None
         """
-        if trials is None or self._trials_are_weights:
+        if (
+            trials is None
+            or self._trials_are_weights
+            or not self._distribution_family.has_dispersion
+        ):
             return var_weights
         return trials if var_weights is None else trials * var_weights

@@ -119,12 +119,6 @@ class OwnFamily(LocationScaleModel):
             return super()._response(arrays, name)
         return split_binomial(arrays["endog"], arrays["n_trials"], name, whole=True)
 
-    def _observed(self) -> Array:
-        if not self._family.counts_successes:
-            return super()._observed()
-        assert self.core.trials is not None
-        return self.core.y / self.core.trials
-
 
 def model_class(name: str) -> type[OwnFamily]:
     """Return the model of a family by its name in `MODELS`; users find it in `hetglm.models`."""

@@ -234,8 +234,8 @@ class LocationScaleResults(
 
     @cached_property
     def llnull(self) -> float:
-        """Log-likelihood with both parts constant (and any offsets); NaN after REML."""
-        self.df_resid_null = self.nobs - 2
+        """Log-likelihood with both parts constant (and any offsets; `| 0` stays); NaN after REML."""
+        self.df_resid_null = self.nobs - (1 if self.model.core.dispersion_is_known else 2)
         if not self.fit.criterion.comparable_means:
             return np.nan
         return NullModel(self, "constant", "constant", self.fit.criterion).fit.maximum

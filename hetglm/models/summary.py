@@ -51,7 +51,10 @@ def summary(
     scale_title = f"Dispersion: {link_text(model.core.link_dispersion, phi)}"
     out.tables.append(_block(res, slice(0, k), names[:k], mean_title, alpha))
     scale_names = [n.removeprefix("dispersion-") for n in names[k:]]
-    out.tables.append(_block(res, slice(k, None), scale_names, scale_title, alpha))
+    if model.core.dispersion_is_known:
+        out.tables.append(SimpleTable([[_known_dispersion(res)]], title=scale_title))
+    else:
+        out.tables.append(_block(res, slice(k, None), scale_names, scale_title, alpha))
     if model.core.n:
         out.tables.append(_quartiles(res))
     out.add_extra_txt(_notes(res))
@@ -129,6 +132,13 @@ def _block(res: Any, part: slice, names: list[str], title: str, alpha: float) ->
     return coefficient_table(names, rows, title, alpha, res.use_t)
 
 
+def _known_dispersion(res: Any) -> str:
+    """Return what a dispersion without coefficients is."""
+    symbol = res.model.core.family.symbol
+    given = res.model.core.offset_dispersion is not None
+    return "known: offset_dispersion" if given else f"fixed: {symbol} = 1"
+
+
 def _quartiles(res: Any) -> SimpleTable:
     """Return quartiles of the standardised residuals and of the fitted standard deviations."""
     core = res.core
@@ -152,10 +162,7 @@ def _quartiles(res: Any) -> SimpleTable:
 def _notes(res: Any) -> list[str]:
     """Return the notes below the tables."""
     family = res.model.core.family
-    try:
-        notes = [str(constant_dispersion.compare_constant(res))]
-    except (NotNestedError, ValueError) as exc:
-        notes = [f"Test of constant dispersion: {exc}"]
+    notes = [] if res.model.core.dispersion_is_known else [_constant_dispersion(res)]
     notes.append(res.cov_kwds.get("description", ""))
     if not family.exact:
         by, what = res.fit.criterion, "and so are AIC, BIC and every ratio"
@@ -165,6 +172,14 @@ def _notes(res: Any) -> list[str]:
     if res.boundary is not None and res.model.core.n:
         notes += _boundary_lines(res)
     return [line for note in notes for line in paragraph(" ".join(note.split())).splitlines()]
+
+
+def _constant_dispersion(res: Any) -> str:
+    """Return the test of constant dispersion, or why there is none."""
+    try:
+        return str(constant_dispersion.compare_constant(res))
+    except (NotNestedError, ValueError) as exc:
+        return f"Test of constant dispersion: {exc}"
 
 
 def _boundary_lines(res: Any) -> list[str]:

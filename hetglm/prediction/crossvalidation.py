@@ -249,7 +249,7 @@ def _models(res: Any) -> dict[str, tuple[Any, Fitted]]:
         exog_dispersion=pd.DataFrame(core.Z, columns=names["exog_dispersion"]),
     )
     found = {FITTED: (model, _as_fitted(model, res.fit))}
-    if core.Z.shape[1] > 1 or np.ptp(core.Z) > 0:
+    if not core.dispersion_is_known and (core.Z.shape[1] > 1 or np.ptp(core.Z) > 0):
         constant = model.clone(exog_dispersion=pd.DataFrame({"Intercept": np.ones(core.n)}))
         found[CONSTANT] = (
             constant,

@@ -299,7 +299,10 @@ def variables_of(model: Any, which: str) -> list[str]:
     parts = [part for part in quantity.parts if part != "rows"]
     designs = [getattr(model.spec, part) for part in parts]
     read = set().union(*(design.variables for design in designs))
-    return [name for name in model.frame.columns if name in read]
+    found = [name for name in model.frame.columns if name in read]
+    if not found:
+        raise ValueError(f"which={which!r}: no variable affects it in {model.formula_text()}")
+    return found
 
 
 def _chosen(known: list[str], which: str, variables: Any) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, ndtr, stdtrit
 
+from hetglm.families.base import Family
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.prediction.quantities import (
     QUANTITIES,
@@ -127,13 +128,13 @@ class Observation:
         rows = self.rows
         at = rows.predictors(self.params)
         mu, nu, phi = at.mean.mu, at.mean.nu, rows.row_phi(at.phi)
-        level = np.full(rows.n, alpha / 2)
+        level, family = np.full(rows.n, alpha / 2), rows.family
         if kind == "predictive":
             with np.errstate(all="ignore"):
                 var_mean = self._variance_of_mean(at)
                 level = ndtr(stdtrit(self._df(at), level))
-                phi = rows.family.mixed_dispersion(mu, nu, phi, var_mean)
-        return _quantiles(rows, mu, nu, phi, level)
+                phi, family = family.mixed_dispersion(mu, nu, phi, var_mean), family.mixed_family
+        return _quantiles(rows, family, mu, nu, phi, level)
 
     def _variance_of_mean(self, at: Any) -> Array:
         """Return the variance of each estimated mean."""
@@ -151,7 +152,9 @@ class Observation:
         return np.where(relative == 0, np.inf, df)
 
 
-def _quantiles(rows: Likelihood, mu: Array, nu: Array | None, phi: Array, level: Array) -> Array:
+def _quantiles(
+    rows: Likelihood, family: Family, mu: Array, nu: Array | None, phi: Array, level: Array
+) -> Array:
     """Return the quantiles of each row at ``level`` and 1 - ``level``; equal rows are computed once."""
     known = np.flatnonzero(~np.isnan(mu + phi + level))
     given = [None if a is None else a[known] for a in (mu, nu, phi, rows.trials, level)]
@@ -159,7 +162,7 @@ def _quantiles(rows: Likelihood, mu: Array, nu: Array | None, phi: Array, level:
     if alike is not None:
         given = [None if a is None else a[alike[0]] for a in given]
     *parameters, level = (cast(Array, a) for a in given)
-    distribution = rows.family.distribution(*parameters)
+    distribution = family.distribution(*parameters)
     ends = np.column_stack([distribution.ppf(level), distribution.isf(level)])
     out = np.full((rows.n, 2), np.nan)
     out[known] = ends if alike is None else ends[alike[1]]

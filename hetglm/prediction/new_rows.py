@@ -265,6 +265,8 @@ def core_at(model: Any, X: Array, Z: Array, arrays: dict[str, Any], names: RowNa
     core: Likelihood = model.core
     trials, weights = arrays.get("n_trials"), arrays.get("var_weights")
     weights = model.phi_weights(trials, weights)
+    if trials is None and model.single_trials:
+        trials = np.ones(len(X))
     return Likelihood(
         core.family,
         core.link,

@@ -198,7 +198,8 @@ def _sd_slopes(rows: Likelihood, at: Predictors) -> Slopes:
 
 
 def _counts_successes(family: Any) -> str:
-    return "" if family.counts_successes else f"{family.name} has no intraclass correlation"
+    correlated = family.counts_successes and family.has_dispersion
+    return "" if correlated else f"{family.name} has no intraclass correlation"
 
 
 def _correlation(rows: Likelihood, at: Predictors) -> Array:

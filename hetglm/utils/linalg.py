@@ -73,7 +73,7 @@ def independent_columns(X: Array) -> Array:
     The first of a dependent set stays, as in R. The Gram matrix decides where it can; near
     dependence, where squaring has lost the digits, orthogonalisation does.
     """
-    if len(X) >= 2 * N_PROBE_ROWS and _clearly_independent(X):
+    if len(X) >= 2 * N_PROBE_ROWS and X.shape[1] and _clearly_independent(X):
         return np.ones(X.shape[1], dtype=bool)
     products = gram(X, None, X)
     norms = np.sqrt(np.diag(products))

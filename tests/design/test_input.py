@@ -175,10 +175,6 @@ ARRAYS = {
     "short column": (lambda: gaussian(offset=[1, 2]), r"^offset: shape \(2,\).*120 rows"),
     "three dimensions": (lambda: het.DoubleGLM(D["z"], np.ones((120, 1, 1))), "^exog: shape"),
     "no columns": (lambda: het.DoubleGLM(D["z"], np.ones((120, 0))), "^exog: no columns"),
-    "no columns of the dispersion": (
-        lambda: het.DoubleGLM(D["z"], ONES, np.ones((120, 0))),
-        "^exog_dispersion: no columns",
-    ),
     "no exog": (lambda: het.DoubleGLM(D["z"], None), "^exog: .*column of ones"),
     "empty": (lambda: het.DoubleGLM([], []), "data are empty"),
     "empty frame": (lambda: gaussian(data=D.head(0)), "data are empty"),

@@ -21,8 +21,9 @@ class Spec:
         Log-likelihood of a row in mpmath: of family, y, mu, phi and trials.
     variance : callable
         Variance of y in mpmath: of family, mu, phi and trials.
-    model : class
-        The model of the family.
+    model : class, optional
+        The model of the family; None where it has no dispersion to model
+        (tests/models/test_known_dispersion.py).
     response : str
         Column of ``conftest.simulated`` with data of the family.
     kwargs : mapping
@@ -46,8 +47,8 @@ class Spec:
     families: Sequence[Any]
     loglike: Callable[..., Any]
     variance: Callable[..., Any]
-    model: Any
-    response: str
+    model: Any = None
+    response: str = ""
     kwargs: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     simulate: Callable[..., Any] | None = None
     refused: Any = ()
