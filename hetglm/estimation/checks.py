@@ -80,6 +80,15 @@ def _check_unit_dispersion(likelihood: Likelihood) -> None:
         )
 
 
+def check_reml(likelihood: Likelihood) -> None:
+    """Raise a ValueError where there is no dispersion for REML to adjust."""
+    if likelihood.dispersion_is_known:
+        raise ValueError(
+            "reml=True: REML adjusts the dispersion for the estimated mean, and here the dispersion has "
+            "no columns (| 0); fit by maximum likelihood"
+        )
+
+
 def warn_of_aliases(likelihood: Likelihood, estimable: Array, names: list[str]) -> None:
     """Warn once of aliased columns, by name."""
     text = aliased_text(likelihood, estimable, names)

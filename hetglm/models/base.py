@@ -919,11 +919,8 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
             raise ValueError(
                 f"reml=True: REML is for DoubleGLM; fit {type(self).__name__} by maximum likelihood"
             )
-        if reml and self.core.dispersion_is_known:
-            raise ValueError(
-                "reml=True: REML adjusts the dispersion for the estimated mean, and here the dispersion "
-                "has no columns (| 0); fit by maximum likelihood"
-            )
+        if reml:
+            checks.check_reml(self.core)
         if kwargs and method in record.OWN_METHODS:
             raise keywords.unknown(self.fit, kwargs, type(self))
         keywords.check_fit(tol, cov_kwds)
