@@ -54,6 +54,10 @@ CALLS = {
     "summary2": lambda res, data: str(res.summary2()),
     "t_test": lambda res, data: res.t_test("x = 0"),
     "t_test_pairwise": lambda res, data: res.t_test_pairwise("group"),
+    "test_random_effect": lambda res, data: res.test_random_effect("block", nrep=4, rng=1),
+    "test_random_effect dispersion": lambda res, data: res.test_random_effect(
+        "block", part="dispersion", nrep=4, rng=1
+    ),
     "test_overdispersion": lambda res, data: str(res.test_overdispersion()),
     "wald_test": lambda res, data: res.wald_test("x = 0"),
     "wald_test_terms": lambda res, data: res.wald_test_terms(),

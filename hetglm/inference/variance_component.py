@@ -255,6 +255,8 @@ def untestable(fitted: Fitted, grouping: Grouping, part: str, x: Array | None = 
     """Return why there is nothing to test, "" if there is; see `of_fit`."""
     core, x = at_fit(fitted.core, fitted.fit), np.ones(fitted.core.n) if x is None else x
     rows = _informative(core, part) & (x != 0)
+    if part == "dispersion" and not core.family.has_dispersion:
+        return f"the {core.family.name} of a dispersion part without columns (| 0) has phi = 1"
     if not rows.any():
         return "no row is informative about it (a dispersion at the boundary has no random effect)"
     count = _rows_of_groups(core, grouping.codes, rows)

@@ -252,7 +252,10 @@ WITHOUT_CORRELATION = {
     "design_effect": "has no intraclass correlation",
     "effective_sample_size": "has no intraclass correlation",
 }
-NO_DISPERSION = {"score_test dispersion": "has phi = 1 and no terms of a dispersion"}
+NO_DISPERSION = {
+    "score_test dispersion": "has phi = 1 and no terms of a dispersion",
+    "test_random_effect dispersion": "nothing to test in the dispersion: .* phi = 1",
+}
 OF_CASE = {
     "count": WITHOUT_CORRELATION | NO_DISPERSION,
     "K": WITHOUT_CORRELATION | NO_DISPERSION,
