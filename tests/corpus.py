@@ -181,7 +181,7 @@ class Judged:
             return np.inf
         step = np.r_[np.zeros(core.k_mean), end.directions @ (found.x / size)]
         # the held rows' own coefficients may put them anywhere to begin with
-        zeta = core.log_dispersion(fit.internal[core.k_mean :])
+        zeta = core.dispersion_predictor(fit.internal[core.k_mean :])
         lag = max(float(np.max(-zeta[away] * signs[away])), 0.0)
         ways = [lag + t for t in (30.0, 60.0, 120.0, 300.0)]
         reached = [core.loglike(fit.internal + t * step) for t in ways]

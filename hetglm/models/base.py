@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pandas as pd
@@ -50,6 +50,11 @@ ROW_ARRAYS = (
     "n_trials",
     "var_weights",
     "freq_weights",
+)
+#: Attributes of a model with one entry for each row, beside those of statsmodels.
+OWN_DATA = (
+    *("frame", "exog_dispersion", *ROW_ARRAYS),
+    *("data.orig_endog", "data.orig_exog", "kept"),
 )
 
 
@@ -232,8 +237,8 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         self.df_model = float(rank_mean - self.k_constant)
         self.df_resid = self.nobs - k
         self._init_keys = [*self._design_keys(), *self._row_arrays]
-        self._data_attr += ["frame", "exog_dispersion", *ROW_ARRAYS]
-        self._data_attr += ["data.orig_endog", "data.orig_exog", "kept"]
+        of_host = [name for name in self._data_attr if name not in OWN_DATA]
+        self._data_attr = [*of_host, *OWN_DATA]
         self._null_drop_keys = ["exog_dispersion"]
         self.results_class = LocationScaleResults
         self.results_class_wrapper = LocationScaleResultsWrapper
@@ -468,7 +473,6 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         new.data = handle_data(new._observed(), new.core.X, "none", hasconst)
         new.data.ynames = self.data.ynames
         new.k_constant = new.data.k_constant
-        new._data_attr = list(self._data_attr[:4])
         new._finish(names, scale_names)
         return new
 
@@ -517,7 +521,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
             response = pd.Series(self._observed(), index=index, name=other.data.ynames)
             design = pd.DataFrame(self.core.X, index=index, columns=names[0])
             self.data = handle_data(response, design, "none", None if self.core.k_mean else False)
-            self.k_constant, self._data_attr = self.data.k_constant, self._data_attr[:4]
+            self.k_constant = self.data.k_constant
             self._finish(*names)
         return self
 
@@ -793,13 +797,8 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         tuple
             (eta, zeta), and (eta eta, eta zeta, zeta zeta) if asked for; each of shape (n,).
         """
-        factors = self.core.factors(params, 2)
-        first = factors.eta, factors.zeta
-        if not return_hessian:
-            return first
-        if observed:
-            return first, (factors.eta_eta, factors.eta_zeta, factors.zeta_zeta)
-        return first, self.core.expected_factors(params)
+        first = self.score_factor(params)
+        return (first, self.hessian_factor(params, observed)) if return_hessian else first
 
     def hessian_factor(self, params: Any, observed: bool = True) -> tuple[Array, Array, Array]:
         """
@@ -816,7 +815,11 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         tuple of three ndarrays, shape (n,)
             eta eta, eta zeta, zeta zeta.
         """
-        return self.score_hessian_factor(params, True, observed)[1]
+        if not observed:
+            return self.core.expected_factors(params)
+        factors = self.core.factors(params, 2)
+        second = factors.eta_eta, factors.eta_zeta, factors.zeta_zeta
+        return cast("tuple[Array, Array, Array]", second)
 
     def _get_exogs(self) -> tuple[Array, Array]:
         return self.core.X, self.core.Z
