@@ -105,7 +105,7 @@ def plot_dispersion(res: Any, term: str, *, alpha: float = 0.05, ax: Any = None)
     if len(curves) > 1:
         ax.legend(frameon=False, fontsize="small")
     if len(res.model.term_list) and len(known) > 1:
-        ax.set_title("other variables held at median / mode", fontsize="small", color=INK)
+        ax.set_title("other variables at median / mode", fontsize="small", color=INK)
     return ax
 
 

@@ -131,7 +131,8 @@ def diagnose(
             warn(notes[-1], ConvergenceWarning)
     if fitted.unbounded:
         notes.append(
-            f"{fitted.unbounded}; this is a local maximum beside the singularity, with a zero gradient"
+            f"{fitted.unbounded}; this is a local maximum away from the singularity, with a zero "
+            "gradient"
         )
         warn(notes[-1], UnboundedLikelihoodWarning)
     if fitted.domain_boundary:

@@ -449,8 +449,8 @@ def _directions_of_rows(design: Array, score: Array, scale: Array) -> list[Array
     """
     Return directions in which single rows of positive score are the most overdispersed ones.
 
-    Each row's is that of the least-squares regression on its indicator, at several ranges of log phi:
-    along the widest the row alone outweighs all others.
+    Each is the coefficient vector of the least-squares regression on a row's indicator, scaled to
+    several ranges of log phi; with the widest range that row alone outweighs all others.
     """
     centred = design - design.mean(axis=0)
     regressions = centred @ np.linalg.pinv(centred.T @ centred, hermitian=True)

@@ -33,7 +33,7 @@ from hetglm.likelihood.objective import Criterion
 from hetglm.utils.display import WIDTH, paragraph, table_html, table_text
 from hetglm.utils.linalg import contains
 from hetglm.utils.messages import warn
-from hetglm.utils.parallel import Run
+from hetglm.utils.parallel import N_REPLICATES, Run
 
 #: Mean (full, constant or empty) and dispersion (full or constant) of a model of the two-row table.
 Key = tuple[str, str]
@@ -192,7 +192,7 @@ def anova(
     run = Run(n_jobs, progress, checkpoint, batch_size)
     simulation = None
     if test == "bootstrap":
-        simulation = Simulation(999 if nrep is None else nrep, rng, sequential, run)
+        simulation = Simulation(N_REPLICATES if nrep is None else nrep, rng, sequential, run)
         for res in fits:
             distribution(fitted_of(res))  # raises, before any work, where the family has none
     elif given := _given(nrep=nrep, rng=rng, sequential=sequential, **vars(run)):

@@ -18,7 +18,7 @@ from hetglm.typing import Array
 from hetglm.utils import checks
 from hetglm.utils.checkpoint import fingerprint
 from hetglm.utils.checks import generator
-from hetglm.utils.parallel import Replicate, Run, replicate, report_failures
+from hetglm.utils.parallel import N_REPLICATES, Replicate, Run, replicate, report_failures
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Ratio:
 def bootstrap_ratio(
     null: Fitted,
     full: Fitted,
-    nrep: int = 999,
+    nrep: int = N_REPLICATES,
     rng: Any = None,
     *,
     sequential: int | None = None,
@@ -130,7 +130,7 @@ class Simulation:
         Source of randomness of all p-values; each uses one draw of it as its seed.
     sequential : int or None
     run : Run
-        The first bootstrap uses its checkpoint, the others files beside it that end in -2, -3, ...
+        The first bootstrap uses its checkpoint, the others the same name with -2, -3, ... appended.
     """
 
     def __init__(self, nrep: int, rng: Any, sequential: int | None, run: Run) -> None:

@@ -42,7 +42,7 @@ from hetglm.utils.checks import flag, numeric
 from hetglm.utils.display import Printed
 from hetglm.utils.messages import RowNames, listed, naming, require
 
-#: Row arrays a constructor takes beside the designs; each may be a column name in a formula call.
+#: Row arrays of a constructor, in addition to the designs; in a formula call each may be a column name.
 ROW_ARRAYS = (
     "offset",
     "exposure",
@@ -51,7 +51,7 @@ ROW_ARRAYS = (
     "var_weights",
     "freq_weights",
 )
-#: Attributes of a model with one entry for each row, beside those of statsmodels.
+#: Attributes of a model with one entry for each row, in addition to statsmodels' own.
 OWN_DATA = (
     *("frame", "exog_dispersion", *ROW_ARRAYS),
     *("data.orig_endog", "data.orig_exog", "kept"),
@@ -973,7 +973,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         Returns
         -------
         ndarray, shape (n,) or (n, len(y_values)) for ``which="prob"``
-            NaN in new rows that coefficients which are NaN (aliased) would have to tell of.
+            NaN in new rows that depend on coefficients without an estimate (NaN, aliased).
         """
         y_values = kwargs.pop("y_values", None)
         rows = new_rows.rows_of(self, self.core, which, exog, exog_dispersion, **kwargs)

@@ -321,9 +321,8 @@ class FoldTask:
 
 def _predictable(train: Any, test: Likelihood) -> Array:
     """Return which held-out rows are estimable from the training rows, shape (m,)."""
-    ok = np.asarray(
-        ~np.isnan(test.Z).any(axis=1)
-    )  # NaN: the dispersion is unknown beside cells at the boundary
+    # NaN: the dispersion of cells that only rows at the boundary would determine
+    ok = np.asarray(~np.isnan(test.Z).any(axis=1))
     for part, A in (("mean", test.X), ("dispersion", test.Z)):
         if part in train.row_spaces:
             ok &= ~train.row_spaces[part].outside(A).any(axis=1)

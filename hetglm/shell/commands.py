@@ -43,7 +43,7 @@ NUMERIC = {
     "offset_dispersion": "offset_dispersion",
     "exposure": "exposure",
 }
-#: Names available in formulas besides the columns and patsy's own functions.
+#: Names available in formulas in addition to the columns and patsy's functions.
 NAMES = {"np": np}
 #: File of the coefficients.
 COEFFICIENTS = "coefficients.csv"

@@ -57,7 +57,7 @@ class Format:
     encoding : str or None
         UTF-8 by default, UTF-16 where the file has its byte order mark.
     na : sequence of str
-        Missing-value markers beside `MISSING`.
+        Missing-value markers in addition to `MISSING`.
     """
 
     sep: str | None = None

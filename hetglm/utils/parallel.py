@@ -29,6 +29,13 @@ from hetglm.utils.messages import reason, warn
 #: Result of a replicate: its vector, or the reason of its failure.
 Replicate = list[float] | str
 
+#: Default number of replicates of a bootstrap: B such that (B + 1) alpha is an integer for the usual
+#: alpha (Davison and Hinkley 1997, Bootstrap Methods and their Application, sections 4.2 and 5.2).
+N_REPLICATES = 999
+
+#: Default of a test that needs a bootstrap unasked, at the boundary: the smallest P is then 1/200.
+N_BOUNDARY_REPLICATES = 199
+
 #: Number of batches for each job: a slow or lost one then delays little.
 N_BATCHES = 8
 #: Largest number of replicates in a batch.

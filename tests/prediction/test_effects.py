@@ -245,7 +245,7 @@ def test_pairwise_input(data):
 
 
 def test_several_fits_side_by_side():
-    """A row for each coefficient of any fit, the parts told apart, beside a fit of statsmodels."""
+    """A row for each coefficient of any fit, the parts distinguished, next to a fit of statsmodels."""
     one, two = (CASES["gaussian"].formula(right).fit() for right in ("x", RIGHT))
     peer = smf.ols("gaussian ~ x", simulated()).fit()
     table = summary_col([one, two, peer], model_names=["one", "two", "OLS"]).tables[0]
