@@ -52,10 +52,7 @@ ROW_ARRAYS = (
     "freq_weights",
 )
 #: Attributes of a model with one entry for each row, in addition to statsmodels' own.
-OWN_DATA = (
-    *("frame", "exog_dispersion", *ROW_ARRAYS),
-    *("data.orig_endog", "data.orig_exog", "kept"),
-)
+OWN_DATA = ("frame", "exog_dispersion", "data.orig_endog", "data.orig_exog", "kept", *ROW_ARRAYS)
 
 
 class LocationScaleModel(Printed, GenericLikelihoodModel):
