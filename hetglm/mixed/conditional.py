@@ -10,11 +10,11 @@ import numpy as np
 
 from hetglm.design.random_terms import GroupingFactor
 from hetglm.likelihood.likelihood import Likelihood
-from hetglm.mixed.joint import Effects
 from hetglm.mixed.laplace import Laplace
 from hetglm.mixed.loadings import Loading, Symmetric, loading_of
 from hetglm.mixed.marginal import Marginal
 from hetglm.mixed.record import MixedFit
+from hetglm.mixed.tangent import mode_slopes
 from hetglm.typing import Array
 
 
@@ -90,43 +90,18 @@ class Uncertainty:
     def slopes(self) -> list[Array]:
         """Derivatives of the modes of each factor in the parameters, shapes (G, k, P)."""
         marginal, laplace = self._at
-        core, W, order = self.likelihood, laplace.mode.W, marginal.joint.order
-        columns = [self._solved(W.eta_eta * x, W.eta_zeta * x) for x in core.X.T]
-        columns += [self._solved(W.eta_zeta * z, W.zeta_zeta * z) for z in core.Z.T]
-        for index, factor in enumerate(marginal.structure.factors):
-            entries = zip(*factor.entries, strict=True)
-            columns += [self._by_entry(order.index(index), *entry) for entry in entries]
-        J = np.linalg.pinv(marginal.structure.jacobian(self.fit.theta))
-        stacks = [np.stack(parts, axis=-1) for parts in zip(*columns, strict=True)]
-        for stack in stacks:
-            stack[..., marginal.k_coefficients :] = stack[..., marginal.k_coefficients :] @ J
-        return [stacks[order.index(i)] for i in range(len(self.factors))]
-
-    def _solved(self, eta: Array, zeta: Array) -> Effects:
-        """Return - Lambda H^-1 Lambda' A' of row quantities."""
-        marginal, laplace = self._at
-        pairs = list(zip(marginal.joint.loadings, laplace.mode.Lambdas, strict=True))
-        right = [-loading.sums(eta, zeta) @ L for loading, L in pairs]
-        solved = marginal.joint.solve(laplace.system, right)
-        return [u @ L.T for u, (_, L) in zip(solved, pairs, strict=True)]
-
-    def _by_entry(self, j: int, row: int, column: int) -> Effects:
-        """Return the derivative of all modes b^ in an entry of Lambda of a loading."""
-        marginal, laplace = self._at
-        joint, mode = marginal.joint, laplace.mode
-        db = np.zeros_like(mode.u[j])
-        db[:, row] = mode.u[j][:, column]
-        more = joint.loadings[j].of_rows(db)
-        W = mode.W
-        out = self._solved(
-            W.eta_eta * more[0] + W.eta_zeta * more[1], W.eta_zeta * more[0] + W.zeta_zeta * more[1]
-        )
-        # the entry also turns the score of b into that of u
-        right = [np.zeros_like(u) for u in mode.u]
-        right[j][:, column] = joint.loadings[j].sums(*mode.score)[:, row]
-        solved = joint.solve(laplace.system, right)
-        out = [b + s @ L.T for b, s, L in zip(out, solved, mode.Lambdas, strict=True)]
-        out[j] = out[j] + db
+        structure, order = marginal.structure, marginal.joint.order
+        k, J = marginal.k_coefficients, np.linalg.pinv(structure.jacobian(self.fit.theta))
+        of_u = mode_slopes(laplace, structure)
+        out, at = [], k
+        for index, factor in enumerate(structure.factors):
+            j = order.index(index)
+            raw = np.stack([du[j] @ laplace.mode.Lambdas[j].T for du in of_u], axis=-1)
+            for entry, (row, column) in enumerate(zip(*factor.entries, strict=True)):
+                raw[:, row, at + entry] += laplace.mode.u[j][:, column]
+            raw[..., k:] = raw[..., k:] @ J
+            out.append(raw)
+            at += factor.m
         return out
 
     @cached_property

@@ -14,15 +14,17 @@ from hetglm.typing import Array
 
 #: Rounds: without them some searches run through the basin of another maximum.
 N_ROUNDS = 5
+#: Squared decrement at which a mode is near enough for a starting value.
+TOL_MODE = 1e-3
 #: Curvature of a row in its predictor below which the first standard deviation is that of 1.
 MIN_CURVATURE = 1e-8
 
 
 def em_start(
     likelihood: Likelihood, factors: tuple[GroupingFactor, ...], coefficients: Array
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array, list[Array]]:
     """
-    Return coefficients and theta from which a search may start.
+    Return coefficients, theta and modes u from which a search may start.
 
     In each round the mode of coefficients and random effects together at given covariances, then
     the covariance of each factor as the mean over its groups of b b' and the covariance of b.
@@ -38,24 +40,46 @@ def em_start(
     n, structure = likelihood.n, structure_of(factors)
     bare = likelihood.with_designs(np.empty((n, 0)), np.empty((n, 0)))
     joint = JointDensity(bare, factors, (likelihood.X, likelihood.Z))
-    u = joint.zero()
-    if joint.integrated_columns:
-        u[-1] = coefficients[None, :]
-    covariances = first_covariances(likelihood, factors, coefficients)
-    for _ in range(N_ROUNDS):
-        theta = structure.of_covariances(covariances)
-        Lambdas = joint.ordered_matrices(structure.matrices(theta))
-        try:
-            laplace = Laplace(joint, joint.mode(np.empty(0), Lambdas, u))
-            blocks = laplace.covariances.own
-        except (NoModeError, Indefinite):
-            break
-        u = laplace.mode.u
-        coefficients = u[-1][0] if joint.integrated_columns else coefficients
-        for j, index in enumerate(joint.order):
-            b = u[j] @ Lambdas[j].T
-            covariances[index] = (np.einsum("gj,gk->jk", b, b) + blocks[j].sum(axis=0)) / len(b)
-    return coefficients, structure.of_covariances(covariances)
+    theta = structure.of_covariances(first_covariances(likelihood, factors, coefficients))
+    try:
+        u = _first_modes(likelihood, factors, coefficients, theta)
+        for _ in range(N_ROUNDS):
+            Lambdas = joint.ordered_matrices(structure.matrices(theta))
+            laplace = Laplace(joint, joint.mode(np.empty(0), Lambdas, u, TOL_MODE))
+            theta = structure.of_covariances(_covariances(laplace))
+            after = joint.ordered_matrices(structure.matrices(theta))
+            # the same effects b in units of the new covariance
+            u = [
+                v @ (np.linalg.pinv(b) @ a).T
+                for v, a, b in zip(laplace.mode.u, Lambdas, after, strict=True)
+            ]
+    except (NoModeError, Indefinite):
+        return coefficients, theta, [np.zeros((len(f.levels), len(f.columns))) for f in factors]
+    modes = [u[joint.order.index(i)] for i in range(len(factors))]
+    return (u[-1][0] if joint.integrated_columns else coefficients), theta, modes
+
+
+def _first_modes(
+    likelihood: Likelihood,
+    factors: tuple[GroupingFactor, ...],
+    coefficients: Array,
+    theta: Array,
+) -> list[Array]:
+    """Return modes of the random effects at given coefficients, and these coefficients as the last."""
+    joint = JointDensity(likelihood, factors)
+    Lambdas = joint.ordered_matrices(structure_of(factors).matrices(theta))
+    u = joint.mode(coefficients, Lambdas, joint.zero(), TOL_MODE).u
+    return [*u, coefficients[None, :]] if len(coefficients) else u
+
+
+def _covariances(laplace: Laplace) -> list[Array]:
+    """Return the mean over the groups of b b' and of the covariance of b, for each factor."""
+    out = []
+    for j in map(laplace.joint.order.index, range(len(laplace.joint.order))):
+        b = laplace.mode.u[j] @ laplace.mode.Lambdas[j].T
+        C = laplace.covariances.own[j]
+        out.append((b.T @ b + C.sum(axis=0)) / len(b))
+    return out
 
 
 def first_covariances(

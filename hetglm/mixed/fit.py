@@ -63,12 +63,12 @@ def fit_mixed(
     """
     columns = _columns(likelihood, reml)
     if start is None:
-        coefficients, theta = default_start(likelihood, factors, names)
+        coefficients, theta, u = default_start(likelihood, factors, names)
     else:
-        coefficients = np.nan_to_num(start.params[: len(columns.searched)])
-        theta = start.theta
+        coefficients, theta = np.nan_to_num(start.params[: len(columns.searched)]), start.theta
+        u = [effects.standardized for effects in start.effects]
     marginal = marginal_of(likelihood, factors, columns)
-    first = first_evaluation(marginal, columns, coefficients, theta)
+    first = first_evaluation(marginal, columns, coefficients, theta, u)
     found = search_closure(marginal, first, maxiter)
     return _record(likelihood, marginal, columns, found, reml)
 
@@ -95,24 +95,26 @@ def marginal_of(
 
 def default_start(
     likelihood: Likelihood, factors: tuple[GroupingFactor, ...], names: list[str]
-) -> tuple[Array, Array]:
-    """Return coefficients, 0 where aliased, and theta by the fit without random effects and EM."""
+) -> tuple[Array, Array, list[Array]]:
+    """Return coefficients, 0 where aliased, theta and u by the fit without random effects and EM."""
     estimable = likelihood.estimable()
     plain = fit_without_random_effects(likelihood, names, estimable)
     k = likelihood.k_mean
     reduced = likelihood.with_designs(
         likelihood.X[:, estimable[:k]], likelihood.Z[:, estimable[k:]]
     )
-    found, theta = em_start(reduced, factors, np.nan_to_num(plain.params)[estimable])
+    found, theta, u = em_start(reduced, factors, np.nan_to_num(plain.params)[estimable])
     coefficients = np.zeros(len(estimable))
     coefficients[estimable] = found
-    return coefficients, theta
+    return coefficients, theta, u
 
 
 def first_evaluation(
-    marginal: Marginal, columns: Columns, coefficients: Array, theta: Array
+    marginal: Marginal, columns: Columns, coefficients: Array, theta: Array, u: list[Array]
 ) -> Evaluation:
-    """Return the criterion at starting values."""
+    """Return the criterion at starting values, u of each factor among them."""
+    if all(len(part) == len(f.levels) for part, f in zip(u, marginal.factors, strict=True)):
+        marginal.u[: len(u)] = [u[i] for i in marginal.joint.order]
     if columns.integrated.any():
         marginal.u[-1] = coefficients[columns.integrated][None, :]
     here = marginal.at(np.concatenate([coefficients[columns.searched], theta]))

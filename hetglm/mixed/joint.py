@@ -166,9 +166,11 @@ class JointDensity:
 
     # The mode ----------------------------------------------------------------------------------
 
-    def mode(self, coefficients: Array, Lambdas: list[Array], start: Effects) -> Mode:
+    def mode(
+        self, coefficients: Array, Lambdas: list[Array], start: Effects, tol: float = TOL_MODE
+    ) -> Mode:
         """
-        Return the mode of h(u), by Newton's method from a start.
+        Return the mode of h(u), by Newton's method from a start, to a squared decrement ``tol``.
 
         Where H is not positive definite the step takes the absolute value of W, in the groups
         concerned. With one loading the length of a step is that of each group.
@@ -186,7 +188,7 @@ class JointDensity:
             raise NoModeError
         for _ in range(MAX_MODE_STEPS):
             step, decrement = self._step(here)
-            if decrement <= TOL_MODE:
+            if decrement <= tol:
                 return here
             if decrement <= TOL_STALLED_MODE and decrement >= MAX_DECREMENT_RATIO * before:
                 return here

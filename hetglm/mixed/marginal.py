@@ -56,12 +56,16 @@ class Marginal:
         """Coefficients in psi."""
         return self.likelihood.k_mean + self.likelihood.Z.shape[1]
 
-    def at(self, psi: Array) -> Evaluation | None:
-        """Return the criterion at a point, None where it is not defined."""
+    def at(self, psi: Array, start: Effects | None = None) -> Evaluation | None:
+        """
+        Return the criterion at a point, None where it is not defined.
+
+        The search for the mode begins at ``start``, by default at the one last accepted.
+        """
         k = self.k_coefficients
         Lambdas = self.joint.ordered_matrices(self.structure.matrices(psi[k:]))
         try:
-            laplace = Laplace(self.joint, self.joint.mode(psi[:k], Lambdas, self.u))
+            laplace = Laplace(self.joint, self.joint.mode(psi[:k], Lambdas, start or self.u))
             value = laplace.value
         except (NoModeError, Indefinite):
             return None

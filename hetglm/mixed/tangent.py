@@ -1,0 +1,47 @@
+"""Derivatives of the modes of the random effects in psi, by one solve each."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hetglm.mixed.covariance_structure import CovarianceStructure
+from hetglm.mixed.joint import Effects
+from hetglm.mixed.laplace import Laplace
+from hetglm.typing import Array
+
+
+def mode_slopes(laplace: Laplace, structure: CovarianceStructure) -> list[Effects]:
+    """
+    Return the derivatives of u^ in each coefficient and each entry of theta.
+
+    H du^ is the derivative of the gradient Lambda'A'l' - u of h.
+    """
+    core, W = laplace.joint.likelihood, laplace.mode.W
+    out = [solved(laplace, -W.eta_eta * x, -W.eta_zeta * x) for x in core.X.T]
+    out += [solved(laplace, -W.eta_zeta * z, -W.zeta_zeta * z) for z in core.Z.T]
+    for index, factor in enumerate(structure.factors):
+        entries = zip(*factor.entries, strict=True)
+        out += [_by_entry(laplace, laplace.joint.order.index(index), *at) for at in entries]
+    return out
+
+
+def solved(laplace: Laplace, eta: Array, zeta: Array) -> Effects:
+    """Return H^-1 Lambda'A' of row quantities."""
+    pairs = zip(laplace.joint.loadings, laplace.mode.Lambdas, strict=True)
+    return laplace.joint.solve(laplace.system, [a.sums(eta, zeta) @ L for a, L in pairs])
+
+
+def _by_entry(laplace: Laplace, j: int, row: int, column: int) -> Effects:
+    """Return the derivative of u^ in an entry of Lambda of loading j."""
+    joint, mode, W = laplace.joint, laplace.mode, laplace.mode.W
+    more = np.zeros_like(mode.u[j])
+    more[:, row] = mode.u[j][:, column]
+    eta, zeta = joint.loadings[j].of_rows(more)
+    right = [
+        loading.sums(-W.eta_eta * eta - W.eta_zeta * zeta, -W.eta_zeta * eta - W.zeta_zeta * zeta)
+        @ L
+        for loading, L in zip(joint.loadings, mode.Lambdas, strict=True)
+    ]
+    # the entry also turns the score of b into that of u
+    right[j][:, column] += joint.loadings[j].sums(*mode.score)[:, row]
+    return joint.solve(laplace.system, right)
