@@ -364,7 +364,7 @@ def _build_parts(
     complete = rows.variables.reset_index(drop=True)[rows.complete]
     plain = _true_as_one(frames.plain(complete, _only_levels(factors, groups)), terms)
     _check_dates(factors, plain, set(_factors(terms[0])))
-    coded, known = frames.learn(plain, levels_of(factors) | groups)
+    coded, known = frames.learn(plain, levels_of(factors))
     written: dict[str, tuple[Any, ...]] = {}
     if "C" not in env.namespace:  # patsy's
         terms, written = without_unused(terms, coded)

@@ -170,7 +170,7 @@ def labels(frame: pd.DataFrame, names: Sequence[str]) -> pd.Series:
     key = np.ravel_multi_index(
         [np.maximum(codes, 0) for codes, _ in coded], [max(len(levels), 1) for _, levels in coded]
     )
-    used, codes = np.unique(key[~missing], return_inverse=True)
+    codes, used = pd.factorize(key[~missing], sort=True)
     each = np.unravel_index(used, [max(len(levels), 1) for _, levels in coded])
     words = [[_word(levels[i]) for i in of] for of, (_, levels) in zip(each, coded, strict=True)]
     joined = pd.Index([":".join(parts) for parts in zip(*words, strict=True)])

@@ -103,8 +103,10 @@ class GroupingFactor:
 
     def take(self, rows: Any) -> GroupingFactor:
         """Return the factor on some rows, with the levels that they have."""
-        used, codes = np.unique(self.codes[rows], return_inverse=True)
-        levels = tuple(self.levels[i] for i in used)
+        codes = self.codes[rows]
+        occurs = np.bincount(codes, minlength=len(self.levels)) > 0
+        levels = tuple(self.levels[i] for i in np.flatnonzero(occurs))
+        codes = (np.cumsum(occurs) - 1)[codes]
         return replace(self, levels=levels, codes=codes, values=self.values[rows])
 
 

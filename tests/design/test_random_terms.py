@@ -116,6 +116,16 @@ def test_values_levels_and_codes(data):
     np.testing.assert_array_equal(np.array(nested.levels)[nested.codes], joined)
 
 
+def test_parts_and_levels_of_any_order(data):
+    data["mixed"] = np.where(data["block"] < 7, data["block"].astype(object), "late")
+    term = het.RandomTerm("mixed", part="dispersion")
+    model = hmf.doubleglm("gaussian ~ x", data, random=[term, het.RandomTerm("mixed")])
+    assert structure(model) == {"mixed": (["Intercept", "d-Intercept"], ((0,), (1,)))}
+    assert model.random[0].levels == (*range(7), "late")
+    model = hmf.doubleglm("gaussian ~ x", data, "z + (1 | block)")
+    assert structure(model) == {"block": (["d-Intercept"], ((0,),))}
+
+
 def test_two_combinations_of_one_name():
     frame = pd.DataFrame({"a": ["p:q", "p"], "b": ["r", "q:r"]})
     with pytest.raises(FormulaError, match=r"a:b: several combinations .* called 'p:q:r'"):
@@ -284,7 +294,8 @@ def test_arrays_with_missing_values(data):
 
 
 def test_arrays_beside_a_formula(data):
-    group = data["group"].to_numpy()
+    group = data["group"].to_numpy(dtype=object)
+    group[8] = None
     data.loc[4, "w"] = np.nan
     random = [
         het.RandomTerm("block", part="dispersion", label="q"),
@@ -299,7 +310,7 @@ def test_arrays_beside_a_formula(data):
         "site": (["w"], ((0,),)),
         "arm": (["Intercept"], ((0,),)),
     }
-    kept = data[data["x"] > -1].dropna()
+    kept = data[data["x"] > -1].drop([4, 8])
     for factor, column in zip(model.random, ("block", "site", "group"), strict=True):
         np.testing.assert_array_equal(np.array(factor.levels)[factor.codes], kept[column])
     assert model.formula_text() == (
@@ -380,6 +391,11 @@ def test_one_row_a_group_may_be_identified(data):
     assert hmf.doubleglm("gaussian ~ 1 + (0 + x | row)", data).random
     assert hmf.doubleglm("gaussian ~ 1 | (1 | row)", data).random
     assert hmf.negativebinomial("count ~ 1 + (1 | row)", data).random
+
+
+def test_a_number_may_be_a_group(data):
+    data["dose"] = data["block"] / 4
+    assert hmf.doubleglm("gaussian ~ dose + (1 | dose)", data).random[0].levels[:2] == (0.0, 0.25)
 
 
 @pytest.mark.parametrize("family", [sm.families.Poisson(), sm.families.Binomial()])
