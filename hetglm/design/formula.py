@@ -516,6 +516,10 @@ def with_terms(
     left = " + ".join(term for term in spec.endog.terms if term != "Intercept")
     right, below = (_written(terms) for terms in (mean, dispersion))
     made = read(f"{left} ~ {right}", below, frame, env, {}, missing="raise")
+    if made.random:
+        raise FormulaError(
+            f"{[*mean, *dispersion]}: the random terms of a model stay; write them in its formula"
+        )
     return replace(made, spec=replace(made.spec, columns=spec.columns, random=spec.random))
 
 

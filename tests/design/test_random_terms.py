@@ -187,6 +187,8 @@ def test_other_terms_keep_the_random_ones(data, by_formula):
     assert new.formula_text().startswith("gaussian ~ ")
     assert (" (x | block) | " if by_formula else " (1 + x1 | block) | ") in new.formula_text()
     if by_formula:
+        with pytest.raises(FormulaError, match="random terms of a model stay"):
+            model.with_terms(["(1 | site)"], ["z"])
         assert new.formula == new.formula_text()
         assert new.spec.random is model.spec.random
 
