@@ -55,7 +55,7 @@ class UnboundedLikelihoodError(ValueError):
 
 
 class UnboundedLikelihoodWarning(ModelWarning):
-    """The likelihood is unbounded at a singularity; the fit is a local maximum elsewhere."""
+    """The likelihood is unbounded at a singularity; the fit is a local maximum beside it."""
 
 
 class AliasedColumnWarning(ModelWarning):

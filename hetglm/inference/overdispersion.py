@@ -11,14 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from hetglm.estimation import fit, record, search
-from hetglm.estimation.record import (
-    TOL_LLF,
-    Fitted,
-    Settings,
-    expanded_rows,
-    fitted_of,
-    identifying,
-)
+from hetglm.estimation.record import TOL_LLF, Fitted, Settings, identifying, of_results, single_rows
 from hetglm.estimation.refit import refit
 from hetglm.estimation.start import starting_values
 from hetglm.families.betabinomial import BetaBinomial
@@ -276,7 +269,7 @@ def _random_effect(
     grouping, *others = groupings(res.model, groups)
     if others:
         raise ValueError("groups: give one grouping variable, and test a second one on its own")
-    fitted = fitted_of(res)
+    fitted = of_results(res)
     if not fitted.core.has_boundary:  # a GLM: with a constant dispersion
         core = constant(as_boundary_family(fitted.core))
         solved = np.append(fitted.estimable[: core.k_mean], True)
@@ -319,7 +312,7 @@ def _tested(
             f"a dispersion in each of {cells} cells",
             f"binomial mixture of chi-square 0 to {cells}",
         )
-    full = expanded_rows(fitted_of(res))[0]
+    full = single_rows(of_results(res))[0]
     task = _Ratio(full, *without_dispersion(full.core, keep_mean), keep_mean)
     identity = fingerprint(*identifying(full), "phi = 0")
     found = exceedances(task, ratio, nrep, rng, sequential, run, identity, "the likelihood ratio")

@@ -15,8 +15,9 @@ from hetglm.estimation.fit import fit as fit_without_random_effects
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.mixed.covariance_structure import CovarianceStructure
 from hetglm.mixed.em import em_start
+from hetglm.mixed.linear_fit import fit_linear, is_linear
 from hetglm.mixed.marginal import Evaluation, Marginal
-from hetglm.mixed.record import CRITERIA, Effects, MixedFit
+from hetglm.mixed.record import CRITERIA, REML_BOTH, REML_MEAN, Effects, MixedFit
 from hetglm.mixed.search import Optimum
 from hetglm.mixed.variance_boundary import away_from_zero, search_closure
 from hetglm.typing import Array
@@ -61,6 +62,8 @@ def fit_mixed(
     maxiter : int
         Largest number of steps.
     """
+    if CRITERIA[reml] is not REML_BOTH and is_linear(likelihood, factors):
+        return fit_linear(likelihood, factors, CRITERIA[reml] is REML_MEAN)
     columns = _columns(likelihood, reml)
     if start is None:
         coefficients, theta, u = default_start(likelihood, factors, names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -42,7 +42,7 @@ from hetglm.utils.checks import flag, numeric
 from hetglm.utils.display import Printed
 from hetglm.utils.messages import RowNames, listed, naming, require
 
-#: Row arrays of a constructor, in addition to the designs; in a formula call each may be a column name.
+#: Row arrays a constructor takes beside the designs; each may be a column name in a formula call.
 ROW_ARRAYS = (
     "offset",
     "exposure",
@@ -51,8 +51,6 @@ ROW_ARRAYS = (
     "var_weights",
     "freq_weights",
 )
-#: Attributes of a model with one entry for each row, in addition to statsmodels' own.
-OWN_DATA = ("frame", "exog_dispersion", "data.orig_endog", "data.orig_exog", "kept", *ROW_ARRAYS)
 
 
 class LocationScaleModel(Printed, GenericLikelihoodModel):
@@ -234,8 +232,8 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         self.df_model = float(rank_mean - self.k_constant)
         self.df_resid = self.nobs - k
         self._init_keys = [*self._design_keys(), *self._row_arrays]
-        of_host = [name for name in self._data_attr if name not in OWN_DATA]
-        self._data_attr = [*of_host, *OWN_DATA]
+        self._data_attr += ["frame", "exog_dispersion", *ROW_ARRAYS]
+        self._data_attr += ["data.orig_endog", "data.orig_exog", "kept"]
         self._null_drop_keys = ["exog_dispersion"]
         self.results_class = LocationScaleResults
         self.results_class_wrapper = LocationScaleResultsWrapper
@@ -470,6 +468,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         new.data = handle_data(new._observed(), new.core.X, "none", hasconst)
         new.data.ynames = self.data.ynames
         new.k_constant = new.data.k_constant
+        new._data_attr = list(self._data_attr[:4])
         new._finish(names, scale_names)
         return new
 
@@ -518,7 +517,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
             response = pd.Series(self._observed(), index=index, name=other.data.ynames)
             design = pd.DataFrame(self.core.X, index=index, columns=names[0])
             self.data = handle_data(response, design, "none", None if self.core.k_mean else False)
-            self.k_constant = self.data.k_constant
+            self.k_constant, self._data_attr = self.data.k_constant, self._data_attr[:4]
             self._finish(*names)
         return self
 
@@ -794,8 +793,13 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         tuple
             (eta, zeta), and (eta eta, eta zeta, zeta zeta) if asked for; each of shape (n,).
         """
-        first = self.score_factor(params)
-        return (first, self.hessian_factor(params, observed)) if return_hessian else first
+        factors = self.core.factors(params, 2)
+        first = factors.eta, factors.zeta
+        if not return_hessian:
+            return first
+        if observed:
+            return first, (factors.eta_eta, factors.eta_zeta, factors.zeta_zeta)
+        return first, self.core.expected_factors(params)
 
     def hessian_factor(self, params: Any, observed: bool = True) -> tuple[Array, Array, Array]:
         """
@@ -812,11 +816,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         tuple of three ndarrays, shape (n,)
             eta eta, eta zeta, zeta zeta.
         """
-        if not observed:
-            return self.core.expected_factors(params)
-        factors = self.core.factors(params, 2)
-        second = factors.eta_eta, factors.eta_zeta, factors.zeta_zeta
-        return cast("tuple[Array, Array, Array]", second)
+        return self.score_hessian_factor(params, True, observed)[1]
 
     def _get_exogs(self) -> tuple[Array, Array]:
         return self.core.X, self.core.Z
@@ -970,7 +970,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         Returns
         -------
         ndarray, shape (n,) or (n, len(y_values)) for ``which="prob"``
-            NaN in new rows that depend on coefficients without an estimate (NaN, aliased).
+            NaN in new rows that coefficients which are NaN (aliased) would have to tell of.
         """
         y_values = kwargs.pop("y_values", None)
         rows = new_rows.rows_of(self, self.core, which, exog, exog_dispersion, **kwargs)

@@ -33,7 +33,7 @@ from hetglm.typing import Array
 from hetglm.utils import checks
 from hetglm.utils.display import Printed
 from hetglm.utils.host import WRAPPED_ATTRIBUTES, PseudoRSquared
-from hetglm.utils.parallel import N_BOUNDARY_REPLICATES, N_REPLICATES, Run
+from hetglm.utils.parallel import Run
 
 
 class LocationScaleResults(
@@ -402,7 +402,7 @@ class LocationScaleResults(
         """
         run = Run(n_jobs, progress, checkpoint, batch_size)
         if nrep is None:
-            nrep = N_REPLICATES if test == "bootstrap" else N_BOUNDARY_REPLICATES
+            nrep = 999 if test == "bootstrap" else 199
         checks.draws(nrep, rng, sequential)
         return constant_dispersion.compare_constant(self, test, nrep, rng, sequential, run)
 
@@ -411,7 +411,7 @@ class LocationScaleResults(
         against: str = "constant",
         *,
         groups: Any = None,
-        nrep: int = N_BOUNDARY_REPLICATES,
+        nrep: int = 199,
         rng: Any = None,
         sequential: int | None = None,
         n_jobs: int | None = None,

@@ -23,9 +23,8 @@ from hetglm.utils.display import Printed
 from hetglm.utils.messages import listed, reason, warn
 from hetglm.utils.parallel import Run, each
 
-#: Names of the models that are compared: the fit, and the same mean with constant dispersion.
-FITTED = "fit"
-CONSTANT = "constant dispersion"
+#: Names of the models that are compared.
+FITTED, CONSTANT = "fit", "constant dispersion"
 
 
 # Result --------------------------------------------------------------------------------------------
@@ -200,7 +199,7 @@ def cross_validate(
     chosen = chosen_metrics(metrics, res.model.core.family, alpha)
     codes = None if groups is None else _codes(res.model, groups)
     folds = _folds(res.model.core.n, k, repeats, codes, checks.generator(rng))
-    task = FoldTask(_models(res), chosen, res.fit.criterion)
+    task = Folds(_models(res), chosen, res.fit.criterion)
     outcomes = each(task, folds, run, "cross-validation")
     return _summarised(res.model, folds, outcomes, list(chosen), codes, k, repeats, alpha)
 
@@ -264,7 +263,7 @@ def _as_fitted(model: Any, fit: Fit) -> Fitted:
 
 
 @dataclass(frozen=True)
-class FoldOutcome:
+class Outcome:
     """
     Result of a fold for one model.
 
@@ -284,31 +283,31 @@ class FoldOutcome:
 
 
 @dataclass(frozen=True)
-class FoldTask:
+class Folds:
     """One fold: fit every model to the training rows and score the predictions of the held-out ones."""
 
     models: dict[str, tuple[Any, Fitted]]
     metrics: dict[str, Metric]
     criterion: Criterion
 
-    def __call__(self, fold: tuple[int, Array]) -> dict[str, FoldOutcome]:
+    def __call__(self, fold: tuple[int, Array]) -> dict[str, Outcome]:
         """Return the outcome of each model."""
         return {name: self._outcome(*model, fold[1]) for name, model in self.models.items()}
 
-    def _outcome(self, model: Any, fitted: Fitted, rows: Array) -> FoldOutcome:
+    def _outcome(self, model: Any, fitted: Fitted, rows: Array) -> Outcome:
         train = model.clone(rows=np.setdiff1d(np.arange(model.core.n), rows))
         try:
             fit = self._fit(train, fitted)
         except (ValueError, FloatingPointError, np.linalg.LinAlgError) as exc:
-            return FoldOutcome(np.zeros(len(rows), dtype=bool), reason=reason(exc))
+            return Outcome(np.zeros(len(rows), dtype=bool), reason=reason(exc))
         test = replace(model.clone(rows=rows).core, freq=None)
         if fit.boundary is not None:
             test = new_rows.fix_at_boundary(test, fit.boundary)
         predicted = _predictable(train, test)
         if not predicted.any():
-            return FoldOutcome(predicted)
+            return Outcome(predicted)
         held = _held_out(test.take(predicted), fit.internal, rows[predicted])
-        return FoldOutcome(predicted, {n: numbers(n, f(held)) for n, f in self.metrics.items()})
+        return Outcome(predicted, {n: numbers(n, f(held)) for n, f in self.metrics.items()})
 
     def _fit(self, train: Any, fitted: Fitted) -> Fit:
         if np.array_equal(train.estimable, fitted.estimable):
@@ -321,8 +320,9 @@ class FoldTask:
 
 def _predictable(train: Any, test: Likelihood) -> Array:
     """Return which held-out rows are estimable from the training rows, shape (m,)."""
-    # NaN: the dispersion of cells that only rows at the boundary would determine
-    ok = np.asarray(~np.isnan(test.Z).any(axis=1))
+    ok = np.asarray(
+        ~np.isnan(test.Z).any(axis=1)
+    )  # NaN: the dispersion is unknown beside cells at the boundary
     for part, A in (("mean", test.X), ("dispersion", test.Z)):
         if part in train.row_spaces:
             ok &= ~train.row_spaces[part].outside(A).any(axis=1)
@@ -353,7 +353,7 @@ def _held_out(core: Likelihood, params: Array, rows: Array) -> HeldOut:
 def _summarised(
     model: Any,
     folds: list[tuple[int, Array]],
-    outcomes: list[dict[str, FoldOutcome]],
+    outcomes: list[dict[str, Outcome]],
     metrics: list[str],
     codes: Array | None,
     k: int,
@@ -419,7 +419,7 @@ def _why_none(
 def _row_scores(
     name: str,
     folds: list[tuple[int, Array]],
-    outcomes: list[dict[str, FoldOutcome]],
+    outcomes: list[dict[str, Outcome]],
     common: list[Array],
     metrics: list[str],
     n: int,
@@ -446,7 +446,7 @@ def _row_scores(
 
 
 def _table(
-    outcomes: list[dict[str, FoldOutcome]],
+    outcomes: list[dict[str, Outcome]],
     rows_of: dict[str, dict[str, Array]],
     metrics: list[str],
     common: list[Array],

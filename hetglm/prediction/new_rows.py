@@ -98,7 +98,7 @@ def rows_of(
     return core_at(model, X, Z, arrays, names)
 
 
-def rows_of_results(
+def of_results(
     res: Any,
     which: str,
     exog: Any,

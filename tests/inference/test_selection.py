@@ -1,4 +1,4 @@
-"""Stepwise selection: the path is that of brute force, and what cannot be fitted is reported."""
+"""Stepwise selection: the path is that of brute force, and what cannot be fitted is told."""
 
 import doctest
 import itertools
