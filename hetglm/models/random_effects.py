@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from hetglm.design import random_checks
 from hetglm.design.random_syntax import PARTS
 from hetglm.design.random_terms import GroupingFactor, TermRows, grouping_factors
+from hetglm.families.base import Family
 from hetglm.families.gaussian import Gaussian
+from hetglm.families.quasi import Quasi, QuasiBinomial, QuasiPoisson
 from hetglm.likelihood.likelihood import Likelihood
 
 
@@ -26,19 +28,26 @@ def factors(terms: Sequence[TermRows], core: Likelihood) -> tuple[GroupingFactor
     ValueError
         If the family has no likelihood, or the rows cannot tell what a term asks for.
     """
-    family = core.family
-    if terms and not family.exact:
-        raise ValueError(
-            f"{terms[0].text}: random effects need a likelihood, and the {family.name} family with a "
-            "free dispersion has none; write '| 0' for a dispersion of 1, or use NegativeBinomial for "
-            "counts, BetaBinomial for proportions, likelihood='exact' for Tweedie"
-        )
+    if terms:
+        _check_likelihood(terms[0].text, core.family)
     made = grouping_factors(terms)
     random_checks.check(made, terms)
-    if isinstance(family, Gaussian):
+    if isinstance(core.family, Gaussian):
         known = core.offset_dispersion, core.weights
         random_checks.check_gaussian(made, terms, core.Z, known)
     return made
+
+
+def _check_likelihood(text: str, family: Family) -> None:
+    """Raise a ValueError if the criterion of a family is an extended quasi-likelihood."""
+    if not isinstance(family, Quasi):
+        return
+    unit = "; for phi = 1 write '| 0', without random terms, offset_dispersion or var_weights"
+    has_unit = isinstance(family, (QuasiPoisson, QuasiBinomial))
+    raise ValueError(
+        f"{text}: random effects need a likelihood, and {family.name} with a free dispersion has an "
+        f"extended quasi-likelihood only; {family.instead()}{unit if has_unit else ''}"
+    )
 
 
 def formula_text(mean: str, dispersion: str, terms: Sequence[tuple[str, str]]) -> str:

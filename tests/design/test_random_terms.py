@@ -400,12 +400,25 @@ def test_a_number_may_be_a_group(data):
     assert hmf.doubleglm("gaussian ~ dose + (1 | dose)", data).random[0].levels[:2] == (0.0, 0.25)
 
 
-@pytest.mark.parametrize("family", [sm.families.Poisson(), sm.families.Binomial()])
-def test_no_likelihood(data, family):
-    left = "count" if isinstance(family, sm.families.Poisson) else "K + I(N - K)"
-    message = r"\(x \| block\): random effects need a likelihood, .*\| 0.*NegativeBinomial.*BetaBin"
-    with pytest.raises(ValueError, match=message):
+@pytest.mark.parametrize(
+    ("family", "left", "instead"),
+    [
+        (sm.families.Poisson(), "count", "use negativebinomial, .*; for phi = 1 write '| 0'"),
+        (sm.families.Binomial(), "K + I(N - K)", "use betabinomial, .*; for phi = 1 write '| 0'"),
+        (
+            sm.families.NegativeBinomial(alpha=1.0),
+            "count",
+            "use negativebinomial, .* estimates alpha$",
+        ),
+    ],
+)
+def test_no_likelihood(data, family, left, instead):
+    match = rf"\(x \| block\): random effects need a likelihood, .*{instead.replace('|', '[|]')}"
+    with pytest.raises(ValueError, match=match):
         hmf.doubleglm(f"{left} ~ x + (x | block)", data, family=family)
+    if "phi = 1" in instead:
+        model = hmf.doubleglm(f"{left} ~ x + (x | block) | 0", data, family=family)
+        assert model.formula_text().endswith("+ (x | block) | 0")
 
 
 ARRAYS = {
