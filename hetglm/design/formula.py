@@ -404,7 +404,10 @@ def _leave_out(mean: Design, drop_cols: Sequence[str] | None) -> None:
     """Leave columns out of the mean's design, or raise a FormulaError for one it does not have."""
     unknown = sorted(set(drop_cols or ()) - set(mean.columns))
     if unknown:
-        raise FormulaError(f"drop_cols: {unknown[0]!r} is not a column of the mean's design")
+        has = listed(mean.columns, syntax.MAX_LISTED)
+        raise FormulaError(
+            f"drop_cols: {unknown[0]!r} is not a column of the mean's design, which has {has}"
+        )
     mean.left_out = tuple(drop_cols or ())
 
 
@@ -615,7 +618,9 @@ def _rows_of(frame: pd.DataFrame, subset: Any) -> np.ndarray:
     try:
         return pd.Series(rows, index=frame.index).loc[subset].to_numpy()
     except Exception as exc:
-        raise ValueError(f"subset: cannot select rows of the data: {exc}") from exc
+        raise ValueError(
+            f"subset: cannot select rows of the data: {exc}; give labels or a mask, as for data.loc[...]"
+        ) from exc
 
 
 def _row_array(name: str, value: Any, frame: pd.DataFrame, rows: np.ndarray) -> np.ndarray:

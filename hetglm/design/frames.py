@@ -141,7 +141,7 @@ def _plain(name: str, values: pd.Series, as_levels: bool) -> pd.Series:
         return _missing_as_none(values) if values.isna().any() else values.astype(bool)
     if types.is_complex_dtype(dtype):
         raise FormulaError(
-            f"column {name!r} has complex numbers (dtype {dtype}); take a part of it"
+            f"column {name!r} has complex numbers (dtype {dtype}); use np.real or np.abs of it"
         )
     if types.is_numeric_dtype(dtype):
         return _numbers(values)

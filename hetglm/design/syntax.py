@@ -246,7 +246,9 @@ def check_response(formula: str) -> None:
     names = [node.token.extra for node in summands]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise FormulaError(pointed(f"response: {text!r} has {twice!r} twice", left.origin))
+        raise FormulaError(
+            pointed(f"response: {text!r} has {twice!r} twice; write it once", left.origin)
+        )
 
 
 def _summands(node: Any) -> Iterator[Any]:
