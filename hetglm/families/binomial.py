@@ -78,12 +78,18 @@ class Binomial(Family):
             loglike = np.where(inside, value, -np.inf)
             if order == 0:
                 return Terms(loglike)
-            none = np.where((mu >= 0) & (nu >= 0), 0.0, np.nan)
-            up, down = np.where(y > 0, y / mu, none), np.where(rest > 0, rest / nu, none)
+            first, none = self.approximate_score(rows, mu, nu, phi)
             if order == 1:
-                return Terms(loglike, up - down, none)
-            up_, down_ = np.where(y > 0, up / mu, none), np.where(rest > 0, down / nu, none)
-            return Terms(loglike, up - down, none, -up_ - down_, none.copy(), none.copy())
+                return Terms(loglike, first, none)
+            up, down = _per(y, mu, mu), _per(rest, nu, nu)
+            return Terms(loglike, first, none, none - up - down, none.copy(), none.copy())
+
+    def approximate_score(self, rows: Rows, mu: Array, nu: Array | None, phi: Array) -> Array:
+        """Return y/mu - (n - y)/nu, exact, and 0: without the log-likelihood, which costs more."""
+        nu, rest = _upper(mu, nu), _trials(rows) - rows.y
+        with np.errstate(all="ignore"):
+            none = np.where((mu >= 0) & (nu >= 0), 0.0, np.nan)
+            return np.stack([none + _per(rows.y, mu) - _per(rest, nu), none])
 
     def saturated(self, rows: Rows, phi: Array) -> Array:
         """Return the log-probability at the proportion observed."""
@@ -121,6 +127,14 @@ class Binomial(Family):
 def _upper(mu: Array, nu: Array | None) -> Array:
     """Return nu, or 1 - mu where it was not given."""
     return 1 - mu if nu is None else nu
+
+
+def _per(count: Array, *shares: Array) -> Array:
+    """Return a count over one share after the other, 0 for none."""
+    quotient = count
+    for share in shares:
+        quotient = quotient / share
+    return np.where(count > 0, quotient, 0.0)
 
 
 def _trials(rows: Rows) -> Array:

@@ -25,7 +25,8 @@ endog : array_like, shape {shape}
 exog : array_like, shape (n, p)
     Design of the mean; no constant is added.
 exog_dispersion : array_like, shape (n, q), optional
-    Design of the dispersion {symbol}; a constant by default.
+    Design of the dispersion {symbol}; a constant by default. No columns (``| 0`` in a formula,
+    ``np.empty((n, 0))``) with offset_dispersion, for a known {symbol}.
 link : statsmodels link
     Link of mu, ``{link}`` by default.
 link_dispersion : statsmodels link

@@ -29,7 +29,7 @@ ROUNDING = 1e-9
 AT_MAXIMUM = 1e-6
 
 #: Mean and dispersion are orthogonal, and the score in mu is (y - mu)/V, a Pearson residual.
-PEARSON = [name for name, spec in SPECS.items() if spec.deviance or name == "nb2"]
+PEARSON = [name for name in CASES if SPECS[name].deviance or name == "nb2"]
 #: Exponential dispersion models: phi is the scale of a deviance.
 DOUBLE = [name for name in CASES if CASES[name].cls is het.DoubleGLM]
 
