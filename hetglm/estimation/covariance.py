@@ -169,12 +169,20 @@ def by_statsmodels(of: Estimates, cov_type: str, definite: bool = False) -> Sand
         return Sandwich(None, {"description": ""})
     if of.core.freq is not None and cov_type != "cluster":
         raise ValueError(f"cov_type={cov_type!r} needs single rows, not freq_weights")
+    lags = of.kwds.get("maxlags")
+    if not isinstance(lags, int | np.integer | None):
+        raise ValueError(f"cov_kwds: maxlags={lags!r}: must be a whole number")
     scores, hessian = of.scores, -of.fit.information
     model = SimpleNamespace(score_obs=lambda params: scores, hessian=lambda params: hessian)
     stub = SimpleNamespace(model=model, params=None, use_t=of.use_t, df_resid=of.df_resid)
     try:
         get_robustcov_results(stub, cov_type=cov_type, use_self=True, use_t=of.use_t, **of.kwds)
     except KeyError as exc:
+        kernel = of.kwds.get("kernel", of.kwds.get("weights_func"))
+        if exc.args[0] is kernel:
+            raise ValueError(
+                f"cov_kwds: kernel={kernel!r}: choose 'bartlett' or 'uniform'"
+            ) from exc
         raise ValueError(f"cov_kwds: cov_type={cov_type!r} needs {exc.args[0]!r}") from exc
     except TypeError as exc:
         raise ValueError(f"cov_kwds: {exc}") from exc

@@ -262,7 +262,8 @@ def _steepened(problem: _Problem, best: Fit) -> list[Fit]:
     Return the fits with larger and larger coefficients of the dispersion, as long as these gain.
 
     A steeper slope makes rows far from the centre uninformative, so that the likelihood may rise
-    along it again. Guarded by tests/estimation/test_corpus.py ("slopes not steep enough").
+    along it again. Guarded by tests/estimation/test_multistart.py, and by test_corpus.py ("slopes not
+    steep enough").
     """
     found, k = [], problem.likelihood.k_mean
     for _ in range(problem.max_rounds):

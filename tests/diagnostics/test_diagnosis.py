@@ -72,7 +72,21 @@ def nearly_never(data):
     return data
 
 
+def falling(data):
+    """Add counts whose mean would fall below 0 at large x."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=len(data))
+    return data.assign(x=x, falling=rng.poisson(np.maximum(40 * (0.9 - x), 0.02)))
+
+
+def crossed(data):
+    """Return a cell of each level of two factors, one of the mean and one of the dispersion."""
+    n, y = [14, 11, 16, 13, 10, 4, 12, 22, 23], [11, 9, 16, 7, 10, 4, 12, 0, 19]
+    return pd.DataFrame({"a": np.repeat(range(3), 3), "b": 3 * [0, 1, 2], "n": n, "y": y})
+
+
 BINOMIAL = sm.families.Binomial()
+IDENTITY = sm.families.Poisson(sm.families.links.Identity(), check_link=False)
 GAMMA = sm.families.Gamma(sm.families.links.Log())
 COUNT = "K + I(N - K) ~ "
 FAULTS = {
@@ -166,6 +180,14 @@ FAULTS = {
         ),
         ("leverage", 7),
     ),
+    "mean at the boundary of its domain": (
+        lambda: planted("falling ~ x | 1", change=falling, family=IDENTITY),
+        ("domain boundary", None),
+    ),
+    "two maxima": (
+        lambda: planted("y ~ C(a) | C(b)", "betabinomial", crossed, n_trials="n"),
+        ("several maxima", None),
+    ),
     "search cut short": (
         lambda: planted("gaussian ~ x | z", fit={"maxiter": 1}),
         ("convergence", None),
@@ -190,7 +212,12 @@ def test_planted_fault_is_found(name):
     elif what is not None:
         assert any(what in f.terms for f in hits)
     # nothing else but what comes with it
-    beside = {"separation": {"few rows", "small counts"}, "boundary": {"Hauck-Donner"}}
+    beside = {
+        "separation": {"few rows", "small counts"},
+        "boundary": {"Hauck-Donner"},
+        "domain boundary": {"small counts", "near-singular", "leverage"},
+        "several maxima": {"boundary", "few rows"},
+    }
     beside = beside.get(kind, set())
     assert set(found.kinds) <= {kind} | beside
     assert all(f.evidence and f.remedy for f in found)

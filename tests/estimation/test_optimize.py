@@ -14,7 +14,7 @@ import hetglm.formula.api as hmf
 from hetglm.estimation.domain_boundary import unbounded_direction
 from hetglm.estimation.newton import maximise
 from hetglm.estimation.start import _bfgs_update, starting_values
-from hetglm.exceptions import UnboundedLikelihoodError
+from hetglm.exceptions import UnboundedLikelihoodError, UnboundedLikelihoodWarning
 from hetglm.families import base, betabinomial
 from hetglm.families.of_statsmodels import of_statsmodels
 from hetglm.likelihood.likelihood import Likelihood
@@ -938,3 +938,34 @@ def test_an_unbounded_likelihood_is_proved():
     assert proof_of(y, one, pair, reml=True, rows=[1, 2]) is None
     y[2] = 1
     assert proof_of(y, one, pair, reml=True, rows=[1, 2]) is not None
+
+
+def away_from_a_singularity():
+    """Return the model of data whose first four rows are on a line and have their own dispersion."""
+    x = np.array([1.0, 1, 5, 2, 1, 3, 3, 2, 2, 2, 1, 3, 1])
+    y = np.array([1.0, 1, -3, 0, 1.6, 2, 3, -0.6, 1.2, 2.2, 0.2, 1.4, 1.7])
+    columns = np.ones(13), x, 1.0 * (np.arange(13) < 4)
+    return het.DoubleGLM(y, np.column_stack(columns[:2]), np.column_stack(columns[::2]))
+
+
+def test_a_local_maximum_away_from_a_singularity_is_taken_and_named():
+    """The first start leads to the singularity, another one past it."""
+    model = away_from_a_singularity()
+    message = (
+        r"without bound: rows 0, 1, 2, 3 \(counted from 0\) can be fitted exactly.* along "
+        r"dispersion-x1; this is a local maximum .* the singularity, with a zero gradient"
+    )
+    with pytest.warns(UnboundedLikelihoodWarning, match=message) as caught:
+        res = model.fit()
+    assert res.notes == [str(caught[0].message)]
+    assert res.converged
+    assert_allclose(model.score(res.params) * res.bse, 0, atol=1e-6)
+    assert np.all(np.linalg.eigvalsh(model.hessian(res.params)) < 0)
+    # towards the line of the four rows, mean and dispersion, there is no bound
+    line = np.array([2.0, -1.0])
+    values = [model.loglike([*line, 0.0, -t]) for t in (10, 20, 40)]
+    assert_allclose(np.diff(values), [20, 40], rtol=1e-9)
+    assert values[-1] > res.llf
+    (found,) = (f for f in res.diagnose() if f.kind == "unbounded")
+    assert "rows 0, 1, 2, 3" in found.evidence
+    assert "the fit is a local maximum away from that" in found.evidence

@@ -519,3 +519,28 @@ def test_offsets_do_not_cross():
         y * np.exp(-shift), X, Z, family=F.Gamma(L.Log()), var_weights=np.exp(-shift[::-1])
     ).fit()
     assert_allclose(both.params, again.params, atol=1e-7)
+
+
+@pytest.mark.parametrize(("maxiter", "is_found"), [(100, True), (1, False)])
+def test_a_search_along_one_boundary_runs_into_another(maxiter, is_found):
+    """Held at row 40 alone, the search stops where the mean of row 0 is 0; or for want of steps."""
+    x = np.linspace(-1, 1, 41)
+    y = np.round(4 * (1 - abs(x) ** 0.7))
+    y[[0, 1, 4, 36, 39, 40]] = 0
+    X = np.column_stack([np.ones(41), np.maximum(x, 0), np.maximum(-x, 0)])
+    model = het.DoubleGLM(y, X, family=F.Poisson(L.Identity(), check_link=False))
+    with pytest.warns(DomainEdgeWarning, match=r"rows 0, 40 \(counted from 0\)"):
+        best = model.fit()
+    start = np.array([2.0, -2 + 1e-12, -1.0, 0.0])
+    assert_array_equal(np.flatnonzero(active_bounds(model.core, start)), [40])
+    stopped = replace(best.fit, internal=start, converged=False, domain_boundary="")
+    settings = Settings(model.parameter_names, maxiter=maxiter)
+    found = maximise_on_boundary(
+        model.core, np.ones(4, dtype=bool), stopped, settings, lambda p, c: None
+    )
+    if not is_found:
+        assert found is stopped
+        return
+    assert found.domain_boundary == best.fit.domain_boundary
+    assert found.converged
+    assert_allclose(found.llf, best.llf, rtol=1e-12)

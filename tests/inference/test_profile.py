@@ -16,6 +16,7 @@ import hetglm.api as het
 import hetglm.formula.api as hmf
 from hetglm.estimation import fit as fit_module
 from hetglm.exceptions import AliasedColumnWarning, BoundaryWarning, SeparationWarning
+from hetglm.inference import profile as profile_module
 from hetglm.inference.profile import CoefficientProfile, Profile
 
 #: Half of the chi-square quantile of 95 %.
@@ -246,6 +247,56 @@ def test_at_the_boundary():
     # three litters each: their dispersion may be zero too
     assert table[0].filter(like="dispersion-C(grp)")[~lost[-3:]].tolist() == [-np.inf, -np.inf]
     assert np.isfinite(table[1][~lost]).all()
+
+
+def profile_of(res, j):
+    """Return the profile of coefficient j, evaluated at the estimate only."""
+    model = res.model
+    return CoefficientProfile(model.core, res.fit, model.parameter_names, model.estimable, j)
+
+
+@pytest.fixture
+def on_a_line():
+    """Gamma data on a line, and the profiles of its intercept and slope, none evaluated yet."""
+    x = np.linspace(0, 4, 60)
+    y = np.random.default_rng(0).gamma(4, (0.3 + x) / 4)
+    X = np.column_stack([np.ones(60), x])
+    res = het.DoubleGLM(y, X, family=sm.families.Gamma(links.Identity())).fit()
+    return y, x, *(profile_of(res, j) for j in (0, 1))
+
+
+def line_held(y, x, slope):
+    """Return the log-likelihood of a line of a given slope."""
+    family = sm.families.Gamma(links.Identity())
+    model = het.DoubleGLM(y, np.ones((60, 1)), family=family, offset=slope * x)
+    return model.fit(start_params=[1 - min(0, 4 * slope), 0]).llf
+
+
+@pytest.mark.parametrize("slope", [-1.0, -5.0])
+def test_a_value_beyond_the_domain_is_reached_by_shorter_steps(on_a_line, monkeypatch, slope):
+    """Neither the neighbouring maximum nor its tangent is inside the domain there."""
+    monkeypatch.setattr(profile_module, "_default_start", None)
+    y, x, _, profile = on_a_line
+    assert profile._predicted(profile.estimate, slope) is None
+    assert_allclose(profile(slope), line_held(y, x, slope), rtol=1e-9)
+    between = [value for value in profile.known if slope < value < profile.estimate]
+    assert between
+    for value in between:
+        assert_allclose(profile.known[value], line_held(y, x, value), rtol=1e-9)
+
+
+def test_where_no_step_is_short_enough_a_value_starts_from_the_response(monkeypatch):
+    case = CASES["gamma"]
+    profile = profile_of(case.formula("x + group | z").fit(), 3)  # x
+    monkeypatch.setattr(profile, "_predicted", lambda near, value: None)
+    assert_allclose(profile(0.9), at(case, "x", 0.9), rtol=1e-9)
+    assert list(profile.known) == [profile.estimate, 0.9]
+
+
+def test_a_value_without_an_admissible_mean_has_likelihood_zero(on_a_line):
+    profile = on_a_line[2]  # the intercept is the mean at x = 0
+    assert profile(-1.0) == profile.largest(-1.0) == -np.inf
+    assert profile.estimate - 1 not in profile.fits
 
 
 def test_trace(case):
