@@ -213,31 +213,32 @@ def read_terms(terms: Sequence[RandomTerm], n: int) -> list[TermRows]:
         If an array is of another shape, or two grouping variables have the same name.
     """
     made: list[TermRows] = []
-    unnamed = 0
     for i, term in enumerate(terms):
         where = f"random[{i}]"
         codes, levels = _coded(term.groups, n, f"{where}.groups")
-        name = term.name or getattr(term.groups, "name", None)
-        own = [other for other in made if _same_labels(other, codes, levels)]
-        if name is None and own:
-            name = own[0].name
-        elif name is None:
-            unnamed += 1
-            name = _UNNAMED if unnamed == 1 else f"{_UNNAMED}{unnamed}"
-        name = str(name)
-        if any(other.name == name for other in made) and name not in {o.name for o in own}:
-            raise ValueError(
-                f"{where}: two grouping variables of different labels have the name {name!r}; give "
-                "name="
-            )
+        name = _name(term, where, made, [o for o in made if _same_labels(o, codes, levels)])
         values, columns = _columns(term.exog, n, f"{where}.exog")
         text = term.text if isinstance(term, TermOfFormula) else _text(term, name, columns)
-        made.append(
-            TermRows(
-                text, name, term.part, term.correlated, term.label, levels, codes, values, columns
-            )
-        )
+        words = text, name, term.part, term.correlated, term.label
+        made.append(TermRows(*words, levels, codes, values, columns))
     return made
+
+
+def _name(
+    term: RandomTerm, where: str, earlier: Sequence[TermRows], same: Sequence[TermRows]
+) -> str:
+    """Return the name of a grouping variable, by default that of earlier terms with the same labels."""
+    name = term.name or getattr(term.groups, "name", None)
+    used = {other.name for other in earlier}
+    if name is None:
+        defaults = (_UNNAMED + str(i if i > 1 else "") for i in range(1, len(used) + 2))
+        return same[0].name if same else next(other for other in defaults if other not in used)
+    name = str(name)
+    if name in used - {other.name for other in same}:
+        raise ValueError(
+            f"{where}: two grouping variables of different labels have the name {name!r}; give name="
+        )
+    return name
 
 
 def _coded(groups: Any, n: int, where: str) -> tuple[NDArray[Any], tuple[Any, ...]]:

@@ -228,6 +228,8 @@ def test_new_data(data):
     assert np.isnan(f.values).any(axis=1).tolist() == [False, False, True, False]
     assert np.isnan(nested.values[:, 0]).tolist() == [False, False, False, True]
     np.testing.assert_allclose(f.values[0], [1, 1 - data["x"].mean(), 1, 0.5, 2])
+    nowhere = rows.assign(site=np.nan, f=None)
+    assert all((factor.codes == -1).all() for factor in spec.random.build(nowhere, model.random))
     with pytest.raises(
         FormulaError, match=r"new data: \(1 \| group:site\): column 'site' not found"
     ):
