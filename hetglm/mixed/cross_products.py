@@ -8,6 +8,7 @@ factor by factor, those of the factor with most effects first; within a factor c
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -70,13 +71,13 @@ class CrossProducts:
         """Fixed columns."""
         return len(self.pooled)
 
-    @property
+    @cached_property
     def parts(self) -> list[slice]:
         """Positions of the effects of each factor."""
         ends = np.cumsum([k * groups for k, groups in self.sizes])
         return [slice(int(e) - k * g, int(e)) for e, (k, g) in zip(ends, self.sizes, strict=True)]
 
-    @property
+    @cached_property
     def rest_parts(self) -> list[slice]:
         """The same among the effects of all factors but the first."""
         first, *rest = self.parts

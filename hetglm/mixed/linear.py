@@ -264,7 +264,8 @@ class Profile:
         scaled = T @ self.information_inverse
         rank = np.einsum("agm,bgm->abg", scaled, T).reshape(flat.shape)
         out -= 2 * contracted(flat @ rank.T, derivatives)
-        B = [np.einsum("agm,ab,bgn->mn", scaled, S, T, optimize=True) for S in derivatives]
+        flat_T, flat_scaled = T.reshape(len(K), -1), scaled.reshape(-1, T.shape[2])
+        B = [flat_scaled.T @ (S @ flat_T).reshape(-1, T.shape[2]) for S in derivatives]
         return out + np.array([[np.sum(b * c.T) for c in B] for b in B])
 
     @property
@@ -288,8 +289,7 @@ class Profile:
 
 def contracted(moment: Array, derivatives: list[Array]) -> Array:
     """Return sum_g tr(A_g S_a B_g S_b) for all a, b from sum_g vec(A_g) vec(B_g)'; shape (m, m)."""
-    k = len(derivatives[0])
+    m, k = len(derivatives), len(derivatives[0])
     S = np.array(derivatives)
-    return np.asarray(
-        np.einsum("ijkl,ajk,bli->ab", moment.reshape(k, k, k, k), S, S, optimize=True)
-    )
+    by_pairs = moment.reshape(k, k, k, k).transpose(1, 2, 0, 3).reshape(k * k, k * k)
+    return np.asarray(S.reshape(m, -1) @ by_pairs @ S.swapaxes(1, 2).reshape(m, -1).T)
