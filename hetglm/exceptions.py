@@ -16,11 +16,14 @@ __all__ = [
     "FoldFailureWarning",
     "FormulaError",
     "IndefiniteCovarianceWarning",
+    "LaplaceErrorWarning",
     "MissingValueError",
     "NotEstimableWarning",
+    "NotIdentifiedWarning",
     "NotNestedError",
     "SeparationWarning",
     "SeveralMaximaWarning",
+    "SingularFitWarning",
     "SmallCountsWarning",
     "UnboundedLikelihoodError",
     "UnboundedLikelihoodWarning",
@@ -100,6 +103,18 @@ class FoldFailureWarning(ModelWarning):
 
 class IndefiniteCovarianceWarning(ModelWarning):
     """A robust covariance is not positive definite, so some tests are NaN."""
+
+
+class SingularFitWarning(ModelWarning):
+    """A covariance matrix of random effects is singular: a variance of 0, a correlation of 1 or -1."""
+
+
+class NotIdentifiedWarning(ModelWarning):
+    """The data hardly identify a combination of the parameters of a fit with random effects."""
+
+
+class LaplaceErrorWarning(ModelWarning):
+    """Laplace's approximation of the marginal likelihood is inaccurate."""
 
 
 class NotEstimableWarning(ModelWarning):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype
 
+from hetglm.estimation import random_effects
 from hetglm.prediction import effects, new_rows, quantities
 from hetglm.typing import Array
 
@@ -48,6 +49,7 @@ class MarginalModel(ModelAbstract):
 
     def __init__(self, results: Any, which: str = "mean") -> None:
         res = getattr(results, "_results", results)
+        random_effects.check(res.model, "MarginalModel")
         variables = effects.variables_of(res.model, which)
         self.which, frame = which, res.model.frame
         read = [name for name in frame.columns if frame[name].notna().all()]

@@ -97,9 +97,13 @@ class GroupingFactor:
 
     def __str__(self) -> str:
         """Return its name, number of levels and columns."""
+        return f"Random effects: {self.name} ({len(self.levels)} levels): {listed(self.labels)}"
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the columns; those of the dispersion begin with ``dispersion-``."""
         prefixes = ("" if part == "mean" else "dispersion-" for part in self.parts)
-        names = [prefix + name for prefix, name in zip(prefixes, self.columns, strict=True)]
-        return f"Random effects: {self.name} ({len(self.levels)} levels): {listed(names)}"
+        return [prefix + name for prefix, name in zip(prefixes, self.columns, strict=True)]
 
     def take(self, rows: Any) -> GroupingFactor:
         """Return the factor on some rows, with the levels that they have."""
@@ -108,6 +112,10 @@ class GroupingFactor:
         levels = tuple(self.levels[i] for i in np.flatnonzero(occurs))
         codes = (np.cumsum(occurs) - 1)[codes]
         return replace(self, levels=levels, codes=codes, values=self.values[rows])
+
+    def without_rows(self) -> GroupingFactor:
+        """Return the factor with no rows and all its levels, for predictions on new rows."""
+        return replace(self, codes=self.codes[:0], values=self.values[:0])
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,9 @@ DEFAULT_METHOD = "newton-scoring"
 #: "newton" too is ours: statsmodels' takes full steps and leaves the domain.
 OWN_METHODS = (DEFAULT_METHOD, "newton")
 
+#: Scaled gradient sqrt(g' I^-1 g) at which a search has converged, by default.
+TOL = 1e-8
+
 #: Most steps by default, of our methods and of statsmodels' optimisers.
 MAX_STEPS, MAX_STEPS_OF_OPTIMISERS = 100, 10_000
 
@@ -92,6 +95,11 @@ class Fit(Printed):
     criterion: Criterion = LIKELIHOOD
     adjusted_llf: float | None = None
     cov_expected: Array | None = None
+
+    @property
+    def interior(self) -> Array:
+        """Which coefficients have an estimate: those at the boundary have none; shape (p + q,)."""
+        return self.estimated
 
     @property
     def maximum(self) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hetglm.estimation import random_effects
 from hetglm.estimation.covariance import type_of
 from hetglm.estimation.record import need_rows, of_results
 from hetglm.estimation.refit import fit_again, refitted_from_null
@@ -181,6 +182,7 @@ def anova(
         if not hasattr(res, "params_dispersion"):
             raise ValueError(f"anova compares hetglm results only; got {type(res).__name__}")
         need_rows(res.model.core)
+        random_effects.check(res.model, "anova")
     if typ is not None and len(fits) > 1:
         raise ValueError(
             "typ: for one fit only, and several were given; leave typ out to compare nested fits"

@@ -11,7 +11,7 @@ import pandas as pd
 
 from hetglm.design import formula as formula_module
 from hetglm.design import syntax
-from hetglm.estimation import checks
+from hetglm.estimation import checks, random_effects
 from hetglm.estimation.record import Fit, need_rows
 from hetglm.estimation.refit import fit_again, refitted_from_null
 from hetglm.exceptions import FormulaError, MissingValueError
@@ -245,6 +245,7 @@ def _check(res: Any, direction: str, criterion: Criterion) -> None:
     """Validate the arguments before any work."""
     if not hasattr(res, "params_dispersion"):
         raise ValueError(f"res: stepwise needs hetglm results; got {type(res).__name__}")
+    random_effects.check(res.model, "stepwise")
     if direction not in DIRECTIONS:
         raise ValueError(f"direction={direction!r}: choose 'forward', 'backward' or 'both'")
     if not callable(criterion) and criterion not in ("aic", "bic"):

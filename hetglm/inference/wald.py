@@ -93,11 +93,11 @@ def _restrictions(res: Any, r_matrix: Any) -> Any:
 def refuse_aliased(res: Any, r_matrix: Any) -> None:
     """Raise a ValueError if combinations give weight to a coefficient that has no estimate."""
     used = np.any(np.atleast_2d(np.asarray(r_matrix, dtype=float)) != 0, axis=0)
-    if used.shape != res.fit.estimated.shape:
+    if used.shape != res.fit.interior.shape:
         raise ValueError(
             f"r_matrix: {used.size} columns, but there are {len(res.params)} coefficients"
         )
-    bad = used & ~res.fit.estimated
+    bad = used & ~res.fit.interior
     if bad.any():
         names = [n for n, b in zip(res.model.parameter_names, bad, strict=True) if b]
         raise ValueError(
@@ -109,15 +109,15 @@ def refuse_aliased(res: Any, r_matrix: Any) -> None:
 def without_aliased(res: Any, cov: Any) -> Array:
     """Return a covariance with zeros for coefficients that have no estimate."""
     out = np.array(cov, dtype=float)
-    out[~res.fit.estimated] = 0.0
-    out[:, ~res.fit.estimated] = 0.0
+    out[~res.fit.interior] = 0.0
+    out[:, ~res.fit.interior] = 0.0
     return out
 
 
 def _without_nan(res: Any) -> Any:
     """Return a view on the results in which coefficients that have no estimate are zero."""
     view = copy.copy(res)
-    view.params = np.where(res.fit.estimated, res.params, 0.0)
+    view.params = np.where(res.fit.interior, res.params, 0.0)
     view.cov_params_default = without_aliased(res, res.cov_params_default)
     return view
 
@@ -161,7 +161,7 @@ def wald_test_terms(
 
 def _term_row(res: Any, matrix: Array, scalar: bool) -> tuple[Any, ...]:
     """Return the row of a term: without a test where a coefficient is at the boundary."""
-    if np.any(matrix[:, ~res.fit.estimated]):
+    if np.any(matrix[:, ~res.fit.interior]):
         return (np.nan, np.nan, len(matrix), res.df_prediction)[: 4 if res.use_t else 3]
     return _row(res, matrix, scalar)
 
@@ -222,17 +222,17 @@ def _multiple_tests(
         raise ValueError(f"{term}: no difference of two levels is estimable")
     names = [label for label, there in zip(labels, exist, strict=True) if there]
     # the fit has aliased coefficients at 0, so that estimable combinations need none of them
-    used = np.where(res.fit.estimated, contrasts[exist], 0.0)
+    used = np.where(res.fit.interior, contrasts[exist], 0.0)
     table = t_test_multi(res, used, method, alpha, contrast_names=names)
     return table if exist.all() else table.reindex(labels)
 
 
 def _estimable(res: Any, contrasts: Array) -> Array:
     """Return which combinations of all coefficients the data determine, shape (m,)."""
-    k = res.core.k_mean
-    parts = {"mean": contrasts[:, :k], "dispersion": contrasts[:, k:]}
-    at_boundary = res.model.estimable & ~res.fit.estimated
-    exist = ~np.any(contrasts[:, at_boundary] != 0, axis=1)
+    k, both = res.core.k_mean, len(res.model.estimable)
+    parts = {"mean": contrasts[:, :k], "dispersion": contrasts[:, k:both]}
+    at_boundary = res.model.estimable & ~res.fit.interior[:both]
+    exist = ~np.any(contrasts[:, :both][:, at_boundary] != 0, axis=1)
     for part, space in res.model.row_spaces.items():
         exist &= ~space.outside(parts[part]).any(axis=1)
     return exist

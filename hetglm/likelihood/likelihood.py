@@ -272,6 +272,14 @@ class Likelihood(Printed):
         assert factors.eta is not None and factors.zeta is not None
         return np.concatenate([crossed(self.X, factors.eta), crossed(self.Z, factors.zeta)])
 
+    def score(self, params: Array) -> Array:
+        """Return the score at params, shape (p + q,)."""
+        return self.gradient(self.factors(params, 1))
+
+    def observed_hessian(self, params: Array) -> Array:
+        """Return the observed Hessian at params, shape (p + q, p + q)."""
+        return self.hessian(self.factors(params))
+
     def approximate_gradient(self, params: Array) -> tuple[Array, bool]:
         """
         Return the score in params to about five digits, and True; exact, and False, where not cheaper.

@@ -17,7 +17,7 @@ from hetglm.mixed.covariance_structure import CovarianceStructure
 from hetglm.mixed.em import em_start
 from hetglm.mixed.linear_fit import fit_linear, is_linear
 from hetglm.mixed.marginal import Evaluation, Marginal
-from hetglm.mixed.record import CRITERIA, REML_BOTH, REML_MEAN, Effects, MixedFit
+from hetglm.mixed.record import CRITERIA, REML_BOTH, REML_MEAN, Effects, MixedFit, Start
 from hetglm.mixed.search import Optimum
 from hetglm.mixed.variance_boundary import away_from_zero, search_closure
 from hetglm.typing import Array
@@ -42,7 +42,7 @@ def fit_mixed(
     factors: tuple[GroupingFactor, ...],
     names: list[str],
     reml: bool | str = False,
-    start: MixedFit | None = None,
+    start: MixedFit | Start | None = None,
     maxiter: int = MAX_STEPS,
 ) -> MixedFit:
     """
@@ -57,8 +57,8 @@ def fit_mixed(
         Names of the p + q coefficients, for messages.
     reml : {False, True, "mean", "both"}
         Whether the coefficients of the mean, or of both parts, are integrated out too.
-    start : MixedFit, optional
-        A fit to similar data, where the search begins.
+    start : MixedFit or Start, optional
+        A fit to similar data or values, where the search begins.
     maxiter : int
         Largest number of steps.
     """
@@ -66,10 +66,8 @@ def fit_mixed(
         return fit_linear(likelihood, factors, CRITERIA[reml] is REML_MEAN)
     columns = _columns(likelihood, reml)
     if start is None:
-        coefficients, theta, u = default_start(likelihood, factors, names)
-    else:
-        coefficients, theta = np.nan_to_num(start.params[: len(columns.searched)]), start.theta
-        u = [effects.standardized for effects in start.effects]
+        start = default_start(likelihood, factors, names)
+    coefficients, theta, u = start.start if isinstance(start, MixedFit) else start
     marginal = marginal_of(likelihood, factors, columns)
     first = first_evaluation(marginal, columns, coefficients, theta, u)
     found = search_closure(marginal, first, maxiter)
@@ -98,8 +96,8 @@ def marginal_of(
 
 def default_start(
     likelihood: Likelihood, factors: tuple[GroupingFactor, ...], names: list[str]
-) -> tuple[Array, Array, list[Array]]:
-    """Return coefficients, 0 where aliased, theta and u by the fit without random effects and EM."""
+) -> Start:
+    """Return coefficients, theta and u by the fit without random effects and EM."""
     estimable = likelihood.estimable()
     plain = fit_without_random_effects(likelihood, names, estimable)
     k = likelihood.k_mean
@@ -109,7 +107,7 @@ def default_start(
     found, theta, u = em_start(reduced, factors, np.nan_to_num(plain.params)[estimable])
     coefficients = np.zeros(len(estimable))
     coefficients[estimable] = found
-    return coefficients, theta, u
+    return Start(coefficients, theta, u)
 
 
 def first_evaluation(
@@ -205,7 +203,7 @@ def _covariance(marginal: Marginal, columns: Columns, found: Optimum, at_boundar
     covariance = np.full((size, size), np.nan)
     if columns.integrated.any():
         integrated = np.flatnonzero(columns.integrated)
-        rest = np.flatnonzero(~columns.integrated & ~at_boundary[: len(columns.integrated)])
+        rest = np.setdiff1d(np.arange(size), integrated)
         covariance[np.ix_(integrated, integrated)] = found.here.laplace.inverse.own[-1][0]
         covariance[np.ix_(integrated, rest)] = covariance[np.ix_(rest, integrated)] = 0.0
     of_free = inverse(found.information)

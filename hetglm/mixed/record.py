@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -49,6 +50,14 @@ class Effects:
     def sd(self) -> Array:
         """Standard deviations given the estimates, shape (G, k)."""
         return np.asarray(np.sqrt(np.einsum("gjj->gj", self.covariance)))
+
+
+class Start(NamedTuple):
+    """Where a search begins: coefficients, 0 where aliased, theta, and u of each factor."""
+
+    coefficients: Array
+    theta: Array
+    u: list[Array]
 
 
 @dataclass(frozen=True, repr=False)
@@ -131,6 +140,36 @@ class MixedFit(Printed):
     def maximum(self) -> float:
         """Maximum of the criterion."""
         return self.llf if self.adjusted_llf is None else self.adjusted_llf
+
+    @property
+    def internal(self) -> Array:
+        """Coefficients of the linear predictors, 0 where one is aliased; shape (p + q,)."""
+        return np.nan_to_num(self.params[: len(self.params) - len(self.theta)])
+
+    @property
+    def start(self) -> Start:
+        """Where the search of a similar fit begins."""
+        return Start(self.internal, self.theta, [effects.standardized for effects in self.effects])
+
+    @property
+    def interior(self) -> Array:
+        """Which parameters have an estimate that is not at the boundary, shape (p + q + m,)."""
+        return self.estimated & ~self.at_boundary
+
+    @property
+    def boundary(self) -> None:
+        """No row is fixed at a boundary of the dispersion."""
+        return None
+
+    @property
+    def retvals(self) -> dict[str, Any]:
+        """How the search ended, by statsmodels' names."""
+        return {
+            "converged": self.converged,
+            "iterations": self.iterations,
+            "fcalls": self.evaluations,
+            "message": self.message,
+        }
 
     @property
     def bse(self) -> Array:

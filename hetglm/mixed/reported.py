@@ -9,6 +9,7 @@ import numpy as np
 
 from hetglm.design.random_terms import GroupingFactor
 from hetglm.likelihood.likelihood import Likelihood
+from hetglm.mixed.information import DIFFERENCE_STEP, metric, positive
 from hetglm.mixed.loadings import Loading
 from hetglm.mixed.marginal import Evaluation, Marginal
 from hetglm.mixed.record import MixedFit
@@ -40,26 +41,71 @@ class ReportedLikelihood:
             marginal.u = [self.fit.effects[i].standardized for i in marginal.joint.order]
         return marginal
 
+    def _given(self, params: Array) -> Array:
+        """Return parameters as floats, their number checked."""
+        params = np.asarray(params, dtype=float)
+        size = self.marginal.k_coefficients + self.marginal.structure.m
+        if params.shape != (size,):
+            raise ValueError(
+                f"params: shape {params.shape}, but there are {size} parameters, with the standard "
+                "deviations and correlations of the random effects"
+            )
+        return params
+
     def psi(self, params: Array) -> Array:
-        """Return (coefficients, theta) of reported parameters; NaN coefficients count as 0."""
+        """
+        Return (coefficients, theta) of reported parameters; NaN coefficients count as 0.
+
+        Raises
+        ------
+        ValueError
+            If the correlations are those of no positive semidefinite matrix.
+        """
         k = self.marginal.k_coefficients
         theta = self.marginal.structure.of_reported(params[k:])
         return np.concatenate([np.nan_to_num(params[:k]), theta])
 
     def loglike(self, params: Array) -> float:
         """Return the marginal log-likelihood, -inf where it is not defined."""
+        params = self._given(params)
         try:
-            here = self.marginal.at(self.psi(np.asarray(params, dtype=float)))
+            here = self.marginal.at(self.psi(params))
         except ValueError:  # correlations of no covariance matrix
             return -np.inf
         return -np.inf if here is None else here.value
 
     def score(self, params: Array) -> Array:
         """Return its exact gradient; 0 along a standard deviation of 0, NaN where undefined; (P,)."""
-        here = self.marginal.at(self.psi(np.asarray(params, dtype=float)))
+        here = self.marginal.at(self.psi(self._given(params)))
         if here is None:
             return np.full(len(params), np.nan)
         return self._reported(here, self.marginal.gradient(here))
+
+    def observed_hessian(self, params: Array) -> Array:
+        """Return its Hessian, by differences of the exact gradient; shape (P, P)."""
+        params = self._given(params)
+        k = self.marginal.k_coefficients
+        is_sd = np.concatenate([np.arange(f.m) < f.k for f in self.marginal.structure.factors])
+        steps = DIFFERENCE_STEP * self._rough_se(params)
+        out = np.empty((len(params), len(params)))
+        for j, step in enumerate(steps):
+            low, high = params.copy(), params.copy()
+            low[j], high[j] = params[j] - step, params[j] + step
+            if j >= k and is_sd[j - k]:
+                low[j] = max(low[j], 0.0)  # the score of a standard deviation of 0 is 0
+            out[j] = (self.score(high) - self.score(low)) / (high[j] - low[j])
+        return 0.5 * (out + out.T)
+
+    def _rough_se(self, params: Array) -> Array:
+        """Return rough standard errors, the units of steps; shape (P,)."""
+        here = self.marginal.at(self.psi(params))
+        if here is None:
+            return np.full(len(params), np.nan)
+        k = self.marginal.k_coefficients
+        covariance = np.linalg.inv(positive(metric(self.marginal, here)))
+        J = np.eye(len(params))
+        J[k:, k:] = self.marginal.structure.jacobian(here.psi[k:])
+        return np.asarray(np.sqrt(np.einsum("ij,jk,ik->i", J, covariance, J)))
 
     def score_by_cluster(self, params: Array, clusters: Array, count: int) -> Array:
         """

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from statsmodels.base.data import handle_data
-from statsmodels.base.model import GenericLikelihoodModel
 from statsmodels.genmod.families import links
 
 from hetglm.design import arrays as arrays_module
@@ -34,8 +33,11 @@ from hetglm.likelihood.adjusted_profile import REML
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.likelihood.links import check_link, link_text
 from hetglm.likelihood.objective import LIKELIHOOD
+from hetglm.mixed.covariance_structure import structure_of
 from hetglm.models import random_effects
+from hetglm.models.likelihood_methods import LikelihoodMethods
 from hetglm.models.results import LocationScaleResults, LocationScaleResultsWrapper
+from hetglm.models.results_mixed import MixedResults
 from hetglm.prediction import new_rows, quantities
 from hetglm.typing import Array
 from hetglm.utils.checks import flag, numeric
@@ -53,7 +55,7 @@ ROW_ARRAYS = (
 )
 
 
-class LocationScaleModel(Printed, GenericLikelihoodModel):
+class LocationScaleModel(Printed, LikelihoodMethods):
     """
     Model with a linear predictor for the mean and one for the log dispersion.
 
@@ -219,12 +221,12 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         self.mean_names, self.dispersion_names = list(names), list(scale_names)
         self.data.xnames[:] = names
         self.data.param_names = self.parameter_names
-        self._set_extra_params_names([f"dispersion-{name}" for name in scale_names])
+        self._set_extra_params_names(self.parameter_names[len(names) :])
         self.exog_names[:] = self.parameter_names
         self.estimable = self.core.estimable()
         self.row_spaces = estimability.row_spaces(self.core, self.estimable)
         self._n_rows = self.core.n
-        k = int(self.estimable.sum())
+        k = int(self.estimable.sum()) + structure_of(self.random).m
         rank_mean = int(self.estimable[: self.core.k_mean].sum())
         freq = self.core.freq
         self.nobs = float(self.core.n if freq is None else freq.sum())
@@ -235,7 +237,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         self._data_attr += ["frame", "exog_dispersion", *ROW_ARRAYS]
         self._data_attr += ["data.orig_endog", "data.orig_exog", "kept"]
         self._null_drop_keys = ["exog_dispersion"]
-        self.results_class = LocationScaleResults
+        self.results_class = MixedResults if self.random else LocationScaleResults
         self.results_class_wrapper = LocationScaleResultsWrapper
 
     def formula_text(self) -> str:
@@ -537,9 +539,14 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         return self._distribution_family.name
 
     @property
-    def parameter_names(self) -> list[str]:
+    def coefficient_names(self) -> list[str]:
         """Names of all coefficients; those of the dispersion begin with ``dispersion-``."""
         return self.mean_names + [f"dispersion-{name}" for name in self.dispersion_names]
+
+    @property
+    def parameter_names(self) -> list[str]:
+        """Names of the coefficients, then of sds and correlations of the random effects."""
+        return self.coefficient_names + structure_of(self.random).names
 
     @property
     def column_names(self) -> dict[str, list[str]]:
@@ -664,177 +671,6 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         """
         self._rows.check_aligned(value, name)
 
-    # -- likelihood, as statsmodels calls it ----------------------------------------------------
-
-    def loglikeobs(self, params: Any) -> Array:
-        """
-        Return the log-likelihood of each row.
-
-        Parameters
-        ----------
-        params : array_like, shape (p + q,)
-            Coefficients of the mean, then of the dispersion.
-
-        Returns
-        -------
-        ndarray, shape (n,)
-        """
-        return self.core.loglike_rows(params)
-
-    def loglike(self, params: Any) -> float:
-        """
-        Return the log-likelihood; -inf where it is not defined.
-
-        Parameters
-        ----------
-        params : array_like, shape (p + q,)
-
-        Returns
-        -------
-        float
-        """
-        return self.core.loglike(params)
-
-    def score(self, params: Any) -> Array:
-        """
-        Return the gradient of the log-likelihood.
-
-        Parameters
-        ----------
-        params : array_like, shape (p + q,)
-
-        Returns
-        -------
-        ndarray, shape (p + q,)
-        """
-        return self.core.gradient(self.core.factors(params, 1))
-
-    def score_obs(self, params: Any) -> Array:
-        """
-        Return the gradient of each row.
-
-        Parameters
-        ----------
-        params : array_like, shape (p + q,)
-
-        Returns
-        -------
-        ndarray, shape (n, p + q)
-        """
-        return self.core.score_obs(params)
-
-    def hessian(self, params: Any, observed: bool = True) -> Array:
-        """
-        Return the Hessian of the log-likelihood.
-
-        Parameters
-        ----------
-        params : array_like, shape (p + q,)
-        observed : bool
-            False for its expectation.
-
-        Returns
-        -------
-        ndarray, shape (p + q, p + q)
-        """
-        if not observed:
-            return self.core.expected_hessian(params)
-        return self.core.hessian(self.core.factors(params))
-
-    def information(self, params: Any) -> Array:
-        """
-        Return the expected information.
-
-        Parameters
-        ----------
-        params : array_like, shape (p + q,)
-
-        Returns
-        -------
-        ndarray, shape (p + q, p + q)
-        """
-        return -self.core.expected_hessian(params)
-
-    def score_factor(self, params: Any, endog: Any = None) -> tuple[Array, Array]:
-        """
-        Return the derivatives of each row in the two linear predictors.
-
-        Parameters
-        ----------
-        params : array_like, shape (p + q,)
-        endog : array_like, optional
-            Another response, in the form of the family.
-
-        Returns
-        -------
-        tuple of two ndarrays, shape (n,)
-        """
-        core = self.core if endog is None else self.core.with_response(np.asarray(endog))
-        factors = core.factors(params, 1)
-        assert factors.eta is not None and factors.zeta is not None
-        return factors.eta, factors.zeta
-
-    def score_hessian_factor(
-        self, params: Any, return_hessian: bool = False, observed: bool = True
-    ) -> Any:
-        """
-        Return first and second derivatives of each row in the two linear predictors.
-
-        Parameters
-        ----------
-        params : array_like, shape (p + q,)
-        return_hessian : bool
-            Whether to return the second derivatives too.
-        observed : bool
-            False for their expectation.
-
-        Returns
-        -------
-        tuple
-            (eta, zeta), and (eta eta, eta zeta, zeta zeta) if asked for; each of shape (n,).
-        """
-        factors = self.core.factors(params, 2)
-        first = factors.eta, factors.zeta
-        if not return_hessian:
-            return first
-        if observed:
-            return first, (factors.eta_eta, factors.eta_zeta, factors.zeta_zeta)
-        return first, self.core.expected_factors(params)
-
-    def hessian_factor(self, params: Any, observed: bool = True) -> tuple[Array, Array, Array]:
-        """
-        Return the second derivatives of each row in the two linear predictors.
-
-        Parameters
-        ----------
-        params : array_like, shape (p + q,)
-        observed : bool
-            False for their expectation.
-
-        Returns
-        -------
-        tuple of three ndarrays, shape (n,)
-            eta eta, eta zeta, zeta zeta.
-        """
-        return self.score_hessian_factor(params, True, observed)[1]
-
-    def _get_exogs(self) -> tuple[Array, Array]:
-        return self.core.X, self.core.Z
-
-    def _deriv_mean_dparams(self, params: Array) -> Array:
-        """Return the derivative of each mean with respect to the coefficients, shape (n, p + q)."""
-        slope = self.core.predictors(params).mean.d1
-        return np.column_stack([self.core.X * slope[:, None], np.zeros_like(self.core.Z)])
-
-    def _deriv_score_obs_dendog(self, params: Array) -> Array:
-        """Return the derivative of each row's score with respect to its response, shape (n, p + q)."""
-        return self.core.score_by_response(params)
-
-    @property
-    def start_params(self) -> Array:
-        """Starting values of all coefficients, from the response alone."""
-        return next(start.starting_values(self.core, self.estimable))
-
     # -- fit and predict ------------------------------------------------------------------------
 
     def fit(
@@ -842,12 +678,13 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         start_params: Any = None,
         method: str = record.DEFAULT_METHOD,
         *,
-        reml: bool = False,
+        reml: bool | str = False,
+        nodes: int | str = "auto",
         cov_type: str = "nonrobust",
         cov_kwds: dict[str, Any] | None = None,
         use_t: bool | None = None,
         maxiter: int | None = None,
-        tol: float = 1e-8,
+        tol: float = record.TOL,
         disp: bool = False,
         warn_convergence: bool = True,
         **kwargs: Any,
@@ -858,7 +695,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         Parameters
         ----------
         start_params : array_like, shape (p + q,), optional
-            Starting values; none are needed.
+            Starting values of all parameters; none are needed.
         method : str
             ``"newton-scoring"``, the default, needs no tuning ("newton" is the same); or the name of
             a statsmodels optimiser ("bfgs", "lbfgs", "nm", "powell", "cg", "ncg", "minimize", ...).
@@ -866,7 +703,10 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
             `DoubleGLM` only: whether to maximise the adjusted profile likelihood of the dispersion,
             l(beta(gamma), gamma) - log det(X'WX)/2 with W the working weights of the mean, which
             makes up for the degrees of freedom that the mean takes; restricted maximum likelihood
-            for the Gaussian.
+            for the Gaussian. With random effects, of any model: True or "mean" integrates the
+            coefficients of the mean out too (lmer's REML), "both" those of the dispersion as well.
+        nodes : int or "auto"
+            With random effects: 1 for Laplace's approximation.
         cov_type : str
             ``"nonrobust"`` (observed information), ``"eim"`` (expected information), or one of
             statsmodels' robust types: "HC0", "HC1", "cluster", "HAC", "hac-panel", "hac-groupsum".
@@ -897,7 +737,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         UnboundedLikelihoodError
             If rows can be fitted exactly and the likelihood has no maximum.
         NotImplementedError
-            If the model has random effects.
+            For an option that a fit with random effects does not have.
         ValueError
             If an argument is out of range, or not available for the model.
 
@@ -907,10 +747,12 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         in generalized linear models. Environmetrics 10, 695-709.
         """
         if self.random:
-            raise NotImplementedError(
-                f"{self.random_terms[0][1]}: models with random effects cannot be fitted yet; leave the "
-                "random terms out for the fit without them"
+            options = {"method": method, "cov_type": cov_type, "cov_kwds": cov_kwds, "tol": tol}
+            options |= {"use_t": use_t, **kwargs}
+            return random_effects.fit(
+                self, reml, nodes, start_params, maxiter, disp, warn_convergence, options
             )
+        random_effects.refuse_options(reml, nodes)
         reml = flag(reml, "reml")
         use_t = None if use_t is None else flag(use_t, "use_t")
         disp = bool(disp) if disp is None or isinstance(disp, int) else flag(disp, "disp")
@@ -959,6 +801,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         Parameters
         ----------
         params : array_like, shape (p + q,)
+            Random effects are 0.
         exog, exog_dispersion : array_like, optional
             Designs of new rows; those of the fit by default.
         which : str
@@ -974,6 +817,7 @@ class LocationScaleModel(Printed, GenericLikelihoodModel):
         """
         y_values = kwargs.pop("y_values", None)
         rows = new_rows.rows_of(self, self.core, which, exog, exog_dispersion, **kwargs)
-        if (exog is not None or exog_dispersion is not None) and np.isnan(params).any():
+        coefficients = np.asarray(params, dtype=float)[: len(self.coefficient_names)]
+        if (exog is not None or exog_dispersion is not None) and np.isnan(coefficients).any():
             rows = new_rows.without_inestimable(self, rows, which)
-        return quantities.predict(rows, np.asarray(params, dtype=float), which, y_values)
+        return quantities.predict(rows, coefficients, which, y_values)

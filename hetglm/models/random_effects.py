@@ -1,16 +1,44 @@
-"""Random effects of a model: grouping factors of its random terms, refused where nothing fits them."""
+"""Random effects of a model: grouping factors of its random terms, and its fit."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
 
 from hetglm.design import random_checks
 from hetglm.design.random_syntax import PARTS
 from hetglm.design.random_terms import GroupingFactor, TermRows, grouping_factors
+from hetglm.estimation import checks as aliases
+from hetglm.estimation import start
+from hetglm.estimation.record import DEFAULT_METHOD, OWN_METHODS, TOL
 from hetglm.families.base import Family
 from hetglm.families.gaussian import Gaussian
 from hetglm.families.quasi import Quasi, QuasiBinomial, QuasiPoisson
 from hetglm.likelihood.likelihood import Likelihood
+from hetglm.mixed import checks
+from hetglm.mixed.covariance_structure import structure_of
+from hetglm.mixed.fit import MAX_STEPS, default_start, fit_mixed
+from hetglm.mixed.record import CRITERIA, Start
+from hetglm.typing import Array
+from hetglm.utils.checks import count
+from hetglm.utils.messages import listed
+
+#: Arguments of fit that a fit with random effects does not use -> accepted values, and why no others.
+OPTIONS: dict[str, tuple[tuple[Any, ...], str]] = {
+    "method": (
+        (DEFAULT_METHOD, *OWN_METHODS),
+        "the search is by BFGS and Newton's method; leave method out",
+    ),
+    "cov_type": (
+        ("nonrobust",),
+        "standard errors are those of the observed information; leave cov_type out",
+    ),
+    "cov_kwds": ((None, {}), "there are no robust covariances; leave cov_kwds out"),
+    "tol": ((TOL,), "the search ends at a scaled gradient below 1e-6; leave tol out"),
+    "use_t": ((None, False), "tests use the normal distribution; leave use_t out"),
+}
 
 
 def factors(terms: Sequence[TermRows], core: Likelihood) -> tuple[GroupingFactor, ...]:
@@ -65,3 +93,113 @@ def formula_text(mean: str, dispersion: str, terms: Sequence[tuple[str, str]]) -
         " + ".join([fixed, *(text for of, text in terms if of == part)])
         for part, fixed in zip(PARTS, (mean, dispersion), strict=True)
     )
+
+
+def fit(
+    model: Any,
+    reml: Any,
+    nodes: Any,
+    start_params: Any,
+    maxiter: int | None,
+    disp: bool,
+    warn_convergence: bool,
+    options: Mapping[str, Any],
+) -> Any:
+    """
+    Return the results of a fit with random effects.
+
+    Parameters
+    ----------
+    model : LocationScaleModel
+    reml, nodes, start_params, maxiter, disp, warn_convergence
+        As of the model's method.
+    options : dict
+        Its other arguments, which must have their defaults.
+
+    Raises
+    ------
+    NotImplementedError, ValueError
+        For an argument out of range, or one that a fit with random effects does not take.
+    """
+    if not isinstance(reml, (bool, str)) or reml not in CRITERIA:
+        raise ValueError(f"reml={reml!r}: choose False, True (or 'mean') or 'both'")
+    _check_nodes(nodes)
+    _check_options(options)
+    steps = MAX_STEPS if maxiter is None else count(maxiter, "maxiter")
+    names = model.parameter_names
+    aliases.warn_of_aliases(model.core, model.estimable, model.coefficient_names)
+    first = None if start_params is None else _start(model, start_params)
+    found = fit_mixed(
+        model.core, model.random, model.coefficient_names, reml=reml, start=first, maxiter=steps
+    )
+    if disp:
+        print(found)
+    notes = checks.diagnose(found, model.random, names, warn_convergence)
+    aliased = aliases.aliased_text(model.core, model.estimable, model.coefficient_names)
+    results = model.results_class(model, found, [*notes, *filter(None, [aliased])])
+    return model.results_class_wrapper(results)
+
+
+def _check_nodes(nodes: Any) -> None:
+    if nodes in ("auto", 1):
+        return
+    if not isinstance(nodes, int) or isinstance(nodes, bool) or nodes < 1:
+        raise ValueError(f"nodes={nodes!r}: give a whole number, or 'auto'")
+    raise NotImplementedError(
+        f"nodes={nodes}: Gauss-Hermite quadrature is not available yet; nodes=1 is Laplace's "
+        "approximation"
+    )
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    """Raise an error for options that a fit with random effects does not take."""
+    for name, value in options.items():
+        if name not in OPTIONS:
+            raise TypeError(
+                f"fit: {name!r} is an option of optimisers that a fit with random effects does not "
+                "use; it takes reml, nodes, start_params, maxiter, disp and warn_convergence"
+            )
+        defaults, why = OPTIONS[name]
+        if value not in defaults:
+            raise NotImplementedError(f"{name}={value!r}: with random effects {why}")
+
+
+def refuse_options(reml: Any, nodes: Any) -> None:
+    """
+    Raise a ValueError for what only a fit with random effects has.
+
+    Parameters
+    ----------
+    reml, nodes
+        As of the model's method.
+    """
+    if isinstance(reml, str) and reml in CRITERIA:
+        raise ValueError(f"reml={reml!r}: without random effects choose reml=True or False")
+    if nodes != "auto":
+        raise ValueError(f"nodes={nodes!r}: the model has no random effects to integrate out")
+
+
+def _start(model: Any, start_params: Any) -> Start:
+    """Return where the search begins, of parameters as they are reported."""
+    params = start.given(start_params, len(model.parameter_names))
+    k, estimable = len(model.coefficient_names), model.estimable
+    missing = [*(np.isnan(params[:k]) & estimable), *np.isnan(params[k:])]
+    if np.any(missing):
+        names = [n for n, bad in zip(model.parameter_names, missing, strict=True) if bad]
+        raise ValueError(f"start_params: NaN for {listed(names)}; give a number")
+    theta = structure_of(model.random).of_reported(params[k:])
+    u = [np.zeros((len(factor.levels), len(factor.columns))) for factor in model.random]
+    return Start(np.nan_to_num(params[:k]), theta, u)
+
+
+def start_params(model: Any) -> Array:
+    """
+    Return starting values of all parameters.
+
+    Parameters
+    ----------
+    model : LocationScaleModel
+    """
+    found = default_start(model.core, model.random, model.coefficient_names)
+    reported = structure_of(model.random).reported(found.theta)
+    return np.concatenate([found.coefficients, np.nan_to_num(reported)])

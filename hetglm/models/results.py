@@ -17,11 +17,10 @@ from statsmodels.iolib.summary2 import Summary as Summary2
 
 from hetglm.diagnostics import residuals
 from hetglm.diagnostics.influence import LocationScaleInfluence
-from hetglm.estimation.covariance import covariance
+from hetglm.estimation.covariance import Covariance, covariance
 from hetglm.estimation.record import Fit, at_fit
 from hetglm.inference import bootstrap, bootstrap_results, constant_dispersion, overdispersion
 from hetglm.inference.null_model import NullModel
-from hetglm.likelihood.adjusted_profile import REML
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.likelihood.objective import Criterion
 from hetglm.models import summary
@@ -85,38 +84,49 @@ class LocationScaleResults(
         Fits of models with a constant part made so far, for the tests.
     """
 
+    #: `Fit`, or of a model with random effects `MixedFit`.
+    fit: Any
+
     def __init__(
         self,
         model: Any,
-        fit: Fit,
+        fit: Any,
         notes: list[str],
         cov_type: str = "nonrobust",
         cov_kwds: dict[str, Any] | None = None,
         use_t: bool | None = None,
     ) -> None:
-        kwds = model.row_kwds(cov_kwds or {})
-        core = at_fit(model.core, fit)
-        cov = covariance(core, fit, cov_type, kwds, bool(use_t), model.df_resid)
+        self.notes = list(notes)
+        cov = self._covariance(model, fit, cov_type, cov_kwds, use_t)
         LikelihoodModelResults.__init__(self, model, fit.params, cov.matrix, use_t=use_t)
         self._cache: dict[str, Any] = {}
-        self.fit, self.cov_internal, self.notes = fit, cov.internal, list(notes)
+        self.fit, self.cov_internal = fit, cov.internal
         self.boundary = fit.boundary
         self.nobs, self.df_model, self.df_resid = model.nobs, model.df_model, model.df_resid
         self.cov_params_default = cov.matrix
         self.cov_type, self.cov_kwds = cov.cov_type, cov.kwds
         if cov.df_inference is not None:
             self.df_resid_inference = cov.df_inference
-        if np.isnan(np.diag(cov.matrix)[fit.estimated]).any():
-            self.notes.append(
-                "the information matrix is singular, so there are no standard errors: the data do not "
-                "determine some combination of the coefficients"
-            )
-        self.reml = fit.criterion == REML
+        self.reml = not fit.criterion.comparable_means
         self.llf_reml = fit.maximum if self.reml else np.nan
         self.mle_retvals = fit.retvals
         self.mle_settings = {"optimizer": fit.method}
         self.converged, self.iterations, self.method = fit.converged, fit.iterations, fit.method
         self.null_fits: dict[tuple[str, str, Criterion], Fit] = {}
+
+    def _covariance(
+        self, model: Any, fit: Any, cov_type: str, cov_kwds: Any, use_t: bool | None
+    ) -> Covariance:
+        """Return the covariance of the estimates, and note where there is none."""
+        kwds = model.row_kwds(cov_kwds or {})
+        core = at_fit(model.core, fit)
+        cov = covariance(core, fit, cov_type, kwds, bool(use_t), model.df_resid)
+        if np.isnan(np.diag(cov.matrix)[fit.estimated]).any():
+            self.notes.append(
+                "the information matrix is singular, so there are no standard errors: the data do not "
+                "determine some combination of the coefficients"
+            )
+        return cov
 
     def _headline(self) -> str:
         kind = "log-likelihood" if self.model.core.family.exact else "log-EQL"
@@ -189,8 +199,8 @@ class LocationScaleResults(
     @property
     def params_dispersion(self) -> pd.Series:
         """Coefficients of the dispersion, labelled by its columns without the prefix."""
-        k = len(self.model.mean_names)
-        return pd.Series(np.asarray(self.params)[k:], index=self.model.dispersion_names)
+        k, names = len(self.model.mean_names), self.model.dispersion_names
+        return pd.Series(np.asarray(self.params)[k : k + len(names)], index=names)
 
     @cached_property
     def fittedvalues(self) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -17,16 +17,16 @@ from hetglm.typing import Array
 from hetglm.utils import checks
 from hetglm.utils.parallel import Run
 
-#: Functions that compute the intervals of coefficients, by method.
-INTERVALS: dict[str, Any] = {
-    "wald": wald.intervals,
-    "profile": profile.intervals,
-    "bootstrap": bootstrap_intervals.of_coefficients,
-}
-
 
 class InferenceMethods(GenericLikelihoodModelResults):
     """Tests and confidence intervals of the coefficients; aliased ones are left out."""
+
+    #: Functions that compute the intervals of coefficients, by method.
+    interval_methods: ClassVar[dict[str, Any]] = {
+        "wald": wald.intervals,
+        "profile": profile.intervals,
+        "bootstrap": bootstrap_intervals.of_coefficients,
+    }
 
     def cov_params(
         self,
@@ -368,11 +368,11 @@ class InferenceMethods(GenericLikelihoodModelResults):
         """
         alpha = checks.share(alpha, "alpha")
         columns = checks.positions(cols, self.model.parameter_names)
-        if method not in INTERVALS:
+        if method not in self.interval_methods:
             raise ValueError(f"method={method!r}: choose 'wald', 'profile' or 'bootstrap'")
         if kwargs and method != "bootstrap":
             raise TypeError(f"conf_int: {min(kwargs)!r} is for method='bootstrap' only")
-        return INTERVALS[method](self, columns, alpha, **kwargs)
+        return self.interval_methods[method](self, columns, alpha, **kwargs)
 
     def profile(self, name: str, values: Any = None, alpha: float = 0.001) -> profile.Profile:
         """

@@ -14,8 +14,16 @@ from statsmodels.iolib.table import SimpleTable
 from hetglm.exceptions import NotNestedError
 from hetglm.inference import constant_dispersion
 from hetglm.likelihood.links import link_text
+from hetglm.models import summary_mixed
 from hetglm.prediction import quantities
-from hetglm.utils.display import WIDTH, TitledSummary, coefficient_table, number, paragraph
+from hetglm.utils.display import (
+    WIDTH,
+    TitledSummary,
+    coefficient_table,
+    estimate_table,
+    number,
+    paragraph,
+)
 
 #: Format of rows of text: flush left, without rules.
 _PLAIN = {"data_aligns": "l", "table_dec_above": None, "colsep": "", "data_fmts": ["%s"]}
@@ -50,11 +58,14 @@ def summary(
     phi = model.core.family.symbol
     scale_title = f"Dispersion: {link_text(model.core.link_dispersion, phi)}"
     out.tables.append(_block(res, slice(0, k), names[:k], mean_title, alpha))
-    scale_names = [n.removeprefix("dispersion-") for n in names[k:]]
+    both = k + len(model.dispersion_names)
+    scale_names = [n.removeprefix("dispersion-") for n in names[k:both]]
     if model.core.dispersion_is_known:
         out.tables.append(SimpleTable([[_known_dispersion(res)]], title=scale_title))
     else:
-        out.tables.append(_block(res, slice(k, None), scale_names, scale_title, alpha))
+        out.tables.append(_block(res, slice(k, both), scale_names, scale_title, alpha))
+    if model.random:
+        out.tables.append(_covariance_block(res, slice(both, None), names[both:], alpha))
     if model.core.n:
         out.tables.append(_quartiles(res))
     out.add_extra_txt(_notes(res))
@@ -108,21 +119,32 @@ def _short(name: str) -> str:
 def _likelihood_rows(res: Any) -> SimpleTable:
     """Return the lines below the top table: variance, likelihood, rows left out and clusters."""
     family = res.model.core.family
-    kind = "exact" if family.exact else "extended quasi-likelihood (EQL)"
-    rest = "" if family.exact else "; not a distribution"
-    by = res.fit.criterion
-    kind += rest if by.comparable_means else f", adjusted for the mean ({by.name})"
     response = "the count" if family.counts_successes else "y"
     # four cells as in the top table: as_latex takes the widths of the narrowest row
     rows = [
         ["Variance:   ", f"Var({response}) = {family.variance_formula}", "", ""],
-        ["Likelihood: ", kind, "", ""],
+        ["Likelihood: ", _likelihood_text(res), "", ""],
     ]
+    rows += [[f"{label:<12}", text, "", ""] for label, text in _random_rows(res)]
     lines = wrap(res.model.rows_text, WIDTH - len(rows[0][0]))
     rows += [["" if i else "Rows:       ", line, "", ""] for i, line in enumerate(lines)]
     if clusters := _clusters(res):
         rows.append(["Clusters:   ", clusters, "", ""])
     return SimpleTable(rows, txt_fmt=_PLAIN)
+
+
+def _likelihood_text(res: Any) -> str:
+    """Return what the likelihood is, and what it is adjusted for."""
+    if res.model.random:
+        return summary_mixed.likelihood_text(res)
+    exact, by = res.model.core.family.exact, res.fit.criterion
+    kind = "exact" if exact else "extended quasi-likelihood (EQL)"
+    rest = "" if exact else "; not a distribution"
+    return kind + (rest if by.comparable_means else f", adjusted for the mean ({by.name})")
+
+
+def _random_rows(res: Any) -> list[tuple[str, str]]:
+    return summary_mixed.rows(res) if res.model.random else []
 
 
 def _block(res: Any, part: slice, names: list[str], title: str, alpha: float) -> SimpleTable:
@@ -137,6 +159,12 @@ def _known_dispersion(res: Any) -> str:
     symbol = res.model.core.family.symbol
     given = res.model.core.offset_dispersion is not None
     return "known: offset_dispersion" if given else f"fixed: {symbol} = 1"
+
+
+def _covariance_block(res: Any, part: slice, names: list[str], alpha: float) -> SimpleTable:
+    """Return the table of the standard deviations and correlations of the random effects."""
+    columns = (res.params, res.bse, res.conf_int(alpha))
+    return estimate_table(names, [np.asarray(c)[part] for c in columns], "Random effects", alpha)
 
 
 def _quartiles(res: Any) -> SimpleTable:
@@ -162,7 +190,8 @@ def _quartiles(res: Any) -> SimpleTable:
 def _notes(res: Any) -> list[str]:
     """Return the notes below the tables."""
     family = res.model.core.family
-    notes = [] if res.model.core.dispersion_is_known else [_constant_dispersion(res)]
+    untested = res.model.core.dispersion_is_known or res.model.random
+    notes = [] if untested else [_constant_dispersion(res)]
     notes.append(res.cov_kwds.get("description", ""))
     if not family.exact:
         by, what = res.fit.criterion, "and so are AIC, BIC and every ratio"
@@ -231,12 +260,16 @@ def summary2(
         },
         index=names,
     )
+    fixed = len(model.coefficient_names)
     out = Summary2()
     out.add_title(title or f"Results: {type(model).__name__}")
     out.add_df(top, index=False, header=False, align="l")
     if float_format == FLOAT_FORMAT:
         table = table.apply(lambda column: [number(x) for x in column])
-    out.add_df(table, float_format=float_format)
-    for line in filter(None, [model.rows_text, *_notes(res)]):
+    out.add_df(table[:fixed], float_format=float_format)
+    if model.random:
+        out.add_df(table[fixed:].drop(columns=[stat, f"P>|{stat}|"]), float_format=float_format)
+    lines = [f"{label} {text}" for label, text in _random_rows(res)]
+    for line in filter(None, [*lines, model.rows_text, *_notes(res)]):
         out.add_text(line)
     return out

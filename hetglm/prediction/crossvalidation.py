@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hetglm.estimation import random_effects
 from hetglm.estimation.record import Fit, Fitted, need_rows
 from hetglm.estimation.refit import fit_again, refit
 from hetglm.exceptions import FoldFailureWarning
@@ -194,6 +195,7 @@ def cross_validate(
     if not hasattr(res, "params_dispersion"):
         raise ValueError(f"res: cross_validate needs hetglm results; got {type(res).__name__}")
     need_rows(res.model.core)
+    random_effects.check(res.model, "cross_validate")
     run, alpha = Run(n_jobs, progress), checks.share(alpha, "alpha")
     repeats = checks.count(repeats, "repeats")
     chosen = chosen_metrics(metrics, res.model.core.family, alpha)

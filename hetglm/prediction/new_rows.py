@@ -17,6 +17,7 @@ from hetglm.design.arrays import (
     total_offset,
 )
 from hetglm.design.formula import TwoPartFormula
+from hetglm.estimation import random_effects
 from hetglm.estimation.record import need_rows
 from hetglm.exceptions import FormulaError, NotEstimableWarning
 from hetglm.families.base import Family
@@ -124,8 +125,9 @@ def of_results(
         Parts of the model that no warning is issued for.
     """
     model, data = res.model, None
-    if exog is None and exog_dispersion is None:
+    if exog is None and exog_dispersion is None and not (model.random and given):
         return rows_of(model, res.core, which, **given), model.data.row_labels
+    random_effects.check(model, "predict for new rows")
     if transform and model.spec is not None:
         if exog_dispersion is not None:
             raise ValueError(

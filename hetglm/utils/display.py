@@ -18,6 +18,8 @@ from statsmodels.iolib.table import SimpleTable
 WIDTH = 78
 #: Largest number of rows of a table that is printed in full.
 MAX_FULL_ROWS = 60
+#: Width of the name of a row from which on it is wrapped, beside four numbers in a line.
+MAX_NAME = 34
 #: Number of rows printed of a longer table: its first and its last ones.
 N_SHOWN_ROWS = 10
 #: Smallest P that is printed as a number; smaller ones are rounding errors of distribution functions.
@@ -222,6 +224,32 @@ def coefficient_table(
     if not rows:
         return SimpleTable([["(no coefficients)"]], title=title)
     return SimpleTable(rows, header, names, title=title, txt_fmt=fmt_params)
+
+
+def estimate_table(
+    names: list[str], columns: Sequence[Any], title: str, alpha: float
+) -> SimpleTable:
+    """
+    Return a table like `coefficient_table` without tests: estimates, standard errors, limits.
+
+    Parameters
+    ----------
+    names, title, alpha
+        As of `coefficient_table`.
+    columns : sequence of ndarray
+        Estimates, standard errors and limits of shape (k, 2).
+    """
+    rows = [
+        (cells := _coefficient_row(value, se, np.nan, np.nan, *limits))[:2] + cells[4:]
+        for value, se, limits in zip(*columns, strict=True)
+    ]
+    header = ["estimate", "std err", f"[{alpha / 2}", f"{1 - alpha / 2}]"]
+    lines, wrapped = [], []
+    for name, row in zip(names, rows, strict=True):
+        *first, last = wrap(name, MAX_NAME, subsequent_indent="  ", break_long_words=False)
+        lines += [*first, last]
+        wrapped += [[""] * len(row) for _ in first] + [row]
+    return SimpleTable(wrapped, header, lines, title=title, txt_fmt=fmt_params)
 
 
 def _coefficient_row(

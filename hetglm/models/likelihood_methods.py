@@ -1,0 +1,234 @@
+"""Methods of models on their log-likelihood, as statsmodels calls them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from statsmodels.base.model import GenericLikelihoodModel
+
+from hetglm.design.random_terms import GroupingFactor
+from hetglm.estimation import start
+from hetglm.likelihood.likelihood import Likelihood
+from hetglm.mixed.reported import ReportedLikelihood
+from hetglm.models import random_effects
+from hetglm.typing import Array
+
+
+class LikelihoodMethods(GenericLikelihoodModel):
+    """The log-likelihood of a model in its parameters, with derivatives."""
+
+    core: Likelihood
+    random: tuple[GroupingFactor, ...]
+    estimable: Array
+
+    @property
+    def marginal(self) -> Likelihood | ReportedLikelihood:
+        """Log-likelihood of the parameters: ``core``, with random effects integrated out of it."""
+        return ReportedLikelihood(self.core, self.random) if self.random else self.core
+
+    def by_rows(self, name: str) -> Likelihood:
+        """
+        Return the log-likelihood as a sum over rows.
+
+        Parameters
+        ----------
+        name : str
+            Of the method that needs it.
+
+        Returns
+        -------
+        Likelihood
+
+        Raises
+        ------
+        NotImplementedError
+            With random effects, of which the rows of a group share theirs.
+        """
+        if self.random:
+            raise NotImplementedError(
+                f"{name}: with random effects the log-likelihood is no sum over rows; loglike and "
+                "score are its value and gradient, and core of the results is the one of the rows "
+                "given the random effects"
+            )
+        return self.core
+
+    def loglikeobs(self, params: Any) -> Array:
+        """
+        Return the log-likelihood of each row.
+
+        Parameters
+        ----------
+        params : array_like, shape (p + q,)
+            Coefficients of the mean, then of the dispersion.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+
+        Raises
+        ------
+        NotImplementedError
+            With random effects, as every method on rows.
+        """
+        return self.by_rows("loglikeobs").loglike_rows(params)
+
+    def loglike(self, params: Any) -> float:
+        """
+        Return the log-likelihood; -inf where it is not defined.
+
+        Parameters
+        ----------
+        params : array_like, shape (p + q,)
+            With random effects also their standard deviations and correlations, which are integrated
+            out by Laplace's approximation.
+
+        Returns
+        -------
+        float
+        """
+        return self.marginal.loglike(params)
+
+    def score(self, params: Any) -> Array:
+        """
+        Return the gradient of the log-likelihood.
+
+        Parameters
+        ----------
+        params : array_like, shape (p + q,)
+
+        Returns
+        -------
+        ndarray, shape (p + q,)
+        """
+        return self.marginal.score(params)
+
+    def score_obs(self, params: Any) -> Array:
+        """
+        Return the gradient of each row.
+
+        Parameters
+        ----------
+        params : array_like, shape (p + q,)
+
+        Returns
+        -------
+        ndarray, shape (n, p + q)
+        """
+        return self.by_rows("score_obs").score_obs(params)
+
+    def hessian(self, params: Any, observed: bool = True) -> Array:
+        """
+        Return the Hessian of the log-likelihood.
+
+        Parameters
+        ----------
+        params : array_like, shape (p + q,)
+        observed : bool
+            False for its expectation.
+
+        Returns
+        -------
+        ndarray, shape (p + q, p + q)
+        """
+        if not observed:
+            return self.by_rows("hessian(observed=False)").expected_hessian(params)
+        return self.marginal.observed_hessian(params)
+
+    def information(self, params: Any) -> Array:
+        """
+        Return the expected information.
+
+        Parameters
+        ----------
+        params : array_like, shape (p + q,)
+
+        Returns
+        -------
+        ndarray, shape (p + q, p + q)
+        """
+        return -self.by_rows("information").expected_hessian(params)
+
+    def score_factor(self, params: Any, endog: Any = None) -> tuple[Array, Array]:
+        """
+        Return the derivatives of each row in the two linear predictors.
+
+        Parameters
+        ----------
+        params : array_like, shape (p + q,)
+        endog : array_like, optional
+            Another response, in the form of the family.
+
+        Returns
+        -------
+        tuple of two ndarrays, shape (n,)
+        """
+        core = self.by_rows("score_factor")
+        core = core if endog is None else core.with_response(np.asarray(endog))
+        factors = core.factors(params, 1)
+        assert factors.eta is not None and factors.zeta is not None
+        return factors.eta, factors.zeta
+
+    def score_hessian_factor(
+        self, params: Any, return_hessian: bool = False, observed: bool = True
+    ) -> Any:
+        """
+        Return first and second derivatives of each row in the two linear predictors.
+
+        Parameters
+        ----------
+        params : array_like, shape (p + q,)
+        return_hessian : bool
+            Whether to return the second derivatives too.
+        observed : bool
+            False for their expectation.
+
+        Returns
+        -------
+        tuple
+            (eta, zeta), and (eta eta, eta zeta, zeta zeta) if asked for; each of shape (n,).
+        """
+        core = self.by_rows("score_hessian_factor")
+        factors = core.factors(params, 2)
+        first = factors.eta, factors.zeta
+        if not return_hessian:
+            return first
+        if observed:
+            return first, (factors.eta_eta, factors.eta_zeta, factors.zeta_zeta)
+        return first, core.expected_factors(params)
+
+    def hessian_factor(self, params: Any, observed: bool = True) -> tuple[Array, Array, Array]:
+        """
+        Return the second derivatives of each row in the two linear predictors.
+
+        Parameters
+        ----------
+        params : array_like, shape (p + q,)
+        observed : bool
+            False for their expectation.
+
+        Returns
+        -------
+        tuple of three ndarrays, shape (n,)
+            eta eta, eta zeta, zeta zeta.
+        """
+        return self.score_hessian_factor(params, True, observed)[1]
+
+    def _get_exogs(self) -> tuple[Array, Array]:
+        return self.core.X, self.core.Z
+
+    def _deriv_mean_dparams(self, params: Array) -> Array:
+        """Return the derivative of each mean with respect to the coefficients, shape (n, p + q)."""
+        slope = self.by_rows("_deriv_mean_dparams").predictors(params).mean.d1
+        return np.column_stack([self.core.X * slope[:, None], np.zeros_like(self.core.Z)])
+
+    def _deriv_score_obs_dendog(self, params: Array) -> Array:
+        """Return the derivative of each row's score with respect to its response, shape (n, p + q)."""
+        return self.by_rows("_deriv_score_obs_dendog").score_by_response(params)
+
+    @property
+    def start_params(self) -> Array:
+        """Starting values of all parameters, from the response alone."""
+        if self.random:
+            return random_effects.start_params(self)
+        return next(start.starting_values(self.core, self.estimable))

@@ -1,0 +1,197 @@
+"""Results of a fit with random effects: each method documents and hands over."""
+
+from __future__ import annotations
+
+from functools import cached_property, partial, wraps
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from hetglm.estimation.covariance import Covariance
+from hetglm.estimation.random_effects import NOT_YET, check
+from hetglm.likelihood.likelihood import Likelihood
+from hetglm.mixed import tables
+from hetglm.mixed.conditional import Uncertainty, at_modes
+from hetglm.mixed.covariance_structure import CovarianceStructure, structure_of
+from hetglm.mixed.record import MixedFit
+from hetglm.models.results import LocationScaleResults
+from hetglm.typing import Array
+
+
+def _wald(res: MixedResults, columns: list[int], alpha: float) -> Array:
+    return tables.intervals(res.fit, res.structure, alpha)[columns]
+
+
+def _not_yet(method: str) -> Any:
+    def refused(res: MixedResults, *args: Any, **kwargs: Any) -> None:
+        check(res.model, f"conf_int(method={method!r})")
+
+    return refused
+
+
+class MixedResults(LocationScaleResults):
+    """
+    Results of a fit with random effects.
+
+    What `LocationScaleResults` has for the rows of the fit (``fittedvalues``, residuals, `predict`
+    without new data, `get_distribution`) is conditional on the random effects, at their modes.
+
+    Attributes
+    ----------
+    params, bse, tvalues, pvalues : ndarray, shape (p + q + m,)
+        Coefficients of the mean and of the dispersion, then standard deviations and correlations of the
+        random effects, ``sd(group)`` and ``corr(group: Intercept, x)``. A standard deviation has no test
+        against 0 here (NaN): 0 is at the boundary. One estimated as 0 has no standard error.
+    llf : float
+        Marginal log-likelihood, random effects integrated out.
+    llf_reml : float
+        Maximum of the restricted likelihood after ``fit(reml=...)``, NaN otherwise.
+    aic, bic : float
+        With the covariance parameters among the k parameters; NaN after REML.
+    df_resid : float
+        nobs - k.
+    fit : MixedFit
+        Record of the maximum, with the modes of the random effects.
+    core : Likelihood
+        Likelihood of the rows given the random effects, which the offsets take up.
+    structure : CovarianceStructure
+        Names and blocks of the covariance parameters.
+    group_sizes : dict
+        Numbers of rows of the groups, by grouping variable.
+    """
+
+    fit: MixedFit
+    #: Functions that compute the intervals of parameters, by method.
+    interval_methods: ClassVar[dict[str, Any]] = {
+        "wald": _wald,
+        **{method: _not_yet(method) for method in ("profile", "bootstrap")},
+    }
+
+    def __init__(self, model: Any, *args: Any, **kwargs: Any) -> None:
+        self.structure: CovarianceStructure = structure_of(model.random)
+        self.group_sizes = {factor.name: np.bincount(factor.codes) for factor in model.random}
+        super().__init__(model, *args, **kwargs)
+
+    def _covariance(self, model: Any, fit: Any, cov_type: str, *args: Any) -> Covariance:
+        k = len(fit.internal)
+        internal = np.nan_to_num(fit.covariance[:k, :k])
+        description = (
+            "Standard errors: observed information of the marginal log-likelihood. Intervals of "
+            "standard deviations are symmetric on the log scale, of correlations on Fisher's z."
+        )
+        return Covariance(fit.covariance, internal, cov_type, {"description": description})
+
+    @property
+    def core(self) -> Likelihood:
+        """Likelihood of the rows given the random effects, which the offsets of both parts take up."""
+        core: Likelihood = self.model.core
+        return at_modes(core, self.model.random, self.fit) if core.n else core
+
+    # -- numbers ------------------------------------------------------------------------------
+
+    @cached_property
+    def tvalues(self) -> Array:
+        """Estimates over standard errors; NaN for standard deviations, whose 0 is at the boundary."""
+        sds = tables.is_sd(self.structure, len(self.params))
+        return np.where(sds, np.nan, np.asarray(self.params) / np.asarray(self.bse))
+
+    @cached_property
+    def llnull(self) -> float:
+        """NaN: a fit with random effects has no null model of its own."""
+        self.df_resid_null = np.nan
+        return np.nan
+
+    @property
+    def fe_params(self) -> pd.Series:
+        """Fixed effects: the coefficients of both parts, by name."""
+        names = self.model.coefficient_names
+        return pd.Series(np.asarray(self.params)[: len(names)], index=names)
+
+    @property
+    def bse_fe(self) -> pd.Series:
+        """Standard errors of the fixed effects, by name."""
+        names = self.model.coefficient_names
+        return pd.Series(np.asarray(self.bse)[: len(names)], index=names)
+
+    @property
+    def n_groups(self) -> dict[str, int]:
+        """Number of groups of each grouping variable."""
+        return {name: len(sizes) for name, sizes in self.group_sizes.items()}
+
+    @property
+    def laplace_error(self) -> float:
+        """Log-likelihood at the estimates less Laplace's approximation; NaN where that is not known."""
+        return np.nan if self.fit.laplace_error is None else self.fit.laplace_error
+
+    # -- random effects -----------------------------------------------------------------------
+
+    @property
+    def cov_re(self) -> Any:
+        """Covariance matrix of the effects of a group: a DataFrame, or a dict by grouping variable."""
+        matrices = self.structure.covariances(self.fit.theta)
+        pairs = zip(self.model.random, matrices, strict=True)
+        return tables.only({f.name: pd.DataFrame(C, f.labels, f.labels) for f, C in pairs})
+
+    @property
+    def random_effects(self) -> dict[Any, Any]:
+        """Modes of the random effects, level -> Series; by grouping variable where there are several."""
+        modes = [effects.modes for effects in self.fit.effects]
+        return tables.by_level(self.model.random, modes, pd.Series)
+
+    @property
+    def random_effects_cov(self) -> dict[Any, Any]:
+        """Covariances of the random effects given data and estimates, level -> DataFrame."""
+        given = self._covariances_of_effects[0]
+        return tables.by_level(self.model.random, given, pd.DataFrame)
+
+    @cached_property
+    def _covariances_of_effects(self) -> tuple[list[Array], list[Array]]:
+        """Covariances of the effects, given the estimates and with their uncertainty."""
+        found = Uncertainty(self.model.core, self.model.random, self.fit)
+        return found.given, found.covariances
+
+    def ranef(self) -> pd.DataFrame:
+        """
+        Return the random effects with their standard deviations.
+
+        Returns
+        -------
+        DataFrame
+            A row for each column of each level, with ``part``, ``factor``, ``level``, ``column``,
+            ``mode`` (conditional mode: given the data and the estimates), ``sd``, which includes the
+            uncertainty of the estimates, and ``sd_given_estimates``, which does not (lme4's condVar)
+            and is too small where the fixed effects of the groups' level are uncertain.
+        """
+        return tables.ranef(self.fit, self.model.random, *self._covariances_of_effects)
+
+    @property
+    def variance_components(self) -> pd.DataFrame:
+        """
+        Standard deviations of the random effects.
+
+        A row for each, with ``part``, ``factor``, ``column``, ``sd``, ``se``, the limits of the 95 %
+        interval (symmetric on the log scale; `conf_int` has other levels) and ``at_boundary``: a
+        standard deviation of 0, or the effect of a singular matrix, has no standard error.
+        """
+        return tables.variance_components(self.fit, self.structure, 0.05)
+
+    def remove_data(self) -> None:
+        """Remove all arrays of the length of the data; the random effects and their tables stay."""
+        assert self._covariances_of_effects
+        super().remove_data()
+        self.model.random = tuple(factor.without_rows() for factor in self.model.random)
+
+
+def _refusing(name: str) -> Any:
+    """Return the method of results that says what to use instead."""
+
+    @wraps(getattr(LocationScaleResults, name))
+    def method(self: MixedResults, *args: Any, **kwargs: Any) -> None:
+        check(self.model, name)
+
+    return method
+
+
+for _name in filter(partial(hasattr, LocationScaleResults), NOT_YET):
+    setattr(MixedResults, _name, _refusing(_name))
