@@ -58,7 +58,7 @@ class UnboundedLikelihoodError(ValueError):
 
 
 class UnboundedLikelihoodWarning(ModelWarning):
-    """The likelihood is unbounded at a singularity; the fit is a local maximum beside it."""
+    """The likelihood is unbounded at a singularity; the fit is a local maximum elsewhere."""
 
 
 class AliasedColumnWarning(ModelWarning):

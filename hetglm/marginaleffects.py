@@ -93,7 +93,9 @@ class MarginalModel(ModelAbstract):
         """Return the prediction of each row with these coefficients."""
         known = np.array_equal(params, self.model.fit.internal)  # not shifted for a derivative
         unwarned = () if known else quantities.QUANTITIES[self.which].parts
-        rows, _ = new_rows.of_results(self.model, self.which, newdata, None, True, {}, unwarned)
+        rows, _ = new_rows.rows_of_results(
+            self.model, self.which, newdata, None, True, {}, unwarned
+        )
         estimate = quantities.predict(rows, np.asarray(params), self.which)
         numbers = pl.Series(range(len(estimate)), dtype=pl.Int32)
         return pl.DataFrame({"rowid": numbers, "estimate": estimate})

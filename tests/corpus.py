@@ -161,7 +161,7 @@ class Judged:
 
     def overstated(self) -> float:
         """
-        Return how far plain coefficients stay below the supremum told at an end of the dispersion.
+        Return how far plain coefficients stay below the supremum at the dispersion's boundary.
 
         They run along a direction that takes these rows to their ends and leaves the others alone;
         infinity where there is none.
@@ -181,7 +181,7 @@ class Judged:
             return np.inf
         step = np.r_[np.zeros(core.k_mean), end.directions @ (found.x / size)]
         # the held rows' own coefficients may put them anywhere to begin with
-        zeta = core.log_dispersion(fit.internal[core.k_mean :])
+        zeta = core.dispersion_predictor(fit.internal[core.k_mean :])
         lag = max(float(np.max(-zeta[away] * signs[away])), 0.0)
         ways = [lag + t for t in (30.0, 60.0, 120.0, 300.0)]
         reached = [core.loglike(fit.internal + t * step) for t in ways]
@@ -211,7 +211,7 @@ def recorded() -> dict[int, tuple[float, float]]:
 
 
 def mark(known: Problem) -> float:
-    """Return a number that tells whether a problem is the recorded one: NumPy's draws may change."""
+    """Return a number by which to check that a problem is the recorded one: NumPy's draws may change."""
     return float(known.y @ np.arange(1, len(known.y) + 1) + known.n.sum())
 
 

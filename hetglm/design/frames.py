@@ -108,6 +108,11 @@ def column(frame: pd.DataFrame, name: str) -> pd.Series:
     return found
 
 
+def is_number(column: pd.Series) -> bool:
+    """Return whether a formula reads a column as numbers, not as the levels of a factor."""
+    return types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
+
+
 def read_columns(frame: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
     """Return the columns that a formula reads: one named C must not hide patsy's C()."""
     names = set(names)
@@ -218,8 +223,7 @@ def learn(frame: pd.DataFrame, as_levels: Iterable[str]) -> tuple[pd.DataFrame, 
     for name in frame.columns:
         values = frame[name]
         if not isinstance(values.dtype, pd.CategoricalDtype):
-            number = types.is_numeric_dtype(values) and not types.is_bool_dtype(values)
-            known[name] = Column(number)
+            known[name] = Column(is_number(values))
             continue
         used = values.cat.remove_unused_categories()
         known[name] = Column(

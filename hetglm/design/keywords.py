@@ -131,14 +131,14 @@ def refuse(owner: type, unknown_arguments: Mapping[str, Any]) -> None:
 
 def check_no_design(model: type, given: Mapping[str, Any]) -> None:
     """
-    Raise a TypeError for a design beside a formula.
+    Raise a TypeError for a design given together with a formula.
 
     Parameters
     ----------
     model : type
         Class of the model.
     given : dict
-        Arguments beside the formula.
+        Arguments given with the formula.
     """
     if "exog_dispersion" in given:
         raise TypeError(

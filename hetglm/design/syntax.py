@@ -139,7 +139,7 @@ def split_bar(formula: str) -> tuple[str, str | None]:
     addition = re.search(r"(\w+)\s*\(\s*([^()]*?)\s*\)", formula[bars[0] : formula.find("~")])
     if addition is not None:
         raise FormulaError(
-            f"{addition.group()} beside the response is not known here; {_beside(*addition.groups())}"
+            f"{addition.group()} after the response is not supported; {_of_addition(*addition.groups())}"
         )
     if len(bars) > 1:
         raise FormulaError(
@@ -154,11 +154,11 @@ def split_bar(formula: str) -> tuple[str, str | None]:
     return mean, dispersion
 
 
-def _beside(name: str, given: str) -> str:
-    """Return what to write instead of brms' terms beside the response: y | trials(n) ~ x."""
+def _of_addition(name: str, given: str) -> str:
+    """Return what to write instead of brms' additions to the response: y | trials(n) ~ x."""
     instead = ADDITIONS.get(name)
     value = repr(given) if given.isidentifier() else given or "..."
-    return f"write {instead.format(value)}" if instead else "nothing here stands for it"
+    return f"write {instead.format(value)}" if instead else "it has no counterpart here"
 
 
 def pointed(message: str, origin: Any) -> str:

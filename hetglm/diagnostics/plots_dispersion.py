@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from hetglm.design import arrays, syntax
+from hetglm.design.frames import is_number
 from hetglm.diagnostics.influence import LocationScaleInfluence
 from hetglm.diagnostics.plots_base import separation
 from hetglm.estimation.record import need_rows
@@ -104,7 +105,7 @@ def plot_dispersion(res: Any, term: str, *, alpha: float = 0.05, ax: Any = None)
     if len(curves) > 1:
         ax.legend(frameon=False, fontsize="small")
     if len(res.model.term_list) and len(known) > 1:
-        ax.set_title("other variables held at median / mode", fontsize="small", color=INK)
+        ax.set_title("other variables at median / mode", fontsize="small", color=INK)
     return ax
 
 
@@ -168,9 +169,7 @@ def _colours(model: Any, name: str) -> int:
 
 
 def _is_factor(model: Any, name: str) -> bool:
-    column = model.frame[name]
-    number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-    return not number or name in model.spec.dispersion.categories
+    return not is_number(model.frame[name]) or name in model.spec.dispersion.categories
 
 
 def _levels(model: Any, name: str) -> Array:
@@ -226,7 +225,7 @@ def _typical(frame: pd.DataFrame, n: int, fixed: dict[str, Any]) -> pd.DataFrame
         if name in fixed:
             dtype = column.dtype if column.dtype.kind not in "iu" else float
             columns[str(name)] = pd.Series(list(fixed[name]), dtype=dtype)
-        elif pd.api.types.is_numeric_dtype(column) and column.dtype.kind != "b":
+        elif is_number(column):
             # an observed value, so that C(number) finds its level
             middle = column.quantile(0.5, interpolation="nearest")
             columns[str(name)] = pd.Series([middle] * n, dtype=column.dtype)

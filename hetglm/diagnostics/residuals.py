@@ -74,8 +74,9 @@ def dispersion(core: Likelihood, params: Array, expected: Array | None = None) -
     Return dispersion residuals: scores with respect to zeta over their standard deviation.
 
     For the Gaussian, and for the extended quasi-likelihood, (w d/phi - 1)/sqrt(2): the Pearson
-    residual of the gamma GLM that the deviances d follow. NaN where a row tells nothing of the
-    dispersion. ``expected`` is the expected second derivative of each row, where it is known.
+    residual of the gamma GLM that the deviances d follow. NaN where a row contains no
+    information about the dispersion. ``expected`` is the expected second derivative of each row,
+    where it is known.
     """
     core = replace(core, freq=None)
     score = core.factors(params, 1).zeta

@@ -171,7 +171,7 @@ def simulate_residuals(res: Any, nsim: int, rng: Any, again: bool, run: Run) -> 
     nsim, generator = checks.count(nsim, "nsim"), checks.generator(rng)
     if again not in (True, False):
         raise ValueError(f"refit={again!r}: give True or False")
-    fitted, rows = record.single_rows(record.of_results(res), np.arange(res.model.core.n))
+    fitted, rows = record.expanded_rows(record.fitted_of(res), np.arange(res.model.core.n))
     residuals.require_distribution(
         fitted.core, "simulated residuals", "plot_diagnostics() and bootstrap(kind='pairs')"
     )

@@ -22,7 +22,7 @@ from hetglm.typing import Array
 from hetglm.utils.linalg import inverse, mixed_columns
 
 #: Standard error of a cell's log phi above which another local maximum of the cell is looked for.
-MAX_SE_LOG_PHI = 0.5
+MAX_CELL_SE_LOG_PHI = 0.5
 
 #: Number of dispersions of a cell on the grid: 0, and others equally spaced in log phi.
 N_GRID = 9
@@ -88,7 +88,7 @@ def uncertain(found: Fit, likelihood: Likelihood, cells: Array) -> Array:
     Z = likelihood.Z[:, found.solved[k:]]
     variance = np.sum((Z @ covariance[free:, free:]) * Z, axis=1)
     # rows of one trial are not fixed at the boundary, but the cell is
-    return np.bincount(cells, zero | (variance > MAX_SE_LOG_PHI**2))[cells] > 0
+    return np.bincount(cells, zero | (variance > MAX_CELL_SE_LOG_PHI**2))[cells] > 0
 
 
 def cell_starts(

@@ -131,7 +131,8 @@ def diagnose(
             warn(notes[-1], ConvergenceWarning)
     if fitted.unbounded:
         notes.append(
-            f"{fitted.unbounded}; this is a local maximum beside the singularity, with a zero gradient"
+            f"{fitted.unbounded}; this is a local maximum away from the singularity, with a zero "
+            "gradient"
         )
         warn(notes[-1], UnboundedLikelihoodWarning)
     if fitted.domain_boundary:
@@ -313,8 +314,8 @@ def separated(
     keep = fitted.estimated[:k]
     likelihood = at_fit(likelihood, fitted)
     unit = likelihood.family.unit_interval
-    eta = likelihood.linear_predictor(fitted.internal[:k])
-    if unit and _inside(likelihood.link, eta):
+    eta = likelihood.mean_predictor(fitted.internal[:k])
+    if unit and _away_from_limits(likelihood.link, eta):
         return None
     at = likelihood.predictors(fitted.internal)
     tail = np.minimum(at.mean.mu, at.mean.nu) if unit else np.abs(at.mean.mu)
@@ -341,7 +342,7 @@ def separated(
     return rows, terms
 
 
-def _inside(link: Any, eta: Array) -> bool:
+def _away_from_limits(link: Any, eta: Array) -> bool:
     """Return whether no probability is near a limit, by the smallest and the largest predictor."""
     range_ = invert(link, np.array([eta.min(), eta.max()]))
     return bool(np.minimum(range_.mu, range_.nu).min() >= 0.5 * MAX_RELATIVE_TAIL)

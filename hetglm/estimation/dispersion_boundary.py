@@ -76,7 +76,7 @@ class _BoundaryWatch:
 
     def __call__(self, params: Array, converged: bool) -> None:
         """Raise `_BoundaryApproached` where new rows are near the boundary and gain by it."""
-        zeta = self.likelihood.log_dispersion(params[self.likelihood.k_mean :])
+        zeta = self.likelihood.dispersion_predictor(params[self.likelihood.k_mean :])
         signs = _near_boundary(self.likelihood, zeta, APPROACHING)
         if signs is None and self.likelihood.fixed_predictor is None:
             self.near, self.limits, self.zeta = self.fixed, self.interior, zeta
@@ -235,7 +235,7 @@ def _possible_limits(
     core: Likelihood, estimated: Array, params: Array, nearness: Nearness
 ) -> Array:
     """Return log phi of the rows that are fixed at the boundary or can go there, NaN elsewhere."""
-    signs = _near_boundary(core, core.log_dispersion(params[core.k_mean :]), nearness)
+    signs = _near_boundary(core, core.dispersion_predictor(params[core.k_mean :]), nearness)
     if signs is None:
         return np.full(core.n, np.nan) if core.fixed_predictor is None else core.fixed_predictor
     Z = core.Z[:, estimated[core.k_mean :]]

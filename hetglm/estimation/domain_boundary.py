@@ -99,12 +99,12 @@ def active_bounds(likelihood: Likelihood, params: Array) -> Array:
     at = likelihood.predictors(params)
     step = TOL_ON_BOUNDARY * np.max(np.abs(at.eta), initial=0.0)
     return np.asarray(
-        np.where(_inside(likelihood, params, at.eta + step), 0, 1)
-        - np.where(_inside(likelihood, params, at.eta - step), 0, 1)
+        np.where(_in_domain(likelihood, params, at.eta + step), 0, 1)
+        - np.where(_in_domain(likelihood, params, at.eta - step), 0, 1)
     )
 
 
-def _inside(likelihood: Likelihood, params: Array, eta: Array) -> Array:
+def _in_domain(likelihood: Likelihood, params: Array, eta: Array) -> Array:
     """Return which rows' likelihood is finite at a linear predictor of the mean."""
     at = likelihood.predictors(params)
     mean = invert(likelihood.link, eta)
@@ -122,7 +122,7 @@ def _step_back(
     near, far = np.zeros(likelihood.n), np.full(likelihood.n, TOL_ON_BOUNDARY * unit)
     for _ in range(N_BISECTIONS):
         middle = 0.5 * (near + far)
-        inside = _inside(likelihood, params, eta + bounds * middle)
+        inside = _in_domain(likelihood, params, eta + bounds * middle)
         near, far = np.where(inside, middle, near), np.where(inside, far, middle)
     wanted = (bounds * (near - FIXED_DISTANCE * unit))[fixed]
     keep = np.flatnonzero(estimated[:k])

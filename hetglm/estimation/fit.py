@@ -2,8 +2,8 @@
 A fit: starting values, and the search for a local maximum or for the supremum on the boundary.
 
 Exponential families of unbounded likelihood (a row fitted exactly has phi = 0) are searched for a local
-maximum beside the singularity; families that are finite at phi = 0 for the supremum over the closure of
-the parameter space.
+maximum away from the singularity; families that are finite at phi = 0 for the supremum over the closure
+of the parameter space.
 """
 
 from __future__ import annotations
@@ -255,7 +255,7 @@ def _local_maximum_beside_singularity(
             if not found.converged and criterion.by_rows and settings.method in OWN_METHODS:
                 found = maximise_on_boundary(likelihood, estimated, found, settings, watch)
         except UnboundedLikelihoodError as exc:
-            # another start may reach a local maximum beside the singularity, as dglm's does
+            # another start may reach a local maximum elsewhere, as dglm's does
             unbounded = unbounded or exc
             continue
         except _Diverged:

@@ -55,7 +55,7 @@ from hetglm.typing import Array
 from hetglm.utils.linalg import distinct_rows, inverse
 
 #: Standard error of a row's log phi above which an interior maximum may not be the only one.
-MAX_SE_LOG_PHI = 1.5
+MAX_ROW_SE_LOG_PHI = 1.5
 
 #: Difference of log-likelihood above which two fits are different local maxima.
 MIN_LLF_DIFFERENCE = 1e-5
@@ -351,9 +351,9 @@ def is_dispersion_uncertain(found: Fit, likelihood: Likelihood) -> bool:
     free = int(found.solved[:k].sum())
     V, Z = covariance[free:, free:], likelihood.Z[:, found.solved[k:]]
     # cheap bound first: no standard error exceeds the sum of those of the coefficients
-    if np.max(np.abs(Z), axis=0, initial=0.0) @ np.sqrt(np.diag(V)) <= MAX_SE_LOG_PHI:
+    if np.max(np.abs(Z), axis=0, initial=0.0) @ np.sqrt(np.diag(V)) <= MAX_ROW_SE_LOG_PHI:
         return False
-    return bool(np.max(np.sum((Z @ V) * Z, axis=1)) > MAX_SE_LOG_PHI**2)
+    return bool(np.max(np.sum((Z @ V) * Z, axis=1)) > MAX_ROW_SE_LOG_PHI**2)
 
 
 def _other_starts(problem: _Problem, found: Fit, starts: Iterator[Array]) -> Iterator[Array]:
@@ -450,8 +450,8 @@ def _directions_of_rows(design: Array, score: Array, scale: Array) -> list[Array
     """
     Return directions in which single rows of positive score are the most overdispersed ones.
 
-    Each row's is that of the least-squares regression on its indicator, at several ranges of log phi:
-    along the widest the row alone outweighs all others.
+    Each is the coefficient vector of the least-squares regression on a row's indicator, scaled to
+    several ranges of log phi; with the widest range that row alone outweighs all others.
     """
     centred = design - design.mean(axis=0)
     regressions = centred @ np.linalg.pinv(centred.T @ centred, hermitian=True)

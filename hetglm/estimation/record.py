@@ -176,14 +176,14 @@ class Fitted:
         return self.core.has_boundary and self.core.distinct()[1] is not None
 
 
-def of_results(res: Any) -> Fitted:
+def fitted_of(res: Any) -> Fitted:
     """Return the fit of a results instance with its data."""
     model = res.model
     need_rows(model.core)
     return Fitted(model.core, res.fit, model.parameter_names, model.estimable)
 
 
-def single_rows(fitted: Fitted, groups: Any = None) -> tuple[Fitted, Any]:
+def expanded_rows(fitted: Fitted, groups: Any = None) -> tuple[Fitted, Any]:
     """Return the fit with each row repeated by its frequency, so that each row is one observation."""
     core, fit = fitted.core, fitted.fit
     if core.freq is None:

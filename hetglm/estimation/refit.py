@@ -76,7 +76,7 @@ def _near(fitted: Fitted, core: Likelihood) -> Fit | None:
         converged=True,
         message="from the maximum of the original data",
     )
-    return near if _is_inside(core, near) else None
+    return near if _is_interior(core, near) else None
 
 
 @dataclass(frozen=True)
@@ -171,12 +171,12 @@ def _step(
     return params, decrement
 
 
-def _is_inside(core: Likelihood, near: Fit) -> bool:
+def _is_interior(core: Likelihood, near: Fit) -> bool:
     """Return whether all phi are far from the boundary and of small standard error: no restarts then."""
     if not core.has_boundary or not isinstance(core.link_dispersion, links.Log):
         return True
     low, high = np.log(APPROACHING)
-    zeta = core.log_dispersion(near.internal[core.k_mean :])
+    zeta = core.dispersion_predictor(near.internal[core.k_mean :])
     scaled = zeta + np.log(core.boundary_family.boundary_scale(core.rows))
     inside = np.all(scaled > low) and np.all(zeta <= high)
     return bool(inside) and not is_dispersion_uncertain(near, core)

@@ -1,4 +1,4 @@
-"""Worked examples: each module tells its story when run, ``python -m hetglm.examples.splicing``."""
+"""Worked examples: each module prints its analysis when run, ``python -m hetglm.examples.splicing``."""
 
 from __future__ import annotations
 

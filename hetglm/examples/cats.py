@@ -1,4 +1,4 @@
-"""The hearts of cats: the introduction of R's lmvar from end to end, every number beside its own."""
+"""The hearts of cats: the introduction of R's lmvar from end to end, with its published numbers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hetglm.prediction.crossvalidation import cross_validate
 from hetglm.utils import axes
 
 STORY = (
-    "The hearts of 144 cats are weighed (Hwt, in g) beside their bodies (Bwt, in kg). A linear model "
+    "The hearts of 144 cats (Hwt, in g) and their bodies (Bwt, in kg) are weighed. A linear model "
     "has one standard deviation for all cats, but the hearts of heavy cats vary more. The R package "
     "lmvar (Posthuma Partners) gives log(sigma) a linear model of its own; its introduction is followed "
     "here again."
@@ -66,7 +66,7 @@ def intervals(res: Any, cats: pd.DataFrame) -> pd.DataFrame:
 
 
 def first_fit(cats: pd.DataFrame) -> Any:
-    """Tell of the fit with intercepts."""
+    """Print the fit with intercepts."""
     heading("1. Mean and standard deviation grow with the body")
     res = fit_with_intercepts(cats)
     print(res.summary(), end="\n\n")
@@ -95,7 +95,7 @@ def first_fit(cats: pd.DataFrame) -> Any:
 
 
 def without_intercepts(cats: pd.DataFrame) -> None:
-    """Tell of the fit without intercepts, which no likelihood ratio compares with a constant."""
+    """Print the fit without intercepts, which is not nested with a constant dispersion."""
     heading("2. Without intercepts")
     res = DoubleGLM.from_formula("Hwt ~ Bwt - 1 | Bwt - 1", cats).fit(cov_type="eim")
     show(on_the_scale_of_lmvar(res), 6)
@@ -121,7 +121,7 @@ def without_intercepts(cats: pd.DataFrame) -> None:
 
 
 def bands(res: Any, cats: pd.DataFrame) -> None:
-    """Tell of the intervals."""
+    """Print the intervals."""
     heading("3. Intervals")
     say(
         "Confidence intervals of mu and sigma, as fitted(fit, interval = 'confidence') gives them, and "
@@ -138,7 +138,7 @@ def bands(res: Any, cats: pd.DataFrame) -> None:
 
 
 def choose(cats: pd.DataFrame) -> None:
-    """Tell which terms stay, and what the dispersion is worth for new cats."""
+    """Print the selected terms and the cross-validated scores."""
     heading("4. Choosing: fwbw and cv")
     full = DoubleGLM.from_formula("Hwt ~ Sex * Bwt | Sex * Bwt", cats).fit()
     say("lmvar's fwbw searches for the best terms; stepwise does it here, term by term, by BIC:")

@@ -109,7 +109,7 @@ def fit_of_rates(data: pd.DataFrame) -> Any:
 
 
 def against_truth(res: Any) -> None:
-    """Print both parts beside what was simulated."""
+    """Print the estimates of both parts and the simulated values."""
     truth = [*TRUE_MEAN.values(), *TRUE_DISPERSION.values()]
     names = [*TRUE_MEAN, *(f"dispersion-{name}" for name in TRUE_DISPERSION)]
     table = pd.DataFrame({"simulated": truth}, index=names)

@@ -27,7 +27,7 @@ MEAN = "y + I(n - y) ~ variety * root"
 
 
 def binomial(seeds: pd.DataFrame) -> Any:
-    """Tell of the logistic regression, and of what is left over."""
+    """Print the logistic regression and its residual overdispersion."""
     heading("1. Were the seeds independent")
     res = GLM.from_formula(MEAN, seeds, family=Binomial()).fit()
     table = pd.DataFrame({"coef": res.params, "std err": res.bse, "P": res.pvalues})
@@ -40,7 +40,7 @@ def binomial(seeds: pd.DataFrame) -> Any:
 
 
 def beta_binomial(seeds: pd.DataFrame, plain: Any) -> Any:
-    """Tell of one correlation for all plates, and test whether there is any."""
+    """Print a constant intraclass correlation and the test that it is zero."""
     heading("2. One correlation for all plates")
     res = BetaBinomial.from_formula(MEAN, seeds).fit()
     table = pd.DataFrame({"coef": res.params, "std err": res.bse, "P": res.pvalues})
@@ -57,7 +57,7 @@ def beta_binomial(seeds: pd.DataFrame, plain: Any) -> Any:
 
 
 def by_root(seeds: pd.DataFrame, constant: Any) -> Any:
-    """Tell whether the correlation depends on the extract."""
+    """Print the test whether the correlation depends on the extract."""
     heading("3. Does the extract change the correlation?")
     res = BetaBinomial.from_formula(MEAN + " | root", seeds).fit()
     show(pd.DataFrame({"coef": res.params, "std err": res.bse, "P": res.pvalues}))
@@ -82,14 +82,13 @@ def by_root(seeds: pd.DataFrame, constant: Any) -> Any:
 
 
 def worth(seeds: pd.DataFrame, res: Any, constant: Any, plain: Any) -> None:
-    """Tell what the correlation costs, and whether it predicts better."""
+    """Print the effective sample size and the cross-validated scores."""
     heading("4. What the plates cost")
     total = constant.effective_sample_size(total=True).summary_frame().iloc[0]
     say(
         f"All {seeds['n'].sum()} seeds are equivalent to {total['predicted']:.0f} independent ones "
         f"(95 % interval {total['ci_lower']:.0f} to {total['ci_upper']:.0f}): "
-        "more plates would have been more informative "
-        "more than more seeds a plate."
+        "more plates would have been more informative than more seeds on each plate."
     )
     inside = prediction_limits(seeds, constant, plain)
     binomial, correlated = (

@@ -33,7 +33,7 @@ REMLSCORE = {
 
 
 def screen_the_mean(welds: pd.DataFrame) -> None:
-    """Tell which settings move the mean."""
+    """Print which settings affect the mean."""
     heading("1. What makes a weld strong")
     settings = list(welds.columns.drop("Strength"))
     res = DoubleGLM.from_formula(f"Strength ~ {' + '.join(settings)}", welds).fit(reml=True)
@@ -42,7 +42,7 @@ def screen_the_mean(welds: pd.DataFrame) -> None:
 
 
 def screen_the_spread(welds: pd.DataFrame) -> pd.DataFrame:
-    """Tell which settings move the dispersion, one at a time, by REML."""
+    """Print which settings affect the dispersion, one at a time, by REML."""
     heading("2. What makes it vary: one setting at a time")
     rows = {}
     for setting in welds.columns.drop("Strength"):
@@ -61,7 +61,7 @@ def screen_the_spread(welds: pd.DataFrame) -> pd.DataFrame:
 
 
 def joint_model(welds: pd.DataFrame) -> Any:
-    """Tell of the published model of three settings, and of what REML does."""
+    """Print the published model of three settings by maximum likelihood and by REML."""
     heading("3. The three together, by REML")
     formula = f"{MEAN} | Material + Method + Preheating"
     res = DoubleGLM.from_formula(formula, welds).fit(reml=True)
@@ -104,7 +104,7 @@ def settings_of(res: Any) -> pd.DataFrame:
 
 
 def robust_design(res: Any) -> None:
-    """Tell which setting is strong every time."""
+    """Print the settings in the order of their 2.5 % quantile of strength."""
     heading("4. The robust setting")
     grid = settings_of(res).sort_values("lower", ascending=False)
     say(

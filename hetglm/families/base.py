@@ -99,8 +99,8 @@ class Family(ABC):
     Likelihood of a response with mean mu and dispersion phi.
 
     A family knows nothing of links, designs, weights or pandas. All arrays have shape (n,).
-    Families of a probability (``unit_interval``) read nu = 1 - mu beside mu, so that the upper
-    tail keeps its digits; the others are handed ``nu=None``.
+    Families of a probability (``unit_interval``) are given nu = 1 - mu as well as mu, so that the upper
+    tail keeps its digits; the others are given ``nu=None``.
     """
 
     #: Name printed in summaries.

@@ -45,7 +45,7 @@ INSTEAD = {
     "Binomial": "BetaBinomial is a model of overdispersed proportions with a likelihood",
 }
 
-#: Names of families that are not here -> what is said of them beside the list of those that are.
+#: Names of families that do not exist here -> text after the list of those that do.
 ABSENT = {
     "beta": "; beta regression of continuous shares is not among them (BetaBinomial is of counts)",
 }

@@ -13,7 +13,7 @@ import pandas as pd
 
 from hetglm.estimation import random_effects
 from hetglm.estimation.covariance import type_of
-from hetglm.estimation.record import need_rows, of_results
+from hetglm.estimation.record import fitted_of, need_rows
 from hetglm.estimation.refit import fit_again, refitted_from_null
 from hetglm.exceptions import EveryRefitFailedError, UnboundedLikelihoodError, UntestedTermWarning
 from hetglm.inference.bootstrap import distribution
@@ -34,7 +34,7 @@ from hetglm.likelihood.objective import Criterion
 from hetglm.utils.display import WIDTH, paragraph, table_html, table_text
 from hetglm.utils.linalg import contains
 from hetglm.utils.messages import warn
-from hetglm.utils.parallel import Run
+from hetglm.utils.parallel import N_REPLICATES, Run
 
 #: Mean (full, constant or empty) and dispersion (full or constant) of a model of the two-row table.
 Key = tuple[str, str]
@@ -55,7 +55,7 @@ AT_BOUNDARY = (
 INDEFINITE = "the robust covariance is not positive definite"
 
 
-class Table(pd.DataFrame):
+class AnovaTable(pd.DataFrame):
     """A DataFrame that prints all its columns, each with significant digits of its own."""
 
     @property
@@ -105,7 +105,7 @@ def anova(
     progress: bool | None = None,
     checkpoint: Any = None,
     batch_size: int | None = None,
-) -> Table:
+) -> AnovaTable:
     """
     Analysis of deviance: test both parts of a fit, each of their terms, or nested fits.
 
@@ -194,9 +194,9 @@ def anova(
     run = Run(n_jobs, progress, checkpoint, batch_size)
     simulation = None
     if test == "bootstrap":
-        simulation = Simulation(999 if nrep is None else nrep, rng, sequential, run)
+        simulation = Simulation(N_REPLICATES if nrep is None else nrep, rng, sequential, run)
         for res in fits:
-            distribution(of_results(res))  # raises, before any work, where the family has none
+            distribution(fitted_of(res))  # raises, before any work, where the family has none
     elif given := _given(nrep=nrep, rng=rng, sequential=sequential, **vars(run)):
         raise ValueError(f"{given}: only with test='bootstrap'")
     if typ is not None:
@@ -287,7 +287,7 @@ TESTS = {
 }
 
 
-def _by_terms(res: Any, typ: int, test: str | None, simulation: Simulation | None) -> Table:
+def _by_terms(res: Any, typ: int, test: str | None, simulation: Simulation | None) -> AnovaTable:
     """Return a table with a row for each term of both parts."""
     if isinstance(typ, bool) or typ not in (1, 2, 3):
         raise ValueError(f"typ={typ!r}: choose 1 (sequential), 2 (hierarchical) or 3 (marginal)")
@@ -318,7 +318,7 @@ def _by_terms(res: Any, typ: int, test: str | None, simulation: Simulation | Non
         found.append(row)
     columns = ["df", "statistic", "P", *(SIMULATED if simulation else ())]
     rows = pd.MultiIndex.from_tuples(labels, names=["part", "term"])
-    table = _explained(Table(found, index=rows, columns=columns), reasons)
+    table = _explained(AnovaTable(found, index=rows, columns=columns), reasons)
     table.columns.name = chosen.label or _ratio_name([res], simulation)
     return table
 
@@ -330,7 +330,7 @@ def _why(res: Any, df: int) -> str:
     return AT_BOUNDARY if type_of(res).model_based or res.boundary is not None else INDEFINITE
 
 
-def _explained(table: Table, reasons: Reasons) -> Table:
+def _explained(table: AnovaTable, reasons: Reasons) -> AnovaTable:
     """Record the reasons for untested rows in a table, and warn of those that are errors."""
     # the fit has warned of these, or was asked for them
     reported = (NO_COLUMN, AT_BOUNDARY, INDEFINITE, KNOWN)
@@ -359,7 +359,7 @@ def _simulated(
         return SimulatedP()
 
 
-def _one(res: Any, simulation: Simulation | None) -> Table:
+def _one(res: Any, simulation: Simulation | None) -> AnovaTable:
     """Return the table of one fit: a row for the mean and one for the dispersion."""
     model = res.model
     reasons: Reasons = {}
@@ -383,7 +383,7 @@ def _one(res: Any, simulation: Simulation | None) -> Table:
         (df_dispersion, ratio, p, ratio, p),
     ]
     columns = ["DF", "Seq.Chisq", "Seq.P", "Adj.Chisq", "Adj.P"]
-    return _explained(Table(rows, columns=columns, index=PARTS), reasons)
+    return _explained(AnovaTable(rows, columns=columns, index=PARTS), reasons)
 
 
 def _mean_ratios(
@@ -425,7 +425,7 @@ def _one_simulated(
     df: tuple[float, float],
     chisq: tuple[float, float, float],
     simulation: Simulation,
-) -> Table:
+) -> AnovaTable:
     """Return the table of two rows with simulated P, the mean's against a constant or an empty one."""
     own = res.fit.criterion
 
@@ -455,13 +455,13 @@ def _one_simulated(
         (df[1], *cells[2], *cells[2], rest.failed),
     ]
     both = [f"{kind}.{name}" for kind in ("Seq", "Adj") for name in ("Chisq", "P", "Error")]
-    return Table(rows, columns=["DF", *both, "Failed"], index=PARTS)
+    return AnovaTable(rows, columns=["DF", *both, "Failed"], index=PARTS)
 
 
-def _several(fits: list[Any], simulation: Simulation | None) -> Table:
+def _several(fits: list[Any], simulation: Simulation | None) -> AnovaTable:
     """Return the table of nested fits, ordered by size."""
     fits = sorted(fits, key=lambda res: -res.df_resid)
-    fitted, by = [of_results(res) for res in fits], fits[0].fit.criterion
+    fitted, by = [fitted_of(res) for res in fits], fits[0].fit.criterion
     criteria = [comparable(res) for res in fits]
     columns = ["df_diff", "statistic", "P", *(SIMULATED if simulation else ())]
     rows = []
@@ -485,6 +485,6 @@ def _several(fits: list[Any], simulation: Simulation | None) -> Table:
         rows.append([res.df_resid, res.fit.maximum, res.aic, res.bic, *compared])
     llf = "llf" if by.by_rows else f"llf_{by.name.lower()}"
     columns = ["df_resid", llf, "aic", "bic", *columns]
-    table = Table(rows, columns=columns, index=pd.RangeIndex(len(fits), name="model"))
+    table = AnovaTable(rows, columns=columns, index=pd.RangeIndex(len(fits), name="model"))
     table.attrs["models"] = [res.model.formula_text() for res in fits]
     return table

@@ -10,7 +10,7 @@ import numpy as np
 
 from hetglm.estimation import record
 from hetglm.estimation.covariance import covariance, type_of
-from hetglm.estimation.record import Fitted, at_fit, identifying, of_results, single_rows
+from hetglm.estimation.record import Fitted, at_fit, expanded_rows, fitted_of, identifying
 from hetglm.estimation.refit import refit
 from hetglm.inference.bootstrap_results import BootstrapResult
 from hetglm.likelihood.likelihood import Likelihood
@@ -127,10 +127,10 @@ def bootstrap(
 ) -> BootstrapResult:
     """Return refits to resampled data; see the results' method."""
     nrep = checks.count(nrep, "nrep")
-    of = of_results(res)
+    of = fitted_of(res)
     kind, groups = _resampled(res, kind, groups)
     cov_type, cov_kwds = ("", {}) if not studentized else _covariance_of(res, kind, groups)
-    fitted, groups = single_rows(of, groups)
+    fitted, groups = expanded_rows(of, groups)
     task = Resampling(fitted, kind, groups, cov_type, cov_kwds, res.df_resid)
     if kind == "parametric":
         distribution(fitted)  # raises, before any work, where the family has none

@@ -12,11 +12,9 @@ import numpy as np
 from scipy import stats
 
 from hetglm.typing import Array
+from hetglm.utils.parallel import N_REPLICATES
 
 METHODS = ("percentile", "basic", "studentized", "bca")
-
-#: Replicates of ``conf_int(method="bootstrap")`` by default.
-N_REPLICATES = 999
 
 
 def of_coefficients(res: Any, columns: list[int], alpha: float, **options: Any) -> Array:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hetglm.estimation.record import TOL_LLF, Fitted, identifying, single_rows
+from hetglm.estimation.record import TOL_LLF, Fitted, expanded_rows, identifying
 from hetglm.estimation.refit import refit
 from hetglm.inference.bootstrap import distribution
 from hetglm.inference.bootstrap_results import BootstrapRatio
@@ -18,7 +18,7 @@ from hetglm.typing import Array
 from hetglm.utils import checks
 from hetglm.utils.checkpoint import fingerprint
 from hetglm.utils.checks import generator
-from hetglm.utils.parallel import Outcome, Run, replicate, report_failures
+from hetglm.utils.parallel import N_REPLICATES, Replicate, Run, replicate, report_failures
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Ratio:
 def bootstrap_ratio(
     null: Fitted,
     full: Fitted,
-    nrep: int = 999,
+    nrep: int = N_REPLICATES,
     rng: Any = None,
     *,
     sequential: int | None = None,
@@ -62,7 +62,7 @@ def bootstrap_ratio(
     Parameters
     ----------
     null, full : Fitted
-        Of the same rows and responses; see `of_results`.
+        Of the same rows and responses; see `fitted_of`.
     nrep : int
         Draws from the smaller model; both are refitted to each.
     rng : None, int or numpy.random.Generator
@@ -100,7 +100,9 @@ def bootstrap_ratio(
             "refit it with start_params from the submodel"
         )
     distribution(null)  # raises, before any work, where the family has none
-    null, full = (single_rows(fitted)[0] for fitted in (null, full))  # each row is drawn on its own
+    null, full = (
+        expanded_rows(fitted)[0] for fitted in (null, full)
+    )  # each row is drawn on its own
     identity = fingerprint(*identifying(null), *identifying(full))
     found = exceedances(
         Ratio(null, full), statistic, nrep, rng, sequential, run or Run(), identity, what
@@ -128,7 +130,7 @@ class Simulation:
         Source of randomness of all p-values; each uses one draw of it as its seed.
     sequential : int or None
     run : Run
-        The first bootstrap uses its checkpoint, the others files beside it that end in -2, -3, ...
+        The first bootstrap uses its checkpoint, the others the same name with -2, -3, ... appended.
     """
 
     def __init__(self, nrep: int, rng: Any, sequential: int | None, run: Run) -> None:
@@ -162,7 +164,7 @@ def exceedances(
     least = statistic - TOL_LLF * (1 + abs(statistic))
     wanted = None if sequential is None else checks.count(sequential, "sequential")
 
-    def enough(outcomes: list[Outcome]) -> int:
+    def enough(outcomes: list[Replicate]) -> int:
         hits = [i for i, o in enumerate(outcomes) if not isinstance(o, str) and o[0] >= least]
         return hits[wanted - 1] + 1 if wanted is not None and len(hits) >= wanted else 0
 

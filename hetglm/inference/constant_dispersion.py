@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from hetglm.estimation.covariance import type_of
-from hetglm.estimation.record import Fit, of_results
+from hetglm.estimation.record import Fit, fitted_of
 from hetglm.exceptions import NotNestedError
 from hetglm.inference.bootstrap_results import BootstrapRatio
 from hetglm.inference.bootstrap_test import bootstrap_ratio
@@ -125,7 +125,7 @@ def compare_constant(
     fit = null.larger_fit()
     found = _by_chi_square(null, fit)
     if found.df and nrep and (null.at_boundary or test == "bootstrap"):
-        larger = replace(of_results(res), fit=fit)
+        larger = replace(fitted_of(res), fit=fit)
         _, draws = bootstrap_ratio(null.fitted, larger, nrep, rng, sequential=sequential, run=run)
         return _by_bootstrap(found, null, draws)
     if found.df and null.at_boundary:

@@ -11,7 +11,14 @@ import pandas as pd
 from scipy import stats
 
 from hetglm.estimation import fit, record, search
-from hetglm.estimation.record import TOL_LLF, Fitted, Settings, identifying, of_results, single_rows
+from hetglm.estimation.record import (
+    TOL_LLF,
+    Fitted,
+    Settings,
+    expanded_rows,
+    fitted_of,
+    identifying,
+)
 from hetglm.estimation.refit import refit
 from hetglm.estimation.start import starting_values
 from hetglm.families.betabinomial import BetaBinomial
@@ -269,7 +276,7 @@ def _random_effect(
     grouping, *others = groupings(res.model, groups)
     if others:
         raise ValueError("groups: give one grouping variable, and test a second one on its own")
-    fitted = of_results(res)
+    fitted = fitted_of(res)
     if not fitted.core.has_boundary:  # a GLM: with a constant dispersion
         core = constant(as_boundary_family(fitted.core))
         solved = np.append(fitted.estimable[: core.k_mean], True)
@@ -312,7 +319,7 @@ def _tested(
             f"a dispersion in each of {cells} cells",
             f"binomial mixture of chi-square 0 to {cells}",
         )
-    full = single_rows(of_results(res))[0]
+    full = expanded_rows(fitted_of(res))[0]
     task = _Ratio(full, *without_dispersion(full.core, keep_mean), keep_mean)
     identity = fingerprint(*identifying(full), "phi = 0")
     found = exceedances(task, ratio, nrep, rng, sequential, run, identity, "the likelihood ratio")

@@ -13,7 +13,7 @@ from scipy.optimize import brentq
 
 from hetglm.estimation import fit as fit_module
 from hetglm.estimation.covariance import covariance
-from hetglm.estimation.record import TOL_LLF, Fit, Settings, of_results
+from hetglm.estimation.record import TOL_LLF, Fit, Settings, fitted_of
 from hetglm.estimation.search import search
 from hetglm.estimation.start import starting_values
 from hetglm.inference import plots
@@ -343,7 +343,7 @@ def profile(res: Any, name: str, values: Any, alpha: float) -> Profile:
 
 def _of_coefficient(res: Any, j: int) -> CoefficientProfile:
     """Return the profile of coefficient j, evaluated at the estimate only."""
-    of = of_results(res)
+    of = fitted_of(res)
     return CoefficientProfile(of.core, of.fit, of.names, of.estimable, j)
 
 
@@ -423,8 +423,8 @@ def _limit(core: Likelihood, fit: Fit, rows: Array, names: list[str], alpha: flo
 
     def drop(log_phi: float) -> float:
         nonlocal start
-        fixed = replace(core, fixed_predictor=np.where(rows, log_phi, zero))
-        found = search(fixed, fit.solved, start, Settings(names))
+        at_value = replace(core, fixed_predictor=np.where(rows, log_phi, zero))
+        found = search(at_value, fit.solved, start, Settings(names))
         start = found.internal
         return float(2 * (fit.llf - found.llf) - cut)
 

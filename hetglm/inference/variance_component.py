@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hetglm.design.arrays import row_array
 from hetglm.design.syntax import not_a_column
-from hetglm.estimation.record import Fit, Fitted, at_fit, identifying, of_results, single_rows
+from hetglm.estimation.record import Fit, Fitted, at_fit, expanded_rows, fitted_of, identifying
 from hetglm.inference.bootstrap_test import exceedances
 from hetglm.likelihood.likelihood import Factors, Likelihood
 from hetglm.prediction import quantities
@@ -150,7 +150,7 @@ def random_effect(
     run: Run,
 ) -> RandomEffectTest:
     """Return the score test of a random effect; see `InferenceMethods.test_random_effect`."""
-    fitted = of_results(res)
+    fitted = fitted_of(res)
     if part not in PARTS:
         raise ValueError(f"part={part!r}: choose 'mean' or 'dispersion'")
     found = groupings(res.model, groups)
@@ -217,7 +217,7 @@ def of_fit(
     reason = untestable(fitted, grouping, part, x)
     if reason:
         raise ValueError(f"{term}: nothing to test in the {part}: {reason}")
-    single, rows = single_rows(fitted, np.arange(core.n))
+    single, rows = expanded_rows(fitted, np.arange(core.n))
     task = PairScore(
         at_fit(single.core, single.fit), single.fit, grouping.codes[rows], x[rows], part
     )

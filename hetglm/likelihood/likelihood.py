@@ -187,19 +187,19 @@ class Likelihood(Printed):
         """Return linear predictors, mean and dispersion at ``params``; NaN coefficients count as 0."""
         params = np.asarray(params, dtype=float)
         params = np.where(np.isnan(params), 0.0, params)
-        eta = self.linear_predictor(params[: self.k_mean])
-        zeta = self.log_dispersion(params[self.k_mean :])
+        eta = self.mean_predictor(params[: self.k_mean])
+        zeta = self.dispersion_predictor(params[self.k_mean :])
         phi, d1, d2 = invert_dispersion(self.link_dispersion, zeta)
         if self.fixed_predictor is not None:
             d1, d2 = (np.where(np.isnan(self.fixed_predictor), d, 0.0) for d in (d1, d2))
         return Predictors(eta, zeta, invert(self.link, eta), phi, d1, d2)
 
-    def linear_predictor(self, beta: Array) -> Array:
+    def mean_predictor(self, beta: Array) -> Array:
         """Return the linear predictor of the mean of each row."""
         eta = times(self.X, beta)
         return eta if self.offset is None else eta + self.offset
 
-    def log_dispersion(self, gamma: Array) -> Array:
+    def dispersion_predictor(self, gamma: Array) -> Array:
         """Return the linear predictor of the dispersion of each row, boundary rows included."""
         zeta = times(self.Z, gamma)
         zeta = zeta if self.offset_dispersion is None else zeta + self.offset_dispersion

@@ -136,8 +136,8 @@ class FactorStructure:
         """
         Return the derivative of `reported` in theta, shape (m, m).
 
-        Of a standard deviation 0 it is that along the diagonal entry of Lambda, of a correlation
-        without value 0.
+        At a standard deviation of 0, the one-sided derivative of the diagonal entry of Lambda; 0 for
+        a correlation that is not defined.
         """
         Lambda, reported = self.matrix(theta), self.reported(theta)
         sd = reported[: self.k]

@@ -161,8 +161,8 @@ class JointDensity:
     def fixed_part(self, coefficients: Array) -> tuple[Array, Array]:
         """Return eta and zeta without random effects and integrated columns, offsets included."""
         k = self.likelihood.k_mean
-        eta = self.likelihood.linear_predictor(coefficients[:k])
-        return eta, self.likelihood.log_dispersion(coefficients[k:])
+        eta = self.likelihood.mean_predictor(coefficients[:k])
+        return eta, self.likelihood.dispersion_predictor(coefficients[k:])
 
     # The mode ----------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """
 The classes users meet: models, results, summary. Orchestrates, computes nothing.
 
-Besides `DoubleGLM` there is a model of each family of `hetglm.families.registry.MODELS`.
+In addition to `DoubleGLM` there is a model of each family of `hetglm.families.registry.MODELS`.
 """
 
 from typing import TYPE_CHECKING

@@ -44,7 +44,7 @@ from hetglm.utils.checks import flag, numeric
 from hetglm.utils.display import Printed
 from hetglm.utils.messages import RowNames, listed, naming, require
 
-#: Row arrays a constructor takes beside the designs; each may be a column name in a formula call.
+#: Row arrays of a constructor, in addition to the designs; in a formula call each may be a column name.
 ROW_ARRAYS = (
     "offset",
     "exposure",
@@ -53,6 +53,8 @@ ROW_ARRAYS = (
     "var_weights",
     "freq_weights",
 )
+#: Attributes of a model with one entry for each row, in addition to statsmodels' own.
+OWN_DATA = ("frame", "exog_dispersion", "data.orig_endog", "data.orig_exog", "kept", *ROW_ARRAYS)
 
 
 class LocationScaleModel(Printed, LikelihoodMethods):
@@ -234,8 +236,8 @@ class LocationScaleModel(Printed, LikelihoodMethods):
         self.df_model = float(rank_mean - self.k_constant)
         self.df_resid = self.nobs - k
         self._init_keys = [*self._design_keys(), *self._row_arrays]
-        self._data_attr += ["frame", "exog_dispersion", *ROW_ARRAYS]
-        self._data_attr += ["data.orig_endog", "data.orig_exog", "kept"]
+        of_host = [name for name in self._data_attr if name not in OWN_DATA]
+        self._data_attr = [*of_host, *OWN_DATA]
         self._null_drop_keys = ["exog_dispersion"]
         self.results_class = MixedResults if self.random else LocationScaleResults
         self.results_class_wrapper = LocationScaleResultsWrapper
@@ -470,7 +472,6 @@ class LocationScaleModel(Printed, LikelihoodMethods):
         new.data = handle_data(new._observed(), new.core.X, "none", hasconst)
         new.data.ynames = self.data.ynames
         new.k_constant = new.data.k_constant
-        new._data_attr = list(self._data_attr[:4])
         new._finish(names, scale_names)
         return new
 
@@ -519,7 +520,7 @@ class LocationScaleModel(Printed, LikelihoodMethods):
             response = pd.Series(self._observed(), index=index, name=other.data.ynames)
             design = pd.DataFrame(self.core.X, index=index, columns=names[0])
             self.data = handle_data(response, design, "none", None if self.core.k_mean else False)
-            self.k_constant, self._data_attr = self.data.k_constant, self._data_attr[:4]
+            self.k_constant = self.data.k_constant
             self._finish(*names)
         return self
 
@@ -813,7 +814,7 @@ class LocationScaleModel(Printed, LikelihoodMethods):
         Returns
         -------
         ndarray, shape (n,) or (n, len(y_values)) for ``which="prob"``
-            NaN in new rows that coefficients which are NaN (aliased) would have to tell of.
+            NaN in new rows that depend on coefficients without an estimate (NaN, aliased).
         """
         y_values = kwargs.pop("y_values", None)
         rows = new_rows.rows_of(self, self.core, which, exog, exog_dispersion, **kwargs)

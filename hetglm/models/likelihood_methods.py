@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from statsmodels.base.model import GenericLikelihoodModel
@@ -188,14 +188,8 @@ class LikelihoodMethods(GenericLikelihoodModel):
         tuple
             (eta, zeta), and (eta eta, eta zeta, zeta zeta) if asked for; each of shape (n,).
         """
-        core = self.by_rows("score_hessian_factor")
-        factors = core.factors(params, 2)
-        first = factors.eta, factors.zeta
-        if not return_hessian:
-            return first
-        if observed:
-            return first, (factors.eta_eta, factors.eta_zeta, factors.zeta_zeta)
-        return first, core.expected_factors(params)
+        first = self.score_factor(params)
+        return (first, self.hessian_factor(params, observed)) if return_hessian else first
 
     def hessian_factor(self, params: Any, observed: bool = True) -> tuple[Array, Array, Array]:
         """
@@ -212,7 +206,12 @@ class LikelihoodMethods(GenericLikelihoodModel):
         tuple of three ndarrays, shape (n,)
             eta eta, eta zeta, zeta zeta.
         """
-        return self.score_hessian_factor(params, True, observed)[1]
+        core = self.by_rows("score_hessian_factor")
+        if not observed:
+            return core.expected_factors(params)
+        factors = core.factors(params, 2)
+        second = factors.eta_eta, factors.eta_zeta, factors.zeta_zeta
+        return cast("tuple[Array, Array, Array]", second)
 
     def _get_exogs(self) -> tuple[Array, Array]:
         return self.core.X, self.core.Z

@@ -32,7 +32,7 @@ from hetglm.typing import Array
 from hetglm.utils import checks
 from hetglm.utils.display import Printed
 from hetglm.utils.host import WRAPPED_ATTRIBUTES, PseudoRSquared
-from hetglm.utils.parallel import Run
+from hetglm.utils.parallel import N_BOUNDARY_REPLICATES, N_REPLICATES, Run
 
 
 class LocationScaleResults(
@@ -412,7 +412,7 @@ class LocationScaleResults(
         """
         run = Run(n_jobs, progress, checkpoint, batch_size)
         if nrep is None:
-            nrep = 999 if test == "bootstrap" else 199
+            nrep = N_REPLICATES if test == "bootstrap" else N_BOUNDARY_REPLICATES
         checks.draws(nrep, rng, sequential)
         return constant_dispersion.compare_constant(self, test, nrep, rng, sequential, run)
 
@@ -421,7 +421,7 @@ class LocationScaleResults(
         against: str = "constant",
         *,
         groups: Any = None,
-        nrep: int = 199,
+        nrep: int = N_BOUNDARY_REPLICATES,
         rng: Any = None,
         sequential: int | None = None,
         n_jobs: int | None = None,

@@ -69,7 +69,9 @@ class PredictionMethods(GenericLikelihoodModelResults):
         MissingValueError
             If a value is infinite, such as ``np.log(0)``.
         """
-        rows, labels = new_rows.of_results(self, which, exog, exog_dispersion, transform, kwargs)
+        rows, labels = new_rows.rows_of_results(
+            self, which, exog, exog_dispersion, transform, kwargs
+        )
         values = quantities.predict(rows, self.fit.internal, which, y_values)
         if labels is None:
             return values
@@ -133,11 +135,13 @@ class PredictionMethods(GenericLikelihoodModelResults):
         2 / Var(log variance) degrees of freedom (Satterthwaite). For the Gaussian with constant
         dispersion by REML it equals the t interval of ``sm.OLS`` and ``sm.WLS``.
         """
-        rows, labels = new_rows.of_results(self, which, exog, exog_dispersion, transform, kwargs)
+        rows, labels = new_rows.rows_of_results(
+            self, which, exog, exog_dispersion, transform, kwargs
+        )
         observed = None
         if which == "mean" and self.model.core.family.exact:
             try:
-                observed, _ = new_rows.of_results(
+                observed, _ = new_rows.rows_of_results(
                     self, "var", exog, exog_dispersion, transform, kwargs, unwarned=("mean",)
                 )
                 quantities.predict(observed, self.fit.internal, "var")
@@ -250,7 +254,7 @@ class PredictionMethods(GenericLikelihoodModelResults):
         given = {"transform": transform, "row_labels": row_labels, "ci_method": ci_method, **kwargs}
         if not total:
             return self.get_prediction(exog, exog_dispersion, "effective-size", **given)
-        rows, _ = new_rows.of_results(
+        rows, _ = new_rows.rows_of_results(
             self, "effective-size", exog, exog_dispersion, transform, kwargs
         )
         predicted, link = intervals.total_effective_size(rows, self.fit.internal, self.cov_internal)
@@ -383,7 +387,7 @@ class PredictionMethods(GenericLikelihoodModelResults):
         NotImplementedError
             For extended quasi-likelihood families, which have no distribution.
         """
-        rows, _ = new_rows.of_results(self, "var", exog, exog_dispersion, transform, kwargs)
+        rows, _ = new_rows.rows_of_results(self, "var", exog, exog_dispersion, transform, kwargs)
         return quantities.distribution(rows, self.fit.internal)
 
     def simulate(self, nsim: int = 1, rng: Any = None) -> Array:

@@ -24,8 +24,9 @@ from hetglm.utils.display import Printed
 from hetglm.utils.messages import listed, reason, warn
 from hetglm.utils.parallel import Run, each
 
-#: Names of the models that are compared.
-FITTED, CONSTANT = "fit", "constant dispersion"
+#: Names of the models that are compared: the fit, and the same mean with constant dispersion.
+FITTED = "fit"
+CONSTANT = "constant dispersion"
 
 
 # Result --------------------------------------------------------------------------------------------
@@ -201,7 +202,7 @@ def cross_validate(
     chosen = chosen_metrics(metrics, res.model.core.family, alpha)
     codes = None if groups is None else _codes(res.model, groups)
     folds = _folds(res.model.core.n, k, repeats, codes, checks.generator(rng))
-    task = Folds(_models(res), chosen, res.fit.criterion)
+    task = FoldTask(_models(res), chosen, res.fit.criterion)
     outcomes = each(task, folds, run, "cross-validation")
     return _summarised(res.model, folds, outcomes, list(chosen), codes, k, repeats, alpha)
 
@@ -265,7 +266,7 @@ def _as_fitted(model: Any, fit: Fit) -> Fitted:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FoldOutcome:
     """
     Result of a fold for one model.
 
@@ -285,31 +286,31 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Folds:
+class FoldTask:
     """One fold: fit every model to the training rows and score the predictions of the held-out ones."""
 
     models: dict[str, tuple[Any, Fitted]]
     metrics: dict[str, Metric]
     criterion: Criterion
 
-    def __call__(self, fold: tuple[int, Array]) -> dict[str, Outcome]:
+    def __call__(self, fold: tuple[int, Array]) -> dict[str, FoldOutcome]:
         """Return the outcome of each model."""
         return {name: self._outcome(*model, fold[1]) for name, model in self.models.items()}
 
-    def _outcome(self, model: Any, fitted: Fitted, rows: Array) -> Outcome:
+    def _outcome(self, model: Any, fitted: Fitted, rows: Array) -> FoldOutcome:
         train = model.clone(rows=np.setdiff1d(np.arange(model.core.n), rows))
         try:
             fit = self._fit(train, fitted)
         except (ValueError, FloatingPointError, np.linalg.LinAlgError) as exc:
-            return Outcome(np.zeros(len(rows), dtype=bool), reason=reason(exc))
+            return FoldOutcome(np.zeros(len(rows), dtype=bool), reason=reason(exc))
         test = replace(model.clone(rows=rows).core, freq=None)
         if fit.boundary is not None:
             test = new_rows.fix_at_boundary(test, fit.boundary)
         predicted = _predictable(train, test)
         if not predicted.any():
-            return Outcome(predicted)
+            return FoldOutcome(predicted)
         held = _held_out(test.take(predicted), fit.internal, rows[predicted])
-        return Outcome(predicted, {n: numbers(n, f(held)) for n, f in self.metrics.items()})
+        return FoldOutcome(predicted, {n: numbers(n, f(held)) for n, f in self.metrics.items()})
 
     def _fit(self, train: Any, fitted: Fitted) -> Fit:
         if np.array_equal(train.estimable, fitted.estimable):
@@ -322,9 +323,8 @@ class Folds:
 
 def _predictable(train: Any, test: Likelihood) -> Array:
     """Return which held-out rows are estimable from the training rows, shape (m,)."""
-    ok = np.asarray(
-        ~np.isnan(test.Z).any(axis=1)
-    )  # NaN: the dispersion is unknown beside cells at the boundary
+    # NaN: the dispersion of cells that only rows at the boundary would determine
+    ok = np.asarray(~np.isnan(test.Z).any(axis=1))
     for part, A in (("mean", test.X), ("dispersion", test.Z)):
         if part in train.row_spaces:
             ok &= ~train.row_spaces[part].outside(A).any(axis=1)
@@ -355,7 +355,7 @@ def _held_out(core: Likelihood, params: Array, rows: Array) -> HeldOut:
 def _summarised(
     model: Any,
     folds: list[tuple[int, Array]],
-    outcomes: list[dict[str, Outcome]],
+    outcomes: list[dict[str, FoldOutcome]],
     metrics: list[str],
     codes: Array | None,
     k: int,
@@ -421,7 +421,7 @@ def _why_none(
 def _row_scores(
     name: str,
     folds: list[tuple[int, Array]],
-    outcomes: list[dict[str, Outcome]],
+    outcomes: list[dict[str, FoldOutcome]],
     common: list[Array],
     metrics: list[str],
     n: int,
@@ -448,7 +448,7 @@ def _row_scores(
 
 
 def _table(
-    outcomes: list[dict[str, Outcome]],
+    outcomes: list[dict[str, FoldOutcome]],
     rows_of: dict[str, dict[str, Array]],
     metrics: list[str],
     common: list[Array],

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from hetglm.design.frames import is_number
 from hetglm.estimation import record
 from hetglm.exceptions import FormulaError, NotEstimableWarning
 from hetglm.likelihood import estimability
@@ -415,9 +416,8 @@ def _derivative(
 def factor_levels(model: Any, name: str) -> list[Any] | None:
     """Return the levels of a variable that a formula treats as a factor, None for a number."""
     column = model.frame[name]
-    number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
     factors = model.spec.mean.categories | model.spec.dispersion.categories
-    if number and name not in factors:
+    if is_number(column) and name not in factors:
         return None
     return checks.levels(column, name)
 

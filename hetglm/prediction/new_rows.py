@@ -99,7 +99,7 @@ def rows_of(
     return core_at(model, X, Z, arrays, names)
 
 
-def of_results(
+def rows_of_results(
     res: Any,
     which: str,
     exog: Any,

@@ -22,7 +22,7 @@ from hetglm.exceptions import UntestedTermWarning
 from hetglm.inference.anova import anova
 from hetglm.likelihood.adjusted_profile import REML
 from hetglm.likelihood.objective import LIKELIHOOD
-from hetglm.shell.files import Format, Table, check_folder, read_table, write
+from hetglm.shell.files import DataFile, Format, check_folder, read_table, write
 from hetglm.shell.options import FAMILIES, LINKS, MODELS
 from hetglm.utils import axes
 from hetglm.utils.messages import listed
@@ -43,7 +43,7 @@ NUMERIC = {
     "offset_dispersion": "offset_dispersion",
     "exposure": "exposure",
 }
-#: Names available in formulas besides the columns and patsy's own functions.
+#: Names available in formulas in addition to the columns and patsy's functions.
 NAMES = {"np": np}
 #: File of the coefficients.
 COEFFICIENTS = "coefficients.csv"
@@ -67,7 +67,7 @@ MIN_ANNOUNCED_SECONDS = 2.0
 # -- the columns ------------------------------------------------------------------------------------
 
 
-def check_columns(table: Table, args: argparse.Namespace) -> None:
+def check_columns(table: DataFile, args: argparse.Namespace) -> None:
     """Raise a ValueError where a column that should be numbers has text or dates."""
     columns = table.frame.columns
     for option in (*NUMERIC, "groups"):
@@ -116,7 +116,7 @@ def _check_dates(values: pd.Series) -> None:
         )
 
 
-def _check_numbers(table: Table, column: str, share: float, option: str = "") -> None:
+def _check_numbers(table: DataFile, column: str, share: float, option: str = "") -> None:
     """Raise where a text column has at least a share of numbers; ``option`` needs nothing else."""
     given = table.frame[column].dropna()
     if not _is_text(given) or not len(given):

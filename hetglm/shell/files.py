@@ -57,7 +57,7 @@ class Format:
     encoding : str or None
         UTF-8 by default, UTF-16 where the file has its byte order mark.
     na : sequence of str
-        Missing-value markers beside `MISSING`.
+        Missing-value markers in addition to `MISSING`.
     """
 
     sep: str | None = None
@@ -67,7 +67,7 @@ class Format:
 
 
 @dataclass(frozen=True)
-class Table:
+class DataFile:
     """
     A data file as read.
 
@@ -89,7 +89,7 @@ class Table:
     repeated: frozenset[str] = frozenset()
 
 
-def read_table(path: str, form: Format) -> Table:
+def read_table(path: str, form: Format) -> DataFile:
     """
     Return a data file: text with separators, plain or compressed, or parquet.
 
@@ -112,7 +112,7 @@ def read_table(path: str, form: Format) -> Table:
     counted = f"{rows} row{'s' * (rows > 1)}, {columns} column{'s' * (columns > 1)}"
     if place == "line":
         counted = f"{counted}, rows named by their line"
-    return Table(frame, f"{path}: {counted} ({how})", place, repeated)
+    return DataFile(frame, f"{path}: {counted} ({how})", place, repeated)
 
 
 def _bytes(path: str) -> bytes:

@@ -59,7 +59,7 @@ class RowNames:
         Return 'row 3 (counted from 0)' or 'rows a, b (index labels)' for the true entries of a mask.
 
         By position where the data passed have no index, where labels are their positions, or where
-        they do not tell rows apart.
+        they are not unique.
         """
         by_label = self._labelled and not self.index.equals(pd.RangeIndex(len(self.index)))
         head, s = self._named(mask, by_label)

@@ -27,7 +27,14 @@ from hetglm.utils.checkpoint import Checkpoint
 from hetglm.utils.messages import reason, warn
 
 #: Result of a replicate: its vector, or the reason of its failure.
-Outcome = list[float] | str
+Replicate = list[float] | str
+
+#: Default number of replicates of a bootstrap: B such that (B + 1) alpha is an integer for the usual
+#: alpha (Davison and Hinkley 1997, Bootstrap Methods and their Application, sections 4.2 and 5.2).
+N_REPLICATES = 999
+
+#: Default of a test that needs a bootstrap unasked, at the boundary: the smallest P is then 1/200.
+N_BOUNDARY_REPLICATES = 199
 
 #: Number of batches for each job: a slow or lost one then delays little.
 N_BATCHES = 8
@@ -101,7 +108,7 @@ class Replicates:
     reasons: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, outcomes: Sequence[Outcome]) -> Replicates:
+    def of(cls, outcomes: Sequence[Replicate]) -> Replicates:
         """Return outcomes sorted into values and reasons."""
         values = [o for o in outcomes if not isinstance(o, str)]
         reasons = Counter(o for o in outcomes if isinstance(o, str))
@@ -120,7 +127,7 @@ def replicate(
     run: Run,
     what: str,
     identity: str,
-    enough: Callable[[list[Outcome]], int] | None = None,
+    enough: Callable[[list[Replicate]], int] | None = None,
 ) -> Replicates:
     """
     Return the outcomes of replicates 0 to nrep - 1 of a task.
@@ -211,11 +218,11 @@ def run_batch(task: Any, entropy: list[int], numbers: list[int]) -> Any:
         return exc
 
 
-def _outcomes(task: Any, entropy: list[int], numbers: list[int]) -> list[Outcome]:
+def _outcomes(task: Any, entropy: list[int], numbers: list[int]) -> list[Replicate]:
     return [_outcome(task, generator(entropy, i)) for i in numbers]
 
 
-def _outcome(task: Any, rng: np.random.Generator) -> Outcome:
+def _outcome(task: Any, rng: np.random.Generator) -> Replicate:
     try:
         return np.asarray(task(rng), dtype=float).ravel().tolist()
     except (ValueError, FloatingPointError, np.linalg.LinAlgError) as exc:
@@ -230,10 +237,10 @@ class _Loop:
     ) -> None:
         self.task, self.entropy, self.run = task, entropy, run
         self.kept, self.advance = kept, advance
-        self.outcomes: dict[int, Outcome] = {} if kept is None else dict(kept.outcomes)
+        self.outcomes: dict[int, Replicate] = {} if kept is None else dict(kept.outcomes)
         self.jobs = run.jobs()
 
-    def first(self, nrep: int, enough: Callable[[list[Outcome]], int] | None) -> list[Outcome]:
+    def first(self, nrep: int, enough: Callable[[list[Replicate]], int] | None) -> list[Replicate]:
         """Return the outcomes of the first ``nrep`` replicates, or fewer if they are enough."""
         self.advance(sum(i < nrep for i in self.outcomes))
         size = self.run.batch_size or self._size(nrep)
@@ -295,7 +302,7 @@ class _Loop:
         finally:
             _abandon(results)
 
-    def _keep(self, numbers: list[int], outcomes: list[Outcome]) -> None:
+    def _keep(self, numbers: list[int], outcomes: list[Replicate]) -> None:
         """Store the outcomes of a batch."""
         if self.kept is not None:
             self.kept.append(numbers, outcomes)

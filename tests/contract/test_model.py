@@ -1129,8 +1129,8 @@ ALIASED = ["I(2 * x)", "dispersion-I(z + 1)"]
 def aliased(case):
     with pytest.warns(AliasedColumnWarning) as caught:
         res = case.formula("x + I(2 * x) + group | z + I(z + 1)").fit()
-    (told,) = (w for w in caught if w.category is AliasedColumnWarning)
-    assert all(name in str(told.message) for name in ALIASED)
+    (warned,) = (w for w in caught if w.category is AliasedColumnWarning)
+    assert all(name in str(warned.message) for name in ALIASED)
     return res, case.formula("x + group | z").fit()
 
 

@@ -394,7 +394,7 @@ def test_arguments_of_a_covariance(data):
         model.fit(cov_kwds={"maxlags": 2})
 
 
-# ---- references of factors, brms' terms beside the response, families -----------------------------
+# ---- references of factors, additions to the response (brms), families -----------------------------
 
 CODINGS = {
     "C(group, base='b')": r"C\(\) has no argument 'base'; write C\(group, Treatment\('b'\)\)",
@@ -422,12 +422,12 @@ def test_a_reference_level_as_others_write_it(data, term):
     [
         (
             "K | trials(N)",
-            r"trials\(N\) beside the response .*betabinomial\(\.\.\., n_trials='N'\)",
+            r"trials\(N\) after the response .*betabinomial\(\.\.\., n_trials='N'\)",
         ),
         ("K|trials( 10 )", r"n_trials=10\)"),
         ("count | rate(time)", "exposure='time'"),
         ("gaussian | weights(w)", "var_weights='w', or freq_weights='w'"),
-        ("gaussian | cens(w)", "nothing here stands for it"),
+        ("gaussian | cens(w)", "it has no counterpart here"),
     ],
 )
 @pytest.mark.parametrize("right", ["x", "x | z"])
@@ -453,7 +453,7 @@ def test_a_mistyped_family(data, family, near):
         hmf.doubleglm("gaussian ~ x", data, family=family)
 
 
-def test_a_mistyped_group_of_a_picture(data):
+def test_a_mistyped_group_of_a_plot(data):
     pytest.importorskip("matplotlib")
     res = hmf.doubleglm("gaussian ~ x + group", data).fit()
     with pytest.raises(ValueError, match=r"by='grup' is not a column .* did you mean 'group'"):

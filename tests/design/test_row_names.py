@@ -243,7 +243,7 @@ def test_a_cell_at_the_boundary(form):
     assert res.boundary.rows.sum() == 12
 
 
-def test_the_edge_of_a_domain():
+def test_the_boundary_of_a_domain():
     rng = np.random.default_rng(2)
     x = np.linspace(0, 1, 60)
     data = pd.DataFrame({"x": x, "y": np.where(x < 0.1, 0, rng.poisson(8 * x))})
@@ -297,10 +297,8 @@ def test_influence_and_scores_are_labelled():
 def test_reasons_leave_names_out():
     names = RowNames(np.arange(N_ROWS), LABELS)
     for mask in (np.arange(N_ROWS) == 5, np.arange(N_ROWS) > 5):
-        error = ValueError(f"the mean fits {names.text(mask)} exactly, so nothing tells of it")
-        assert (
-            reason(error) == "ValueError: the mean fits some rows exactly, so nothing tells of it"
-        )
+        error = ValueError(f"the mean fits {names.text(mask)} exactly, so it has no residual")
+        assert reason(error) == "ValueError: the mean fits some rows exactly, so it has no residual"
     data = ALONE.assign(pair=(D.index < 2).astype(float)).set_axis(LABELS)
     res = hmf.doubleglm("gaussian ~ x + pair | pair", data).fit()
     with pytest.warns(FoldFailureWarning, match=r"likelihood grows without bound': [12]\}"):

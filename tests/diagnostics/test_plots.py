@@ -214,7 +214,7 @@ def test_at_the_boundary_rows_are_left_out_and_said_so():
     drawn(ax)
 
 
-def test_nothing_is_told_of_a_dispersion_that_is_nil_everywhere():
+def test_a_dispersion_of_zero_everywhere_has_no_note():
     data = pd.DataFrame({"y": np.random.default_rng(3).binomial(6, 0.9, size=40)})
     with pytest.warns(BoundaryWarning):
         res = hmf.negativebinomial("y ~ 1", data).fit()
@@ -441,7 +441,7 @@ def separated():
         return hmf.betabinomial("K ~ g | x", data, n_trials="N").fit()
 
 
-def test_separated_rows_tell_nothing_of_the_dispersion(separated):
+def test_separated_rows_are_uninformative_about_the_dispersion(separated):
     axes = separated.plot_diagnostics(rng=0)
     assert "200 uninformative rows left out" in axes[3].get_xlabel()
     plain = separated.model.frame.iloc[:400]
@@ -563,7 +563,7 @@ def test_constant_parts_have_no_coefficients_to_draw():
 # ---- very many rows, other data ----------------------------------------------------------------
 
 
-def test_many_rows_are_sampled_and_the_picture_says_so(monkeypatch):
+def test_many_rows_are_sampled_and_the_plot_has_a_note(monkeypatch):
     monkeypatch.setattr(axes_module, "MAX_ROWS", 600)
     monkeypatch.setattr(axes_module, "MAX_POINTS", 100)
     monkeypatch.setattr(plots_residuals, "MAX_POINTS", 500)

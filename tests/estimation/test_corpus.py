@@ -28,7 +28,7 @@ def judge(seed):
             wrong.append(f"scaled gradient {ours.gradient:.1e}")
         above = ours.overstated()
         if not abs(above) <= corpus.TOLERANCE:
-            wrong.append(f"told a supremum {above:.1e} above what coefficients reach")
+            wrong.append(f"reported a supremum {above:.1e} above what coefficients reach")
     if not np.isfinite(ours.result.llf):
         wrong.append(f"log-likelihood {ours.result.llf}")
     return [*wrong, *ours.strange], best_known(seed, ours) - ours.result.llf

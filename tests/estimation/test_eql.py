@@ -341,7 +341,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("reml", [False, True])
-def test_small_counts_are_told(name, reml):
+def test_small_counts_are_reported(name, reml):
     formula, family, likelihood, instead = CASES[name]
     model = hmf.doubleglm(formula, grouped(), family=family, likelihood=likelihood)
     with pytest.warns(SmallCountsWarning, match="expected counts are small .* use ") as caught:

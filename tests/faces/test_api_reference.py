@@ -89,13 +89,13 @@ def test_what_is_returned_is_listed():
 
 def test_examples_are_listed():
     text = (REFERENCE / "datasets.rst").read_text(encoding="utf-8")
-    told = re.findall(r"automodule:: hetglm\.examples\.(\w+)", text)
+    documented = re.findall(r"automodule:: hetglm\.examples\.(\w+)", text)
     runnable = {
         path.stem
         for path in Path(examples.__path__[0]).glob("*.py")
         if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
     }
-    assert set(told) == runnable
+    assert set(documented) == runnable
 
 
 @pytest.mark.parametrize("page", ["architecture.rst", "mathematics.rst"])

@@ -31,7 +31,7 @@ def words(text):
     return " ".join(text.split())
 
 
-def test_main_job_tells_the_three_steps(tmp_path, capsys):
+def test_main_job_prints_the_three_steps(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     assert main(["--out", str(tmp_path)]) == 0
     out = capsys.readouterr()
@@ -57,13 +57,13 @@ def test_main_job_tells_the_three_steps(tmp_path, capsys):
 
 
 @pytest.mark.thorough
-def test_main_job_without_matplotlib_says_how_to_get_the_picture(tmp_path, capsys, monkeypatch):
+def test_main_job_without_matplotlib_says_how_to_get_the_figure(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert main(["--out", str(tmp_path)]) == 0
     assert "No plot: plots need matplotlib: pip install 'hetglm[plot]'" in capsys.readouterr().out
 
 
-def test_picture_draws_the_data_and_the_fit():
+def test_figure_shows_the_data_and_the_fit():
     pytest.importorskip("matplotlib")
     from hetglm import plots
 

@@ -1,4 +1,4 @@
-"""The examples tell what they say, and their numbers are those of the packages they name."""
+"""The examples print what their texts say, and their numbers are those of the packages they name."""
 
 import json
 import re
@@ -27,7 +27,7 @@ def reference(name):
     return json.loads((REFERENCE / f"{name}.json").read_text())
 
 
-def told(main, tmp_path, capsys):
+def printed(main, tmp_path, capsys):
     """Return what an example prints, within 80 columns, with its picture saved."""
     main(tmp_path)
     out = capsys.readouterr().out
@@ -45,7 +45,7 @@ def numbers(out, label, count):
 
 
 @pytest.mark.thorough
-def test_claims_tells_its_story(tmp_path, capsys):
+def test_claims_prints_its_analysis(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     claims.main(tmp_path)
     out = capsys.readouterr().out
@@ -111,9 +111,9 @@ def test_cats_has_every_number_of_lmvar():
                 assert_allclose(bands[name].iloc[i], value, atol=5 * LMVAR, err_msg=name)
 
 
-def test_cats_tells_them(tmp_path, capsys):
+def test_cats_prints_its_analysis(tmp_path, capsys):
     pytest.importorskip("matplotlib")
-    out = told(cats.main, tmp_path, capsys)
+    out = printed(cats.main, tmp_path, capsys)
     c, bare = reference("gaussian_ml_cats_lmvar"), reference("gaussian_ml_cats_noint_lmvar")
     text = " ".join(out.split())
     for label, value, variance in (
@@ -154,9 +154,9 @@ def test_cats_tells_them(tmp_path, capsys):
 
 
 @pytest.mark.thorough
-def test_germination_tells_its_story(tmp_path, capsys):
+def test_germination_prints_its_analysis(tmp_path, capsys):
     pytest.importorskip("matplotlib")
-    out = told(germination.main, tmp_path, capsys)
+    out = printed(germination.main, tmp_path, capsys)
     text = " ".join(out.split())
     vgam = reference("betabinomial_germination_vgam")["coef"]
     (row,) = [r for r in numbers(out, "dispersion-Intercept", 3) if r[0] < -4.2]
@@ -200,9 +200,9 @@ def test_germination_draws_every_plate():
 # ---- welding -------------------------------------------------------------------------------------
 
 
-def test_welding_tells_its_story(tmp_path, capsys):
+def test_welding_prints_its_analysis(tmp_path, capsys):
     pytest.importorskip("matplotlib")
-    out = told(welding.main, tmp_path, capsys)
+    out = printed(welding.main, tmp_path, capsys)
     text = " ".join(out.split())
     c = reference("gaussian_reml_welding_remlscore")
     estimates = [*c["beta"], *c["gamma_log_variance"]]

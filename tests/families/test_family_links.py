@@ -171,12 +171,12 @@ def model_of(name, link, of_phi, y, X, Z):
     kwargs = {"n_trials": np.full(len(y), 12.0)} if name == "binomial" else {}
     kwargs |= {"likelihood": "exact"} if name == "tweedie-exact" else {}
     kwargs |= {"likelihood": "eql"} if name == "tweedie-1.5" else {}
-    # statsmodels refuses a user's link unless it is told not to look
+    # statsmodels refuses a user's link unless its check is disabled
     family = GRID[name][0](link, check_link=False)
     return het.DoubleGLM(y, X, Z, family=family, link_dispersion=of_phi, **kwargs)
 
 
-def told_of(res):
+def warnings_of(res):
     """Return what a fit says but that counts are small, as they are here."""
     return [note for note in res.notes if not note.startswith("expected counts are small")]
 
@@ -186,7 +186,7 @@ def test_fit_is_the_maximum(name, link, of_phi):
     y, X, Z, truth = problem(name, link, of_phi)
     res = model_of(name, link, of_phi, y, X, Z).fit()
     assert res.converged
-    assert told_of(res) == []
+    assert warnings_of(res) == []
     score, information = res.model.score(res.params), res.model.information(res.params)
     assert np.sqrt(score @ np.linalg.solve(information, score)) < ZERO
     density = GRID[name][1]
@@ -291,7 +291,7 @@ def edge_data(seed, n=60):
     return rng.poisson(np.maximum(3 * x - 0.3, 0.02)), X, Z
 
 
-def edge_model(name, seed):
+def boundary_model(name, seed):
     y, X, Z = edge_data(seed)
     made = {
         "poisson": (F.Poisson(L.Identity(), check_link=False), {}),
@@ -317,9 +317,9 @@ def edge_model(name, seed):
     return het.DoubleGLM(y, X, Z, family=family, **kwargs)
 
 
-#: Model, seed, value of the mean at its edge, and how much of the likelihood the last 1e-13 before the
-#: edge is worth: a Tweedie's goes like the square root.
-EDGES = [
+#: Model, seed, value of the mean at its boundary, and how much of the likelihood the last 1e-13 before
+#: the boundary is worth: a Tweedie's goes like the square root.
+BOUNDARIES = [
     ("poisson", 0, 0, 1e-9),
     ("poisson", 3, 0, 1e-9),
     ("negative-binomial", 1, 0, 1e-9),
@@ -332,23 +332,23 @@ EDGES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "seed", "edge", "short"), EDGES)
-def test_a_maximum_at_the_edge_of_the_mean_is_found_and_named(name, seed, edge, short):
-    model = edge_model(name, seed)
+@pytest.mark.parametrize(("name", "seed", "boundary", "short"), BOUNDARIES)
+def test_a_maximum_at_the_boundary_of_the_mean_is_found_and_named(name, seed, boundary, short):
+    model = boundary_model(name, seed)
     with pytest.warns(
-        DomainEdgeWarning, match=rf"domain of the mean, {edge}: the .* row"
+        DomainEdgeWarning, match=rf"domain of the mean, {boundary}: the .* row"
     ) as caught:
         res = model.fit()
-    (told,) = (w for w in caught if w.category is DomainEdgeWarning)
+    (warned,) = (w for w in caught if w.category is DomainEdgeWarning)
     assert res.converged
-    assert res.notes[0] == str(told.message)
-    assert str(told.message)[:60] in " ".join(res.summary().as_text().split())
-    i = int(np.argmin(abs(res.fittedvalues - edge)))
+    assert res.notes[0] == str(warned.message)
+    assert str(warned.message)[:60] in " ".join(res.summary().as_text().split())
+    i = int(np.argmin(abs(res.fittedvalues - boundary)))
     assert f"row {i} (counted" in res.notes[0]
-    assert_allclose(res.fittedvalues[i], edge, atol=1e-11)
+    assert_allclose(res.fittedvalues[i], boundary, atol=1e-11)
     assert np.isfinite(res.bse).all()
 
-    # along the edge of row i: intercept from the slope; no optimum inside is better
+    # along the boundary of row i: intercept from the slope; no optimum inside is better
     def loss(params):
         value = model.loglike(params)
         return -value if np.isfinite(value) else 1e10
@@ -365,14 +365,14 @@ def test_a_maximum_at_the_edge_of_the_mean_is_found_and_named(name, seed, edge, 
         for directions in (np.array(along), np.eye(4))
     )
     assert best <= res.llf + short
-    # and the gradient of the others is zero along the edge
+    # and the gradient of the others is zero along the boundary
     score = model.score(at)
     se = np.asarray(res.bse)
     assert abs(score @ along[0]) * se[1] < 1e-3
     assert np.all(abs(score[2:]) * se[2:] < 1e-6)
 
 
-def test_an_edge_of_two_rows():
+def test_a_boundary_of_two_rows():
     # a slope to either side: the mean is held down at both ends
     x = np.linspace(-1, 1, 41)
     y = np.round(4 * (1 - abs(x) ** 0.7))
@@ -385,8 +385,8 @@ def test_an_edge_of_two_rows():
     assert_allclose(res.fittedvalues[[0, 40]], 0, atol=1e-11)
 
 
-def test_rows_at_the_edge_that_should_not_stay_are_released():
-    # started on the edge of row 0, whose response of 0 is the least of the others' line
+def test_rows_at_the_boundary_that_should_not_stay_are_released():
+    # started on the boundary of row 0, whose response of 0 is the least of the others' line
     x = np.linspace(0.05, 1, 30)
     y = np.round(0.6 + 2 * x + 0.8 * np.sin(9 * x))
     y[0] = 0
@@ -408,7 +408,7 @@ def test_rows_at_the_edge_that_should_not_stay_are_released():
     assert maximise_on_boundary(model.core, kept, stopped, settings, watch) is stopped
 
 
-def test_one_of_two_rows_at_the_edge_is_released():
+def test_one_of_two_rows_at_the_boundary_is_released():
     # three lines that meet: held at both ends, one of which the data pull up
     x = np.linspace(-1, 1, 41)
     y = np.round(4 * (1 - abs(x) ** 0.7) + 3 * np.maximum(x, 0) ** 2)
@@ -440,12 +440,12 @@ def test_a_probability_below_zero_is_no_limit():
     assert (np.isfinite(value) == [False, True, False, True]).all()
 
 
-def test_an_interior_maximum_is_not_called_an_edge():
+def test_an_interior_maximum_is_not_called_a_boundary():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", SmallCountsWarning)
-        assert told_of(edge_model("binomial", 2).fit()) == []
-        assert told_of(edge_model("binomial-logc", 1).fit()) == []
+        assert warnings_of(boundary_model("binomial", 2).fit()) == []
+        assert warnings_of(boundary_model("binomial-logc", 1).fit()) == []
 
 
 # ---- faults of peers ---------------------------------------------------------------------------

@@ -858,8 +858,8 @@ def test_no_bootstrap(name, monkeypatch):
         call()
 
 
-def test_a_search_that_does_not_end_mends_no_fit():
-    """Welding by REML: from the fit without Preheating, which is above it, one runs to a spike."""
+def test_a_search_that_diverges_replaces_no_fit():
+    """Welding by REML: from the better fit without Preheating, the search diverges to a singularity."""
     res = hmf.doubleglm(
         "Strength ~ Drying + Material | Material + Method + Preheating",
         het.datasets.load_welding(),

@@ -35,7 +35,7 @@ def raw(res):
 
 def task(res, kind="pairs", codes=None, cov_type="", cov_kwds=None):
     res = raw(res)
-    of = record.of_results(res)
+    of = record.fitted_of(res)
     return bootstrap.Resampling(of, kind, codes, cov_type, cov_kwds or {}, res.df_resid)
 
 
@@ -165,7 +165,7 @@ def test_steps_end_where_the_gradient_vanishes_fast(gradients, iterations):
 
 
 def test_refit_without_convergence_is_a_failure(monkeypatch):
-    of = record.of_results(raw(fitted("gaussian", "x | z")))
+    of = record.fitted_of(raw(fitted("gaussian", "x | z")))
     stuck = replace(of.fit, converged=False, message="it is stuck")
     monkeypatch.setattr(fit_module, "fit", lambda *args, **kwargs: stuck)
     with pytest.raises(ValueError, match="no convergence: it is stuck"):
@@ -458,7 +458,7 @@ def ratio(name="gaussian", right="x | z", **kwargs):
     """Return the comparison of a fit with its null, and both fits."""
     res = raw(fitted(name, right))
     null = raw(fitted(name, right.split("|")[0] + "| 1"))
-    pair = record.of_results(null), record.of_results(res)
+    pair = record.fitted_of(null), record.fitted_of(res)
     return bootstrap_test.bootstrap_ratio(*pair, **kwargs), (null, res)
 
 
@@ -489,9 +489,7 @@ def test_ratios_are_those_of_two_fits():
 def test_ratios_have_the_distribution_of_chi_square():
     res = noise()
     null = raw(CASES["gaussian"].formula("x | 1", simulated(60)).fit())
-    _, found = bootstrap_test.bootstrap_ratio(
-        record.of_results(null), record.of_results(res), 300, 1
-    )
+    _, found = bootstrap_test.bootstrap_ratio(record.fitted_of(null), record.fitted_of(res), 300, 1)
     assert stats.kstest(found.ratios, stats.chi2(1).cdf).pvalue > 1e-3
     p = res.compare_constant_dispersion(test="bootstrap", nrep=300, rng=1)
     assert p.pvalue == found.pvalue
@@ -503,7 +501,7 @@ def test_ratios_have_the_distribution_of_chi_square():
 def test_sequential_stop_counts_in_the_order_of_the_draws(batch_size):
     res = noise()
     null = raw(CASES["gaussian"].formula("x | 1", simulated(60)).fit())
-    pair = record.of_results(null), record.of_results(res)
+    pair = record.fitted_of(null), record.fitted_of(res)
     _, full = bootstrap_test.bootstrap_ratio(*pair, 200, 1)
     p, found = bootstrap_test.bootstrap_ratio(
         *pair, 200, 1, sequential=5, run=Run(1, batch_size=batch_size)
@@ -613,7 +611,7 @@ BAD = {
     ),
     "below": (
         lambda: bootstrap_test.bootstrap_ratio(
-            *(record.of_results(raw(fitted("gaussian", r))) for r in ("x | z", "x | 1"))
+            *(record.fitted_of(raw(fitted("gaussian", r))) for r in ("x | z", "x | 1"))
         ),
         "the larger model has a smaller maximum than its submodel",
     ),

@@ -175,7 +175,7 @@ def test_checkpoint_of_the_same_model_by_reml(entry, tmp_path):
 
 def test_refits_by_reml_are_others_whatever_the_estimates():
     ml, reml = (
-        record.of_results(CASES["gaussian"].formula("x | z").fit(reml=by)._results)
+        record.fitted_of(CASES["gaussian"].formula("x | z").fit(reml=by)._results)
         for by in (False, True)
     )
     same = replace(ml, fit=replace(ml.fit, params=reml.fit.params))

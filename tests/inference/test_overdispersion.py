@@ -92,7 +92,7 @@ def test_bootstrap_runs_as_others_do(seeds, tmp_path, capsys):
 
 
 @pytest.mark.filterwarnings("ignore:the likelihood has several maxima")
-def test_failed_refits_are_told(seeds, monkeypatch):
+def test_failed_refits_are_reported(seeds, monkeypatch):
     original = refit.refit
 
     def sometimes(of, core):

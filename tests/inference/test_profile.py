@@ -368,7 +368,7 @@ def lines(ax):
     return {line.get_label(): np.array(line.get_data()) for line in ax.lines}
 
 
-def test_picture():
+def test_plot():
     res = fitted("gaussian", "x | z")
     ax = res.plot_profile("dispersion-z", alpha=0.1)
     low, high = res.conf_int(0.1, method="profile").loc["dispersion-z"]
@@ -386,7 +386,7 @@ def test_picture():
     assert ax.get_xlim()[0] < low < high < ax.get_xlim()[1]
 
 
-def test_picture_on_axes_of_ones_own():
+def test_plot_on_given_axes():
     from matplotlib.figure import Figure
 
     ax = Figure().subplots()
@@ -395,7 +395,7 @@ def test_picture_on_axes_of_ones_own():
     assert f"95 %: {trace.conf_int()[0]:.4g}" in ax.get_legend().get_texts()[1].get_text()
 
 
-def test_picture_without_a_limit():
+def test_plot_without_a_limit():
     y = np.array([3.0, 9, 6, 10, 4, 9, 5, 11, 7, 8, 0, 18, 6, 12, 2, 15, 9, 4, 13, 1])
     Z = np.column_stack([np.ones(20), np.repeat([0.0, 1.0], 10)])
     model = het.BetaBinomial(y, np.ones((20, 1)), exog_dispersion=Z, n_trials=np.full(20, 20))
@@ -406,7 +406,7 @@ def test_picture_without_a_limit():
     assert len(ax.collections[0].get_paths()) == 1
 
 
-def test_picture_input():
+def test_plot_input():
     res = fitted("gaussian", "x | z")
     with pytest.raises(ValueError, match="name='z': choose one of"):
         res.plot_profile("z")

@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
-from hetglm.estimation.record import of_results
+from hetglm.estimation.record import fitted_of
 from hetglm.inference.variance_component import PairScore, groupings
 
 RES = fitted("beta-binomial", "x | z")
@@ -24,7 +24,7 @@ DERIVATIVE = 1e-3
 
 
 def pair_score(res, groups, part, x=None):
-    fitted = of_results(res)
+    fitted = fitted_of(res)
     codes = groupings(res.model, groups)[0].codes
     x = np.ones(fitted.core.n) if x is None else x
     return PairScore(fitted.core, fitted.fit, codes, x, part)

@@ -1,4 +1,4 @@
-"""Stepwise selection: the path is that of brute force, and what cannot be fitted is told."""
+"""Stepwise selection: the path is that of brute force, and what cannot be fitted is reported."""
 
 import doctest
 import itertools

@@ -261,7 +261,7 @@ def test_cov_params_of_an_aliased_column():
 # -- average effects --------------------------------------------------------------------------------
 
 
-def told(make, *args, **kwargs):
+def with_warnings(make, *args, **kwargs):
     """Return the table of effects and the warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -275,7 +275,7 @@ def test_effects_of_cells_never_seen(case):
     tables = []
     for right in ("x + group * h", "x + C(group, Treatment('c')) * C(h, Treatment('v'))"):
         res = fit_quietly(case.formula(f"{right} | {right}", incomplete()))
-        table, text = told(res.get_margeff, "var")
+        table, text = with_warnings(res.get_margeff, "var")
         for part in ("mean", "dispersion"):
             assert f"determine the {part} at group = 'c', h = 'v'" in text
         assert "group (c - a): not estimable, NaN: " in text
@@ -285,7 +285,7 @@ def test_effects_of_cells_never_seen(case):
         for (_, label), row in table.iterrows():
             assert row.notna().all() == row.notna().any() == known[label]
         if not res.predict(which="mean").min() < 0:
-            ratios = told(res.dispersion_ratios, "mean")[0]
+            ratios = with_warnings(res.dispersion_ratios, "mean")[0]
             assert_array_equal(ratios["se_log"].isna(), [False, False, True, True])
     assert_allclose(tables[0], tables[1], rtol=1e-5, atol=1e-12)
 
@@ -297,7 +297,7 @@ def test_the_effect_of_an_aliased_variable(which, shift):
     data = incomplete().assign(x=lambda d: d["x"] + shift, twice=lambda d: 2 * d["x"])
     for right in ("x + twice + z", "twice + x + z"):
         res = fit_quietly(CASES["gaussian"].formula(f"{right} | {right}", data))
-        table, text = told(res.get_margeff, which)
+        table, text = with_warnings(res.get_margeff, which)
         assert "x (d/dx): not estimable, NaN" in text
         assert "twice (d/dx): not estimable, NaN" in text
         assert table.loc[["x", "twice"]].isna().all(axis=None)
@@ -305,7 +305,7 @@ def test_the_effect_of_an_aliased_variable(which, shift):
         # products of a column that far from zero have lost the digits of its square
         rtol = max(1e-6, 10 * np.finfo(float).eps * shift**2)
         assert_allclose(table.loc["z"], alone.summary_frame().loc["z"], rtol=rtol)
-        ratios = told(res.dispersion_ratios)[0]["ratio"]
+        ratios = with_warnings(res.dispersion_ratios)[0]["ratio"]
         assert_array_equal(ratios.isna().loc[["x", "twice", "z"]], [True, True, False])
 
 
@@ -320,7 +320,7 @@ def test_columns_that_move_together_have_an_effect(shift):
     )
 
 
-def test_pictures_and_the_package_marginaleffects():
+def test_plots_and_the_package_marginaleffects():
     """Grids with such a cell are drawn without it; the package has no estimate of it."""
     me = pytest.importorskip("marginaleffects")
     adapter = pytest.importorskip("hetglm.marginaleffects")

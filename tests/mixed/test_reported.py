@@ -66,7 +66,7 @@ def test_likelihood_at_the_modes():
     fit = fitted(MODEL, SUBJECT)
     conditional = at_modes(MODEL.core, (SUBJECT,), fit)
     effects = fit.effects[0].modes[SUBJECT.codes]
-    eta = conditional.linear_predictor(fit.params[:2])
+    eta = conditional.mean_predictor(fit.params[:2])
     by_hand = fit.params[0] + effects[:, 0] + (fit.params[1] + effects[:, 1]) * FRAME["Days"]
     assert_allclose(eta, by_hand, rtol=1e-12)
 

@@ -1,5 +1,5 @@
 """
-Results of other systems on public data; `reference/README.md` tells what each of them computes.
+Results of other systems on public data; `reference/README.md` says what each of them computes.
 
 The tolerances are the accuracy of the sources, measured against the exact maxima (found apart from
 this package): R's alternations and optimisers stop where the criterion no longer moves, which is

@@ -25,7 +25,7 @@ def derivatives(name, y, mu, phi, n):
     with mp.workdps(DPS):
         y, mu, phi = mp.mpf(y), mp.mpf(mu), mp.mpf(phi)
         n = None if n is None else mp.mpf(n)
-        # steps far inside the domain, however close its edge
+        # steps far inside the domain, however close its boundary
         h = mp.mpf(10) ** -20 * min(1, abs(mu) or 1)
 
         def value(m, p):

@@ -321,7 +321,7 @@ def test_weights_offsets_and_reml():
 # ---- what cannot be predicted --------------------------------------------------------------------
 
 
-def test_rows_of_an_unseen_level_are_told(data):
+def test_rows_of_an_unseen_level_are_reported(data):
     data["level"] = np.where(data.index < 2, "rare", data["group"])
     res = hmf.doubleglm("gaussian ~ x + level | z", data).fit()
     groups = np.where(data.index < 2, 0, 1 + data.index % 9)
@@ -361,7 +361,7 @@ def test_unseen_level_of_the_dispersion(data):
     assert found.unpredicted == 6
 
 
-def test_failed_folds_are_told(data):
+def test_failed_folds_are_reported(data):
     # without row 0 the cell has one row, with a mean of its own: no maximum
     data["pair"] = (data.index < 2).astype(float)
     res = hmf.doubleglm("gaussian ~ x + pair | pair", data).fit()

@@ -70,7 +70,7 @@ def test_effects_and_errors_by_differences(case, which):
     V = res.cov_params().to_numpy()
     for row, parts in changed.items():
         rows = [
-            (new_rows.of_results(res, which, new, None, True, {})[0], weight)
+            (new_rows.rows_of_results(res, which, new, None, True, {})[0], weight)
             for new, weight in parts
         ]
 
@@ -109,7 +109,9 @@ def test_ratios_of_intraclass_correlations():
     assert_allclose(
         np.log(table[["ci_lower", "ci_upper"]].to_numpy(float) / table["ratio"]), [-half, half]
     )
-    rows = [new_rows.of_results(res, "icc", data.assign(group=g), None, True, {})[0] for g in "ab"]
+    rows = [
+        new_rows.rows_of_results(res, "icc", data.assign(group=g), None, True, {})[0] for g in "ab"
+    ]
 
     def log_ratio(params):
         low, high = (np.mean(quantities.predict(r, params, "icc")) for r in rows)
@@ -243,7 +245,7 @@ def test_pairwise_input(data):
 
 
 def test_several_fits_side_by_side():
-    """A row for each coefficient of any fit, the parts told apart, beside a fit of statsmodels."""
+    """A row for each coefficient of any fit, the parts distinguished, next to a fit of statsmodels."""
     one, two = (CASES["gaussian"].formula(right).fit() for right in ("x", RIGHT))
     peer = smf.ols("gaussian ~ x", simulated()).fit()
     table = summary_col([one, two, peer], model_names=["one", "two", "OLS"]).tables[0]
@@ -420,7 +422,9 @@ def test_options_of_every_part(case, which):
     assert effect.index.tolist() == [("x", "d/dx")]
     h = 1e-5
     rows = [
-        new_rows.of_results(res, which, data.assign(x=data["x"] * np.exp(s * h)), None, True, {})[0]
+        new_rows.rows_of_results(
+            res, which, data.assign(x=data["x"] * np.exp(s * h)), None, True, {}
+        )[0]
         for s in (1, -1)
     ]
 

@@ -127,7 +127,7 @@ def test_jobs_follow_the_configuration_of_joblib(monkeypatch):
 
 
 def test_tasks_are_sent_in_little_more_than_their_data():
-    of = record.of_results(RES._results)
+    of = record.fitted_of(RES._results)
     task = bootstrap.Resampling(of, "parametric", None, "", {}, 1.0)
     task(np.random.default_rng(1))
     data = sum(a.nbytes for a in (of.core.y, of.core.X, of.core.Z))
@@ -255,7 +255,7 @@ def test_finished_checkpoint_grows_and_keeps_its_seed(tmp_path, monkeypatch):
     longer = RES.bootstrap(8, checkpoint=str(path), n_jobs=2).params
     assert_array_equal(longer[:5], first)
     entropy = json.loads(path.read_text().splitlines()[0][9:])[3]
-    of = record.of_results(RES._results)
+    of = record.fitted_of(RES._results)
     task = bootstrap.Resampling(of, "pairs", None, "", {}, 1.0)
     assert_array_equal(longer[7], task(parallel.generator(entropy, 7)))
     assert sorted(records(path)) == list(range(8))
@@ -383,14 +383,14 @@ def test_fingerprint_is_the_same_in_another_process():
         import sys
         sys.path.insert(0, {tests!r})
         from conftest import fitted
-        from hetglm.estimation.record import identifying, of_results
+        from hetglm.estimation.record import identifying, fitted_of
         from hetglm.utils.checkpoint import fingerprint
-        of = of_results(fitted("negative-binomial", "x | z")._results)
+        of = fitted_of(fitted("negative-binomial", "x | z")._results)
         print(fingerprint(*identifying(of)))
     """
     code = textwrap.dedent(code.format(tests=str(Path(__file__).parents[1])))
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    of = record.of_results(fitted("negative-binomial", "x | z")._results)
+    of = record.fitted_of(fitted("negative-binomial", "x | z")._results)
     assert out.stdout.strip() == fingerprint(*record.identifying(of))
 
 

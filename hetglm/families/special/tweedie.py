@@ -1,4 +1,4 @@
-"""Compound Poisson-gamma density beside its saddlepoint: series, Laplace expansion, information."""
+"""Compound Poisson-gamma density over its saddlepoint form: series, Laplace expansion, information."""
 
 from __future__ import annotations
 
