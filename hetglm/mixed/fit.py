@@ -140,16 +140,16 @@ def _record(
     covariance = _covariance(marginal, columns, found, at_boundary)
     criterion = CRITERIA[reml]
     adjusted = None if criterion.comparable_means else here.value
-    llf = here.value
+    given, there = marginal, here
     if adjusted is not None:
-        llf = _likelihood_at(likelihood, marginal, columns, coefficients, here)
+        given, there = _at_all_estimates(likelihood, marginal, columns, coefficients, here)
     return MixedFit(
         params=params,
         estimated=np.isfinite(params),
         at_boundary=at_boundary,
         theta=theta,
-        llf=llf,
-        effects=_effects(marginal, here),
+        llf=there.value,
+        effects=_effects(given, there),
         information=_information(covariance),
         covariance=covariance,
         integration="Laplace approximation",
@@ -180,20 +180,21 @@ def _at_boundary(structure: CovarianceStructure, params: Array) -> Array:
     return at_boundary
 
 
-def _likelihood_at(
+def _at_all_estimates(
     likelihood: Likelihood,
     marginal: Marginal,
     columns: Columns,
     coefficients: Array,
     here: Evaluation,
-) -> float:
-    """Return the marginal log-likelihood where nothing of the fixed part is integrated out."""
+) -> tuple[Marginal, Evaluation]:
+    """Return the marginal likelihood with nothing of the fixed part integrated out, and its value."""
     estimated = Columns(columns.searched | columns.integrated, np.zeros_like(columns.integrated))
     whole = marginal_of(likelihood, marginal.factors, estimated)
     whole.u = here.laplace.mode.u[: len(marginal.factors)]
     theta = here.psi[marginal.k_coefficients :]
     there = whole.at(np.concatenate([coefficients[estimated.searched], theta]))
-    return np.nan if there is None else there.value
+    assert there is not None
+    return whole, there
 
 
 def _covariance(marginal: Marginal, columns: Columns, found: Optimum, at_boundary: Array) -> Array:

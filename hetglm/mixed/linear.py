@@ -192,19 +192,6 @@ class Profile:
         ]
         return np.array([slopes[f][i, j] for f, i, j in self.model.entries])
 
-    @property
-    def covariances(self) -> list[Array]:
-        """Covariances of b given y and the estimates (by REML not given beta), each of (G, k, k)."""
-        out = [self.phi * block for block in self.H.covariances()]
-        if not self.model.reml:
-            return out
-        B = self.H.of_u(self.projections[0][:, :-1])
-        root = np.linalg.cholesky(self.phi * self.information_inverse)
-        for at, (k, G) in enumerate(self.model.cross.sizes):
-            slope = (B[self.model.cross.parts[at]] @ root).reshape(k, G, -1)
-            out[at] = out[at] + np.einsum("agm,bgm->gab", slope, slope)
-        return out
-
     @cached_property
     def directions(self) -> Array:
         """(V_a P y in terms of Z): Sigma_a s for each entry of theta, shape (Q, m)."""

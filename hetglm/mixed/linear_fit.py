@@ -158,11 +158,11 @@ class Joint:
     def effects(self) -> tuple[Effects, ...]:
         """Return the random effects of each factor, in the order of the user."""
         here, cross, out = self.here, self.model.cross, {}
-        covariances = here.covariances
+        covariances = here.H.covariances()
         for at, f in enumerate(cross.order):
             u = here.by_column(here.u, at)
             modes = (here.H.Lambda[at] @ u).T / cross.scales[at]
-            covariance = covariances[at] / np.multiply.outer(*[cross.scales[at]] * 2)
+            covariance = here.phi * covariances[at] / np.multiply.outer(*[cross.scales[at]] * 2)
             out[f] = Effects(modes, u.T / np.sqrt(here.phi), covariance)
         return tuple(out[f] for f in sorted(out))
 

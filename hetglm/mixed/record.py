@@ -39,7 +39,7 @@ class Effects:
     standardized : ndarray, shape (G, k)
         The same as u^, with b^ = Lambda u^.
     covariance : ndarray, shape (G, k, k)
-        Covariance of b given the data and the estimates, by the curvature at the mode.
+        Covariance of b given the data and all estimates, after REML too, by the curvature at the mode.
     """
 
     modes: Array

@@ -15,6 +15,7 @@ from hetglm.exceptions import UnboundedLikelihoodError
 from hetglm.families.gamma import Gamma
 from hetglm.families.gaussian import Gaussian
 from hetglm.likelihood.likelihood import Likelihood
+from hetglm.mixed.conditional import Uncertainty
 from hetglm.mixed.covariance_structure import structure_of
 from hetglm.mixed.cross_products import cross_products
 from hetglm.mixed.fit import fit_mixed
@@ -245,7 +246,7 @@ def test_modes_and_their_covariance(reml):
     phi = np.exp(fit.params[2])
     y, X, V = dense(likelihood, pair, structure.matrices(fit.theta / np.sqrt(phi)))
     rows = np.repeat(np.arange(N), keywords["freq"].astype(int))
-    P = projection(X, V, reml) / phi
+    P = np.linalg.inv(phi * V)
     r = P @ (y - X @ fit.params[:2])
     for f, Lambda, effects in zip(pair, structure.matrices(fit.theta), fit.effects, strict=True):
         Z = [np.equal(f.codes, g)[rows, None] * f.values[rows] for g in range(len(f.levels))]
@@ -275,6 +276,25 @@ def test_laplace_approximation_is_the_same(name, reml, monkeypatch):
         np.testing.assert_allclose(a.modes, b.modes, atol=1e-6)
         np.testing.assert_allclose(a.standardized, b.standardized, atol=1e-6)
         np.testing.assert_allclose(a.covariance, b.covariance, atol=1e-6)
+
+
+@pytest.mark.parametrize("linear", [True, False], ids=["linear", "general"])
+def test_uncertainty_of_the_mean_counts_once_after_reml(linear, monkeypatch):
+    y, X, _, factors = problem()
+    likelihood, f = core(y, X), factors["slopes"][0]
+    monkeypatch.setattr("hetglm.mixed.fit.is_linear", lambda *_: linear)
+    fit = fit_mixed(likelihood, (f,), ["Intercept", "x", "dispersion"], reml=True)
+    slope = Uncertainty(likelihood, (f,), fit).slopes[0][..., :2]
+    covariance = fit.effects[0].covariance + slope @ fit.covariance[:2, :2] @ slope.swapaxes(1, 2)
+    # Henderson's mixed model equations
+    phi, Lambda = np.exp(fit.params[2]), structure_of((f,)).matrices(fit.theta)[0]
+    Z = np.einsum("ng,nj->ngj", np.equal.outer(f.codes, range(7)), f.values).reshape(N, -1)
+    both = np.column_stack([X, Z])
+    prior = np.kron(np.eye(7), phi * np.linalg.inv(Lambda @ Lambda.T))
+    equations = both.T @ both
+    equations[2:, 2:] += prior
+    expected = phi * np.linalg.inv(equations)[2:, 2:].reshape(7, 2, 7, 2)
+    np.testing.assert_allclose(covariance, np.einsum("gjgk->gjk", expected), rtol=1e-6, atol=1e-9)
 
 
 def without_variance(seed=0):
