@@ -242,6 +242,11 @@ class _Loop:
 
     def first(self, nrep: int, enough: Callable[[list[Replicate]], int] | None) -> list[Replicate]:
         """Return the outcomes of the first ``nrep`` replicates, or fewer if they are enough."""
+        # once: to look for the libraries takes longer than a cheap replicate
+        with _one_thread() if self.jobs == 1 else nullcontext():
+            return self._first(nrep, enough)
+
+    def _first(self, nrep: int, enough: Callable[[list[Replicate]], int] | None) -> list[Replicate]:
         self.advance(sum(i < nrep for i in self.outcomes))
         size = self.run.batch_size or self._size(nrep)
         stop = 0
@@ -263,9 +268,8 @@ class _Loop:
         return 1 if self.jobs == 1 else max(1, min(MAX_BATCH, nrep // (N_BATCHES * self.jobs)))
 
     def _one_by_one(self, batches: list[list[int]]) -> None:
-        with _one_thread():
-            for batch in batches:
-                self._keep(batch, _outcomes(self.task, self.entropy, batch))
+        for batch in batches:
+            self._keep(batch, _outcomes(self.task, self.entropy, batch))
 
     def _in_parallel(self, batches: list[list[int]]) -> None:
         """Run batches until all are done; batches of a job that died are repeated."""
