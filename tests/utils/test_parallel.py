@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,13 @@ def test_replicates_keep_to_one_thread():
     with threadpoolctl.threadpool_limits(2):
         assert run(threads, 2).values.max() == 1
         assert run(threads, 4, n_jobs=2).values.max() == 1
+
+
+def test_a_run_that_may_stop_early_looks_for_the_threads_once(monkeypatch):
+    looked = []
+    monkeypatch.setattr(parallel, "_one_thread", lambda: looked.append(1) or nullcontext())
+    replicate(lambda rng: [1.0], 9, 1, Run(), "draws", "", lambda outcomes: 0)
+    assert len(looked) == 1
 
 
 def test_jobs_follow_the_configuration_of_joblib(monkeypatch):
