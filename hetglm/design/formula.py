@@ -411,15 +411,19 @@ def _leave_out(mean: Design, drop_cols: Sequence[str] | None) -> None:
     mean.left_out = tuple(drop_cols or ())
 
 
-def terms_of(given: str | Sequence[str] | None, frame: pd.DataFrame) -> list[str]:
+def terms_of(
+    given: str | Sequence[str] | None, frame: pd.DataFrame, constant: bool = False
+) -> list[str]:
     """
     Return the names of the terms that columns, or a one-sided formula, stand for.
 
     Parameters
     ----------
     given : str, sequence of str or None
-        Names of columns, or ``"~ a * b"``; a constant is left out.
+        Names of columns, or ``"~ a * b"``.
     frame : DataFrame
+    constant : bool
+        Whether the constant of a formula is a term; otherwise it is left out.
 
     Raises
     ------
@@ -432,7 +436,8 @@ def terms_of(given: str | Sequence[str] | None, frame: pd.DataFrame) -> list[str
             plain = text.isidentifier() and not iskeyword(text)
             found.append(text if plain else f"Q({text!r})")
         else:
-            found += (name for key, name in syntax.named_terms(text, "exog_extra").items() if key)
+            named, whole = syntax.named_terms(text, "exog_extra"), constant and "~" in text
+            found += (name for key, name in named.items() if key or whole)
     return found
 
 
@@ -471,7 +476,7 @@ def further_columns(
         )
     designs, asked = (spec.mean, spec.dispersion), (mean, dispersion)
     terms = [
-        [*design.terms, *terms_of(given, frame)]
+        [*design.terms, *terms_of(given, frame, constant=not design.columns)]
         for design, given in zip(designs, asked, strict=True)
     ]
     made = with_terms(spec, frame, terms[0], terms[1], env)

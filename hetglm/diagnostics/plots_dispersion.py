@@ -454,6 +454,10 @@ def plot_coefficients(
     titles = ("mean", f"dispersion: {link}({model.core.family.symbol})")
     for i, (panel, part, title) in enumerate(zip(axes, parts, titles, strict=True)):
         _forest(panel, part, params, limits, i)
+        if not part:
+            known = i == 1 and model.core.dispersion_is_known
+            text = "known: no coefficients" if known else "constant only"
+            panel.annotate(text, (0.5, 0.5), xycoords="axes fraction", ha="center")
         panel.set_title(title, fontsize="medium")
         panel.set_xlabel(f"coefficient, {100 * (1 - alpha):g} % interval", fontsize="small")
     return axes
@@ -464,8 +468,6 @@ def _forest(ax: Any, part: list[tuple[str, int]], params: Array, limits: Array, 
     where = np.array([j for _, j in part], dtype=int)
     y = np.arange(len(part))[::-1]
     finite = np.isfinite(params[where])
-    if not len(part):
-        ax.annotate("constant only", (0.5, 0.5), xycoords="axes fraction", ha="center")
     ends = np.abs(limits[where] - params[where, None]).T
     ax.errorbar(
         params[where][finite],

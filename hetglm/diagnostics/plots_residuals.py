@@ -396,11 +396,18 @@ def dispersion_bins(one: Shown) -> DispersionBins:
 
 
 def _components(one: Shown) -> tuple[Array, Array]:
-    """Return d log V/d log phi and e^2/((1 - h) V) - 1 of each row."""
+    """
+    Return d log V/d log phi and e^2/((1 - h) V) - 1 of each row.
+
+    Of a family without a dispersion the first is that of its quasi-likelihood: 1, or 0 where the
+    variance of a row cannot be another (one trial).
+    """
     at = one.core.predictors(one.res.fit.internal)
     _, slope, variance = quantities.variance_slopes(one.core, at)
     with np.errstate(invalid="ignore", divide="ignore"):
         weight = slope * at.phi / variance
+        if not one.core.family.has_dispersion:
+            weight = np.isfinite(residuals.dispersion(one.core, one.res.fit.internal)) * 1.0
         return weight, one.influence.resid_studentized**2 - 1
 
 

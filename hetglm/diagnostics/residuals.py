@@ -74,16 +74,30 @@ def dispersion(core: Likelihood, params: Array, expected: Array | None = None) -
     Return dispersion residuals: scores with respect to zeta over their standard deviation.
 
     For the Gaussian, and for the extended quasi-likelihood, (w d/phi - 1)/sqrt(2): the Pearson
-    residual of the gamma GLM that the deviances d follow. NaN where a row contains no
+    residual of the gamma GLM that the deviances d follow. Of a family without a dispersion, the
+    scores of its mixture (negative binomial, beta-binomial) at phi = 0. NaN where a row contains no
     information about the dispersion. ``expected`` is the expected second derivative of each row,
     where it is known.
     """
+    if not core.family.has_dispersion:
+        return _of_mixture(core, params)
     core = replace(core, freq=None)
     score = core.factors(params, 1).zeta
     assert score is not None
     expected = core.expected_factors(params)[2] if expected is None else expected
     with np.errstate(invalid="ignore", divide="ignore"):
         return score / np.sqrt(-expected)
+
+
+def _of_mixture(core: Likelihood, params: Array) -> Array:
+    """Return the scores in phi of `Family.mixed_family` at phi = 0 over their standard deviation."""
+    mean, family, zero = core.predictors(params).mean, core.family.mixed_family, np.zeros(core.n)
+    at = mean.mu, mean.nu if family.unit_interval else None, zero
+    rows = family.prepare(core.y, core.trials)
+    score = family.evaluate(rows, *at, 1).phi
+    assert score is not None
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return score / np.sqrt(-family.expected_hessian(rows, *at)[2])
 
 
 def quantile(core: Likelihood, params: Array, rng: np.random.Generator) -> Array:

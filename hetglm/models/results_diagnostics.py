@@ -87,7 +87,9 @@ class DiagnosticMethods(GenericLikelihoodModelResults):
               fitted log-likelihood, at the fitted dispersion; in exponential dispersion models of the
               unit deviance over phi
             - "dispersion": score with respect to the linear predictor of the dispersion over its
-              standard deviation; for the Gaussian (d/phi - 1)/sqrt(2), d the unit deviance
+              standard deviation; for the Gaussian (d/phi - 1)/sqrt(2), d the unit deviance; for the
+              Poisson and binomial with ``| 0`` the score of the negative binomial or beta-binomial at
+              no overdispersion, of which `test_overdispersion` takes the sum
             - "standardized", "standardized-deviance", "standardized-dispersion": Pearson, deviance
               and dispersion residuals over sqrt(1 - leverage)
         rng : None, int or numpy.random.Generator

@@ -190,6 +190,16 @@ def test_offset_makes_it_eql(family):
     assert_allclose(res.bse, theirs.bse, rtol=1e-8)
 
 
+def test_score_test_of_phi_1():
+    """Of the EQL with phi = 1: of a constant, or of a formula with its constant; arrays say the same."""
+    data = simulated()
+    res = hmf.doubleglm("count ~ x | 0", data, family=POISSON(), offset_dispersion=0).fit()
+    ones, z = np.ones((len(data), 1)), data[["z"]].to_numpy()
+    for named, columns in (("~ 1", ones), ("z", z), ("~ z", np.hstack([ones, z]))):
+        tested = [res.score_test((None, part)) for part in (named, columns)]
+        assert_allclose(*([test.statistic, test.pvalue] for test in tested), rtol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     {
@@ -298,6 +308,21 @@ OF_KNOWN = {
 @pytest.mark.parametrize("response", KNOWN)
 def test_every_method_with_a_known_dispersion(response):
     check_every_method(known(response).fit(), REFUSED | OF_KNOWN[response])
+
+
+def test_dispersion_residuals_are_the_scores_of_overdispersion():
+    """Dean's score of the Poisson, Tarone's of the binomial; 0/1 rows tell nothing of it."""
+    res, y = exact("count"), simulated()["count"]
+    mu = res.fittedvalues
+    assert_allclose(res.resid_dispersion, ((y - mu) ** 2 - y) / (np.sqrt(2) * mu), rtol=1e-9)
+    total = np.sum(res.resid_dispersion * mu) / np.sqrt(np.sum(mu**2))
+    assert_allclose(
+        total, res.test_overdispersion().score, rtol=0.02
+    )  # of which the mean is estimated
+    assert np.isnan(exact("binary").resid_dispersion).all()
+    n, p, K = simulated()["N"], exact("K").fittedvalues, simulated()["K"]
+    z = (K - n * p) / np.sqrt(n * p * (1 - p))
+    assert np.corrcoef(exact("K").resid_dispersion, z**2)[0, 1] > 0.95
 
 
 def test_summary():
