@@ -335,7 +335,9 @@ def _select(
     """Return the rows of the subset, or raise a ValueError where none of them is complete."""
     positions = _rows_of(frame, subset)
     if len(frame) and len(positions) == 0:
-        raise ValueError("no rows left to fit: subset selects none of the data")
+        raise ValueError(
+            "no rows left to fit: subset selects none of the data; give labels or a mask of some"
+        )
     values = {k: _row_array(k, v, frame, positions) for k, v in arrays.items() if v is not None}
     beside = random_design.on_rows(random, frame, positions)
     used = frame.iloc[positions]

@@ -1,4 +1,4 @@
-"""Random terms whose covariance parameters the rows of a fit cannot tell: each is refused by name."""
+"""Random terms whose covariance parameters the rows of a fit do not identify: refused by name."""
 
 from __future__ import annotations
 
@@ -109,5 +109,5 @@ def check_gaussian(
         if distinct <= np.linalg.matrix_rank(exog_dispersion):
             raise ValueError(
                 f"{text_of(factor, terms, 'mean')}: {factor.name!r} has one row a level, so that its "
-                "variance cannot be told from the dispersion of the Gaussian; leave the term out"
+                "variance cannot be separated from the dispersion of the Gaussian; leave the term out"
             )

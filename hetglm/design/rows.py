@@ -116,7 +116,7 @@ def read_arrays(
     complete = _complete(arrays, n, missing, names)
     keep = complete & _informative(arrays, complete, names)
     if not keep.any():
-        raise ValueError("no rows left to fit: all rows are missing or have zero weight")
+        raise ValueError("no rows left to fit: every row misses a value or has zero weight")
     if not keep.all():
         arrays = {name: None if a is None else a[keep] for name, a in arrays.items()}
         terms = [term.take(keep) for term in terms]
@@ -143,7 +143,8 @@ def _complete(arrays: dict[str, Any], n: int, missing: str, names: RowNames) -> 
     """Return which rows are kept, having no missing value."""
     keep = present(arrays, n)
     if missing == "raise" and not keep.all():
-        raise MissingValueError(f"missing values in {names.text(~keep)}")
+        where = names.text(~keep)
+        raise MissingValueError(f"missing values in {where}; missing='drop' leaves such rows out")
     return np.ones(n, dtype=bool) if missing == "none" else keep
 
 

@@ -85,7 +85,7 @@ def _covariances(laplace: Laplace) -> list[Array]:
 def first_covariances(
     likelihood: Likelihood, factors: tuple[GroupingFactor, ...], coefficients: Array
 ) -> list[Array]:
-    """Return diagonal covariances: a random effect as large as the curvature of one row tells."""
+    """Return diagonal covariances, a variance being the inverse of the mean curvature of a row."""
     rows = likelihood.factors(coefficients)
     assert rows.eta_eta is not None and rows.zeta_zeta is not None
     curvature = {"mean": -rows.eta_eta, "dispersion": -rows.zeta_zeta}

@@ -54,7 +54,7 @@ def factors(terms: Sequence[TermRows], core: Likelihood) -> tuple[GroupingFactor
     Raises
     ------
     ValueError
-        If the family has no likelihood, or the rows cannot tell what a term asks for.
+        If the family has no likelihood, or the rows do not identify the parameters of a term.
     """
     if terms:
         _check_likelihood(terms[0].text, core.family)

@@ -139,7 +139,7 @@ def test_missing_rows_that_raise(form):
         MissingValueError, match=f"row {re.escape(repr(index[[BAD]].tolist()[0]))} misses a value"
     ):
         hmf.doubleglm("gaussian ~ x", data, missing="raise")
-    with pytest.raises(MissingValueError, match=f"missing values in {named}$"):
+    with pytest.raises(MissingValueError, match=f"missing values in {named}; missing='drop'"):
         het.DoubleGLM(data["gaussian"], data[["x"]], missing="raise")
     with pytest.raises(MissingValueError, match=f"^exog, column 'x': missing value in {named}"):
         het.DoubleGLM(data["gaussian"], data[["x"]])
