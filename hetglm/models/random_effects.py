@@ -12,7 +12,7 @@ from hetglm.design.random_syntax import PARTS
 from hetglm.design.random_terms import GroupingFactor, TermRows, grouping_factors
 from hetglm.estimation import checks as aliases
 from hetglm.estimation import start
-from hetglm.estimation.record import DEFAULT_METHOD, OWN_METHODS, TOL
+from hetglm.estimation.record import DEFAULT_METHOD, OWN_METHODS, TOL, need_rows
 from hetglm.families.base import Family
 from hetglm.families.gaussian import Gaussian
 from hetglm.families.quasi import Quasi, QuasiBinomial, QuasiPoisson
@@ -123,6 +123,7 @@ def fit(
     """
     if not isinstance(reml, (bool, str)) or reml not in CRITERIA:
         raise ValueError(f"reml={reml!r}: choose False, True (or 'mean') or 'both'")
+    need_rows(model.core)
     _check_nodes(nodes)
     _check_options(options)
     steps = MAX_STEPS if maxiter is None else count(maxiter, "maxiter")

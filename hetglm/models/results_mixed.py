@@ -59,6 +59,20 @@ class MixedResults(LocationScaleResults):
         Names and blocks of the covariance parameters.
     group_sizes : dict
         Numbers of rows of the groups, by grouping variable.
+
+    Examples
+    --------
+    Seeds of Crowder (1978), of which a plate is a row, with a random effect of the plate in the logit:
+
+    >>> import statsmodels.api as sm
+    >>> import hetglm.api as het
+    >>> import hetglm.formula.api as hmf
+    >>> seeds = het.datasets.load_germination().reset_index(names="plate")
+    >>> formula = "y + I(n - y) ~ variety * root + (1 | plate) | 0"
+    >>> res = hmf.doubleglm(formula, seeds, family=sm.families.Binomial()).fit(nodes=1)
+    >>> print(res.variance_components[["sd", "se"]].round(3))
+                  sd    se
+    sd(plate)  0.235  0.11
     """
 
     fit: MixedFit
@@ -74,13 +88,14 @@ class MixedResults(LocationScaleResults):
         super().__init__(model, *args, **kwargs)
 
     def _covariance(self, model: Any, fit: Any, cov_type: str, *args: Any) -> Covariance:
-        k = len(fit.internal)
-        internal = np.nan_to_num(fit.covariance[:k, :k])
+        k, inside = len(fit.internal), np.outer(fit.interior, fit.interior)
+        matrix = np.where(inside, fit.covariance, np.nan)
+        internal = np.nan_to_num(matrix[:k, :k])
         description = (
             "Standard errors: observed information of the marginal log-likelihood. Intervals of "
             "standard deviations are symmetric on the log scale, of correlations on Fisher's z."
         )
-        return Covariance(fit.covariance, internal, cov_type, {"description": description})
+        return Covariance(matrix, internal, cov_type, {"description": description})
 
     @property
     def core(self) -> Likelihood:

@@ -231,6 +231,10 @@ def test_variance_of_zero():
     assert_allclose(res.bse.drop("sd(lot)"), without.bse, rtol=1e-4)
     assert res.variance_components.loc["sd(lot)", "at_boundary"]
     assert np.isfinite(res.ranef()["sd"]).all()
+    crossed = grid("gaussian")  # sds of 0 in one block, whose correlation has no value
+    corr = [name for name in crossed.params.index if name.startswith("corr")]
+    assert crossed.params[corr].isna().all() and crossed.bse[corr].isna().all()
+    assert np.isfinite(crossed.bse["sd(dispersion-block)"])
     assert "sd(lot) = 0" in str(res.summary())
     with pytest.raises(ValueError, match=r"sd\(lot\).*nothing to test"):
         res.t_test("sd(lot) = 1")
@@ -248,6 +252,8 @@ def test_without_data():
         if "resid" in line or "Fitted" in line or "1Q" in line or "Time" in line
     } | {text[-1]}
     assert len(pickle.dumps(res)) < 60_000
+    with pytest.raises(ValueError, match="the data were removed"):
+        res.model.fit()
 
 
 def test_summary():
