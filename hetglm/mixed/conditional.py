@@ -105,17 +105,10 @@ class Uncertainty:
         return out
 
     @cached_property
-    def given(self) -> list[Array]:
-        """Covariances of the effects of each group given all estimates, (G, k, k)."""
-        marginal, laplace = self._at
-        own, order = laplace.covariances.own, marginal.joint.order
-        return [own[order.index(i)] for i in range(len(self.factors))]
-
-    @cached_property
     def covariances(self) -> list[Array]:
         """Covariances of the effects of each group with the uncertainty of the estimates, (G, k, k)."""
-        pairs = zip(self.given, self.slopes, strict=True)
-        return [given + J @ self.cov_params @ np.swapaxes(J, 1, 2) for given, J in pairs]
+        pairs = zip(self.fit.effects, self.slopes, strict=True)
+        return [e.covariance + J @ self.cov_params @ np.swapaxes(J, 1, 2) for e, J in pairs]
 
     def of_rows(self, X: Array, Z: Array, factors: tuple[GroupingFactor, ...]) -> Symmetric:
         """

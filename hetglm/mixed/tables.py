@@ -64,7 +64,7 @@ def variance_components(
 
 
 def ranef(
-    fit: MixedFit, factors: tuple[GroupingFactor, ...], given: list[Array], total: list[Array]
+    fit: MixedFit, factors: tuple[GroupingFactor, ...], covariances: list[Array]
 ) -> pd.DataFrame:
     """
     Return a row for each column of each group.
@@ -73,8 +73,8 @@ def ranef(
     ----------
     fit : MixedFit
     factors : tuple of GroupingFactor
-    given, total : list of ndarray, shapes (G, k, k)
-        Covariances of the effects given the estimates, and with the uncertainty of these.
+    covariances : list of ndarray, shapes (G, k, k)
+        Of the effects of each factor, with the uncertainty of the estimates.
     """
     tables = [
         pd.DataFrame(
@@ -84,13 +84,11 @@ def ranef(
                 "level": pd.Series(factor.levels, dtype=object),
                 "column": factor.columns[j],
                 "mode": effects.modes[:, j],
-                "sd": np.sqrt(uncertain[:, j, j]),
-                "sd_given_estimates": np.sqrt(certain[:, j, j]),
+                "sd": np.sqrt(covariance[:, j, j]),
+                "sd_given_estimates": effects.sd[:, j],
             }
         )
-        for factor, effects, certain, uncertain in zip(
-            factors, fit.effects, given, total, strict=True
-        )
+        for factor, effects, covariance in zip(factors, fit.effects, covariances, strict=True)
         for j, part in enumerate(factor.parts)
     ]
     return pd.concat(tables, ignore_index=True)

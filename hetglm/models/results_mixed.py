@@ -157,14 +157,13 @@ class MixedResults(LocationScaleResults):
     @property
     def random_effects_cov(self) -> dict[Any, Any]:
         """Covariances of the random effects given data and estimates, level -> DataFrame."""
-        given = self._covariances_of_effects[0]
+        given = [effects.covariance for effects in self.fit.effects]
         return tables.by_level(self.model.random, given, pd.DataFrame)
 
     @cached_property
-    def _covariances_of_effects(self) -> tuple[list[Array], list[Array]]:
-        """Covariances of the effects, given the estimates and with their uncertainty."""
-        found = Uncertainty(self.model.core, self.model.random, self.fit)
-        return found.given, found.covariances
+    def _covariances_of_effects(self) -> list[Array]:
+        """Covariances of the effects of each factor with the uncertainty of the estimates."""
+        return Uncertainty(self.model.core, self.model.random, self.fit).covariances
 
     def ranef(self) -> pd.DataFrame:
         """
@@ -178,7 +177,7 @@ class MixedResults(LocationScaleResults):
             uncertainty of the estimates, and ``sd_given_estimates``, which does not (lme4's condVar)
             and is too small where the fixed effects of the groups' level are uncertain.
         """
-        return tables.ranef(self.fit, self.model.random, *self._covariances_of_effects)
+        return tables.ranef(self.fit, self.model.random, self._covariances_of_effects)
 
     @property
     def variance_components(self) -> pd.DataFrame:

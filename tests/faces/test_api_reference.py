@@ -22,7 +22,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 REFERENCE = DOCS / "reference"
 ROOT = Path(hetglm.__path__[0])
 #: What the rooms hand to each other prints itself as well, for those who debug them.
-INSIDE = {"Likelihood", "Fit", "RemlFit"}
+INSIDE = {"Likelihood", "Fit", "MixedFit", "RemlFit"}
 FACES = (hetglm.api, hetglm.formula.api, datasets, exceptions, hetglm.plots)
 
 
