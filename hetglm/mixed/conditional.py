@@ -107,6 +107,7 @@ class Uncertainty:
     @cached_property
     def covariances(self) -> list[Array]:
         """Covariances of the effects of each group with the uncertainty of the estimates, (G, k, k)."""
+        # those of the record are given all estimates, by REML too
         pairs = zip(self.fit.effects, self.slopes, strict=True)
         return [e.covariance + J @ self.cov_params @ np.swapaxes(J, 1, 2) for e, J in pairs]
 
