@@ -196,8 +196,8 @@ def test_score_test_of_phi_1():
     res = hmf.doubleglm("count ~ x | 0", data, family=POISSON(), offset_dispersion=0).fit()
     ones, z = np.ones((len(data), 1)), data[["z"]].to_numpy()
     for named, columns in (("~ 1", ones), ("z", z), ("~ z", np.hstack([ones, z]))):
-        tested = [res.score_test((None, part)) for part in (named, columns)]
-        assert_allclose(*([test.statistic, test.pvalue] for test in tested), rtol=1e-12)
+        tested = [res.score_test((None, part))[:2] for part in (named, columns)]
+        assert_allclose(*(np.ravel(test) for test in tested), rtol=1e-12)
 
 
 @pytest.mark.parametrize(
