@@ -1,11 +1,11 @@
 """Grouping factors of arrays, and the reference cases of models with random effects."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import statsmodels.api as sm
 
 import hetglm.formula.api as hmf
 from hetglm.datasets import load_splicing
@@ -80,8 +80,9 @@ def cbpp():
     return model, factor("herd", frame["herd"], ONE)
 
 
-def binomial(model):
-    """Return a beta-binomial likelihood at sigma = 0: the binomial one."""
-    fixed = np.full(model.core.n, -np.inf)
-    Z = np.empty((model.core.n, 0))
-    return replace(model.core, Z=Z, fixed_predictor=fixed)
+def cbpp_binomial():
+    """Return the binomial model of cbpp, which lme4 fits, and its grouping factor."""
+    frame = data("cbpp").assign(period=lambda f: f["period"].astype(str))
+    formula = "incidence + I(size - incidence) ~ period | 0"
+    model = hmf.doubleglm(formula, frame, family=sm.families.Binomial())
+    return model, factor("herd", frame["herd"], ONE)

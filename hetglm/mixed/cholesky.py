@@ -118,8 +118,12 @@ class BlockedCholesky:
     @property
     def logdet(self) -> float:
         """Logarithm of the determinant of H."""
-        of_F = -np.log(np.einsum("gjj->gj", self.roots)).sum()
-        return float(2 * (of_F + np.log(np.diag(self.schur)).sum()))
+        return float(self.logdets.sum() + 2 * np.log(np.diag(self.schur)).sum())
+
+    @property
+    def logdets(self) -> Array:
+        """Logarithm of the determinant of each block of F, shape (G,)."""
+        return np.asarray(-2 * np.log(np.einsum("gjj->gj", self.roots)).sum(axis=1))
 
     def solve(self, of_F: Array, of_R: Array) -> tuple[Array, Array]:
         """

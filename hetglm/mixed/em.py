@@ -45,7 +45,9 @@ def em_start(
         u = _first_modes(likelihood, factors, coefficients, theta)
         for _ in range(N_ROUNDS):
             Lambdas = joint.ordered_matrices(structure.matrices(theta))
-            laplace = Laplace(joint, joint.mode(np.empty(0), Lambdas, u, TOL_MODE))
+            laplace = Laplace(
+                joint, joint.mode(joint.fixed_part(np.empty(0)), Lambdas, u, TOL_MODE)
+            )
             theta = structure.of_covariances(_covariances(laplace))
             after = joint.ordered_matrices(structure.matrices(theta))
             # the same effects b in units of the new covariance
@@ -68,7 +70,7 @@ def _first_modes(
     """Return modes of the random effects at given coefficients, and these coefficients as the last."""
     joint = JointDensity(likelihood, factors)
     Lambdas = joint.ordered_matrices(structure_of(factors).matrices(theta))
-    u = joint.mode(coefficients, Lambdas, joint.zero(), TOL_MODE).u
+    u = joint.mode(joint.fixed_part(coefficients), Lambdas, joint.zero(), TOL_MODE).u
     return [*u, coefficients[None, :]] if len(coefficients) else u
 
 

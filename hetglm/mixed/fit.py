@@ -6,19 +6,23 @@ Starting values are the fit without random effects and some rounds of EM.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hetglm.design.random_terms import GroupingFactor
 from hetglm.estimation.fit import fit as fit_without_random_effects
 from hetglm.likelihood.likelihood import Likelihood
+from hetglm.mixed.cholesky import Indefinite
 from hetglm.mixed.covariance_structure import CovarianceStructure
 from hetglm.mixed.em import em_start
+from hetglm.mixed.joint import NoModeError
 from hetglm.mixed.linear_fit import fit_linear, is_linear
 from hetglm.mixed.marginal import Evaluation, Marginal
+from hetglm.mixed.nodes import LAPLACE, N_NODES, Integration, error_columns, integration
+from hetglm.mixed.quadrature import Quadrature, Rule
 from hetglm.mixed.record import CRITERIA, REML_BOTH, REML_MEAN, Effects, MixedFit, Start
-from hetglm.mixed.search import Optimum
+from hetglm.mixed.search import Optimum, near_maximum
 from hetglm.mixed.variance_boundary import away_from_zero, search_closure
 from hetglm.typing import Array
 from hetglm.utils.linalg import inverse
@@ -42,6 +46,7 @@ def fit_mixed(
     factors: tuple[GroupingFactor, ...],
     names: list[str],
     reml: bool | str = False,
+    nodes: int | str = "auto",
     start: MixedFit | Start | None = None,
     maxiter: int = MAX_STEPS,
 ) -> MixedFit:
@@ -57,11 +62,14 @@ def fit_mixed(
         Names of the p + q coefficients, for messages.
     reml : {False, True, "mean", "both"}
         Whether the coefficients of the mean, or of both parts, are integrated out too.
+    nodes : int or "auto"
+        Nodes of the quadrature over random effects of one factor; 1 for Laplace's approximation.
     start : MixedFit or Start, optional
         A fit to similar data or values, where the search begins.
     maxiter : int
         Largest number of steps.
     """
+    method = integration(likelihood, factors, nodes, reml is not False)
     if CRITERIA[reml] is not REML_BOTH and is_linear(likelihood, factors):
         return fit_linear(likelihood, factors, CRITERIA[reml] is REML_MEAN)
     columns = _columns(likelihood, reml)
@@ -70,8 +78,40 @@ def fit_mixed(
     coefficients, theta, u = start.start if isinstance(start, MixedFit) else start
     marginal = marginal_of(likelihood, factors, columns)
     first = first_evaluation(marginal, columns, coefficients, theta, u)
+    if method.nodes > 1:
+        marginal, first = _by_nodes(marginal, method, first, maxiter)
     found = search_closure(marginal, first, maxiter)
-    return _record(likelihood, marginal, columns, found, reml)
+    fit = _record(likelihood, marginal, columns, found, reml)
+    fit = replace(
+        fit, integration=method.text, nodes=method.nodes, quadrature_columns=method.columns
+    )
+    if method.text != LAPLACE or len(factors) > 1 or columns.integrated.any():
+        return fit
+    return replace(fit, laplace_error=laplace_error(marginal, found.here))
+
+
+def _by_nodes(
+    marginal: Marginal, method: Integration, first: Evaluation, maxiter: int
+) -> tuple[Marginal, Evaluation]:
+    """Return the criterion by quadrature, and where Laplace's approximation has its maximum."""
+    near, _ = near_maximum(marginal, first, np.arange(len(first.psi)), maxiter)
+    by_nodes = Marginal(marginal.likelihood, marginal.factors, None, method.nodes, method.columns)
+    by_nodes.u = near.laplace.mode.u
+    here = by_nodes.at(near.psi)
+    if here is None:
+        raise ValueError("the marginal log-likelihood by quadrature is not finite")
+    return by_nodes, here
+
+
+def laplace_error(marginal: Marginal, here: Evaluation) -> float:
+    """Return the log-likelihood by quadrature less that by Laplace's approximation."""
+    columns = error_columns(marginal.likelihood, marginal.factors[0])
+    rule = Rule(marginal.joint, columns, N_NODES)
+    fixed = marginal.joint.fixed_part(here.psi[: marginal.k_coefficients])
+    try:
+        return Quadrature(rule, here.laplace, fixed).value - here.value
+    except (NoModeError, Indefinite, np.linalg.LinAlgError):
+        return np.nan
 
 
 def _columns(likelihood: Likelihood, reml: bool | str) -> Columns:
@@ -152,7 +192,7 @@ def _record(
         effects=_effects(given, there),
         information=_information(covariance),
         covariance=covariance,
-        integration="Laplace approximation",
+        integration=LAPLACE,
         criterion=criterion,
         adjusted_llf=adjusted,
         converged=found.converged,

@@ -167,20 +167,24 @@ class JointDensity:
     # The mode ----------------------------------------------------------------------------------
 
     def mode(
-        self, coefficients: Array, Lambdas: list[Array], start: Effects, tol: float = TOL_MODE
+        self,
+        fixed: tuple[Array, Array],
+        Lambdas: list[Array],
+        start: Effects,
+        tol: float = TOL_MODE,
     ) -> Mode:
         """
         Return the mode of h(u), by Newton's method from a start, to a squared decrement ``tol``.
 
-        Where H is not positive definite the step takes the absolute value of W, in the groups
-        concerned. With one loading the length of a step is that of each group.
+        ``fixed`` are eta and zeta without u, from `fixed_part`. Where H is not positive definite the
+        step takes the absolute value of W, in the groups concerned. With one loading the length of a
+        step is that of each group.
 
         Raises
         ------
         NoModeError
             If h is not finite at the start, or the steps find no mode.
         """
-        fixed = self.fixed_part(coefficients)
         here, before = self._at(fixed, Lambdas, start), np.inf
         if not here.is_finite:
             here = self._at(fixed, Lambdas, self.zero())
@@ -278,7 +282,7 @@ class JointDensity:
         first, r = self.loadings[0], int(self.ends[-1])
         FR, RR = np.zeros((first.levels, first.k, r)), np.zeros((r, r))
         own = [
-            L.T @ m @ L + (np.eye(loading.k) if loading.prior else 0.0)
+            L.T @ m @ L + (np.eye(L.shape[1]) if loading.prior else 0.0)
             for loading, m, L in zip(self.loadings, M.own, Lambdas, strict=True)
         ]
         for j, block in enumerate(own[1:], 1):

@@ -16,7 +16,6 @@ from hetglm.mixed.cholesky import BlockedCholesky
 from hetglm.mixed.joint import Effects, JointDensity, Mode, Products
 from hetglm.mixed.loadings import Symmetric, contraction
 from hetglm.typing import Array
-from hetglm.utils.linalg import crossed
 
 #: Step of the central differences of second derivatives, in units of a linear predictor (of its
 #: standard deviation given the rest, for links without a natural unit).
@@ -85,6 +84,8 @@ class Laplace:
     def skewness(self) -> tuple[Array, Array]:
         """t_i: derivatives in eta_i and zeta_i of V_i : l_i'', V_i fixed; each of shape (n,)."""
         eta, zeta, joint = self.mode.eta, self.mode.zeta, self.joint
+        if not any(L.size for L in self.mode.Lambdas):  # nothing is integrated
+            return np.zeros_like(eta), np.zeros_like(zeta)
         steps = difference_steps(joint, self.mode)
 
         def curvature(more_eta: Array | float, more_zeta: Array | float) -> Array:
@@ -118,19 +119,6 @@ class Laplace:
             of_eta + 0.5 * t[0] - W.eta_eta * d[0] - W.eta_zeta * d[1],
             of_zeta + 0.5 * t[1] - W.eta_zeta * d[0] - W.zeta_zeta * d[1],
         )
-
-    @cached_property
-    def coefficient_gradient(self) -> Array:
-        """Gradient in the coefficients that are not integrated out, shape (p + q,)."""
-        core, (eta, zeta) = self.joint.likelihood, self.row_scores
-        return np.concatenate([crossed(core.X, eta), crossed(core.Z, zeta)])
-
-    @cached_property
-    def matrix_gradients(self) -> list[Array]:
-        """Gradients in Lambda of each factor, shapes (k, k), in the order of the user."""
-        order = self.joint.order
-        by_group = [self.matrix_gradients_by_group(order.index(i)) for i in range(len(order))]
-        return [gradient.sum(axis=0) for gradient in by_group]
 
     def matrix_gradients_by_group(self, j: int) -> Array:
         """Return the contribution of each group of loading j to the gradient in Lambda, (G, k, k)."""

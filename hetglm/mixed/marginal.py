@@ -13,15 +13,41 @@ from hetglm.mixed.cholesky import Indefinite
 from hetglm.mixed.covariance_structure import CovarianceStructure, structure_of
 from hetglm.mixed.joint import Effects, JointDensity, NoModeError
 from hetglm.mixed.laplace import Laplace
+from hetglm.mixed.quadrature import Quadrature, Rule
+from hetglm.mixed.tangent import mode_slopes
 from hetglm.typing import Array
+from hetglm.utils.linalg import crossed
+
+#: Step by which the places of the nodes are differenced, in units of a parameter's rough error.
+PLACEMENT_STEP = 1e-3
 
 
 class Evaluation(NamedTuple):
-    """The criterion at a point: its value and what gives the gradient."""
+    """The criterion at a point: value, Laplace's approximation, and the quadrature if there is one."""
 
     psi: Array
     value: float
     laplace: Laplace
+    quadrature: Quadrature | None = None
+
+
+class Contributions(NamedTuple):
+    """
+    Parts of the gradient in psi.
+
+    Attributes
+    ----------
+    rows : tuple of ndarray, shape (n,)
+        Derivatives in eta and zeta of each row.
+    groups : list of ndarray, shapes (G, m)
+        Derivatives in theta by group, of each factor in the order of the user.
+    placement : ndarray, shape (G, P), or None
+        Of the places of the quadrature's nodes, which depend on psi.
+    """
+
+    rows: tuple[Array, Array]
+    groups: list[Array]
+    placement: Array | None
 
 
 @dataclass
@@ -36,11 +62,17 @@ class Marginal:
     factors : tuple of GroupingFactor
     integrated : tuple of ndarray, shapes (n, r) and (n, s), optional
         Fixed columns of both parts that are integrated out.
+    nodes : int
+        Quadrature nodes for each column in ``quadrature_columns``; 1 for Laplace's approximation.
+    quadrature_columns : ndarray of bool, shape (k,), optional
+        Columns of the only factor that are integrated by quadrature.
     """
 
     likelihood: Likelihood
     factors: tuple[GroupingFactor, ...]
     integrated: tuple[Array, Array] | None = None
+    nodes: int = 1
+    quadrature_columns: Array | None = None
     joint: JointDensity = field(init=False)
     structure: CovarianceStructure = field(init=False)
     u: Effects = field(init=False)
@@ -50,11 +82,27 @@ class Marginal:
         self.joint = JointDensity(self.likelihood, self.factors, self.integrated)
         self.structure = structure_of(self.factors)
         self.u = self.joint.zero()
+        self.rule = None
+        if self.nodes > 1 and self.quadrature_columns is not None:
+            self.rule = Rule(self.joint, self.quadrature_columns, self.nodes)
 
     @property
     def k_coefficients(self) -> int:
         """Coefficients in psi."""
         return self.likelihood.k_mean + self.likelihood.Z.shape[1]
+
+    def laplace(self, psi: Array, start: Effects | None = None) -> Laplace:
+        """
+        Return Laplace's approximation at a point.
+
+        Raises
+        ------
+        NoModeError
+        """
+        k = self.k_coefficients
+        Lambdas = self.joint.ordered_matrices(self.structure.matrices(psi[k:]))
+        fixed = self.joint.fixed_part(psi[:k])
+        return Laplace(self.joint, self.joint.mode(fixed, Lambdas, start or self.u))
 
     def at(self, psi: Array, start: Effects | None = None) -> Evaluation | None:
         """
@@ -62,14 +110,16 @@ class Marginal:
 
         The search for the mode begins at ``start``, by default at the one last accepted.
         """
-        k = self.k_coefficients
-        Lambdas = self.joint.ordered_matrices(self.structure.matrices(psi[k:]))
         try:
-            laplace = Laplace(self.joint, self.joint.mode(psi[:k], Lambdas, start or self.u))
-            value = laplace.value
-        except (NoModeError, Indefinite):
+            laplace = self.laplace(psi, start)
+            quadrature = None
+            if self.rule is not None:
+                fixed = self.joint.fixed_part(psi[: self.k_coefficients])
+                quadrature = Quadrature(self.rule, laplace, fixed)
+            value = laplace.value if quadrature is None else quadrature.value
+        except (NoModeError, Indefinite, np.linalg.LinAlgError):
             return None
-        return Evaluation(psi, value, laplace) if np.isfinite(value) else None
+        return Evaluation(psi, value, laplace, quadrature) if np.isfinite(value) else None
 
     def accept(self, here: Evaluation) -> None:
         """Search later modes from the one at this point."""
@@ -77,10 +127,46 @@ class Marginal:
 
     def gradient(self, here: Evaluation) -> Array:
         """Return the gradient in psi."""
-        of_theta = [
-            gradient[factor.entries]
-            for factor, gradient in zip(
-                self.structure.factors, here.laplace.matrix_gradients, strict=True
-            )
-        ]
-        return np.concatenate([here.laplace.coefficient_gradient, *of_theta])
+        core, parts = self.likelihood, self.contributions(here)
+        of_coefficients = [crossed(core.X, parts.rows[0]), crossed(core.Z, parts.rows[1])]
+        gradient = np.concatenate([*of_coefficients, *(g.sum(axis=0) for g in parts.groups)])
+        return gradient if parts.placement is None else gradient + parts.placement.sum(axis=0)
+
+    def contributions(self, here: Evaluation) -> Contributions:
+        """Return the parts of the gradient by rows and groups."""
+        source = here.laplace if here.quadrature is None else here.quadrature
+        groups = []
+        for index, factor in enumerate(self.structure.factors):
+            by_group = source.matrix_gradients_by_group(self.joint.order.index(index))
+            rows, columns = factor.entries
+            groups.append(by_group[:, rows, columns])
+        return Contributions(source.row_scores, groups, self._placement(here))
+
+    def _placement(self, here: Evaluation) -> Array | None:
+        """Return the derivatives by the places of the nodes, which are differenced; shape (G, P)."""
+        if here.quadrature is None:
+            return None
+        assert self.rule is not None
+        out = []
+        for j, tangent in enumerate(mode_slopes(here.laplace, self.structure)):
+            step = PLACEMENT_STEP * self._unit(here, j)
+            ends = []
+            for sign in (1.0, -1.0):
+                psi = here.psi.copy()
+                psi[j] += sign * step
+                pairs = zip(here.laplace.mode.u, tangent, strict=True)
+                start = [u + sign * step * du for u, du in pairs]
+                ends.append(self.rule.placement(self.laplace(psi, start)))
+            center = (ends[0].center - ends[1].center) / (2 * step)
+            scale = (ends[0].scale - ends[1].scale) / (2 * step)
+            out.append(here.quadrature.by_placement(center, scale))
+        return np.stack(out, axis=1)
+
+    def _unit(self, here: Evaluation, j: int) -> float:
+        """Return the rough size of a change of psi_j that the rows notice."""
+        if j >= self.k_coefficients:
+            return max(1e-3, abs(float(here.psi[j])))
+        core, W, k = self.likelihood, here.laplace.mode.W, self.likelihood.k_mean
+        column = core.X[:, j] if j < k else core.Z[:, j - k]
+        information = np.sum(np.abs(W.eta_eta if j < k else W.zeta_zeta) * column**2)
+        return float(information**-0.5) if information > 0 else 1.0

@@ -90,7 +90,9 @@ class MixedFit(Printed):
         How the random effects were integrated out, as printed: "Laplace approximation",
         "Gauss-Hermite quadrature with 15 nodes" or "exact".
     nodes : int
-        Quadrature nodes of each integrated effect; 1 for Laplace's approximation.
+        Quadrature nodes of each effect in ``quadrature_columns``; 1 for Laplace's approximation.
+    quadrature_columns : ndarray of bool, shape (k,), or None
+        Effects of the only factor that are integrated by quadrature.
     criterion : Criterion
         What was maximised: the likelihood, `REML_MEAN` or `REML_BOTH`.
     adjusted_llf : float or None
@@ -124,6 +126,7 @@ class MixedFit(Printed):
     covariance: Array
     integration: str
     nodes: int = 1
+    quadrature_columns: Array | None = None
     criterion: Criterion = LIKELIHOOD
     adjusted_llf: float | None = None
     converged: bool = True

@@ -26,7 +26,8 @@ class ReportedLikelihood:
     likelihood : Likelihood
     factors : tuple of GroupingFactor
     fit : MixedFit, optional
-        A fit, at whose modes of the random effects searches for modes begin.
+        A fit: its method of integration, and its modes of the random effects, at which searches for
+        modes begin. Without one, Laplace's approximation.
     """
 
     likelihood: Likelihood
@@ -36,9 +37,11 @@ class ReportedLikelihood:
     @cached_property
     def marginal(self) -> Marginal:
         """The criterion in psi, in all coefficients."""
-        marginal = Marginal(self.likelihood, self.factors)
-        if self.fit is not None:
-            marginal.u = [self.fit.effects[i].standardized for i in marginal.joint.order]
+        if self.fit is None:
+            return Marginal(self.likelihood, self.factors)
+        nodes, columns = self.fit.nodes, self.fit.quadrature_columns
+        marginal = Marginal(self.likelihood, self.factors, None, nodes, columns)
+        marginal.u = [self.fit.effects[i].standardized for i in marginal.joint.order]
         return marginal
 
     def _given(self, params: Array) -> Array:
@@ -126,7 +129,8 @@ class ReportedLikelihood:
         here = self.marginal.at(self.psi(np.asarray(params, dtype=float)))
         if here is None:
             return np.full((count, len(params)), np.nan)
-        core, (eta, zeta) = self.likelihood, here.laplace.row_scores
+        core, parts = self.likelihood, self.marginal.contributions(here)
+        eta, zeta = parts.rows
         out = np.zeros((count, len(params)))
         of_rows = np.column_stack([core.X * eta[:, None], core.Z * zeta[:, None]])
         np.add.at(out[:, : of_rows.shape[1]], clusters, of_rows)
@@ -134,10 +138,10 @@ class ReportedLikelihood:
         for index, factor in enumerate(self.marginal.structure.factors):
             j = self.marginal.joint.order.index(index)
             of_group = _cluster_of_groups(self.marginal.joint.loadings[j], clusters, factor.name)
-            rows, columns = factor.entries
-            by_group = here.laplace.matrix_gradients_by_group(j)[:, rows, columns]
-            np.add.at(out[:, at : at + factor.m], of_group, by_group)
+            np.add.at(out[:, at : at + factor.m], of_group, parts.groups[index])
             at += factor.m
+            if parts.placement is not None:
+                np.add.at(out, of_group, parts.placement)
         return np.array([self._reported(here, row) for row in out])
 
     def _reported(self, here: Evaluation, gradient: Array) -> Array:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from mixed_cases import ONE, binomial, cbpp, data, factor, owls, sleepstudy
+from mixed_cases import ONE, cbpp_binomial, data, factor, owls, sleepstudy
 from numpy.testing import assert_allclose
 
 from hetglm.mixed.joint import absolute
@@ -70,13 +70,13 @@ def test_gradient_of_the_negative_binomial():
 
 
 def test_gradient_of_the_binomial_with_few_trials():
-    model, herd = cbpp()
-    check_gradient(Marginal(binomial(model), (herd,)), [-1.4, -1, -1.1, -1.6, 0.6])
+    model, herd = cbpp_binomial()
+    check_gradient(Marginal(model.core, (herd,)), [-1.4, -1, -1.1, -1.6, 0.6])
 
 
 def test_gradient_of_a_variance_of_zero_is_zero():
-    model, herd = cbpp()
-    marginal = Marginal(binomial(model), (herd,))
+    model, herd = cbpp_binomial()
+    marginal = Marginal(model.core, (herd,))
     here = marginal.at(np.array([-1.4, -1, -1.1, -1.6, 0.0]))
     assert marginal.gradient(here)[-1] == 0
 

@@ -34,7 +34,7 @@ def test_score_is_the_gradient_of_loglike():
 
 
 def test_loglike_at_the_fit():
-    fit = fitted(MODEL, SUBJECT)
+    fit = fitted(MODEL, SUBJECT, nodes=1)
     reported = ReportedLikelihood(MODEL.core, (SUBJECT,), fit)
     assert reported.loglike(fit.params) == pytest.approx(fit.llf, abs=1e-9)
     assert_allclose(reported.score(fit.params) * fit.bse, 0, atol=2e-6)
@@ -63,7 +63,7 @@ def test_scores_of_clusters_that_cut_a_group_are_refused():
 
 
 def test_likelihood_at_the_modes():
-    fit = fitted(MODEL, SUBJECT)
+    fit = fitted(MODEL, SUBJECT, nodes=1)
     conditional = at_modes(MODEL.core, (SUBJECT,), fit)
     effects = fit.effects[0].modes[SUBJECT.codes]
     eta = conditional.mean_predictor(fit.params[:2])
