@@ -17,7 +17,7 @@ MAX_CONDITION = 1e6
 MIN_METRIC_EIGENVALUE = 1e-6
 
 #: Step of the central differences of the gradient, in units of a standard error.
-DIFFERENCE_STEP = 1e-3
+DIFFERENCE_STEP = 3e-4
 
 
 def metric(marginal: Marginal, here: Evaluation) -> Array:

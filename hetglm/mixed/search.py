@@ -19,7 +19,7 @@ from hetglm.utils.linalg import inverse
 #: Squared Newton decrement at which the search has converged.
 TOL_DECREMENT = 1e-12
 #: Squared decrement of BFGS from which on Newton's method takes over.
-MAX_NEWTON_DECREMENT = 1e-11
+MAX_NEWTON_DECREMENT = 1e-13
 #: Squared decrement before the last Newton steps up to which the information is that at the maximum.
 MAX_INFORMATION_DECREMENT = 1e-8
 #: Share of the predicted gain that a step must bring (Armijo's constant, Nocedal and Wright 2006, 3.1).
