@@ -73,13 +73,14 @@ def fit_mixed(
     if CRITERIA[reml] is not REML_BOTH and is_linear(likelihood, factors):
         return fit_linear(likelihood, factors, CRITERIA[reml] is REML_MEAN)
     columns = _columns(likelihood, reml)
+    laplace_steps = maxiter if start is None else 0
     if start is None:
         start = default_start(likelihood, factors, names)
     coefficients, theta, u = start.start if isinstance(start, MixedFit) else start
     marginal = marginal_of(likelihood, factors, columns)
     first = first_evaluation(marginal, columns, coefficients, theta, u)
     if method.nodes > 1:
-        marginal, first = _by_nodes(marginal, method, first, maxiter)
+        marginal, first = _by_nodes(marginal, method, first, laplace_steps)
     found = search_closure(marginal, first, maxiter)
     fit = _record(likelihood, marginal, columns, found, reml)
     fit = replace(
@@ -93,7 +94,7 @@ def fit_mixed(
 def _by_nodes(
     marginal: Marginal, method: Integration, first: Evaluation, maxiter: int
 ) -> tuple[Marginal, Evaluation]:
-    """Return the criterion by quadrature, and where Laplace's approximation has its maximum."""
+    """Return the criterion by quadrature, near the maximum of Laplace's approximation."""
     near, _ = near_maximum(marginal, first, np.arange(len(first.psi)), maxiter)
     by_nodes = Marginal(marginal.likelihood, marginal.factors, None, method.nodes, method.columns)
     by_nodes.u = near.laplace.mode.u
@@ -103,9 +104,11 @@ def _by_nodes(
     return by_nodes, here
 
 
-def laplace_error(marginal: Marginal, here: Evaluation) -> float:
-    """Return the log-likelihood by quadrature less that by Laplace's approximation."""
+def laplace_error(marginal: Marginal, here: Evaluation) -> float | None:
+    """Return the log-likelihood by quadrature less Laplace's, None with too many effects a group."""
     columns = error_columns(marginal.likelihood, marginal.factors[0])
+    if not columns.any():
+        return None
     rule = Rule(marginal.joint, columns, N_NODES)
     fixed = marginal.joint.fixed_part(here.psi[: marginal.k_coefficients])
     try:

@@ -83,22 +83,33 @@ class Laplace:
     @cached_property
     def skewness(self) -> tuple[Array, Array]:
         """t_i: derivatives in eta_i and zeta_i of V_i : l_i'', V_i fixed; each of shape (n,)."""
-        eta, zeta, joint = self.mode.eta, self.mode.zeta, self.joint
-        if not any(L.size for L in self.mode.Lambdas):  # nothing is integrated
-            return np.zeros_like(eta), np.zeros_like(zeta)
-        steps = difference_steps(joint, self.mode)
+        V, parts = self.row_covariances, self._integrated_parts
+        h, k = difference_steps(self.joint, self.mode)
+        if parts == {0}:  # V has only its first entry; third derivatives are symmetric
+            mean, cross, _ = self._third_derivatives(h, 0.0)
+            return V.eta_eta * mean, V.eta_eta * cross
+        if parts == {1}:
+            _, cross, dispersion = self._third_derivatives(0.0, k)
+            return V.zeta_zeta * cross, V.zeta_zeta * dispersion
+        if not parts:
+            return np.zeros_like(self.mode.eta), np.zeros_like(self.mode.zeta)
+        by_eta, by_zeta = self._third_derivatives(h, 0.0), self._third_derivatives(0.0, k)
+        return contraction(V, by_eta), contraction(V, by_zeta)
 
-        def curvature(more_eta: Array | float, more_zeta: Array | float) -> Array:
-            f = joint.rows(eta + more_eta, zeta + more_zeta)
+    @property
+    def _integrated_parts(self) -> set[int]:
+        """The linear predictors that the integrated columns enter: 0 for eta, 1 for zeta."""
+        pairs = zip(self.joint.loadings, self.mode.Lambdas, strict=True)
+        return {p for a, L in pairs for p, row in zip(a.predictors, L, strict=True) if row.any()}
+
+    def _third_derivatives(self, h: Array | float, k: Array | float) -> Symmetric:
+        """Return the derivatives of l_i'' along a step in eta or in zeta, by central differences."""
+        step, ends = h + k, []
+        for sign in (1.0, -1.0):
+            f = self.joint.rows(self.mode.eta + sign * h, self.mode.zeta + sign * k)
             assert f.eta_eta is not None and f.eta_zeta is not None and f.zeta_zeta is not None
-            second = Symmetric(f.eta_eta, f.eta_zeta, f.zeta_zeta)
-            return contraction(self.row_covariances, second)
-
-        h, k = steps
-        return (
-            (curvature(h, 0.0) - curvature(-h, 0.0)) / (2 * h),
-            (curvature(0.0, k) - curvature(0.0, -k)) / (2 * k),
-        )
+            ends.append((f.eta_eta, f.eta_zeta, f.zeta_zeta))
+        return Symmetric(*((up - down) / (2 * step) for up, down in zip(*ends, strict=True)))
 
     @cached_property
     def shift(self) -> Effects:

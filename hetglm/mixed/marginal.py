@@ -124,6 +124,8 @@ class Marginal:
     def accept(self, here: Evaluation) -> None:
         """Search later modes from the one at this point."""
         self.u = here.laplace.mode.u
+        if self.rule is not None and here.quadrature is not None:
+            self.rule.left_over = here.quadrature.left_over
 
     def gradient(self, here: Evaluation) -> Array:
         """Return the gradient in psi."""

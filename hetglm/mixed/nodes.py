@@ -69,9 +69,7 @@ def integration(
     """
     is_auto = nodes == "auto"
     if not is_auto and not (isinstance(nodes, (int, np.integer)) and 1 <= nodes <= MAX_NODES):
-        raise ValueError(
-            f"nodes: {nodes!r} is neither 'auto' nor a whole number from 1 to {MAX_NODES}"
-        )
+        raise ValueError(f"nodes={nodes!r}: give a whole number from 1 to {MAX_NODES}, or 'auto'")
     if is_exact(likelihood, factors):
         return Integration(text=EXACT)
     if len(factors) > 1 or restricted:
@@ -79,7 +77,7 @@ def integration(
             return Integration()
         why = "REML" if restricted else f"{len(factors)} grouping variables"
         raise ValueError(
-            f"nodes: quadrature is for one grouping variable by ML, not {why}; use nodes=1"
+            f"nodes={nodes}: quadrature is for one grouping variable by ML, not {why}; use nodes=1"
         )
     columns = _columns(likelihood, factors[0], is_auto)
     number = N_NODES if is_auto else int(nodes)
@@ -114,8 +112,6 @@ def _columns(likelihood: Likelihood, factor: GroupingFactor, is_auto: bool) -> A
 
 
 def error_columns(likelihood: Likelihood, factor: GroupingFactor) -> Array:
-    """Return the effects over which the error of Laplace's approximation is computed, shape (k,)."""
-    of_dispersion = np.array([part == "dispersion" for part in factor.parts])
-    if of_dispersion.any() and (has_linear_mean(likelihood) or len(factor.parts) > MAX_COLUMNS):
-        return of_dispersion
-    return np.ones(len(factor.parts), dtype=bool)
+    """Return the effects whose quadrature tells the error of Laplace's approximation, shape (k,)."""
+    columns = _columns(likelihood, factor, False)
+    return columns & (columns.sum() <= MAX_COLUMNS)

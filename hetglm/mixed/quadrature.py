@@ -9,9 +9,10 @@ density, with a group for each pair of node and group.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
@@ -80,6 +81,8 @@ class Rule:
         bare = joint.likelihood.with_designs(np.empty((n, 0)), np.empty((n, 0)))
         rows = bare.take(np.tile(np.arange(n), at_once))
         self.tiled = JointDensity(rows, (tiled,))
+        #: Of the quadrature last accepted: where its modes were, less their regression.
+        self.left_over: list[Any] = [0.0] * len(self.chunks)
 
     def placement(self, laplace: Laplace) -> Placement:
         """Return the nodes' places for a mode and the curvature there."""
@@ -98,11 +101,14 @@ class Quadrature:
     laplace : Laplace
     fixed : tuple of ndarray, shape (n,)
         Predictors without random effects.
+    left_over : list of ndarray
+        Modes of u_R less those that the regression on u_Q gives, of each chunk of nodes.
     """
 
     rule: Rule
     laplace: Laplace
     fixed: tuple[Array, Array]
+    left_over: list[Array] = field(default_factory=list)
 
     @cached_property
     def placement(self) -> Placement:
@@ -125,9 +131,10 @@ class Quadrature:
         slope = np.linalg.solve(of_Q, C[:, columns][:, :, ~columns]).swapaxes(1, 2)
         center = self.laplace.mode.u[0][:, ~columns]
         out = []
-        for chunk in self.rule.chunks:
+        for number, chunk in enumerate(self.rule.chunks):
             u = self.u[chunk]
-            start = center + np.einsum("grq,jgq->jgr", slope, u - self.placement.center)
+            guess = center + np.einsum("grq,jgq->jgr", slope, u - self.placement.center)
+            start = guess + self.rule.left_over[number]
             added = [loading.of_rows(part @ Lambda[:, columns].T) for part in u]
             eta, zeta = (
                 np.concatenate([f + a[s] for a in added]) for s, f in enumerate(self.fixed)
@@ -135,6 +142,7 @@ class Quadrature:
             start = start.reshape(len(chunk) * len(center), center.shape[1])
             tiled = self.rule.tiled
             mode = tiled.mode((eta, zeta), [Lambda[:, ~columns]], [start])
+            self.left_over.append(mode.u[0].reshape(guess.shape) - guess)
             out.append(Laplace(tiled, mode))
         return out
 

@@ -12,6 +12,7 @@ from hetglm.likelihood.likelihood import Likelihood
 from hetglm.mixed.information import DIFFERENCE_STEP, metric, positive
 from hetglm.mixed.loadings import Loading
 from hetglm.mixed.marginal import Evaluation, Marginal
+from hetglm.mixed.nodes import integration
 from hetglm.mixed.record import MixedFit
 from hetglm.typing import Array
 
@@ -27,7 +28,7 @@ class ReportedLikelihood:
     factors : tuple of GroupingFactor
     fit : MixedFit, optional
         A fit: its method of integration, and its modes of the random effects, at which searches for
-        modes begin. Without one, Laplace's approximation.
+        modes begin. Without one, the method is that of ``nodes="auto"``.
     """
 
     likelihood: Likelihood
@@ -38,7 +39,8 @@ class ReportedLikelihood:
     def marginal(self) -> Marginal:
         """The criterion in psi, in all coefficients."""
         if self.fit is None:
-            return Marginal(self.likelihood, self.factors)
+            method = integration(self.likelihood, self.factors, "auto", False)
+            return Marginal(self.likelihood, self.factors, None, method.nodes, method.columns)
         nodes, columns = self.fit.nodes, self.fit.quadrature_columns
         marginal = Marginal(self.likelihood, self.factors, None, nodes, columns)
         marginal.u = [self.fit.effects[i].standardized for i in marginal.joint.order]

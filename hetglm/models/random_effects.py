@@ -124,32 +124,18 @@ def fit(
     if not isinstance(reml, (bool, str)) or reml not in CRITERIA:
         raise ValueError(f"reml={reml!r}: choose False, True (or 'mean') or 'both'")
     need_rows(model.core)
-    _check_nodes(nodes)
     _check_options(options)
     steps = MAX_STEPS if maxiter is None else count(maxiter, "maxiter")
     names = model.parameter_names
     aliases.warn_of_aliases(model.core, model.estimable, model.coefficient_names)
     first = None if start_params is None else _start(model, start_params)
-    found = fit_mixed(
-        model.core, model.random, model.coefficient_names, reml=reml, start=first, maxiter=steps
-    )
+    found = fit_mixed(model.core, model.random, model.coefficient_names, reml, nodes, first, steps)
     if disp:
         print(found)
     notes = checks.diagnose(found, model.random, names, warn_convergence)
     aliased = aliases.aliased_text(model.core, model.estimable, model.coefficient_names)
     results = model.results_class(model, found, [*notes, *filter(None, [aliased])])
     return model.results_class_wrapper(results)
-
-
-def _check_nodes(nodes: Any) -> None:
-    if nodes in ("auto", 1):
-        return
-    if not isinstance(nodes, int) or isinstance(nodes, bool) or nodes < 1:
-        raise ValueError(f"nodes={nodes!r}: give a whole number, or 'auto'")
-    raise NotImplementedError(
-        f"nodes={nodes}: Gauss-Hermite quadrature is not available yet; nodes=1 is Laplace's "
-        "approximation"
-    )
 
 
 def _check_options(options: Mapping[str, Any]) -> None:

@@ -98,7 +98,7 @@ def test_binary_clusters():
 
 def test_refused():
     model, subject = sleepstudy("Days", in_dispersion=True)
-    with pytest.raises(ValueError, match="nodes: 'many' is neither 'auto' nor a whole number"):
+    with pytest.raises(ValueError, match="nodes='many': give a whole number from 1 to 100"):
         fitted(model, subject, nodes="many")
     other = factor("Days", data("sleepstudy")["Days"], ONE)
     with pytest.raises(ValueError, match="not 2 grouping variables; use nodes=1"):
