@@ -21,6 +21,7 @@ from hetglm.exceptions import (
     UnboundedLikelihoodWarning,
 )
 from hetglm.families.quasi import Quasi
+from hetglm.likelihood.boundary import Boundary
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.likelihood.links import invert
 from hetglm.typing import Array
@@ -155,9 +156,9 @@ def diagnose(
         separated += _undetermined_text(fitted, estimable, names)
         notes.append(separated)
         warn(separated, SeparationWarning)
-    for boundary in boundary_texts(fitted, likelihood):
-        notes.append(boundary)
-        warn(boundary, BoundaryWarning)
+    for text in boundary_texts(fitted.boundary, likelihood):
+        notes.append(text)
+        warn(text, BoundaryWarning)
     if not np.isnan(fitted.second):
         notes.append(
             "the likelihood has several maxima: this is the best one found (log-likelihood "
@@ -269,12 +270,12 @@ def _reference_phi(likelihood: Likelihood, phi: Array, freq: Array) -> Array:
     return likelihood.row_phi(phi)
 
 
-def boundary_texts(fitted: Fit, likelihood: Likelihood) -> list[str]:
+def boundary_texts(boundary: Boundary | None, likelihood: Likelihood) -> list[str]:
     """Return the sentences on rows whose dispersion is zero or infinite."""
-    if fitted.boundary is None:
+    if boundary is None:
         return []
     family = likelihood.boundary_family
-    rows, infinite, terms = fitted.boundary.rows, fitted.boundary.infinite, fitted.boundary.terms
+    rows, infinite, terms = boundary.rows, boundary.infinite, boundary.terms
     limit = family.limit_at_zero
     no_estimate = (
         f"{listed(terms)} have no finite estimate; the log-likelihood is the limiting value, all other "

@@ -86,7 +86,7 @@ class _BoundaryWatch:
             self.steps_near += 1
         else:
             self.near, self.steps_near = near, 0
-            self.limits = _possible_limits(self.likelihood, self.estimated, params, APPROACHING)
+            self.limits = possible_limits(self.likelihood, self.estimated, params, APPROACHING)
         falls = (zeta < self.zeta - MIN_LOG_PHI_DECREASE) & (self.limits < 0) & ~self.fixed
         self.zeta, self.diverges = zeta, self.steps_near >= N_STEPS_NEAR and bool(falls.any())
         new = ~np.isnan(self.limits) & ~self.fixed
@@ -153,18 +153,18 @@ def search_from(
         try:
             found = search(core, solved, params, settings, _BoundaryWatch(core, estimated))
         except _BoundaryApproached as met:
-            limits, params = met.limits, _in_determined(core, met.limits, met.params, estimated)
+            limits, params = met.limits, in_determined(core, met.limits, met.params, estimated)
             continue
-        more = _possible_limits(core, estimated, found.internal, ARRIVED)
+        more = possible_limits(core, estimated, found.internal, ARRIVED)
         if not np.any(~np.isnan(more) & ~fixed):
             break
-        limits, params = more, _in_determined(core, more, found.internal, estimated)
+        limits, params = more, in_determined(core, more, found.internal, estimated)
     if not fixed.any():
         return found
     return fit_at_boundary(found, likelihood, estimated, limits, settings.names)
 
 
-def _in_determined(core: Likelihood, limits: Array, params: Array, estimated: Array) -> Array:
+def in_determined(core: Likelihood, limits: Array, params: Array, estimated: Array) -> Array:
     """Return the same dispersion of the interior rows by the coefficients that these determine."""
     k = core.k_mean
     solved = determined_coefficients(core, estimated, limits)
@@ -231,9 +231,7 @@ def _near_boundary(core: Likelihood, zeta: Array, nearness: Nearness) -> Array |
     return signs
 
 
-def _possible_limits(
-    core: Likelihood, estimated: Array, params: Array, nearness: Nearness
-) -> Array:
+def possible_limits(core: Likelihood, estimated: Array, params: Array, nearness: Nearness) -> Array:
     """Return log phi of the rows that are fixed at the boundary or can go there, NaN elsewhere."""
     signs = _near_boundary(core, core.dispersion_predictor(params[core.k_mean :]), nearness)
     if signs is None:
@@ -263,22 +261,41 @@ def fit_at_boundary(
 ) -> Fit:
     """Return a fit with rows fixed at the boundary, the coefficients without a finite value NaN."""
     k = likelihood.k_mean
+    boundary, infinite = boundary_of(likelihood, estimated, found.solved, limits, names)
+    params, estimated = np.array(found.params), np.array(found.solved)
+    params[k:][infinite] = np.nan
+    estimated[k:][infinite] = False
+    return replace(found, params=params, estimated=estimated, boundary=boundary)
+
+
+def boundary_of(
+    likelihood: Likelihood, estimated: Array, solved: Array, limits: Array, names: list[str]
+) -> tuple[Boundary, Array]:
+    """
+    Return the boundary where rows are fixed, and which coefficients of the dispersion diverge.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+    estimated, solved : ndarray of bool, shape (p + q,)
+        Coefficients that all rows determine, and those that the other rows determine.
+    limits : ndarray, shape (n,)
+        Log phi of rows at the boundary (-inf, inf), NaN in the interior.
+    names : list of str
+    """
+    k = likelihood.k_mean
     kept_mean, kept = estimated[:k], estimated[k:]
     finite = np.flatnonzero(_informative_rows(likelihood, limits))
     basis = null_space(likelihood.Z[:, kept], finite)
     directions = np.zeros((likelihood.Z.shape[1], basis.shape[1]))
     directions[kept] = basis
     infinite = np.any(directions != 0, axis=1)
-    params, estimated = np.array(found.params), np.array(found.solved)
-    params[k:][infinite] = np.nan
-    estimated[k:][infinite] = False
     # of the mean, those that only rows at phi = infinity determine
-    lost = np.append(kept_mean & ~found.solved[:k], infinite)
+    lost = np.append(kept_mean & ~solved[:k], infinite)
     terms = [name for name, gone in zip(names, lost, strict=True) if gone]
     zero, at_infinity = limits < 0, limits > 0
     cells, infinite_cells = (_distinct(likelihood.Z[rows]) for rows in (zero, at_infinity))
-    boundary = Boundary(zero, at_infinity, directions, terms, cells, infinite_cells)
-    return replace(found, params=params, estimated=estimated, boundary=boundary)
+    return Boundary(zero, at_infinity, directions, terms, cells, infinite_cells), infinite
 
 
 def _distinct(Z: Array) -> Array:

@@ -46,6 +46,7 @@ def at_modes(
     likelihood: Likelihood, factors: tuple[GroupingFactor, ...], fit: MixedFit
 ) -> Likelihood:
     """Return the likelihood given the modes of the random effects, as offsets of both parts."""
+    likelihood = fit.fixed_rows(likelihood)
     return with_effects(likelihood, factors, [effect.modes for effect in fit.effects])
 
 
@@ -53,7 +54,7 @@ def laplace_at(
     likelihood: Likelihood, factors: tuple[GroupingFactor, ...], fit: MixedFit
 ) -> tuple[Marginal, Laplace]:
     """Return the marginal likelihood of all coefficients, and Laplace's approximation at a fit."""
-    marginal = Marginal(likelihood, factors)
+    marginal = Marginal(fit.fixed_rows(likelihood), factors)
     marginal.u = [fit.effects[i].standardized for i in marginal.joint.order]
     k = marginal.k_coefficients
     here = marginal.at(np.concatenate([np.nan_to_num(fit.params[:k]), fit.theta]))

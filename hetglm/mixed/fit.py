@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hetglm.design.random_terms import GroupingFactor
+from hetglm.estimation.checks import boundary_texts
 from hetglm.estimation.fit import fit as fit_without_random_effects
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.mixed.cholesky import Indefinite
 from hetglm.mixed.covariance_structure import CovarianceStructure
+from hetglm.mixed.dispersion_limits import at_limits, boundary_at
 from hetglm.mixed.em import em_start
 from hetglm.mixed.joint import NoModeError
 from hetglm.mixed.linear_fit import fit_linear, is_linear
@@ -77,18 +79,44 @@ def fit_mixed(
     if start is None:
         start = default_start(likelihood, factors, names)
     coefficients, theta, u = start.start if isinstance(start, MixedFit) else start
-    marginal = marginal_of(likelihood, factors, columns)
-    first = first_evaluation(marginal, columns, coefficients, theta, u)
-    if method.nodes > 1:
-        marginal, first = _by_nodes(marginal, method, first, laplace_steps)
-    found = search_closure(marginal, first, maxiter)
-    fit = _record(likelihood, marginal, columns, found, reml)
+    core, estimable = likelihood, columns.searched | columns.integrated
+    while True:
+        marginal = marginal_of(core, factors, columns)
+        first = first_evaluation(marginal, columns, coefficients, theta, u)
+        if method.nodes > 1:
+            marginal, first = _by_nodes(marginal, method, first, laplace_steps)
+        found = search_closure(marginal, first, maxiter)
+        fit = _record(core, marginal, columns, found, reml)
+        coefficients, theta, u = fit.start
+        arrived = at_limits(core, estimable, coefficients)
+        if arrived is None:
+            break
+        core, searched, coefficients = arrived
+        columns = Columns(searched & ~columns.integrated, searched & columns.integrated)
+        laplace_steps = 0
+    fit = _at_dispersion_limits(fit, core, estimable, columns, names)
     fit = replace(
         fit, integration=method.text, nodes=method.nodes, quadrature_columns=method.columns
     )
     if method.text != LAPLACE or len(factors) > 1 or columns.integrated.any():
         return fit
     return replace(fit, laplace_error=laplace_error(marginal, found.here))
+
+
+def _at_dispersion_limits(
+    fit: MixedFit, core: Likelihood, estimable: Array, columns: Columns, names: list[str]
+) -> MixedFit:
+    """Return the fit with what is to be said of rows whose dispersion is zero or infinite."""
+    searched = columns.searched | columns.integrated
+    boundary, infinite = boundary_at(core, estimable, searched, names)
+    if boundary is None:
+        return fit
+    params, estimated = fit.params.copy(), fit.estimated.copy()
+    params[: len(infinite)][infinite], estimated[: len(infinite)][infinite] = np.nan, False
+    notes = tuple(boundary_texts(boundary, core))
+    return replace(
+        fit, params=params, estimated=estimated, boundary=boundary, notes=(*fit.notes, *notes)
+    )
 
 
 def _by_nodes(

@@ -187,7 +187,7 @@ class JointDensity:
         """
         here, before = self._at(fixed, Lambdas, start), np.inf
         if not here.is_finite:
-            here = self._at(fixed, Lambdas, self.zero())
+            here = self._at(fixed, Lambdas, [np.zeros_like(u) for u in start])
         if not here.is_finite:
             raise NoModeError
         for _ in range(MAX_MODE_STEPS):

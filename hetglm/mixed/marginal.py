@@ -13,7 +13,7 @@ from hetglm.mixed.cholesky import Indefinite
 from hetglm.mixed.covariance_structure import CovarianceStructure, structure_of
 from hetglm.mixed.joint import Effects, JointDensity, NoModeError
 from hetglm.mixed.laplace import Laplace
-from hetglm.mixed.quadrature import Quadrature, Rule
+from hetglm.mixed.quadrature import Placement, Quadrature, Rule
 from hetglm.mixed.tangent import mode_slopes
 from hetglm.typing import Array
 from hetglm.utils.linalg import crossed
@@ -148,21 +148,28 @@ class Marginal:
         """Return the derivatives by the places of the nodes, which are differenced; shape (G, P)."""
         if here.quadrature is None:
             return None
-        assert self.rule is not None
         out = []
         for j, tangent in enumerate(mode_slopes(here.laplace, self.structure)):
             step = PLACEMENT_STEP * self._unit(here, j)
-            ends = []
-            for sign in (1.0, -1.0):
-                psi = here.psi.copy()
-                psi[j] += sign * step
-                pairs = zip(here.laplace.mode.u, tangent, strict=True)
-                start = [u + sign * step * du for u, du in pairs]
-                ends.append(self.rule.placement(self.laplace(psi, start)))
+            try:
+                ends = [self._moved_placement(here, j, tangent, s) for s in (step, -step)]
+            except (NoModeError, Indefinite, np.linalg.LinAlgError):
+                out.append(np.zeros(self.joint.loadings[0].levels))
+                continue
             center = (ends[0].center - ends[1].center) / (2 * step)
             scale = (ends[0].scale - ends[1].scale) / (2 * step)
             out.append(here.quadrature.by_placement(center, scale))
         return np.stack(out, axis=1)
+
+    def _moved_placement(
+        self, here: Evaluation, j: int, tangent: Effects, step: float
+    ) -> Placement:
+        """Return the places of the nodes after a step in psi_j."""
+        assert self.rule is not None
+        psi = here.psi.copy()
+        psi[j] += step
+        pairs = zip(here.laplace.mode.u, tangent, strict=True)
+        return self.rule.placement(self.laplace(psi, [u + step * du for u, du in pairs]))
 
     def _unit(self, here: Evaluation, j: int) -> float:
         """Return the rough size of a change of psi_j that the rows notice."""

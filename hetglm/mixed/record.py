@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from hetglm.likelihood.boundary import Boundary
+from hetglm.likelihood.likelihood import Likelihood
 from hetglm.likelihood.objective import LIKELIHOOD, Criterion
 from hetglm.typing import Array
 from hetglm.utils.display import Printed
@@ -112,6 +114,8 @@ class MixedFit(Printed):
         where Laplace's approximation is exact or was not used.
     laplace_error_se : float
         Monte-Carlo standard error of ``laplace_error``; 0 by quadrature.
+    boundary : Boundary or None
+        Rows whose dispersion is zero or infinite, if there are any.
     notes : tuple of str
         Sentences on what a reader must know of the estimates.
     """
@@ -137,6 +141,7 @@ class MixedFit(Printed):
     evaluations: int = 0
     laplace_error: float | None = None
     laplace_error_se: float = 0.0
+    boundary: Boundary | None = None
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -160,11 +165,6 @@ class MixedFit(Printed):
         return self.estimated & ~self.at_boundary
 
     @property
-    def boundary(self) -> None:
-        """No row is fixed at a boundary of the dispersion."""
-        return None
-
-    @property
     def retvals(self) -> dict[str, Any]:
         """How the search ended, by statsmodels' names."""
         return {
@@ -178,6 +178,12 @@ class MixedFit(Printed):
     def bse(self) -> Array:
         """Standard errors, NaN at the boundary and where there is no estimate; shape (p + q + m,)."""
         return np.asarray(np.sqrt(np.diag(self.covariance)))
+
+    def fixed_rows(self, likelihood: Likelihood) -> Likelihood:
+        """Return a likelihood of the rows of the fit with those at the boundary fixed there."""
+        if self.boundary is None:
+            return likelihood
+        return replace(likelihood, fixed_predictor=self.boundary.fixed_predictor)
 
     def _headline(self) -> str:
         end = "converged" if self.converged else "not converged"

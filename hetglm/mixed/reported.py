@@ -42,7 +42,8 @@ class ReportedLikelihood:
             method = integration(self.likelihood, self.factors, "auto", False)
             return Marginal(self.likelihood, self.factors, None, method.nodes, method.columns)
         nodes, columns = self.fit.nodes, self.fit.quadrature_columns
-        marginal = Marginal(self.likelihood, self.factors, None, nodes, columns)
+        core = self.fit.fixed_rows(self.likelihood)
+        marginal = Marginal(core, self.factors, None, nodes, columns)
         marginal.u = [self.fit.effects[i].standardized for i in marginal.joint.order]
         return marginal
 

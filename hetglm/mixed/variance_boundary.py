@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from hetglm.mixed.information import metric
+from hetglm.mixed.laplace import UNIT_LINKS
 from hetglm.mixed.marginal import Evaluation, Marginal
 from hetglm.mixed.search import Optimum, maximised, near_maximum
 from hetglm.typing import Array
@@ -106,7 +107,12 @@ def _small_sd(marginal: Marginal, columns: Columns, here: Evaluation, column: in
     j = marginal.joint.order.index(int(columns.factor[column]))
     within = columns.within[column]
     curvature = here.laplace.M.own[j][:, within, within]
-    return float((0.5 * np.sum(curvature**2)) ** -0.25) if curvature.any() else 1.0
+    own = float((0.5 * np.sum(curvature**2)) ** -0.25) if curvature.any() else np.inf
+    core, loading = marginal.likelihood, marginal.joint.loadings[j]
+    link = (core.link, core.link_dispersion)[loading.predictors[within]]
+    if isinstance(link, UNIT_LINKS):  # rows may tell nothing, as those of a vanishing dispersion do
+        own = min(own, float(np.mean(loading.values[:, within] ** 2) ** -0.5))
+    return own if np.isfinite(own) else 1.0
 
 
 def _rising(

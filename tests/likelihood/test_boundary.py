@@ -414,12 +414,12 @@ def test_rows_fixed_at_the_boundary_do_not_change_the_others():
     estimated = model.estimable()
     params = np.where(estimated, np.linspace(0.1, 0.5, len(estimated)), 0.0)
     params[model.k_mean :] /= np.abs(model.Z).max(axis=0)
-    kept = dispersion_boundary._in_determined(model, limits, params, estimated)
+    kept = dispersion_boundary.in_determined(model, limits, params, estimated)
     before, after = (model.dispersion_predictor(p[model.k_mean :])[:5] for p in (params, kept))
     assert_allclose(after, before, rtol=1e-9)
     # two rows need two coefficients of the dispersion at most
     limits[2:] = -np.inf
-    kept = dispersion_boundary._in_determined(model, limits, params, estimated)
+    kept = dispersion_boundary.in_determined(model, limits, params, estimated)
     assert np.count_nonzero(kept[model.k_mean :]) <= 2
     after = model.dispersion_predictor(kept[model.k_mean :])[:2]
     assert_allclose(after, before[:2], rtol=1e-9)
