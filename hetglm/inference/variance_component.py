@@ -35,8 +35,8 @@ PARTS = ("mean", "dispersion")
 
 #: Draws that expected second derivatives are means over, at least.
 MIN_CURVATURE_DRAWS = 20
-#: Rows of these draws in all, at least: the information then has an error of about 1 %.
-N_CURVATURE_ROWS = 10_000
+#: Rows of these draws in all, at least: the information then has an error of 1 to 2 %.
+N_CURVATURE_ROWS = 5_000
 #: Seed of these draws: the same score for the same fit.
 SEED = 0
 
