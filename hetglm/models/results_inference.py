@@ -315,7 +315,7 @@ class InferenceMethods(GenericLikelihoodModelResults):
         >>> res = hmf.betabinomial("K + I(N - K) ~ C(id) | group", data).fit()
         >>> print(res.test_random_effect("id", part="dispersion", rng=0))
         Score test of (1 | id) in the dispersion, H0: its variance is 0: score
-        z = 57.07, P = 0.005 +/- 0.005 (199 draws from the fit)
+        z = 57.1, P = 0.005 +/- 0.005 (199 draws from the fit)
         Estimate of its standard deviation 1.99, 40 groups.
         """
         run = Run(n_jobs, progress, checkpoint, batch_size)
