@@ -177,7 +177,15 @@ def test_tables():
     assert_allclose(np.sqrt(np.diag(res.cov_re)), sds)
     limits = res.conf_int(cols=list(components.index))
     assert_allclose(components[["[0.025", "0.975]"]], limits)
+    half = 1.959963984540054 * res.bse
+    assert_allclose(np.log(limits[1] / sds), half[components.index] / sds)
     assert_allclose(limits[0] * limits[1], sds**2)
+    r = "corr(Subject: Intercept, Days)"
+    assert_allclose(
+        np.arctanh(res.conf_int(cols=[r]).to_numpy().ravel()),
+        np.arctanh(res.params[r]) + np.array([-1, 1]) * half[r] / (1 - res.params[r] ** 2),
+    )
+    assert_allclose(res.conf_int().loc["Days", 0], res.params["Days"] - half["Days"])
     assert res.n_groups == {"Subject": 18}
     assert res.pvalues[components.index].isna().all()
     assert list(res.wald_test_terms().table.index) == list(res.fe_params.index)
@@ -246,6 +254,7 @@ def test_without_data():
     res = pickle.loads(pickle.dumps(sleepstudy(SLOPES)))
     table, text = res.ranef(), str(res.summary()).splitlines()
     res.remove_data()
+    assert res.model.random[0].values.size == 0 and len(res.model.random[0].levels) == 18
     res = pickle.loads(pickle.dumps(res))
     pd.testing.assert_frame_equal(res.ranef(), table)
     assert set(text) - set(str(res.summary()).splitlines()) < {
