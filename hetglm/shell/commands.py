@@ -215,13 +215,14 @@ def build(args: argparse.Namespace, data: pd.DataFrame) -> Any:
 
 
 def tidy(res: Any) -> pd.DataFrame:
-    """Return the coefficients, a row each: part, term, estimate, standard error, test, interval."""
-    k, ci = len(res.params_mean), np.asarray(res.conf_int())
-    terms = [*res.params_mean.index, *res.params_dispersion.index]
+    """Return the parameters, a row each: part, term, estimate, standard error, test, interval."""
+    ci, names = np.asarray(res.conf_int()), res.model.parameter_names
+    parts = {"mean": list(res.params_mean.index), "dispersion": list(res.params_dispersion.index)}
+    parts["random effects"] = names[sum(map(len, parts.values())) :]
     return pd.DataFrame(
         {
-            "part": ["mean"] * k + ["dispersion"] * (len(terms) - k),
-            "term": terms,
+            "part": [part for part, terms in parts.items() for _ in terms],
+            "term": [term for terms in parts.values() for term in terms],
             "estimate": np.asarray(res.params),
             "std_error": np.asarray(res.bse),
             "statistic": np.asarray(res.tvalues),
@@ -233,7 +234,9 @@ def tidy(res: Any) -> pd.DataFrame:
 
 
 def tests(res: Any, args: argparse.Namespace) -> str:
-    """Return the comparison with constant dispersion as text."""
+    """Return the comparison with constant dispersion, or with random effects Wald tests, as text."""
+    if res.model.random and args.bootstrap is None:
+        return str(res.wald_test_terms())
     simulated: dict[str, Any] = {}
     if args.bootstrap is not None:
         progress = False if args.quiet else None

@@ -9,6 +9,7 @@ import sys
 import time
 import warnings
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -122,6 +123,18 @@ def test_fit_by_reml(tmp_path, capsys):
     assert np.allclose(found, res.params, rtol=1e-12)
     assert main([*arguments, "--cov-type", "HC1", "--force"]) == 2
     assert "not available for a fit by REML" in capsys.readouterr().err
+
+
+def test_fit_with_random_effects(tmp_path, capsys):
+    data = Path(__file__).parents[1] / "reference" / "data" / "sleepstudy.csv"
+    arguments = ["fit", str(data), "Reaction ~ Days + (1 | Subject)", "--reml"]
+    assert main([*arguments, "--out", str(tmp_path)]) == 0
+    assert "Wald tests of the terms" in capsys.readouterr().out
+    found = pd.read_csv(tmp_path / "coefficients.csv").set_index("term")
+    assert found.part.tolist() == ["mean", "mean", "dispersion", "random effects"]
+    assert found.estimate["sd(Subject)"] == pytest.approx(37.1238, abs=1e-3)
+    assert main([*arguments, "--out", str(tmp_path / "other"), "--plot"]) == 2
+    assert "plot_diagnostics: not available for models with random" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
