@@ -14,22 +14,22 @@ from hetglm.mixed.record import MixedFit
 from hetglm.typing import Array
 
 
-def intervals(fit: MixedFit, structure: CovarianceStructure, alpha: float) -> Array:
+def intervals(params: Array, se: Array, structure: CovarianceStructure, alpha: float) -> Array:
     """
     Return Wald intervals of all parameters, shape (P, 2).
 
     Those of standard deviations are symmetric on the logarithmic scale, those of correlations on that of
     Fisher's z = artanh(r), so that no limit leaves the parameter space.
     """
-    half = stats.norm.isf(alpha / 2) * fit.bse
-    limits = np.column_stack([fit.params - half, fit.params + half])
-    at = len(fit.params) - structure.m
+    half = stats.norm.isf(alpha / 2) * se
+    limits = np.column_stack([params - half, params + half])
+    at = len(params) - structure.m
     with np.errstate(invalid="ignore", divide="ignore"):
         for factor in structure.factors:
             sd, r = slice(at, at + factor.k), slice(at + factor.k, at + factor.m)
-            ratio = np.exp(half[sd] / fit.params[sd])
-            limits[sd] = np.column_stack([fit.params[sd] / ratio, fit.params[sd] * ratio])
-            z, of_z = np.arctanh(fit.params[r]), half[r] / (1 - fit.params[r] ** 2)
+            ratio = np.exp(half[sd] / params[sd])
+            limits[sd] = np.column_stack([params[sd] / ratio, params[sd] * ratio])
+            z, of_z = np.arctanh(params[r]), half[r] / (1 - params[r] ** 2)
             limits[r] = np.tanh(np.column_stack([z - of_z, z + of_z]))
             at += factor.m
     return limits
@@ -42,11 +42,11 @@ def is_sd(structure: CovarianceStructure, size: int) -> Array:
 
 
 def variance_components(
-    fit: MixedFit, structure: CovarianceStructure, alpha: float
+    fit: MixedFit, se: Array, structure: CovarianceStructure, alpha: float
 ) -> pd.DataFrame:
     """Return a row for each standard deviation, with its standard error and interval."""
     rows = is_sd(structure, len(fit.params))
-    limits = intervals(fit, structure, alpha)[rows]
+    limits = intervals(fit.params, se, structure, alpha)[rows]
     names = [name for factor in structure.factors for name in factor.names[: factor.k]]
     return pd.DataFrame(
         {
@@ -54,7 +54,7 @@ def variance_components(
             "factor": [factor.name for factor in structure.factors for _ in factor.columns],
             "column": [column for factor in structure.factors for column in factor.columns],
             "sd": fit.params[rows],
-            "se": fit.bse[rows],
+            "se": se[rows],
             f"[{alpha / 2:g}": limits[:, 0],
             f"{1 - alpha / 2:g}]": limits[:, 1],
             "at_boundary": fit.at_boundary[rows],

@@ -707,7 +707,12 @@ class LocationScaleModel(Printed, LikelihoodMethods):
             for the Gaussian. With random effects, of any model: True or "mean" integrates the
             coefficients of the mean out too (lmer's REML), "both" those of the dispersion as well.
         nodes : int or "auto"
-            With random effects: 1 for Laplace's approximation.
+            With random effects: how they are integrated out. 1 is Laplace's approximation (as in
+            glmmTMB, and glmer with nAGQ=1), k Gauss-Hermite quadrature with k nodes an effect, for one
+            grouping variable by maximum likelihood. "auto" takes 15 nodes for effects in the
+            dispersion, and in the mean of nearly binary responses, where there are at most two of
+            either, else Laplace's approximation. A Gaussian mean with identity link is integrated
+            exactly.
         cov_type : str
             ``"nonrobust"`` (observed information), ``"eim"`` (expected information), or one of
             statsmodels' robust types: "HC0", "HC1", "cluster", "HAC", "hac-panel", "hac-groupsum".

@@ -80,8 +80,8 @@ class LikelihoodMethods(GenericLikelihoodModel):
         Parameters
         ----------
         params : array_like, shape (p + q,)
-            With random effects also their standard deviations and correlations, which are integrated
-            out by Laplace's approximation.
+            With random effects, which are integrated out as by ``fit(nodes="auto")``, also their
+            standard deviations and correlations.
 
         Returns
         -------

@@ -20,7 +20,7 @@ from hetglm.typing import Array
 
 
 def _wald(res: MixedResults, columns: list[int], alpha: float) -> Array:
-    return tables.intervals(res.fit, res.structure, alpha)[columns]
+    return tables.intervals(res.params, res.bse, res.structure, alpha)[columns]
 
 
 def _not_yet(method: str) -> Any:
@@ -188,7 +188,7 @@ class MixedResults(LocationScaleResults):
         interval (symmetric on the log scale; `conf_int` has other levels) and ``at_boundary``: a
         standard deviation of 0, or the effect of a singular matrix, has no standard error.
         """
-        return tables.variance_components(self.fit, self.structure, 0.05)
+        return tables.variance_components(self.fit, self.bse, self.structure, 0.05)
 
     def remove_data(self) -> None:
         """Remove all arrays of the length of the data; the random effects and their tables stay."""
