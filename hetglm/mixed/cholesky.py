@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import sparse
 from scipy.linalg import cho_solve
+from scipy.linalg.lapack import dpotri
 
 from hetglm.typing import Array
 
@@ -71,7 +73,8 @@ class BlockedCholesky:
     ----------
     F : ndarray, shape (G, k, k)
         Diagonal blocks of the first factor.
-    FR : ndarray, shape (G, k, r)
+    FR : ndarray or scipy.sparse matrix, shape (G k, r)
+        Sparse where few pairs of groups have rows in common.
     RR : ndarray, shape (r, r)
 
     Raises
@@ -81,7 +84,7 @@ class BlockedCholesky:
     """
 
     F: Array
-    FR: Array
+    FR: Any
     RR: Array
 
     def __post_init__(self) -> None:
@@ -100,18 +103,24 @@ class BlockedCholesky:
         return np.einsum("gij,gik->gjk", self.roots, self.roots)
 
     @cached_property
-    def Y(self) -> Array:
-        """F^-1 FR, shape (G, k, r)."""
-        return self.inverse_F @ self.FR
+    def Y(self) -> Any:
+        """F^-1 FR, shape (G k, r), sparse where FR is."""
+        G, k = self.F.shape[:2]
+        if sparse.issparse(self.FR):
+            blocks = self.inverse_F, np.arange(G), np.arange(G + 1)
+            return sparse.bsr_matrix(blocks, shape=(G * k, G * k)).tocsr() @ self.FR
+        return (self.inverse_F @ self.FR.reshape(G, k, -1)).reshape(G * k, -1)
 
     @cached_property
     def schur(self) -> Array:
         """Lower Cholesky factor of S = RR - FR' F^-1 FR, shape (r, r)."""
-        r = len(self.RR)
-        if not r:
+        if not len(self.RR):
             return self.RR
+        product = self.FR.T @ self.Y
         try:
-            return np.linalg.cholesky(self.RR - self.FR.reshape(-1, r).T @ self.Y.reshape(-1, r))
+            return np.linalg.cholesky(
+                self.RR - (product.toarray() if sparse.issparse(product) else product)
+            )
         except np.linalg.LinAlgError:
             raise Indefinite(None) from None
 
@@ -138,15 +147,23 @@ class BlockedCholesky:
         if not len(self.RR):
             return first, of_R
         s = of_R.shape[1]
-        rest = of_R - self.FR.reshape(-1, len(of_R)).T @ first.reshape(-1, s)
+        rest = of_R - self.FR.T @ first.reshape(-1, s)
         second = cho_solve((self.schur, True), rest)
-        return first - self.Y @ second, second
+        return first - (self.Y @ second).reshape(first.shape), second
 
     @cached_property
     def inverse(self) -> Inverse:
         """Blocks of H^-1 on pairs of groups that have rows in common (all those of the rest)."""
+        G, k = self.F.shape[:2]
         if not len(self.RR):
-            return Inverse(self.inverse_F, self.FR, self.RR)
-        RR = cho_solve((self.schur, True), np.eye(len(self.RR)))
-        FR = -self.Y @ RR
-        return Inverse(self.inverse_F - FR @ np.swapaxes(self.Y, 1, 2), FR, RR)
+            return Inverse(self.inverse_F, np.empty((G, k, 0)), self.RR)
+        lower = dpotri(self.schur, lower=1)[0]
+        RR = np.tril(lower) + np.tril(lower, -1).T
+        FR = -np.asarray(self.Y @ RR).reshape(G, k, -1)
+        FF = self.inverse_F.copy()
+        for j in range(k):
+            Y = self.Y[j::k]
+            for i in range(k):
+                of_pair = Y.multiply(FR[:, i]) if sparse.issparse(Y) else Y * FR[:, i]
+                FF[:, i, j] -= np.asarray(of_pair.sum(axis=1)).reshape(-1)
+        return Inverse(FF, FR, RR)

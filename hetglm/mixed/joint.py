@@ -11,8 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
+from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from hetglm.design.random_terms import GroupingFactor
 from hetglm.likelihood.likelihood import Factors, Likelihood
@@ -31,6 +33,8 @@ MAX_DECREMENT_RATIO = 0.5
 MAX_MODE_STEPS = 200
 #: Share of a step below which halving stops.
 MIN_STEP_SHARE = 2.0**-30
+#: Share of entries above which the products of the first loading with the others are stored dense.
+MAX_DENSITY = 0.1
 #: Loss of h, in units of 1 + |h|, that rounding explains.
 TOL_ROUNDING = 1e-12
 
@@ -279,8 +283,8 @@ class JointDensity:
 
     def factorised(self, M: Products, Lambdas: list[Array]) -> BlockedCholesky:
         """Return H of A'WA and Lambda, factorised."""
-        first, r = self.loadings[0], int(self.ends[-1])
-        FR, RR = np.zeros((first.levels, first.k, r)), np.zeros((r, r))
+        r = int(self.ends[-1])
+        RR = np.zeros((r, r))
         own = [
             L.T @ m @ L + (np.eye(L.shape[1]) if loading.prior else 0.0)
             for loading, m, L in zip(self.loadings, M.own, Lambdas, strict=True)
@@ -288,23 +292,30 @@ class JointDensity:
         for j, block in enumerate(own[1:], 1):
             at = self._positions(j)
             RR[at[:, :, None], at[:, None, :]] = block
-        for (a, b), crossing, m in zip(
-            self.crossings, self.crossings.values(), M.crossed, strict=True
-        ):
+        of_first = []
+        for (a, b), m in zip(self.crossings, M.crossed, strict=True):
             block = Lambdas[a].T @ m @ Lambdas[b]
-            g, h = crossing.pairs
+            at, to = self._positions_of_pairs(a, b)
             if a == 0:
-                FR[g[:, None], :, self._positions(b)[h]] = np.swapaxes(block, 1, 2)
+                of_first.append((block, at, to))
             else:
-                at, to = self._positions(a)[g][:, :, None], self._positions(b)[h][:, None, :]
                 RR[at, to] = block
                 RR[np.swapaxes(to, 1, 2), np.swapaxes(at, 1, 2)] = np.swapaxes(block, 1, 2)
-        return BlockedCholesky(own[0], FR, RR)
+        return BlockedCholesky(
+            own[0], _assembled(of_first, (own[0].shape[0] * own[0].shape[1], r)), RR
+        )
+
+    def _positions_of_pairs(self, a: int, b: int) -> tuple[Array, Array]:
+        """Return rows and columns of the blocks of a crossing, shapes (P, k, 1) and (P, 1, l)."""
+        g, h = self.crossings[a, b].pairs
+        return self._positions(a)[g][:, :, None], self._positions(b)[h][:, None, :]
 
     def _positions(self, j: int) -> Array:
-        """Return the positions in the rest of the coefficients of a loading, shape (G, k)."""
+        """Return the positions of a loading's coefficients, in the rest but for the first, (G, k)."""
         loading = self.loadings[j]
-        return self.ends[j - 1] + np.arange(loading.size).reshape(loading.levels, loading.k)
+        return (self.ends[j - 1] if j else 0) + np.arange(loading.size).reshape(
+            loading.levels, loading.k
+        )
 
     def solve(self, system: BlockedCholesky, right: Effects) -> Effects:
         """Return H^-1 times a right-hand side in the form of u."""
@@ -339,6 +350,22 @@ class JointDensity:
         if a == 0:
             return np.swapaxes(inverse.FR[g[:, None], :, to], 1, 2)
         return np.asarray(inverse.RR[self._positions(a)[g][:, :, None], to[:, None, :]])
+
+
+def _assembled(blocks: list[tuple[Array, Array, Array]], shape: tuple[int, int]) -> Any:
+    """Return a matrix of blocks at given rows and columns, sparse where that is smaller."""
+    entries = sum(block.size for block, _, _ in blocks)
+    if entries > MAX_DENSITY * shape[0] * shape[1]:
+        out = np.zeros(shape)
+        for block, rows, columns in blocks:
+            out[rows, columns] = block
+        return out
+    values = np.concatenate([block.ravel() for block, _, _ in blocks] or [np.empty(0)])
+    at = [
+        np.concatenate([np.broadcast_to(b[i], b[0].shape).ravel() for b in blocks] or [np.empty(0)])
+        for i in (1, 2)
+    ]
+    return sparse.csr_matrix((values, (at[0], at[1])), shape=shape)
 
 
 def absolute(W: Symmetric) -> Symmetric:
