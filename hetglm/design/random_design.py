@@ -41,7 +41,11 @@ class TermDesign:
     known: dict[str, frames.Column]
 
     def build(
-        self, data: pd.DataFrame, levels: Sequence[Any], said: set[str] | None = None
+        self,
+        data: pd.DataFrame,
+        levels: Sequence[Any],
+        said: set[str] | None = None,
+        grouped: bool = True,
     ) -> TermRows:
         """
         Return the term on new data; codes are -1 for levels that the fit did not have.
@@ -53,19 +57,22 @@ class TermDesign:
             Of the fit.
         said : set of str, optional
             See `Design.build`.
+        grouped : bool
+            Whether the groups are read; without them all codes are -1.
 
         Raises
         ------
         FormulaError
             If a variable is not in the data.
         """
-        written = self.written
-        groups = self._labels(data)
-        found, distinct = pd.factorize(groups)
-        position = {level: i for i, level in enumerate(levels)}
-        codes = np.array([*(position.get(v, -1) for v in distinct.tolist()), -1], dtype=int)[found]
+        written, codes = self.written, np.full(len(data), -1)
         values = self.design.build(data, said).to_numpy(dtype=float, copy=True)
-        values[found < 0] = np.nan
+        if grouped:
+            found, distinct = pd.factorize(self.labels(data))
+            position = {level: i for i, level in enumerate(levels)}
+            of_distinct = [*(position.get(v, -1) for v in distinct.tolist()), -1]
+            codes = np.array(of_distinct, dtype=int)[found]
+            values[found < 0] = np.nan
         return TermRows(
             written.text,
             written.name,
@@ -78,7 +85,7 @@ class TermDesign:
             self.design.columns,
         )
 
-    def _labels(self, data: pd.DataFrame) -> pd.Series:
+    def labels(self, data: pd.DataFrame) -> pd.Series:
         """Return the labels of the groups in new data, None where one is missing."""
         for name in self.written.groups:
             if name not in data.columns:
@@ -106,6 +113,7 @@ class RandomDesign:
         data: pd.DataFrame,
         fitted: Sequence[GroupingFactor],
         said: set[str] | None = None,
+        grouped: bool = True,
     ) -> tuple[GroupingFactor, ...]:
         """
         Return the factors of a fit on new data.
@@ -118,6 +126,8 @@ class RandomDesign:
             of a term is missing the values are NaN.
         said : set of str, optional
             See `Design.build`.
+        grouped : bool
+            Whether the groups are read; without them all codes are -1.
 
         Raises
         ------
@@ -126,13 +136,17 @@ class RandomDesign:
         ValueError
             If a random term of the fit was given as arrays.
         """
-        return tuple(self._factor(data, factor, said) for factor in fitted)
+        return tuple(self._factor(data, factor, said, grouped) for factor in fitted)
+
+    def labels(self, data: pd.DataFrame, name: str) -> pd.Series:
+        """Return the labels of the groups of a grouping variable in new data."""
+        return next(t for t in self.terms if t.written.name == name).labels(data)
 
     def _factor(
-        self, data: pd.DataFrame, factor: GroupingFactor, said: set[str] | None
+        self, data: pd.DataFrame, factor: GroupingFactor, said: set[str] | None, grouped: bool
     ) -> GroupingFactor:
         own = [term for term in self.terms if term.written.name == factor.name]
-        made = by_part([term.build(data, factor.levels, said) for term in own])
+        made = by_part([term.build(data, factor.levels, said, grouped) for term in own])
         if sum(len(term.columns) for term in made) != len(factor.columns):
             raise ValueError(
                 f"new data: a random term of {factor.name!r} was given as arrays, whose values in new "

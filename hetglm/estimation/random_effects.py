@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-_AT_MODES = "predict() without new data is conditional on the random effects"
 _RESAMPLES = "simulate and refit by hand, or test terms by t_test and wald_test"
 _RATIO = "compare llf of both fits, or test terms of one by wald_test_terms"
 _OTHER = "leave the random terms out for the fit without them"
@@ -17,23 +16,17 @@ NOT_YET = {
     "conf_int(method='bootstrap')": "method='wald' has intervals of all parameters",
     "conf_int(method='profile')": "method='wald' has intervals of all parameters",
     "cross_validate": _OTHER,
-    "design_effect": "fittedvalues and fitted_dispersion are conditional on the random effects",
     "diagnose": "notes has what the fit warned of",
     "dispersion_ratios": "with a log link and without interactions they are exp(coefficient)",
-    "effective_sample_size": "fitted_dispersion is conditional on the random effects",
-    "get_distribution of new rows": "get_distribution() without new data is conditional",
     "get_influence": _OTHER,
     "get_margeff": "t_test and conf_int are of coefficients on the scale of the links",
-    "get_prediction": f"{_AT_MODES}, and ranef() has the uncertainty of these",
     "MarginalModel": "t_test and conf_int are of coefficients on the scale of the links",
     "plot_diagnostics": "plot_qq and plot_qdis are of conditional residuals",
     "plot_dispersion": "fitted_dispersion is conditional on the random effects",
     "plot_mean_variance": "fittedvalues and predict(which='var') are conditional on the random effects",
     "plot_profile": "conf_int() has Wald intervals of all parameters",
-    "predict for new rows": f"{_AT_MODES}, and model.predict(params, exog) has them at 0",
     "profile": "conf_int() has Wald intervals of all parameters",
     "score_test": "add the terms to the formula and test them by wald_test_terms",
-    "simulate": "get_distribution().rvs() draws responses given the random effects",
     "simulate_residuals": "get_resid() has quantile residuals given the random effects",
     "stepwise": _RATIO,
     "test_overdispersion": _OTHER,

@@ -32,14 +32,21 @@ def with_effects(
     effects : list of ndarray, shapes (G, k)
         b of each factor.
     """
-    offsets = [likelihood.offset, likelihood.offset_dispersion]
-    eta, zeta = (np.zeros(likelihood.n) if a is None else np.array(a, float) for a in offsets)
+    offsets = likelihood.offset, likelihood.offset_dispersion
+    eta, zeta = (
+        more if a is None else a + more
+        for a, more in zip(offsets, added(factors, effects), strict=True)
+    )
+    return replace(likelihood, offset=eta, offset_dispersion=zeta)
+
+
+def added(factors: tuple[GroupingFactor, ...], effects: list[Array]) -> Array:
+    """Return what random effects add to eta and zeta of each row, shape (2, n)."""
+    out = np.zeros((2, len(factors[0].codes)))
     for factor, b in zip(factors, effects, strict=True):
         # code -1 is the row of zeros that is appended
-        more = loading_of(factor).of_rows(np.vstack([b, np.zeros((1, b.shape[1]))]))
-        eta += more[0]
-        zeta += more[1]
-    return replace(likelihood, offset=eta, offset_dispersion=zeta)
+        out += loading_of(factor).of_rows(np.vstack([b, np.zeros((1, b.shape[1]))]))
+    return out
 
 
 def at_modes(
@@ -123,27 +130,35 @@ class Uncertainty:
         factors : tuple of GroupingFactor
             Those of the fit on the rows, with the levels of the fit; code -1 for no effect.
         """
-        joint = self._at[0].joint
-        loaded = [loading_of(factors[i]) for i in joint.order]
-        total = self._of_estimates(X, Z, loaded)
+        slopes, total = self.slopes_of_rows(X, Z, factors), self.given_of_rows(factors)
+        eta, zeta = slopes @ self.cov_params
+        pairs = ((eta, slopes[0]), (eta, slopes[1]), (zeta, slopes[1]))
+        by_estimates = (np.einsum("ij,ij->i", a, b) for a, b in pairs)
+        return Symmetric(*(a + b for a, b in zip(total, by_estimates, strict=True)))
+
+    def _loadings(self, factors: tuple[GroupingFactor, ...]) -> list[Loading]:
+        return [loading_of(factors[i]) for i in self._at[0].joint.order]
+
+    def slopes_of_rows(self, X: Array, Z: Array, factors: tuple[GroupingFactor, ...]) -> Array:
+        """Return the derivatives of (eta, zeta) of rows in all parameters, shape (2, n, P)."""
+        p, size = X.shape[1], len(self.fit.params)
+        slopes = np.zeros((2, len(X), size))
+        slopes[0, :, :p], slopes[1, :, p : p + Z.shape[1]] = X, Z
+        order = self._at[0].joint.order
+        for loading, index in zip(self._loadings(factors), order, strict=True):
+            for j, predictor in enumerate(loading.predictors):
+                weights = loading.values[:, j] * (loading.codes >= 0)
+                slopes[predictor] += weights[:, None] * self.slopes[index][loading.codes, j]
+        return slopes
+
+    def given_of_rows(self, factors: tuple[GroupingFactor, ...]) -> Symmetric:
+        """Return the covariance of (eta, zeta) of rows given all estimates."""
+        loaded = self._loadings(factors)
+        total = Symmetric(*np.zeros((3, len(factors[0].codes))))
         for a, b in product(range(len(loaded)), repeat=2):
             for out, more in zip(total, self._given(loaded, a, b), strict=True):
                 out += more
         return total
-
-    def _of_estimates(self, X: Array, Z: Array, loaded: list[Loading]) -> Symmetric:
-        """Return the covariance of (eta, zeta) of rows by that of the estimates."""
-        p, size = X.shape[1], len(self.fit.params)
-        slopes = np.zeros((2, len(X), size))
-        slopes[0, :, :p], slopes[1, :, p : p + Z.shape[1]] = X, Z
-        for loading, index in zip(loaded, self._at[0].joint.order, strict=True):
-            for j, predictor in enumerate(loading.predictors):
-                weights = loading.values[:, j] * (loading.codes >= 0)
-                slopes[predictor] += weights[:, None] * self.slopes[index][loading.codes, j]
-        eta, zeta = slopes
-        of_eta, of_zeta = eta @ self.cov_params, zeta @ self.cov_params
-        pairs = ((of_eta, eta), (of_eta, zeta), (of_zeta, zeta))
-        return Symmetric(*(np.einsum("ij,ij->i", a, b) for a, b in pairs))
 
     def _given(self, loaded: list[Loading], a: int, b: int) -> Symmetric:
         """Return the covariance, given the estimates, of the effects of two factors in each row."""

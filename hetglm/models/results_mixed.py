@@ -16,6 +16,7 @@ from hetglm.mixed.conditional import Uncertainty, at_modes
 from hetglm.mixed.covariance_structure import CovarianceStructure, structure_of
 from hetglm.mixed.record import MixedFit
 from hetglm.models.results import LocationScaleResults
+from hetglm.models.results_mixed_prediction import MixedPredictionMethods
 from hetglm.typing import Array
 
 
@@ -30,12 +31,12 @@ def _not_yet(method: str) -> Any:
     return refused
 
 
-class MixedResults(LocationScaleResults):
+class MixedResults(MixedPredictionMethods, LocationScaleResults):
     """
     Results of a fit with random effects.
 
-    What `LocationScaleResults` has for the rows of the fit (``fittedvalues``, residuals, `predict`
-    without new data, `get_distribution`) is conditional on the random effects, at their modes.
+    What `LocationScaleResults` has for the rows of the fit (``fittedvalues``, residuals) is
+    conditional on the random effects, at their modes; `predict` can also average over them.
 
     Attributes
     ----------

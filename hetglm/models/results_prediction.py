@@ -5,8 +5,6 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-import numpy as np
-import pandas as pd
 from statsmodels.base.model import GenericLikelihoodModelResults
 
 from hetglm.inference import bootstrap
@@ -14,7 +12,7 @@ from hetglm.prediction import effects, intervals, new_rows, quantities
 from hetglm.typing import Array
 
 
-def _with_quantities(method: Any) -> Any:
+def with_quantities(method: Any) -> Any:
     """Return a method with the list of quantities in its docstring."""
     doc = inspect.cleandoc(method.__doc__ or "")
     method.__doc__ = doc.replace("{quantities}", "\n    ".join(quantities.described()))
@@ -24,7 +22,7 @@ def _with_quantities(method: Any) -> Any:
 class PredictionMethods(GenericLikelihoodModelResults):
     """Predictions for the rows of the fit or for new rows."""
 
-    @_with_quantities
+    @with_quantities
     def predict(
         self,
         exog: Any = None,
@@ -73,12 +71,7 @@ class PredictionMethods(GenericLikelihoodModelResults):
             self, which, exog, exog_dispersion, transform, kwargs
         )
         values = quantities.predict(rows, self.fit.internal, which, y_values)
-        if labels is None:
-            return values
-        if values.ndim == 1:
-            return pd.Series(values, index=labels)
-        columns = None if y_values is None else np.atleast_1d(y_values)
-        return pd.DataFrame(values, index=labels, columns=columns)
+        return new_rows.labelled(values, labels, y_values)
 
     def get_prediction(
         self,
@@ -261,10 +254,10 @@ class PredictionMethods(GenericLikelihoodModelResults):
         return intervals.LocationScalePrediction(
             predicted,
             link,
-            "effective-size",
-            ci_method,
-            self.df_prediction,
-            ["total"] if row_labels is None else row_labels,
+            which="effective-size",
+            ci_method=ci_method,
+            df=self.df_prediction,
+            row_labels=["total"] if row_labels is None else row_labels,
         )
 
     def get_margeff(

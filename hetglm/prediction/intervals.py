@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import pandas as pd
@@ -48,23 +48,68 @@ class Interval:
     slope: Array
 
 
-def interval_of(quantity: Quantity, rows: Likelihood, params: Array, cov: Array) -> Interval:
+class PredictorCovariance(Protocol):
+    """Covariance of both estimated linear predictors of each row; entries of shape (n,)."""
+
+    @property
+    def eta_eta(self) -> Array:
+        """Variance of the mean's."""
+
+    @property
+    def eta_zeta(self) -> Array:
+        """Covariance of both."""
+
+    @property
+    def zeta_zeta(self) -> Array:
+        """Variance of the dispersion's."""
+
+
+@dataclass(frozen=True)
+class ByCoefficients:
+    """Covariance of the linear predictors of rows, by that of the coefficients (NaN counts as 0)."""
+
+    rows: Likelihood
+    cov: Array
+
+    @property
+    def eta_eta(self) -> Array:
+        """Variance of the mean's."""
+        k = self.rows.k_mean
+        return _quadratic(self.rows.X, np.nan_to_num(self.cov)[:k, :k])
+
+    @property
+    def eta_zeta(self) -> Array:
+        """Covariance of both."""
+        k = self.rows.k_mean
+        of_eta = self.rows.X @ np.nan_to_num(self.cov)[:k, k:]
+        return np.asarray(np.einsum("ij,ij->i", of_eta, self.rows.Z))
+
+    @property
+    def zeta_zeta(self) -> Array:
+        """Variance of the dispersion's."""
+        k = self.rows.k_mean
+        return _quadratic(self.rows.Z, np.nan_to_num(self.cov)[k:, k:])
+
+
+def interval_of(
+    quantity: Quantity, rows: Likelihood, params: Array, covariance: PredictorCovariance
+) -> Interval:
     """Return a transformed quantity with standard errors by the delta method."""
     t = quantity.scale(quantity, rows, rows.predictors(params))
-    return Interval(t.centre, _standard_error(rows, t.slopes, cov), t.inverse, t.slope)
+    return Interval(t.centre, _standard_error(t.slopes, covariance), t.inverse, t.slope)
 
 
-def _standard_error(rows: Likelihood, slopes: Slopes, cov: Array) -> Array:
+def _standard_error(slopes: Slopes, V: PredictorCovariance) -> Array:
     """Return standard errors from derivatives with respect to the linear predictors, shape (n,)."""
     by_eta, by_zeta = slopes
-    V, k = np.nan_to_num(cov), rows.k_mean
     if by_zeta is None:
         assert by_eta is not None
-        return np.abs(by_eta) * np.sqrt(_quadratic(rows.X, V[:k, :k]))
+        return np.abs(by_eta) * np.sqrt(V.eta_eta)
     if by_eta is None:
-        return np.abs(by_zeta) * np.sqrt(_quadratic(rows.Z, V[k:, k:]))
-    jacobian = np.column_stack([rows.X * by_eta[:, None], rows.Z * by_zeta[:, None]])
-    return np.sqrt(_quadratic(jacobian, V))
+        return np.abs(by_zeta) * np.sqrt(V.zeta_zeta)
+    variance = by_eta**2 * V.eta_eta + by_zeta**2 * V.zeta_zeta
+    variance += 2 * by_eta * by_zeta * V.eta_zeta
+    return np.sqrt(np.maximum(variance, 0.0))  # of rounding
 
 
 def _quadratic(A: Array, V: Array) -> Array:
@@ -91,7 +136,7 @@ def total_effective_size(rows: Likelihood, params: Array, cov: Array) -> tuple[A
     jacobian, k = (freq * by_zeta) @ rows.Z, rows.k_mean
     with np.errstate(divide="ignore", invalid="ignore"):  # all rows at the boundary
         se = np.sqrt(jacobian @ np.nan_to_num(cov)[k:, k:] @ jacobian)
-        unknown = np.isnan(interval_of(quantity, rows, params, cov).se).any()
+        unknown = np.isnan(interval_of(quantity, rows, params, ByCoefficients(rows, cov)).se).any()
         se = np.full(1, np.nan if unknown else se)
         slope = (total - low) * (high - total) / (high - low)
         centre = np.log(total - low) - np.log(high - total)
@@ -107,13 +152,14 @@ class Observation:
     ----------
     rows : Likelihood
         With trials and weights, which the variance depends on.
-    params, cov : ndarray
-        Estimates and their covariance.
+    params : ndarray, shape (p + q,)
+    covariance : PredictorCovariance
+        Of both linear predictors.
     """
 
     rows: Likelihood
     params: Array
-    cov: Array
+    covariance: PredictorCovariance
 
     def interval(self, alpha: float, kind: str) -> Array:
         """
@@ -138,15 +184,13 @@ class Observation:
 
     def _variance_of_mean(self, at: Any) -> Array:
         """Return the variance of each estimated mean."""
-        X, k = self.rows.X, self.rows.k_mean
-        return at.mean.d1**2 * _quadratic(X, np.nan_to_num(self.cov)[:k, :k])
+        return at.mean.d1**2 * self.covariance.eta_eta
 
     def _df(self, at: Any) -> Array:
         """Return the degrees of freedom of each response's variance, infinite at the boundary."""
-        Z, k = self.rows.Z, self.rows.k_mean
         _, slope, variance = variance_slopes(self.rows, at)
         relative = (slope * at.d_phi / variance) ** 2
-        df = 2 / (relative * _quadratic(Z, np.nan_to_num(self.cov)[k:, k:]))
+        df = 2 / (relative * self.covariance.zeta_zeta)
         if self.rows.fixed_predictor is not None:
             df = np.where(np.isnan(self.rows.fixed_predictor), df, np.inf)
         return np.where(relative == 0, np.inf, df)
@@ -181,6 +225,13 @@ def _checked_method(method: str) -> str:
     return method
 
 
+class NewObservation(Protocol):
+    """A new response of each row."""
+
+    def interval(self, alpha: float, kind: str) -> Array:
+        """Return its interval, shape (n, 2)."""
+
+
 class LocationScalePrediction(Printed, PredictionResultsBase):
     """
     Predictions with standard errors and intervals.
@@ -196,11 +247,12 @@ class LocationScalePrediction(Printed, PredictionResultsBase):
         self,
         predicted: Array,
         interval: Interval,
+        observation: NewObservation | None = None,
+        *,
         which: str,
         ci_method: str,
         df: float | None,
         row_labels: Any,
-        observation: Observation | None = None,
         obs_ci: str = "predictive",
     ) -> None:
         self.which, self.ci_method = which, _checked_method(ci_method)
@@ -307,8 +359,18 @@ def get_prediction(
     """Return predictions of ``rows`` with their intervals; see the results' method."""
     predicted = predict(rows, params, which, y_values)
     predicted = predicted[:, 0] if predicted.ndim == 2 else predicted
-    observation = None if observed is None else Observation(observed, params, cov)
-    interval = interval_of(asked(which, y_values), rows, params, cov)
+    by = ByCoefficients(rows, cov)
+    observation = None
+    if observed is not None:
+        observation = Observation(observed, params, ByCoefficients(observed, cov))
+    interval = interval_of(asked(which, y_values), rows, params, by)
     return LocationScalePrediction(
-        predicted, interval, which, ci_method, df, row_labels, observation, obs_ci
+        predicted,
+        interval,
+        observation,
+        which=which,
+        ci_method=ci_method,
+        df=df,
+        row_labels=row_labels,
+        obs_ci=obs_ci,
     )

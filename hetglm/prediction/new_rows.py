@@ -17,7 +17,6 @@ from hetglm.design.arrays import (
     total_offset,
 )
 from hetglm.design.formula import TwoPartFormula
-from hetglm.estimation import random_effects
 from hetglm.estimation.record import need_rows
 from hetglm.exceptions import FormulaError, NotEstimableWarning
 from hetglm.families.base import Family
@@ -125,9 +124,10 @@ def rows_of_results(
         Parts of the model that no warning is issued for.
     """
     model, data = res.model, None
-    if exog is None and exog_dispersion is None and not (model.random and given):
-        return rows_of(model, res.core, which, **given), model.data.row_labels
-    random_effects.check(model, "predict for new rows")
+    # without random effects: these are added where there are some
+    core = model.core if model.random else res.core
+    if exog is None and exog_dispersion is None:
+        return rows_of(model, core, which, **given), model.data.row_labels
     if transform and model.spec is not None:
         if exog_dispersion is not None:
             raise ValueError(
@@ -137,11 +137,21 @@ def rows_of_results(
         parts = lookup(which, model.core.family).parts
         data, exog, exog_dispersion = _through_formula(model.spec, exog, parts, unwarned)
         given = {**model.new_row_arrays(data, parts), **given}
-    rows = rows_of(model, res.core, which, exog, exog_dispersion, **given)
+    rows = rows_of(model, core, which, exog, exog_dispersion, **given)
     if res.boundary is not None:
         rows = fix_at_boundary(rows, res.boundary)
     rows = without_inestimable(model, rows, which, data, unwarned)
     return rows, rows.names.labels
+
+
+def labelled(values: Array, labels: Any, y_values: Any) -> Any:
+    """Return predictions as they are, or as a Series or DataFrame where the rows have labels."""
+    if labels is None:
+        return values
+    if values.ndim == 1:
+        return pd.Series(values, index=labels)
+    columns = None if y_values is None else np.atleast_1d(y_values)
+    return pd.DataFrame(values, index=labels, columns=columns)
 
 
 def _through_formula(

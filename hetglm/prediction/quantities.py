@@ -254,7 +254,7 @@ def _has_probabilities(family: Any) -> str:
 
 def _probability(rows: Likelihood, at: Predictors, y_values: Any) -> Array:
     """Return P(Y = y) of each row and requested count, shape (n, len(y_values))."""
-    counts = _requested_counts(rows, y_values)
+    counts = requested_counts(rows, y_values)
     known = ~np.isnan(at.eta + at.zeta + (0.0 if rows.trials is None else rows.trials))
     p = np.full((rows.n, len(counts)), np.nan)
     some = _unprepared(rows).take(known)
@@ -263,7 +263,7 @@ def _probability(rows: Likelihood, at: Predictors, y_values: Any) -> Array:
 
 
 def _probability_slopes(rows: Likelihood, at: Predictors, y_values: Any) -> Slopes:
-    counts = _requested_counts(rows, y_values)
+    counts = requested_counts(rows, y_values)
     if len(counts) != 1:
         raise ValueError(
             "which='prob': intervals are for a single count; pass one number as y_values"
@@ -282,7 +282,7 @@ def _probability_slopes(rows: Likelihood, at: Predictors, y_values: Any) -> Slop
     return slopes[0], slopes[1]
 
 
-def _requested_counts(rows: Likelihood, y_values: Any) -> Array:
+def requested_counts(rows: Likelihood, y_values: Any) -> Array:
     """Return the requested counts; by default 0 to the largest number of trials."""
     if y_values is None:
         if rows.trials is None:
@@ -451,18 +451,18 @@ def predict(rows: Likelihood, params: Array, which: str = "mean", y_values: Any 
     """
     quantity = asked(which, y_values)
     if ROWS in quantity.parts:
-        _need_trials(rows, which)
+        need_trials(rows, which)
     return quantity.value(rows, rows.predictors(params))
 
 
 def distribution(rows: Likelihood, params: Array) -> Any:
     """Return the frozen scipy distribution of each row's response, of shape (n,)."""
     if rows.family.exact:
-        _need_trials(rows, "distribution")
+        need_trials(rows, "distribution")
     return _frozen(rows, rows.predictors(params))
 
 
-def _need_trials(rows: Likelihood, which: str) -> None:
+def need_trials(rows: Likelihood, which: str) -> None:
     """Raise a ValueError if a quantity needs the number of trials and the rows have none."""
     if rows.family.counts_successes and rows.trials is None:
         raise ValueError(
