@@ -14,6 +14,7 @@ from hetglm.design.random_terms import GroupingFactor
 from hetglm.estimation.checks import boundary_texts
 from hetglm.estimation.fit import fit as fit_without_random_effects
 from hetglm.likelihood.likelihood import Likelihood
+from hetglm.mixed import importance
 from hetglm.mixed.cholesky import Indefinite
 from hetglm.mixed.covariance_structure import CovarianceStructure
 from hetglm.mixed.dispersion_limits import at_limits, boundary_at
@@ -98,9 +99,10 @@ def fit_mixed(
     fit = replace(
         fit, integration=method.text, nodes=method.nodes, quadrature_columns=method.columns
     )
-    if method.text != LAPLACE or len(factors) > 1 or columns.integrated.any():
+    if method.text != LAPLACE or columns.integrated.any():
         return fit
-    return replace(fit, laplace_error=laplace_error(marginal, found.here))
+    error, se = laplace_error(marginal, found.here)
+    return replace(fit, laplace_error=error, laplace_error_se=se)
 
 
 def _at_dispersion_limits(
@@ -132,17 +134,24 @@ def _by_nodes(
     return by_nodes, here
 
 
-def laplace_error(marginal: Marginal, here: Evaluation) -> float | None:
-    """Return the log-likelihood by quadrature less Laplace's, None with too many effects a group."""
+def laplace_error(marginal: Marginal, here: Evaluation) -> tuple[float | None, float]:
+    """
+    Return the log-likelihood less Laplace's, and its Monte-Carlo standard error.
+
+    By quadrature for one factor, by importance sampling for several; None for one with too many effects
+    a group.
+    """
+    fixed = marginal.joint.fixed_part(here.psi[: marginal.k_coefficients])
+    if len(marginal.factors) > 1:
+        return importance.laplace_error(here.laplace, fixed)
     columns = error_columns(marginal.likelihood, marginal.factors[0])
     if not columns.any():
-        return None
+        return None, 0.0
     rule = Rule(marginal.joint, columns, N_NODES)
-    fixed = marginal.joint.fixed_part(here.psi[: marginal.k_coefficients])
     try:
-        return Quadrature(rule, here.laplace, fixed).value - here.value
+        return Quadrature(rule, here.laplace, fixed).value - here.value, 0.0
     except (NoModeError, Indefinite, np.linalg.LinAlgError):
-        return np.nan
+        return np.nan, 0.0
 
 
 def _columns(likelihood: Likelihood, reml: bool | str) -> Columns:

@@ -189,9 +189,9 @@ class JointDensity:
         NoModeError
             If h is not finite at the start, or the steps find no mode.
         """
-        here, before = self._at(fixed, Lambdas, start), np.inf
+        here, before = self.at(fixed, Lambdas, start), np.inf
         if not here.is_finite:
-            here = self._at(fixed, Lambdas, [np.zeros_like(u) for u in start])
+            here = self.at(fixed, Lambdas, [np.zeros_like(u) for u in start])
         if not here.is_finite:
             raise NoModeError
         for _ in range(MAX_MODE_STEPS):
@@ -203,14 +203,27 @@ class JointDensity:
             here, before = self._moved(fixed, here, step, decrement), decrement
         raise NoModeError
 
-    def _at(self, fixed: tuple[Array, Array], Lambdas: list[Array], u: Effects) -> Mode:
+    def at(self, fixed: tuple[Array, Array], Lambdas: list[Array], u: Effects) -> Mode:
+        """Return the joint log-density at a point."""
+        eta, zeta = self.predictors(fixed, Lambdas, u)
+        factors = self.rows(eta, zeta)
+        return Mode(u, Lambdas, eta, zeta, factors, self._by_group(factors.loglike, u))
+
+    def value(self, fixed: tuple[Array, Array], Lambdas: list[Array], u: Effects) -> float:
+        """Return the joint log-density at a point alone."""
+        loglike = self.rows(*self.predictors(fixed, Lambdas, u), 0).loglike
+        return float(self._by_group(loglike, u).sum())
+
+    def predictors(
+        self, fixed: tuple[Array, Array], Lambdas: list[Array], u: Effects
+    ) -> tuple[Array, Array]:
+        """Return eta and zeta with random effects."""
         eta, zeta = (part.copy() for part in fixed)
         for loading, Lambda, part in zip(self.loadings, Lambdas, u, strict=True):
             more = loading.of_rows(part @ Lambda.T)
             eta += more[0]
             zeta += more[1]
-        factors = self.rows(eta, zeta)
-        return Mode(u, Lambdas, eta, zeta, factors, self._by_group(factors.loglike, u))
+        return eta, zeta
 
     def _by_group(self, loglike: Array, u: Effects) -> Array:
         if len(self.loadings) == 1:
@@ -228,7 +241,7 @@ class JointDensity:
             # one share for each group of the only loading, or one for all
             shares = share[:, None] if len(self.loadings) == 1 else share[0]
             u = [part + shares * more for part, more in zip(here.u, step, strict=True)]
-            there = self._at(fixed, here.Lambdas, u)
+            there = self.at(fixed, here.Lambdas, u)
             falls = ~(there.by_group >= here.by_group - noise)
             if not there.is_finite and not falls.any():
                 falls[:] = True
