@@ -99,10 +99,14 @@ class Marginal:
         ------
         NoModeError
         """
+        fixed, Lambdas = self._parts(psi)
+        return Laplace(self.joint, self.joint.mode(fixed, Lambdas, start or self.u))
+
+    def _parts(self, psi: Array) -> tuple[tuple[Array, Array], list[Array]]:
+        """Return the predictors without random effects, and Lambda of each loading."""
         k = self.k_coefficients
         Lambdas = self.joint.ordered_matrices(self.structure.matrices(psi[k:]))
-        fixed = self.joint.fixed_part(psi[:k])
-        return Laplace(self.joint, self.joint.mode(fixed, Lambdas, start or self.u))
+        return self.joint.fixed_part(psi[:k]), Lambdas
 
     def at(self, psi: Array, start: Effects | None = None) -> Evaluation | None:
         """
@@ -114,8 +118,7 @@ class Marginal:
             laplace = self.laplace(psi, start)
             quadrature = None
             if self.rule is not None:
-                fixed = self.joint.fixed_part(psi[: self.k_coefficients])
-                quadrature = Quadrature(self.rule, laplace, fixed)
+                quadrature = Quadrature(self.rule, laplace, self._parts(psi)[0])
             value = laplace.value if quadrature is None else quadrature.value
         except (NoModeError, Indefinite, np.linalg.LinAlgError):
             return None
@@ -153,7 +156,7 @@ class Marginal:
             step = PLACEMENT_STEP * self._unit(here, j)
             try:
                 ends = [self._moved_placement(here, j, tangent, s) for s in (step, -step)]
-            except (NoModeError, Indefinite, np.linalg.LinAlgError):
+            except (Indefinite, np.linalg.LinAlgError):
                 out.append(np.zeros(self.joint.loadings[0].levels))
                 continue
             center = (ends[0].center - ends[1].center) / (2 * step)
@@ -164,12 +167,18 @@ class Marginal:
     def _moved_placement(
         self, here: Evaluation, j: int, tangent: Effects, step: float
     ) -> Placement:
-        """Return the places of the nodes after a step in psi_j."""
+        """
+        Return the places of the nodes after a step in psi_j, at the mode to first order.
+
+        What is of second order in the step has no part in a central difference.
+        """
         assert self.rule is not None
         psi = here.psi.copy()
         psi[j] += step
         pairs = zip(here.laplace.mode.u, tangent, strict=True)
-        return self.rule.placement(self.laplace(psi, [u + step * du for u, du in pairs]))
+        u = [v + step * dv for v, dv in pairs]
+        fixed, Lambdas = self._parts(psi)
+        return self.rule.placement(Laplace(self.joint, self.joint.at(fixed, Lambdas, u)))
 
     def _unit(self, here: Evaluation, j: int) -> float:
         """Return the rough size of a change of psi_j that the rows notice."""
