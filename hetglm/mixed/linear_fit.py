@@ -58,16 +58,32 @@ def fit_linear(
         If the random effects fit every row.
     """
     keep = independent_columns(likelihood.X)
-    X = likelihood.X if keep.all() else likelihood.X[:, keep]
-    cross = cross_products(likelihood, X, factors)
-    model = LinearMixedModel(cross, structure_of(factors), reml, likelihood.Z.shape[1] == 0)
-    search = minimise(model)
+    search = minimise(linear_model(likelihood, factors, keep, reml))
     if search.profile.degenerate:
         raise UnboundedLikelihoodError(
             "the random effects fit every row: the likelihood grows without bound as the dispersion "
             "goes to 0; leave a random term out, or use a grouping variable with several rows a level"
         )
     return Joint(search).record(keep)
+
+
+def linear_model(
+    likelihood: Likelihood, factors: tuple[GroupingFactor, ...], keep: Array, reml: bool
+) -> LinearMixedModel:
+    """
+    Return the profiled deviance of a likelihood.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+    factors : tuple of GroupingFactor
+    keep : ndarray of bool, shape (p,)
+        Linearly independent columns of the mean.
+    reml : bool
+    """
+    X = likelihood.X if keep.all() else likelihood.X[:, keep]
+    cross = cross_products(likelihood, X, factors)
+    return LinearMixedModel(cross, structure_of(factors), reml, likelihood.Z.shape[1] == 0)
 
 
 @dataclass(frozen=True)

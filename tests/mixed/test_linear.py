@@ -1,12 +1,11 @@
 """Linear mixed models: profiled deviance, derivatives, information, boundary against dense algebra."""
 
-import json
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from mixed_cases import data, reference
 from scipy.sparse import issparse as sparse_matrix
 from statsmodels.genmod.families import links
 
@@ -22,7 +21,6 @@ from hetglm.mixed.fit import fit_mixed
 from hetglm.mixed.linear import LinearMixedModel
 from hetglm.mixed.linear_fit import fit_linear, is_linear
 
-REFERENCE = Path(__file__).parents[1] / "reference"
 N = 60
 
 
@@ -150,23 +148,20 @@ def test_profiled_deviance_and_derivatives(name, reml, known, sparse):
 
 @pytest.mark.parametrize("reml", [False, True], ids=["ml", "reml"])
 def test_lmer_sleepstudy(reml):
-    reference = json.loads(
-        (REFERENCE / f"lmer_sleepstudy_{'reml' if reml else 'ml'}.json").read_text()
-    )
-    data = pd.read_csv(REFERENCE / "data" / "sleepstudy.csv")
-    X = np.column_stack([np.ones(len(data)), data["Days"]])
+    case, frame = reference(f"lmer_sleepstudy_{'reml' if reml else 'ml'}"), data("sleepstudy")
+    X = np.column_stack([np.ones(len(frame)), frame["Days"]])
     fit = fit_linear(
-        core(data["Reaction"].to_numpy(), X), (factor("Subject", data["Subject"], X),), reml
+        core(frame["Reaction"].to_numpy(), X), (factor("Subject", frame["Subject"], X),), reml
     )
-    assert fit.maximum == pytest.approx(reference["llf"], abs=1e-7)
-    assert fit.maximum > reference["llf"] - 1e-10
-    beta = list(reference["beta"].values())
+    assert fit.maximum == pytest.approx(case["llf"], abs=1e-7)
+    assert fit.maximum > case["llf"] - 1e-10
+    beta = list(case["beta"].values())
     np.testing.assert_allclose(fit.params[:2], beta, rtol=1e-9)
-    sds = [*reference["re_sd"], reference["re_corr"][0][1]]
+    sds = [*case["re_sd"], case["re_corr"][0][1]]
     # lmer stops where its deviance is 3e-8 above the minimum: 2e-4 standard errors
     assert np.all(np.abs(fit.params[3:] - sds) < 2e-4 * fit.bse[3:])
-    np.testing.assert_allclose(fit.covariance[:2, :2], reference["vcov"], rtol=1e-4)
-    modes = pd.DataFrame(reference["ranef"]).to_numpy()
+    np.testing.assert_allclose(fit.covariance[:2, :2], case["vcov"], rtol=1e-4)
+    modes = pd.DataFrame(case["ranef"]).to_numpy()
     np.testing.assert_allclose(fit.effects[0].modes, modes, atol=1e-3)
     assert fit.integration == "exact" and fit.converged
 
