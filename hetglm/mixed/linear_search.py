@@ -23,8 +23,11 @@ MAX_DECREMENT_NEAR = 1e-6
 #: Share of the last step's squared length from which the next is slow: the nearly exact Hessian of
 #: several factors does not do.
 MAX_RATE = 0.1
-#: Eigenvalue of the Hessian, as a share of the largest, below which a direction has no curvature.
-MIN_EIGENVALUE = 1e-9
+#: Slow steps with the exact Hessian, near the minimum, after which what is left is rounding.
+MAX_STALLED = 3
+#: Eigenvalue of the Hessian with a unit diagonal, as a share of the largest, below which a direction
+#: has no curvature.
+MIN_EIGENVALUE = 1e-10
 #: Step of the differences of the exact gradient, in units of theta: sd of an effect over sd of a row.
 DIFFERENCE = 1e-4
 #: Step out of a saddle point, in the same units.
@@ -52,7 +55,7 @@ def minimise(model: LinearMixedModel) -> Search:
     here = model.at(model.theta_of([np.eye(k) for k, _ in model.cross.sizes]))
     for _ in range(N_EM_ROUNDS):
         here = model.at(expectation_maximisation(here))
-    steps, evaluations, near, before = 0, 1 + N_EM_ROUNDS, False, np.inf
+    steps, evaluations, near, before, stalled = 0, 1 + N_EM_ROUNDS, False, np.inf, 0
     hessian = here.hessian
     while True:
         step, decrement = newton_step(here.gradient, hessian)
@@ -61,13 +64,20 @@ def minimise(model: LinearMixedModel) -> Search:
         near, slow = decrement < MAX_DECREMENT_NEAR, near and decrement > MAX_RATE * before
         if slow:
             step, decrement = newton_step(here.gradient, curvature(here))
-        here, more = accepted(here, step, near)
+            stalled += decrement > MAX_RATE * before
+            if stalled == MAX_STALLED:
+                break
+        there, more = accepted(here, step, near)
+        if there is here:
+            break
+        here = there
         steps, evaluations, before = steps + 1, evaluations + more, decrement
         hessian = here.hessian
     here, more = at_boundary(here)
     if more or here.H.rest is not None:
         hessian = curvature(here)
-    return Search(here, hessian, decrement, steps, evaluations + more, steps < MAX_STEPS)
+    converged = decrement < MAX_DECREMENT_NEAR
+    return Search(here, hessian, decrement, steps, evaluations + more, converged)
 
 
 def curvature(here: Profile) -> Array:
@@ -117,12 +127,16 @@ def newton_step(gradient: Array, hessian: Array) -> tuple[Array, float]:
     Negative eigenvalues are replaced by their absolute values. At a stationary point with one, the
     direction leads out of it.
     """
-    values, vectors = np.linalg.eigh(hessian)
+    size = np.sqrt(np.abs(np.diag(hessian)))
+    size = np.where(size > 0, size, max(float(size.max()), 1.0))
+    values, vectors = np.linalg.eigh(hessian / np.outer(size, size))
     curvature = np.maximum(np.abs(values), MIN_EIGENVALUE * np.abs(values).max())
+    vectors = vectors / size[:, None]
     along = vectors.T @ gradient
     decrement = float(np.sum(along**2 / curvature))
     if decrement < TOL_DECREMENT and values[0] < -MIN_EIGENVALUE * curvature.max():
-        return SADDLE_STEP * vectors[:, 0], float(SADDLE_STEP**2 * -values[0])
+        out = SADDLE_STEP * vectors[:, 0] / np.linalg.norm(vectors[:, 0])
+        return out, float(-out @ hessian @ out)
     return -vectors @ (along / curvature), decrement
 
 

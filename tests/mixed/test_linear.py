@@ -20,6 +20,7 @@ from hetglm.mixed.cross_products import cross_products
 from hetglm.mixed.fit import fit_mixed
 from hetglm.mixed.linear import LinearMixedModel
 from hetglm.mixed.linear_fit import fit_linear, is_linear
+from hetglm.mixed.linear_search import SADDLE_STEP, newton_step
 
 N = 60
 
@@ -383,6 +384,22 @@ def test_rows_that_the_effects_fit_are_refused():
     y, g = np.repeat(np.random.default_rng(0).normal(size=10), 6), np.repeat(np.arange(10), 6)
     with pytest.raises(UnboundedLikelihoodError, match="fit every row"):
         fit_linear(core(y, one), (factor("g", g, one),))
+
+
+def test_search_leaves_a_saddle_point():
+    step, promised = newton_step(np.zeros(2), np.diag([1.0, -4.0]))
+    np.testing.assert_allclose(np.abs(step), [0, SADDLE_STEP])
+    assert promised == pytest.approx(4 * SADDLE_STEP**2)
+
+
+def test_search_ends_where_rows_are_far_less_than_groups():
+    rng = np.random.default_rng(2)
+    g, h = rng.integers(0, 10, N), rng.integers(0, 4, N)
+    one = np.ones((N, 1))
+    y = rng.normal(size=10)[g] + rng.normal(size=4)[h] + 3e-3 * rng.normal(size=N)
+    fit = fit_linear(core(y, one), (factor("g", g, one), factor("h", h, one)))
+    assert fit.converged and fit.iterations < 30
+    assert fit.params[1] == pytest.approx(2 * np.log(3e-3), abs=0.6)
 
 
 def test_what_is_linear():
