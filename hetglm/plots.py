@@ -8,6 +8,11 @@ from hetglm.diagnostics.plots_dispersion import (
 )
 from hetglm.diagnostics.plots_residuals import plot_diagnostics, plot_qdis, plot_qq
 from hetglm.inference.plots import plot_profile, plot_replicates
+from hetglm.mixed.plots import (
+    plot_random_effects,
+    plot_random_effects_pairs,
+    plot_random_effects_qq,
+)
 from hetglm.utils.axes import COLOURS, MARKERS, axes_of, one_axes, require_matplotlib
 
 __all__ = [
@@ -24,6 +29,9 @@ __all__ = [
     "plot_profile",
     "plot_qdis",
     "plot_qq",
+    "plot_random_effects",
+    "plot_random_effects_pairs",
+    "plot_random_effects_qq",
     "plot_replicates",
     "require_matplotlib",
 ]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hetglm.utils.axes import COLOURS, MARKERS, axes_of, one_axes, require_matplotlib
+from hetglm.utils.axes import COLOURS, MARKERS, one_axes, panels_of
 
 #: Largest height of bars and lines, as a fraction of the axes: the legend is above them.
 MAX_HEIGHT = 0.66
@@ -29,15 +29,7 @@ def plot_replicates(panels: list[tuple[Any, ...]], interval: str, ax: Any = None
     -------
     ndarray of matplotlib Axes, shape (len(panels),)
     """
-    if ax is None:
-        rows = -(-len(panels) // 3)
-        columns = -(-len(panels) // rows)
-        figure = require_matplotlib()(figsize=(4 * columns, 3 * rows), layout="constrained")
-        ax = figure.subplots(rows, columns, squeeze=False).ravel()
-        for spare in ax[len(panels) :]:
-            spare.remove()
-        ax = ax[: len(panels)]
-    axes = axes_of(ax, len(panels), "coefficients")
+    axes = panels_of(ax, len(panels), (4, 3), "coefficients")
     for panel, (name, values, estimate, limits) in zip(axes, panels, strict=True):
         _histogram(panel, values, estimate, limits, interval)
         panel.set_title(name, fontsize="medium")

@@ -16,6 +16,7 @@ from hetglm.mixed.conditional import Uncertainty, at_modes
 from hetglm.mixed.covariance_structure import CovarianceStructure, structure_of
 from hetglm.mixed.record import MixedFit
 from hetglm.models.results import LocationScaleResults
+from hetglm.models.results_mixed_diagnostics import MixedDiagnosticMethods
 from hetglm.models.results_mixed_prediction import MixedPredictionMethods
 from hetglm.typing import Array
 
@@ -31,7 +32,7 @@ def _not_yet(method: str) -> Any:
     return refused
 
 
-class MixedResults(MixedPredictionMethods, LocationScaleResults):
+class MixedResults(MixedDiagnosticMethods, MixedPredictionMethods, LocationScaleResults):
     """
     Results of a fit with random effects.
 

@@ -69,6 +69,20 @@ def many_axes(ax: Any, rows: int, columns: int, figsize: tuple[float, float], wh
     return axes_of(ax, rows * columns, what)
 
 
+def panels_of(ax: Any, count: int, size: tuple[float, float], what: str) -> Any:
+    """Return the axes given as a vector, or those of a new figure, three in a row, each of a size."""
+    if ax is None:
+        rows = -(-count // 3)
+        columns = -(-count // rows)
+        figsize = (size[0] * columns, size[1] * rows)
+        figure = require_matplotlib()(figsize=figsize, layout="constrained")
+        ax = figure.subplots(rows, columns, squeeze=False).ravel()
+        for spare in ax[count:]:
+            spare.remove()
+        ax = ax[:count]
+    return axes_of(ax, count, what)
+
+
 def sampled(n: int, rng: np.random.Generator) -> Array | None:
     """Return a sample of rows where there are more than MAX_ROWS, None for all."""
     return None if n <= MAX_ROWS else np.sort(rng.choice(n, MAX_ROWS, replace=False))

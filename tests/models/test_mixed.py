@@ -300,6 +300,8 @@ def grid(name):
         return hmf.doubleglm(formulas[name], frame, family=family).fit(nodes=1), frame
 
 
+#: Methods that only fits with random effects have (tests/mixed/test_plots.py has the plots).
+OWN = {"ranef"} | {f"plot_random_effects{kind}" for kind in ("", "_pairs", "_qq")}
 #: What every fit with random effects refuses besides what has no version for them yet.
 REFUSED = {
     "boundary_limits": "no cell of the dispersion is at the boundary",
@@ -326,7 +328,7 @@ REFUSED_BY_FAMILY = {
 def test_every_method_works_or_says_why_not(name):
     res, frame = grid(name)
     refused = REFUSED | REFUSED_BY_FAMILY.get(name, {})
-    assert public_methods(res) - {"ranef"} <= {call.split()[0] for call in CALLS}
+    assert public_methods(res) - OWN <= {call.split()[0] for call in CALLS}
     found = refusals(res, frame)
     plt.close("all")
     not_yet = {call for call in CALLS if call.split()[0] in NOT_YET}
