@@ -11,7 +11,7 @@ CALLS = {
     "bootstrap parametric": lambda res, data: res.bootstrap(2, "parametric", rng=1),
     "bootstrap cluster": lambda res, data: res.bootstrap(2, "cluster", groups="block", rng=1),
     "boundary_limits": lambda res, data: res.boundary_limits(),
-    "compare_constant_dispersion": lambda res, data: res.compare_constant_dispersion(),
+    "compare_constant_dispersion": lambda res, data: res.compare_constant_dispersion(nrep=2, rng=1),
     "conf_int": lambda res, data: res.conf_int(),
     "conf_int profile": lambda res, data: res.conf_int(cols=[0], method="profile"),
     "cov_params": lambda res, data: res.cov_params(),

@@ -113,9 +113,27 @@ class GroupingFactor:
         codes = (np.cumsum(occurs) - 1)[codes]
         return replace(self, levels=levels, codes=codes, values=self.values[rows])
 
+    def with_columns(self, kept: Sequence[int]) -> GroupingFactor:
+        """Return the factor with some of its columns."""
+        position = {column: i for i, column in enumerate(kept)}
+        blocks = (tuple(position[j] for j in b if j in position) for b in self.blocks)
+        return replace(
+            self,
+            values=self.values[:, list(kept)],
+            columns=tuple(self.columns[j] for j in kept),
+            parts=tuple(self.parts[j] for j in kept),
+            blocks=tuple(filter(None, blocks)),
+        )
+
     def without_rows(self) -> GroupingFactor:
         """Return the factor with no rows and all its levels, for predictions on new rows."""
         return replace(self, codes=self.codes[:0], values=self.values[:0])
+
+
+def of_part(factors: Iterable[GroupingFactor], part: str) -> tuple[GroupingFactor, ...]:
+    """Return the factors of the random terms of one part."""
+    kept = ((f, [j for j, own in enumerate(f.parts) if own == part]) for f in factors)
+    return tuple(factor.with_columns(columns) for factor, columns in kept if columns)
 
 
 @dataclass(frozen=True)

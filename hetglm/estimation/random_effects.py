@@ -10,9 +10,7 @@ _OTHER = "leave the random terms out for the fit without them"
 
 #: Methods of results, and functions of them -> what there is instead.
 NOT_YET = {
-    "anova": _RATIO,
     "bootstrap": _RESAMPLES,
-    "compare_constant_dispersion": "test the terms of the dispersion by wald_test_terms",
     "conf_int(method='bootstrap')": "method='wald' has intervals of all parameters",
     "conf_int(method='profile')": "method='wald' has intervals of all parameters",
     "cross_validate": _OTHER,

@@ -97,6 +97,11 @@ class Fit(Printed):
     cov_expected: Array | None = None
 
     @property
+    def requested_nodes(self) -> str:
+        """Nodes that random effects of a related model are integrated with."""
+        return "auto"
+
+    @property
     def interior(self) -> Array:
         """Which coefficients have an estimate: those at the boundary have none; shape (p + q,)."""
         return self.estimated
@@ -165,6 +170,18 @@ class Fitted:
     names: list[str]
     estimable: Array
 
+    @property
+    def identity(self) -> list[Any]:
+        """What identifies the fit beyond its rows and estimates."""
+        return []
+
+    def of_rows(self, rows: Array) -> Fitted:
+        """Return the fit with some of its rows, each as often as it is given."""
+        fit = self.fit
+        if fit.boundary is not None:
+            fit = replace(fit, boundary=fit.boundary.of_rows(rows))
+        return replace(self, core=self.core.take(rows), fit=fit)
+
     @cached_property
     def bread(self) -> Array | None:
         """Inverse of the information, None where it has none."""
@@ -178,23 +195,22 @@ class Fitted:
 
 def fitted_of(res: Any) -> Fitted:
     """Return the fit of a results instance with its data."""
-    model = res.model
-    need_rows(model.core)
-    return Fitted(model.core, res.fit, model.parameter_names, model.estimable)
+    need_rows(res.model.core)
+    fitted: Fitted = res.model.fitted(res.fit)
+    return fitted
 
 
 def expanded_rows(fitted: Fitted, groups: Any = None) -> tuple[Fitted, Any]:
     """Return the fit with each row repeated by its frequency, so that each row is one observation."""
-    core, fit = fitted.core, fitted.fit
+    core = fitted.core
     if core.freq is None:
         return fitted, groups
     if not np.array_equal(core.freq, np.round(core.freq)):
         raise ValueError("freq_weights: the bootstrap draws rows, so they must be whole numbers")
     rows = np.repeat(np.arange(core.n), core.freq.astype(int))
-    if fit.boundary is not None:
-        fit = replace(fit, boundary=fit.boundary.of_rows(rows))
-    single = replace(core.take(rows), freq=None)
-    return replace(fitted, core=single, fit=fit), None if groups is None else groups[rows]
+    of_rows = fitted.of_rows(rows)
+    single = replace(of_rows, core=replace(of_rows.core, freq=None))
+    return single, None if groups is None else groups[rows]
 
 
 def identifying(fitted: Fitted) -> list[Any]:
@@ -204,4 +220,4 @@ def identifying(fitted: Fitted) -> list[Any]:
     arrays = [getattr(core, name) for name in names]
     estimates = [f"{value:.5g}" for value in fitted.fit.params]
     how = core.link, core.link_dispersion, fitted.fit.criterion.name
-    return [core.family, *how, *arrays, fitted.names, estimates]
+    return [core.family, *how, *arrays, fitted.names, estimates, *fitted.identity]

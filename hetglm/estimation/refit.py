@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
@@ -28,9 +29,10 @@ N_APPROXIMATE_STEPS = 2
 MAX_STEPS = 8
 
 
-def refit(fitted: Fitted, core: Likelihood, warm: bool = True) -> Fit:
+@singledispatch
+def refit(fitted: Fitted, core: Likelihood, warm: bool = True) -> Any:
     """
-    Return the fit of the same model to other data.
+    Return the fit of the same model to other data: a `Fit`, or a `MixedFit` with random effects.
 
     Parameters
     ----------
@@ -55,6 +57,23 @@ def refit(fitted: Fitted, core: Likelihood, warm: bool = True) -> Fit:
     if not found.converged:
         raise ValueError(f"no convergence: {found.message}")
     return found
+
+
+@singledispatch
+def refit_both(full: Fitted, null: Fitted, draw: Likelihood, warm: bool) -> tuple[Any, Any]:
+    """
+    Return the fits of a smaller and of a larger model to a draw from the smaller one.
+
+    Parameters
+    ----------
+    full, null : Fitted
+    draw : Likelihood
+        Of the smaller model.
+    warm : bool
+        As in `refit`.
+    """
+    core = replace(full.core, y=draw.y, rows=draw.rows)
+    return refit(null, draw, warm), refit(full, core, warm)
 
 
 def _near(fitted: Fitted, core: Likelihood) -> Fit | None:
@@ -182,16 +201,28 @@ def _is_interior(core: Likelihood, near: Fit) -> bool:
     return bool(inside) and not is_dispersion_uncertain(near, core)
 
 
-def fit_again(model: Any, start: Array | None = None, criterion: Criterion = LIKELIHOOD) -> Fit:
-    """Return the fit of a model."""
+def fit_again(
+    model: Any, start: Any = None, criterion: Criterion = LIKELIHOOD, nodes: int | str = "auto"
+) -> Any:
+    """Return the record of a fit of a model, a `Fit`, or with random effects a `MixedFit`."""
+    if model.random:
+        return model.fit_of_random_effects(start, criterion, nodes)
     names, estimable = model.parameter_names, model.estimable
     return fit.fit(model.core, names, estimable, start, criterion=criterion)
 
 
-def refitted_from_null(model: Any, fitted: Fit, core: Likelihood, smaller: Fit) -> Fit:
-    """Return a failed fit refitted from the null estimates, where that converges to a larger maximum."""
-    start = embedded(model.core, core, smaller.internal)
-    again = fit_again(model, start, fitted.criterion)
+def refitted_from_null(model: Any, fitted: Any, null: Any, smaller: Any) -> Any:
+    """
+    Return a failed fit refitted from the null estimates, where that converges to a larger maximum.
+
+    Parameters
+    ----------
+    model, null : LocationScaleModel
+        The larger and the smaller one.
+    fitted, smaller : Fit or MixedFit
+        Their fits.
+    """
+    again = fit_again(model, model.embedded(null, smaller), fitted.criterion, fitted.requested_nodes)
     return again if again.converged and again.maximum > fitted.maximum else fitted
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hetglm.estimation import random_effects
 from hetglm.estimation.covariance import type_of
 from hetglm.estimation.record import fitted_of, need_rows
 from hetglm.estimation.refit import fit_again, refitted_from_null
 from hetglm.exceptions import EveryRefitFailedError, UnboundedLikelihoodError, UntestedTermWarning
-from hetglm.inference.bootstrap import distribution
+from hetglm.inference import random_terms
+from hetglm.inference.bootstrap import simulator
 from hetglm.inference.bootstrap_test import SimulatedP, Simulation
 from hetglm.inference.constant_dispersion import (
     KNOWN,
@@ -34,7 +34,7 @@ from hetglm.likelihood.objective import Criterion
 from hetglm.utils.display import WIDTH, paragraph, table_html, table_text
 from hetglm.utils.linalg import contains
 from hetglm.utils.messages import warn
-from hetglm.utils.parallel import N_REPLICATES, Run
+from hetglm.utils.parallel import N_BOUNDARY_REPLICATES, N_REPLICATES, Run
 
 #: Mean (full, constant or empty) and dispersion (full or constant) of a model of the two-row table.
 Key = tuple[str, str]
@@ -47,9 +47,15 @@ SIMULATED = SimulatedP._fields[1:]
 Reasons = dict[str, str]
 #: Errors of a test that leave its row untested.
 UNTESTABLE = (ValueError, FloatingPointError, np.linalg.LinAlgError)
+#: ``test`` of `anova`: the bound where a variance is 0 under H0.
+CHI_BAR = "chi-bar-square"
 NO_COLUMN = "no column of its own can be estimated"
 AT_BOUNDARY = (
     "the dispersion is at the boundary with the term or without it, where chi-square does not hold; "
+    "test='bootstrap' does"
+)
+VARIANCE_OF_ZERO = (
+    "a variance of a random effect is 0 under H0, where chi-square does not hold; "
     "test='bootstrap' does"
 )
 INDEFINITE = "the robust covariance is not positive definite"
@@ -77,7 +83,7 @@ class AnovaTable(pd.DataFrame):
     def _notes(self) -> tuple[list[str], list[str]]:
         """Return the lines above the table, and those under it."""
         models = [f"Model {i}: {text}" for i, text in enumerate(self.attrs.get("models", []))]
-        return models, _lines(self.attrs.get("reasons", {}))
+        return models, [*_lines(self.attrs.get("reasons", {})), *self.attrs.get("notes", [])]
 
 
 def _lines(reasons: Reasons) -> list[str]:
@@ -118,15 +124,17 @@ def anova(
         before it; the terms of the mean come first, with constant dispersion. 2: each term is added
         to all terms that do not contain it. 3: each term is added to all other terms; the test then
         depends on the coding of factors.
-    test : {"lr", "bootstrap", "wald", "score"}, optional
+    test : {"lr", "bootstrap", "wald", "score", "chi-bar-square"}, optional
         Statistic of the rows by term. By default the likelihood ratio; for a fit with a robust
         covariance the Wald test, which uses that covariance, as the score test does. "bootstrap" is
         the likelihood ratio with simulated P: the share of draws from the smaller model of the row
         whose ratio, with both models refitted, is at least as large. "lr" and "bootstrap" are also
-        available without ``typ``.
+        available without ``typ``. Several fits whose random effects differ are tested by "bootstrap"
+        by default: with a variance of 0 under H0 chi-square does not hold; "chi-bar-square" is a
+        bound that costs nothing and is conservative, most of all with few groups.
     nrep : int, optional
-        Draws of the bootstrap for each P, 999 by default. This and the following arguments apply to
-        "bootstrap" only.
+        Draws of the bootstrap for each P, 999 by default (199 where it was not asked for). This and
+        the following arguments apply to "bootstrap" only.
     rng : None, int or numpy.random.Generator
         Source of randomness, shared by all rows.
     sequential : int, optional
@@ -182,28 +190,40 @@ def anova(
         if not hasattr(res, "params_dispersion"):
             raise ValueError(f"anova compares hetglm results only; got {type(res).__name__}")
         need_rows(res.model.core)
-        random_effects.check(res.model, "anova")
     if typ is not None and len(fits) > 1:
         raise ValueError(
             "typ: for one fit only, and several were given; leave typ out to compare nested fits"
         )
-    if typ is None and test not in (None, "lr", "bootstrap"):
+    mixed = any(res.model.random for res in fits)
+    if typ is None and test not in (None, "lr", "bootstrap", *([CHI_BAR] if mixed else [])):
+        bound = f", {CHI_BAR!r}" if mixed else ""
         raise ValueError(
-            f"test={test!r}: choose 'lr' or 'bootstrap', or give typ=1, 2 or 3 with it"
+            f"test={test!r}: choose 'lr' or 'bootstrap'{bound}, or give typ=1, 2 or 3 with it"
         )
     run = Run(n_jobs, progress, checkpoint, batch_size)
     simulation = None
-    if test == "bootstrap":
-        simulation = Simulation(N_REPLICATES if nrep is None else nrep, rng, sequential, run)
+    unasked = test is None and len(fits) > 1 and _need_bootstrap(fits)
+    if test == "bootstrap" or unasked:
+        draws = N_BOUNDARY_REPLICATES if unasked else N_REPLICATES
+        simulation = Simulation(draws if nrep is None else nrep, rng, sequential, run)
         for res in fits:
-            distribution(fitted_of(res))  # raises, before any work, where the family has none
+            simulator(fitted_of(res))  # raises, before any work, where the family has none
     elif given := _given(nrep=nrep, rng=rng, sequential=sequential, **vars(run)):
         raise ValueError(f"{given}: only with test='bootstrap'")
     if typ is not None:
         return _by_terms(fits[0], typ, test, simulation)
-    table = _one(fits[0], simulation) if len(fits) == 1 else _several(fits, simulation)
+    if len(fits) == 1:
+        table = _one(fits[0], simulation)
+    else:
+        table = _several(fits, simulation, test)
     table.columns.name = _ratio_name(fits, simulation)
     return table
+
+
+def _need_bootstrap(fits: list[Any]) -> bool:
+    """Return whether nested fits differ in variances of random effects, 0 under H0."""
+    ordered = [res.model.random for res in sorted(fits, key=lambda res: -res.df_resid)]
+    return any(map(random_terms.has_new_variances, ordered, ordered[1:]))
 
 
 def _given(**arguments: Any) -> str | None:
@@ -268,6 +288,8 @@ def _no_ratio(res: Any) -> str:
 def _no_score(res: Any) -> str:
     """Return why a fit has no score test, or nothing."""
     criterion = res.fit.criterion
+    if res.model.random:
+        return "there is none for fits with random effects; use 'lr' or 'wald'"
     if not criterion.by_rows:
         return f"not after {criterion.name}; use 'lr' or 'wald', or fit by ML"
     if res.cov_type in SCORE_TYPES:
@@ -301,7 +323,7 @@ def _by_terms(res: Any, typ: int, test: str | None, simulation: Simulation | Non
         raise ValueError(f"test={test!r}: {why}")
     submodels = mean = Submodels(res.model, res.fit)
     if chosen.of_maxima and not res.fit.criterion.comparable_means:
-        mean = Submodels(res.model, fit_again(res.model))
+        mean = Submodels(res.model, fit_again(res.model, nodes=res.fit.requested_nodes))
     tested = hypotheses(res.model.term_list, typ)
     labels = [(h.term.part, h.term.name.removeprefix("dispersion-")) for h in tested]
     reasons: Reasons = {}
@@ -333,7 +355,7 @@ def _why(res: Any, df: int) -> str:
 def _explained(table: AnovaTable, reasons: Reasons) -> AnovaTable:
     """Record the reasons for untested rows in a table, and warn of those that are errors."""
     # the fit has warned of these, or was asked for them
-    reported = (NO_COLUMN, AT_BOUNDARY, INDEFINITE, KNOWN)
+    reported = (NO_COLUMN, AT_BOUNDARY, INDEFINITE, KNOWN, VARIANCE_OF_ZERO)
     if new := {row: why for row, why in reasons.items() if why not in reported}:
         warn(f"anova: {' '.join(_lines(new))}", UntestedTermWarning)
     if reasons:
@@ -375,6 +397,8 @@ def _one(res: Any, simulation: Simulation | None) -> AnovaTable:
     df_dispersion, ratio, p = np.nan, np.nan, np.nan
     if dispersion is not None:
         df_dispersion, ratio, p = dispersion.df, dispersion.statistic, dispersion.pvalue
+        if res.model.random and df_dispersion and np.isnan(p) and not simulation:
+            reasons[PARTS[1]] = VARIANCE_OF_ZERO
     if simulation:
         dfs, chisq = (df, df_dispersion), (sequential, adjusted, ratio)
         return _explained(_one_simulated(res, null, dfs, chisq, simulation), reasons)
@@ -458,8 +482,9 @@ def _one_simulated(
     return AnovaTable(rows, columns=["DF", *both, "Failed"], index=PARTS)
 
 
-def _several(fits: list[Any], simulation: Simulation | None) -> AnovaTable:
+def _several(fits: list[Any], simulation: Simulation | None, test: str | None) -> AnovaTable:
     """Return the table of nested fits, ordered by size."""
+    notes: list[str] = []
     fits = sorted(fits, key=lambda res: -res.df_resid)
     fitted, by = [fitted_of(res) for res in fits], fits[0].fit.criterion
     criteria = [comparable(res) for res in fits]
@@ -471,20 +496,43 @@ def _several(fits: list[Any], simulation: Simulation | None) -> AnovaTable:
             smaller = fits[i - 1]
             check_nested(smaller, res)
             if criteria[i] < criteria[i - 1]:
-                again = refitted_from_null(res.model, res.fit, smaller.model.core, smaller.fit)
+                again = refitted_from_null(res.model, res.fit, smaller.model, smaller.fit)
                 if (reached := comparable(res, again)) > criteria[i]:
                     criteria[i], fitted[i] = reached, replace(fitted[i], fit=again)
             df, what = round(smaller.df_resid - res.df_resid), f"model {i} against model {i - 1}"
             compared[:2] = df, likelihood_ratio(criteria[i], criteria[i - 1], what)
-            regular = smaller.boundary is None or contains(smaller.model.core.Z, res.model.core.Z)
-            if simulation:
+            at_zero = random_terms.has_new_variances(smaller.model.random, res.model.random)
+            if simulation and (at_zero or test == "bootstrap"):
                 null = fitted[i - 1] if by.comparable_means else same_mean(fitted[i - 1], fitted[i])
                 compared[2:] = simulation(null, fitted[i], what)
-            elif regular:
+            elif at_zero and test == CHI_BAR:
+                compared[2] = random_terms.chi_bar_square(compared[1], df)
+                notes.append(f"P of model {i} {random_terms.CONSERVATIVE.format(df - 1, df)}.")
+            elif not at_zero and _is_regular(smaller, res):
                 compared[2] = chi_square(compared[1], df)
+            if res.model.random and np.isnan(compared[2]):
+                notes.append(_no_reference(i, at_zero))
         rows.append([res.df_resid, res.fit.maximum, res.aic, res.bic, *compared])
     llf = "llf" if by.by_rows else f"llf_{by.name.lower()}"
     columns = ["df_resid", llf, "aic", "bic", *columns]
     table = AnovaTable(rows, columns=columns, index=pd.RangeIndex(len(fits), name="model"))
     table.attrs["models"] = [res.model.formula_text() for res in fits]
+    if notes:
+        table.attrs["notes"] = notes
     return table
+
+
+def _is_regular(smaller: Any, larger: Any) -> bool:
+    """Return whether chi-square holds for the ratio of two fits without a variance between them."""
+    if random_terms.differ(smaller.model.random, larger.model.random):
+        return not np.any(smaller.fit.at_boundary)  # only correlations are added
+    return smaller.boundary is None or contains(smaller.model.core.Z, larger.model.core.Z)
+
+
+def _no_reference(i: int, at_zero: bool) -> str:
+    """Return why model i has no P."""
+    why = (
+        "a variance of a random effect is 0 under H0" if at_zero else "the smaller fit is singular"
+    )
+    how = f" or {CHI_BAR!r}" if at_zero else ""
+    return f"Model {i} has no P: {why}, where chi-square does not hold; use test='bootstrap'{how}."

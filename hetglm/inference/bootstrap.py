@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, singledispatch
 from typing import Any
 
 import numpy as np
@@ -66,9 +67,7 @@ class Resampling:
         """Return the likelihood of resampled data, and the groups of its rows."""
         core = self.fitted.core
         if self.kind == "parametric":
-            return core.with_response(
-                self.distribution.rvs(size=core.n, random_state=rng)
-            ), self.codes
+            return self.simulator(rng), self.codes
         codes = None
         if self.kind == "pairs":
             rows = rng.integers(core.n, size=core.n)
@@ -83,9 +82,9 @@ class Resampling:
         return core, codes
 
     @cached_property
-    def distribution(self) -> Any:
-        """Fitted distribution of the rows."""
-        return distribution(self.fitted)
+    def simulator(self) -> Callable[[np.random.Generator], Likelihood]:
+        """Draws new responses."""
+        return simulator(self.fitted)
 
     @cached_property
     def members(self) -> list[Array]:
@@ -106,6 +105,25 @@ class Resampling:
         if bread is not None:
             values[:, fit.solved] = scores[:, fit.solved] @ bread
         return values
+
+
+@dataclass(frozen=True)
+class NewResponses:
+    """Draws new responses of the rows of a fit."""
+
+    core: Likelihood
+    distribution: Any
+
+    def __call__(self, rng: np.random.Generator) -> Likelihood:
+        """Return the likelihood of a draw."""
+        draws = self.distribution.rvs(size=self.core.n, random_state=rng)
+        return self.core.with_response(draws)
+
+
+@singledispatch
+def simulator(fitted: Fitted) -> Callable[[np.random.Generator], Likelihood]:
+    """Return what draws data from a fit, with new random effects where it has any."""
+    return NewResponses(fitted.core, distribution(fitted))
 
 
 def distribution(fitted: Fitted) -> Any:
@@ -133,7 +151,7 @@ def bootstrap(
     fitted, groups = expanded_rows(of, groups)
     task = Resampling(fitted, kind, groups, cov_type, cov_kwds, res.df_resid)
     if kind == "parametric":
-        distribution(fitted)  # raises, before any work, where the family has none
+        simulator(fitted)  # raises, before any work, where the family has none
     what = f"{kind} bootstrap"
     identity = fingerprint(*identifying(fitted), kind, groups, cov_type, sorted(cov_kwds.items()))
     done = replicate(task, nrep, rng, run, what, identity)

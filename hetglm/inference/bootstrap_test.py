@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hetglm.estimation.record import TOL_LLF, Fitted, expanded_rows, identifying
-from hetglm.estimation.refit import refit
-from hetglm.inference.bootstrap import distribution
+from hetglm.estimation.refit import refit_both
+from hetglm.inference.bootstrap import simulator
 from hetglm.inference.bootstrap_results import BootstrapRatio
+from hetglm.likelihood.likelihood import Likelihood
 from hetglm.typing import Array
 from hetglm.utils import checks
 from hetglm.utils.checkpoint import fingerprint
@@ -30,20 +31,18 @@ class Ratio:
 
     def __call__(self, rng: np.random.Generator) -> Array:
         """Return the ratio of a draw, shape (1,)."""
-        n = self.null.core.n
-        full = self.full.core.with_response(self.distribution.rvs(size=n, random_state=rng))
-        null = replace(self.null.core, y=full.y, rows=full.rows)
+        draw = self.simulator(rng)
         for warm in (True, False):
-            fits = refit(self.full, full, warm), refit(self.null, null, warm)
-            ratio = 2 * (fits[0].maximum - fits[1].maximum)
-            if ratio >= -TOL_LLF * (1 + abs(fits[0].llf)):
+            null, full = refit_both(self.full, self.null, draw, warm)
+            ratio = 2 * (full.maximum - null.maximum)
+            if ratio >= -TOL_LLF * (1 + abs(full.llf)):
                 return np.array([ratio])
         raise ValueError("the larger model was fitted with a smaller maximum than its submodel")
 
     @cached_property
-    def distribution(self) -> Any:
-        """Distribution of the rows under the smaller model."""
-        return distribution(self.null)
+    def simulator(self) -> Callable[[np.random.Generator], Likelihood]:
+        """Draws data from the smaller model."""
+        return simulator(self.null)
 
 
 def bootstrap_ratio(
@@ -99,7 +98,7 @@ def bootstrap_ratio(
             "the larger model has a smaller maximum than its submodel, so it is not at its maximum: "
             "refit it with start_params from the submodel"
         )
-    distribution(null)  # raises, before any work, where the family has none
+    simulator(null)  # raises, before any work, where the family has none
     null, full = (
         expanded_rows(fitted)[0] for fitted in (null, full)
     )  # each row is drawn on its own

@@ -34,7 +34,7 @@ class ConstantDispersionTest(Printed):
     pvalue : float
         From chi-square on df; NaN where df is 0.
     df : int
-        rank(Z) - 1.
+        rank(Z) - 1, and the covariance parameters of random effects of the dispersion.
     llf, llf_constant : float
         Log-likelihoods of both models; after REML their REML criteria.
     aic, aic_constant, bic, bic_constant : float
@@ -129,14 +129,14 @@ def compare_constant(
         _, draws = bootstrap_ratio(null.fitted, larger, nrep, rng, sequential=sequential, run=run)
         return _by_bootstrap(found, null, draws)
     if found.df and null.at_boundary:
-        how = f"constant {res.model.core.family.symbol} = 0: use compare_constant_dispersion(nrep=...)"
+        how = f"{_at_boundary(null)}: use compare_constant_dispersion(nrep=...)"
         return replace(found, pvalue=np.nan, method=how)
     return found
 
 
 def _by_chi_square(null: NullModel, fit: Fit) -> ConstantDispersionTest:
     """Return the likelihood ratio of a fit against its null model with the P of chi-square."""
-    res, (k, k_null) = null.res, _counts(null.res.model)
+    res, (k, k_null) = null.res, _counts(null)
     df, full, constant = k - k_null, fit.maximum, null.fit.maximum
     statistic = likelihood_ratio(full, constant, "the dispersion") if df else 0.0
     (aic, bic), (aic0, bic0) = _aic_bic(res, full, k), _aic_bic(res, constant, k_null)
@@ -159,17 +159,24 @@ def _by_bootstrap(
     found: ConstantDispersionTest, null: NullModel, draws: BootstrapRatio
 ) -> ConstantDispersionTest:
     """Return the comparison with the P of a bootstrap."""
-    constant = f"{null.model.core.family.symbol} = 0" if null.at_boundary else "dispersion"
+    constant = "dispersion" if null.fit.boundary is None else f"{null.model.core.family.symbol} = 0"
     stop = f", stopped at {draws.exceeded} exceedances" if draws.stopped else ""
     how = f"parametric bootstrap, {len(draws.ratios)} draws from constant {constant}{stop}"
     names = ("pvalue", "mc_error", "failed", "reasons")
     return replace(found, method=how, **{name: getattr(draws, name) for name in names})
 
 
-def _counts(model: Any) -> tuple[int, int]:
-    """Return the number of estimable coefficients, and that with a constant dispersion."""
-    k_mean = int(model.estimable[: model.core.k_mean].sum())
-    return int(model.estimable.sum()), k_mean + 1
+def _at_boundary(null: NullModel) -> str:
+    """Return what is at the boundary under H0, in words."""
+    if null.without_variances:
+        return "a variance of a random effect is 0 under H0"
+    return f"constant {null.model.core.family.symbol} = 0"
+
+
+def _counts(null: NullModel) -> tuple[int, int]:
+    """Return the number of estimated parameters, and that with a constant dispersion."""
+    full, constant = (round(model.nobs - model.df_resid) for model in (null.res.model, null.model))
+    return full, constant
 
 
 def _aic_bic(res: Any, maximum: float, k: int) -> tuple[float, float]:
@@ -181,7 +188,7 @@ def _aic_bic(res: Any, maximum: float, k: int) -> tuple[float, float]:
 
 def _both_criteria(null: NullModel) -> str:
     """Return what a model is compared by in which a constant dispersion is not nested, in words."""
-    res, (k, k_null) = null.res, _counts(null.res.model)
+    res, (k, k_null) = null.res, _counts(null)
     full, constant, by = res.fit.maximum, null.fit.maximum, res.fit.criterion
     if not by.comparable_means:
         return (

@@ -29,7 +29,7 @@ class Submodels:
     """Submodels of a fit without some of its columns, each fitted once."""
 
     def __init__(self, model: Any, fitted: Fit) -> None:
-        self.model, self.criterion = model, fitted.criterion
+        self.model, self.fitted = model, fitted
         self._known: dict[frozenset[int], tuple[Any, Fit]] = {frozenset(): (model, fitted)}
 
     def without(self, columns: Any) -> tuple[Any, Fit]:
@@ -37,7 +37,9 @@ class Submodels:
         columns = frozenset(columns)
         if columns not in self._known:
             reduced = self._reduced(columns)
-            self._known[columns] = reduced, fit_again(reduced, criterion=self.criterion)
+            of = self.fitted
+            again = fit_again(reduced, criterion=of.criterion, nodes=of.requested_nodes)
+            self._known[columns] = reduced, again
         return self._known[columns]
 
     def ratio(self, hypothesis: Hypothesis) -> tuple[float, int]:
@@ -47,7 +49,7 @@ class Submodels:
             self.without(columns) for columns in (absent, absent.union(term.columns))
         )
         if larger.maximum < smaller.maximum:
-            larger = refitted_from_null(big, larger, small.core, smaller)
+            larger = refitted_from_null(big, larger, small, smaller)
             self._known[absent] = big, larger
         df = int(big.estimable.sum() - small.estimable.sum())
         return likelihood_ratio(larger.maximum, smaller.maximum, term.name), df
@@ -58,9 +60,7 @@ class Submodels:
         both = (
             self.without(columns) for columns in (absent.union(hypothesis.term.columns), absent)
         )
-        null, full = (
-            Fitted(model.core, fit, model.parameter_names, model.estimable) for model, fit in both
-        )
+        null, full = (model.fitted(fit) for model, fit in both)
         return null, full
 
     def _reduced(self, columns: frozenset[int]) -> Any:

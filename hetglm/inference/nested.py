@@ -10,8 +10,10 @@ from hetglm.estimation import fit
 from hetglm.estimation.record import Fit, Fitted
 from hetglm.estimation.refit import embedded
 from hetglm.exceptions import NotNestedError
+from hetglm.inference import random_terms
 from hetglm.likelihood.links import invert
 from hetglm.likelihood.objective import LIKELIHOOD, Criterion
+from hetglm.typing import Array
 from hetglm.utils.linalg import contains, gram
 
 #: Linear predictors at which the inverses of two links are compared.
@@ -34,10 +36,17 @@ def comparable(res: Any, fitted: Fit | None = None) -> float:
     value = fitted.maximum
     if fitted.criterion.comparable_means:
         return value
-    X = res.model.core.X[:, res.model.estimable[: res.model.core.k_mean]]
+    core, estimable = res.model.core, res.model.estimable
+    value += 0.5 * _log_det(core.X[:, estimable[: core.k_mean]])
+    if not fitted.criterion.comparable_dispersions:
+        value += 0.5 * _log_det(core.Z[:, estimable[core.k_mean :]])
+    return value
+
+
+def _log_det(X: Array) -> float:
+    """Return log det X'X."""
     s = 1 / np.sqrt(np.einsum("ij,ij->j", X, X))
-    log_det = np.linalg.slogdet(gram(X, None, X) * s * s[:, None])[1] - 2 * np.log(s).sum()
-    return value + 0.5 * float(log_det)
+    return float(np.linalg.slogdet(gram(X, None, X) * s * s[:, None])[1] - 2 * np.log(s).sum())
 
 
 def check_nested(smaller: Any, larger: Any) -> None:
@@ -55,6 +64,17 @@ def check_nested(smaller: Any, larger: Any) -> None:
             "likelihood argument"
         )
     by, others = smaller.fit.criterion, larger.fit.criterion
+    mixed = {type(res.fit) for res in (smaller, larger)}
+    if len(mixed) == 2 and not by.comparable_means:
+        raise NotNestedError(
+            f"one fit has random effects and the other has none, and their "
+            f"criteria by {by.name} are not comparable; fit both by maximum likelihood"
+        )
+    if len(mixed) == 1 and _integrate_otherwise(smaller.fit, larger.fit):
+        raise NotNestedError(
+            f"the random effects are integrated out by {smaller.fit.integration} in one fit and by "
+            f"{larger.fit.integration} in the other; give both the same nodes"
+        )
     if by != others:
         raise NotNestedError(
             f"one fit is by {_in_words(by)} and the other by {_in_words(others)}; use the same "
@@ -91,6 +111,11 @@ def check_nested(smaller: Any, larger: Any) -> None:
             f"the fits by {by.name} have different means, and the criterion depends on the mean's "
             "design, so it compares dispersions only; to compare means, fit both by maximum likelihood"
         )
+    if not by.comparable_dispersions and not (contains(a.Z, b.Z) and contains(b.Z, a.Z)):
+        raise NotNestedError(
+            f"the fits by {by.name} have different fixed effects of the dispersion, on whose design the "
+            "criterion depends; fit both by maximum likelihood"
+        )
     if smaller.df_resid == larger.df_resid:
         raise NotNestedError(
             f"the fits have the same number of coefficients; {_instead(a.family, b.family)}"
@@ -101,6 +126,14 @@ def check_nested(smaller: Any, larger: Any) -> None:
                 f"the fits are not nested: the {part} model of the smaller fit is not a submodel of the "
                 f"larger fit's; {_instead(a.family, b.family)}"
             )
+    random_terms.check_nested(smaller.model.random, larger.model.random)
+
+
+def _integrate_otherwise(a: Any, b: Any) -> bool:
+    """Return whether approximations of two fits differ by what was asked for."""
+    if a.requested_nodes == b.requested_nodes or not hasattr(a, "integration"):
+        return False
+    return bool(a.integration != b.integration and "exact" not in (a.integration, b.integration))
 
 
 def _in_words(criterion: Criterion) -> str:

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hetglm.design.random_terms import of_part
 from hetglm.estimation.record import TOL_LLF, Fit, Fitted, need_rows
 from hetglm.estimation.refit import fit_again, refitted_from_null
+from hetglm.inference.random_terms import has_new_variances
 from hetglm.likelihood.objective import Criterion
 from hetglm.typing import Array
 from hetglm.utils.linalg import contains
@@ -48,7 +50,10 @@ class NullModel:
         }
         # a known dispersion stays what it is
         dispersion = "full" if core.dispersion_is_known else self.dispersion
-        return self.res.model.clone(exog=designs[self.mean], exog_dispersion=designs[dispersion])
+        random = None if dispersion == "full" else of_part(self.res.model.random, "mean")
+        return self.res.model.clone(
+            exog=designs[self.mean], exog_dispersion=designs[dispersion], random=random
+        )
 
     @property
     def fit(self) -> Fit:
@@ -59,19 +64,22 @@ class NullModel:
         if key not in self.res.null_fits:
             need_rows(self.res.model.core)
             start = self._start()
-            self.res.null_fits[key] = fit_again(self.model, start, self.criterion)
+            self.res.null_fits[key] = fit_again(
+                self.model, start, self.criterion, self.res.fit.requested_nodes
+            )
         return self.res.null_fits[key]
 
     def _start(self) -> Array | None:
         """Return starting values, None for the default ones."""
-        known = self.res.model.core.dispersion_is_known
+        known = self.res.model.core.dispersion_is_known or self.res.model.random
         of_dispersion = (self.mean, self.dispersion) == ("full", "constant")
         return _constant_start(self.res) if of_dispersion and not known else None
 
     @property
     def fitted(self) -> Fitted:
         """Its fit as refits need it."""
-        return Fitted(self.model.core, self.fit, self.model.parameter_names, self.model.estimable)
+        fitted: Fitted = self.model.fitted(self.fit)
+        return fitted
 
     @property
     def is_nested(self) -> bool:
@@ -81,8 +89,13 @@ class NullModel:
 
     @property
     def at_boundary(self) -> bool:
-        """Whether its dispersion is at the boundary, where ratios have no chi-square distribution."""
-        return self.fit.boundary is not None
+        """Whether a dispersion or a variance is at the boundary, where chi-square does not hold."""
+        return self.fit.boundary is not None or self.without_variances
+
+    @property
+    def without_variances(self) -> bool:
+        """Whether it lacks random effects of the result's dispersion."""
+        return has_new_variances(self.model.random, self.res.model.random)
 
     def larger_fit(self) -> Fit:
         """Return the result's fit; where it is below this one, refitted from these estimates."""
@@ -90,7 +103,7 @@ class NullModel:
         below = self.fit.maximum - found.maximum
         if 2 * below <= TOL_LLF * (1 + abs(found.maximum)):
             return found
-        return refitted_from_null(self.res.model, found, self.model.core, self.fit)
+        return refitted_from_null(self.res.model, found, self.model, self.fit)
 
 
 def _constant_start(res: Any) -> Array | None:

@@ -470,10 +470,10 @@ class _Search:
         if larger and current is not None and _rank(model) == _rank(current.model):
             return _skipped(bare, "its columns depend linearly on the columns of the model")
         try:
-            fit = fit_again(model, criterion=by)
+            fit = fit_again(model, criterion=by, nodes=self.res.fit.requested_nodes)
             smaller = current.fit if larger and current is not None else None
             if current is not None and smaller is not None and fit.maximum < smaller.maximum:
-                fit = refitted_from_null(model, fit, current.model.core, smaller)
+                fit = refitted_from_null(model, fit, current.model, smaller)
         except (ValueError, FloatingPointError, np.linalg.LinAlgError) as exc:
             return _skipped(bare, str(exc))
         if not fit.converged:

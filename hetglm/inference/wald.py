@@ -30,7 +30,8 @@ def wald(res: Any, submodels: Submodels, hypothesis: Hypothesis) -> Outcome:
     if hypothesis.absent:
         big, larger = submodels.without(hypothesis.absent)
         res = type(res)(big, larger, [], res.cov_type, robust_kwds(res), res.use_t)
-    tested = np.flatnonzero(np.isin(kept, hypothesis.term.columns) & res.model.estimable)
+    of_coefficients = kept[: len(res.model.estimable)]
+    tested = np.flatnonzero(np.isin(of_coefficients, hypothesis.term.columns) & res.model.estimable)
     if len(tested) == 0:
         return NOTHING
     if not np.all(res.fit.estimated[tested]):  # at the boundary: no estimate, no standard error

@@ -35,6 +35,8 @@ class Criterion:
     comparable_means : bool
         Whether its maxima compare models of different means, as likelihood ratios and AIC do; not if
         it is adjusted for the estimation of the mean and so depends on the mean's design.
+    comparable_dispersions : bool
+        The same of dispersions.
     by_rows : bool
         Whether it is the log-likelihood, a sum over rows: robust covariances, score tests and refits
         by the scores of the rows need that.
@@ -42,6 +44,7 @@ class Criterion:
 
     name: str
     comparable_means: bool = True
+    comparable_dispersions: bool = True
     by_rows: bool = False
 
     @property

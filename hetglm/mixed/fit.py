@@ -25,7 +25,7 @@ from hetglm.mixed.marginal import Evaluation, Marginal
 from hetglm.mixed.nodes import LAPLACE, N_NODES, Integration, error_columns, integration
 from hetglm.mixed.quadrature import Quadrature, Rule
 from hetglm.mixed.record import CRITERIA, REML_BOTH, REML_MEAN, Effects, MixedFit, Start
-from hetglm.mixed.search import Optimum, near_maximum
+from hetglm.mixed.search import Optimum, ended, maximised, near_maximum
 from hetglm.mixed.variance_boundary import away_from_zero, search_closure
 from hetglm.typing import Array
 from hetglm.utils.linalg import inverse
@@ -52,6 +52,7 @@ def fit_mixed(
     nodes: int | str = "auto",
     start: MixedFit | Start | None = None,
     maxiter: int = MAX_STEPS,
+    information: bool = True,
 ) -> MixedFit:
     """
     Return the maximum of the marginal likelihood, or of the restricted one.
@@ -71,10 +72,14 @@ def fit_mixed(
         A fit to similar data or values, where the search begins.
     maxiter : int
         Largest number of steps.
+    information : bool
+        Whether to difference the information, which decides on convergence and gives the standard
+        errors; without it the search ends where BFGS does.
     """
     method = integration(likelihood, factors, nodes, reml is not False)
     if CRITERIA[reml] is not REML_BOTH and is_linear(likelihood, factors):
-        return fit_linear(likelihood, factors, CRITERIA[reml] is REML_MEAN)
+        exact = fit_linear(likelihood, factors, CRITERIA[reml] is REML_MEAN)
+        return replace(exact, requested_nodes=nodes)
     columns = _columns(likelihood, reml)
     laplace_steps = maxiter if start is None else 0
     if start is None:
@@ -86,7 +91,7 @@ def fit_mixed(
         first = first_evaluation(marginal, columns, coefficients, theta, u)
         if method.nodes > 1:
             marginal, first = _by_nodes(marginal, method, first, laplace_steps)
-        found = search_closure(marginal, first, maxiter)
+        found = search_closure(marginal, first, maxiter, maximised if information else ended)
         fit = _record(core, marginal, columns, found, reml)
         coefficients, theta, u = fit.start
         arrived = at_limits(core, estimable, coefficients)
@@ -97,9 +102,13 @@ def fit_mixed(
         laplace_steps = 0
     fit = _at_dispersion_limits(fit, core, estimable, columns, names)
     fit = replace(
-        fit, integration=method.text, nodes=method.nodes, quadrature_columns=method.columns
+        fit,
+        integration=method.text,
+        nodes=method.nodes,
+        requested_nodes=nodes,
+        quadrature_columns=method.columns,
     )
-    if method.text != LAPLACE or columns.integrated.any():
+    if not information or method.text != LAPLACE or columns.integrated.any():
         return fit
     error, se = laplace_error(marginal, found.here)
     return replace(fit, laplace_error=error, laplace_error_se=se)

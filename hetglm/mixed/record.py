@@ -18,7 +18,7 @@ from hetglm.utils.display import Printed
 REML_MEAN = Criterion("REML", comparable_means=False)
 
 #: The same with the coefficients of both parts integrated out.
-REML_BOTH = Criterion("REML (mean and dispersion)", comparable_means=False)
+REML_BOTH = Criterion("REML (mean and dispersion)", False, comparable_dispersions=False)
 
 #: What `fit_mixed` maximises by its argument ``reml``.
 CRITERIA: dict[bool | str, Criterion] = {
@@ -27,6 +27,11 @@ CRITERIA: dict[bool | str, Criterion] = {
     "mean": REML_MEAN,
     "both": REML_BOTH,
 }
+
+
+def reml_of(criterion: Criterion) -> bool | str:
+    """Return the argument ``reml`` of `fit_mixed` that maximises a criterion."""
+    return next(reml for reml, other in CRITERIA.items() if other == criterion)
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,8 @@ class MixedFit(Printed):
         "Gauss-Hermite quadrature with 15 nodes" or "exact".
     nodes : int
         Quadrature nodes of each effect in ``quadrature_columns``; 1 for Laplace's approximation.
+    requested_nodes : int or "auto"
+        What was asked for, which submodels are fitted with.
     quadrature_columns : ndarray of bool, shape (k,), or None
         Effects of the only factor that are integrated by quadrature.
     criterion : Criterion
@@ -130,6 +137,7 @@ class MixedFit(Printed):
     covariance: Array
     integration: str
     nodes: int = 1
+    requested_nodes: int | str = "auto"
     quadrature_columns: Array | None = None
     criterion: Criterion = LIKELIHOOD
     adjusted_llf: float | None = None

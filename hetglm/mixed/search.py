@@ -7,6 +7,7 @@ decides; it is the one reported.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +61,10 @@ class Optimum:
     iterations: int
     converged: bool
     message: str
+
+
+#: What follows BFGS.
+LastSteps = Callable[[Marginal, Evaluation, Array, int, int], Optimum]
 
 
 def near_maximum(
@@ -152,6 +157,15 @@ def maximised(
             message = f"no convergence in {maxiter} iterations (maxiter)"
             break
     return _ended(here, free, information, decrement if usable else np.inf, iterations, message)
+
+
+def ended(
+    marginal: Marginal, here: Evaluation, free: Array, iterations: int, maxiter: int
+) -> Optimum:
+    """Return the point where BFGS ended as a maximum, without its information."""
+    unknown = np.full((len(free), len(free)), np.nan)
+    message = f"no convergence in {maxiter} iterations (maxiter)" if iterations >= maxiter else ""
+    return _ended(here, free, unknown, 0.0, iterations, message)
 
 
 def _ended(

@@ -12,7 +12,7 @@ import numpy as np
 from hetglm.mixed.information import metric
 from hetglm.mixed.laplace import UNIT_LINKS
 from hetglm.mixed.marginal import Evaluation, Marginal
-from hetglm.mixed.search import Optimum, maximised, near_maximum
+from hetglm.mixed.search import LastSteps, Optimum, maximised, near_maximum
 from hetglm.typing import Array
 
 #: Squared ratio of a diagonal entry of Lambda and its rough standard error up to which 0 is tried.
@@ -27,8 +27,14 @@ MIN_GAIN = 1e-12
 FIRST_VARIANCE = 1.0
 
 
-def search_closure(marginal: Marginal, start: Evaluation, maxiter: int) -> Optimum:
-    """Return the maximum that is reached from a start, columns of Lambda that vanish fixed at 0."""
+def search_closure(
+    marginal: Marginal, start: Evaluation, maxiter: int, last: LastSteps = maximised
+) -> Optimum:
+    """
+    Return the maximum that is reached from a start, columns of Lambda that vanish fixed at 0.
+
+    ``last`` is what follows BFGS: `maximised`, or `ended` where its end suffices.
+    """
     columns = Columns(marginal)
     here, zero = start, np.zeros(columns.count, dtype=bool)
     kept = zero.copy()
@@ -37,7 +43,7 @@ def search_closure(marginal: Marginal, start: Evaluation, maxiter: int) -> Optim
         here, more = near_maximum(marginal, here, columns.free(zero), maxiter)
         here, zero = _vanishing(marginal, columns, here, zero, kept)
         iterations += more
-        found = maximised(marginal, here, columns.free(zero), iterations, maxiter)
+        found = last(marginal, here, columns.free(zero), iterations, maxiter)
         rising = _rising(marginal, columns, found.here, zero & ~kept)
         if rising is None:
             return found

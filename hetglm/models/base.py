@@ -23,7 +23,7 @@ from hetglm.design.arrays import (
     total_offset,
 )
 from hetglm.design.formula import TwoPartFormula, environment, with_terms
-from hetglm.design.random_terms import given_terms
+from hetglm.design.random_terms import GroupingFactor, given_terms
 from hetglm.design.rows import FittedRows, ModelArrays, read_arrays
 from hetglm.design.terms import Term, term_list
 from hetglm.estimation import checks, fit, record, start
@@ -412,6 +412,7 @@ class LocationScaleModel(Printed, LikelihoodMethods):
         exog_dispersion: Any = None,
         endog: Any = None,
         freq_weights: Any = "own",
+        random: tuple[GroupingFactor, ...] | None = None,
     ) -> LocationScaleModel:
         """
         Return the model on other rows, designs or responses; the one way to rebuild one.
@@ -427,6 +428,8 @@ class LocationScaleModel(Printed, LikelihoodMethods):
         freq_weights : array_like or None, optional
             Frequencies that replace the model's own, one for each of the rows; None counts every
             row once.
+        random : tuple of GroupingFactor, optional
+            Some of the model's random effects, which replace them.
 
         Returns
         -------
@@ -458,8 +461,11 @@ class LocationScaleModel(Printed, LikelihoodMethods):
         for name in ROW_ARRAYS:
             value = getattr(self, name)
             setattr(new, name, None if value is None else value[index])
+        if random is not None:
+            new.random = random
+            new.random_terms = random_effects.remaining(self.random_terms, random)
         if rows is not None:
-            new.random = tuple(factor.take(index) for factor in self.random)
+            new.random = tuple(factor.take(index) for factor in new.random)
         if not (isinstance(freq_weights, str) and freq_weights == "own"):
             new.freq_weights = row_array(freq_weights, new.core.n, "freq_weights")
             new.core = replace(new.core, freq=new.freq_weights)

@@ -8,8 +8,13 @@ import numpy as np
 from statsmodels.base.model import GenericLikelihoodModel
 
 from hetglm.design.random_terms import GroupingFactor
-from hetglm.estimation import start
+from hetglm.estimation import refit, start
+from hetglm.estimation.record import Fitted
 from hetglm.likelihood.likelihood import Likelihood
+from hetglm.likelihood.objective import Criterion
+from hetglm.mixed.fit import fit_mixed
+from hetglm.mixed.record import MixedFit, Start, reml_of
+from hetglm.mixed.refit import MixedFitted, embedded_start
 from hetglm.mixed.reported import ReportedLikelihood
 from hetglm.models import random_effects
 from hetglm.typing import Array
@@ -21,6 +26,37 @@ class LikelihoodMethods(GenericLikelihoodModel):
     core: Likelihood
     random: tuple[GroupingFactor, ...]
     estimable: Array
+
+    def fitted(self, fit: Any) -> Fitted:
+        """Return the record of a fit with the data, for refits."""
+        if self.random:
+            names = self.parameter_names
+            return MixedFitted(self.core, fit, names, self.estimable, self.random)
+        return Fitted(self.core, fit, self.parameter_names, self.estimable)
+
+    @property
+    def parameter_names(self) -> list[str]:
+        """Names of all parameters."""
+        raise NotImplementedError
+
+    @property
+    def coefficient_names(self) -> list[str]:
+        """Names of the coefficients of both parts."""
+        raise NotImplementedError
+
+    def fit_of_random_effects(
+        self, start: Start | None, criterion: Criterion, nodes: int | str
+    ) -> MixedFit:
+        """Return the record of the maximum of a criterion with random effects."""
+        names, reml = self.coefficient_names, reml_of(criterion)
+        return fit_mixed(self.core, self.random, names, reml, nodes, start)
+
+    def embedded(self, smaller: Any, fit: Any) -> Any:
+        """Return where the search begins at the fit of a submodel."""
+        if self.random:
+            own = MixedFitted(self.core, fit, self.parameter_names, self.estimable, self.random)
+            return embedded_start(own, smaller.fitted(fit), fit)
+        return refit.embedded(self.core, smaller.core, fit.internal)
 
     @property
     def marginal(self) -> Likelihood | ReportedLikelihood:

@@ -367,7 +367,7 @@ class LocationScaleResults(
         batch_size: int | None = None,
     ) -> constant_dispersion.ConstantDispersionTest:
         """
-        Likelihood-ratio test of constant dispersion, given the same mean.
+        Likelihood-ratio test of constant dispersion, given the same mean with its random effects.
 
         Parameters
         ----------
@@ -375,7 +375,8 @@ class LocationScaleResults(
             Whether the p-value is from chi-square or from a parametric bootstrap: the share of draws
             from the model with constant dispersion whose ratio, with both models refitted, is at least
             as large. The bootstrap is always used where the constant dispersion is at the boundary
-            (sigma = 0), so that the chi-square distribution does not hold.
+            (sigma = 0), or random effects of the dispersion have a variance of 0 under H0, so that the
+            chi-square distribution does not hold.
         nrep : int, optional
             Draws of the bootstrap; by default 999, or 199 where "lr" needs it at the boundary.
         rng : None, int or numpy.random.Generator
@@ -395,7 +396,8 @@ class LocationScaleResults(
         Returns
         -------
         ConstantDispersionTest
-            ``statistic``, ``pvalue``, ``df`` = rank(Z) - 1, ``llf``, ``llf_constant``, ``method``;
+            ``statistic``, ``pvalue``, ``df`` = rank(Z) - 1 (and the covariance parameters of random
+            effects of the dispersion), ``llf``, ``llf_constant``, ``method``;
             for a bootstrap also ``mc_error`` of the p-value, and ``failed`` and ``reasons`` of failed
             refits, which are left out. After REML both models are fitted by REML, and the ratio is of
             their REML criteria.

@@ -251,18 +251,14 @@ def _models(res: Any) -> dict[str, tuple[Any, Fitted]]:
         exog=pd.DataFrame(core.X, columns=names["exog"]),
         exog_dispersion=pd.DataFrame(core.Z, columns=names["exog_dispersion"]),
     )
-    found = {FITTED: (model, _as_fitted(model, res.fit))}
+    found = {FITTED: (model, model.fitted(res.fit))}
     if not core.dispersion_is_known and (core.Z.shape[1] > 1 or np.ptp(core.Z) > 0):
         constant = model.clone(exog_dispersion=pd.DataFrame({"Intercept": np.ones(core.n)}))
         found[CONSTANT] = (
             constant,
-            _as_fitted(constant, fit_again(constant, criterion=res.fit.criterion)),
+            constant.fitted(fit_again(constant, criterion=res.fit.criterion)),
         )
     return found
-
-
-def _as_fitted(model: Any, fit: Fit) -> Fitted:
-    return Fitted(model.core, fit, model.parameter_names, model.estimable)
 
 
 @dataclass(frozen=True)

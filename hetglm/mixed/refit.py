@@ -1,0 +1,172 @@
+"""Draws from a fit with random effects, and refits to similar data that start at it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from hetglm.design.random_terms import GroupingFactor
+from hetglm.estimation.record import Fitted
+from hetglm.estimation.refit import embedded, refit, refit_both
+from hetglm.inference.bootstrap import simulator
+from hetglm.likelihood.likelihood import Likelihood
+from hetglm.mixed.conditional import with_effects
+from hetglm.mixed.covariance_structure import structure_of
+from hetglm.mixed.fit import fit_mixed
+from hetglm.mixed.record import MixedFit, Start, reml_of
+from hetglm.prediction import quantities
+from hetglm.typing import Array
+
+
+@dataclass(frozen=True)
+class MixedFitted(Fitted):
+    """
+    A fit with random effects and its data, for refits.
+
+    Attributes
+    ----------
+    core : Likelihood
+        Of the rows without their random effects.
+    fit : MixedFit
+    names : list of str
+        Of all parameters.
+    factors : tuple of GroupingFactor
+    """
+
+    fit: MixedFit  # type: ignore[assignment]
+    factors: tuple[GroupingFactor, ...] = ()
+
+    def of_rows(self, rows: Array) -> MixedFitted:
+        """Return the fit with other rows: repeated, or in another order; groups keep their levels."""
+        factors = tuple(factor.take(rows) for factor in self.factors)
+        return replace(self, core=self.core.take(rows), factors=factors)
+
+    @property
+    def identity(self) -> list[Any]:
+        """Return what identifies a fit beyond its rows and estimates."""
+        return [
+            part for f in self.factors for part in (f.name, f.codes, f.values, f.columns, f.blocks)
+        ]
+
+
+def new_effects(
+    factors: tuple[GroupingFactor, ...], theta: Array, rng: np.random.Generator
+) -> list[Array]:
+    """
+    Return new random effects of all groups, b = Lambda u with u ~ N(0, I); shapes (G, k).
+
+    Parameters
+    ----------
+    factors : tuple of GroupingFactor
+    theta : ndarray, shape (m,)
+    rng : numpy.random.Generator
+    """
+    matrices = structure_of(factors).matrices(theta)
+    return [
+        rng.standard_normal((len(factor.levels), len(factor.columns))) @ Lambda.T
+        for factor, Lambda in zip(factors, matrices, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class NewEffects:
+    """Draws responses of new random effects and new rows."""
+
+    fitted: MixedFitted
+
+    def __call__(self, rng: np.random.Generator) -> Likelihood:
+        """Return the likelihood of a draw."""
+        core, fit, factors = self.fitted.core, self.fitted.fit, self.fitted.factors
+        given = with_effects(core, factors, new_effects(factors, fit.theta, rng))
+        drawn = quantities.distribution(given, fit.internal)
+        return core.with_response(drawn.rvs(size=core.n, random_state=rng))
+
+
+@simulator.register
+def _(fitted: MixedFitted) -> NewEffects:
+    quantities.distribution(fitted.core, fitted.fit.internal)  # raises where there is none
+    return NewEffects(fitted)
+
+
+@refit.register
+def _(fitted: MixedFitted, core: Likelihood, warm: bool = True) -> MixedFit:
+    """Return the maximum for other data, without standard errors."""
+    return refit_from(fitted, core, near(fitted) if warm else None)
+
+
+@refit_both.register
+def _(full: MixedFitted, null: Fitted, draw: Likelihood, warm: bool) -> tuple[Any, MixedFit]:
+    """Return both maxima; the larger model is searched from that of the smaller one."""
+    smaller = refit(null, draw, warm)
+    core = replace(full.core, y=draw.y, rows=draw.rows)
+    start = embedded_start(full, null, smaller) if warm else None
+    return smaller, refit_from(full, core, start)
+
+
+def refit_from(fitted: MixedFitted, core: Likelihood, start: Start | None) -> MixedFit:
+    """
+    Return the maximum for other data, without standard errors.
+
+    Raises
+    ------
+    ValueError
+        If the search did not converge.
+    """
+    names, reml = fitted.names[: len(fitted.estimable)], reml_of(fitted.fit.criterion)
+    nodes = fitted.fit.requested_nodes
+    found = fit_mixed(core, fitted.factors, names, reml, nodes, start, information=False)
+    if not found.converged:
+        raise ValueError(f"no convergence: {found.message}")
+    return found
+
+
+def near(fitted: MixedFitted) -> Start:
+    """Return the estimates of a fit; the modes of other data are searched from 0."""
+    return Start(fitted.fit.internal, fitted.fit.theta, none_of(fitted.factors))
+
+
+def none_of(factors: tuple[GroupingFactor, ...]) -> list[Array]:
+    """Return random effects of 0."""
+    return [np.zeros((len(factor.levels), len(factor.columns))) for factor in factors]
+
+
+def embedded_start(larger: MixedFitted, smaller: Fitted, fit: Any) -> Start:
+    """
+    Return where the search of a larger model begins: at the fit of a submodel.
+
+    Parameters
+    ----------
+    larger, smaller : MixedFitted, MixedFitted or Fitted
+    fit : Fit or MixedFit
+        Of the smaller model, to the data of the search.
+    """
+    coefficients = embedded(larger.core, smaller.core, fit.internal)
+    structure, modes = structure_of(larger.factors), none_of(larger.factors)
+    reported = dict.fromkeys(structure.names, 0.0)
+    if isinstance(smaller, MixedFitted):
+        known = structure_of(smaller.factors).names
+        own = zip(known, np.nan_to_num(fit.params[len(fit.internal) :]), strict=True)
+        reported |= {name: value for name, value in own if name in reported}
+        _take_modes(modes, larger, smaller, fit)
+    theta = structure.of_reported(np.array(list(reported.values())))
+    matrices = structure.matrices(theta)
+    u = [b @ np.linalg.pinv(L).T for b, L in zip(modes, matrices, strict=True)]
+    return Start(coefficients, theta, u)
+
+
+def _take_modes(
+    modes: list[Array], larger: MixedFitted, smaller: MixedFitted, fit: MixedFit
+) -> None:
+    """Fill in the modes of a smaller model, by factor and column."""
+    known = {
+        (factor.name, label): effects.modes[:, j]
+        for factor, effects in zip(smaller.factors, fit.effects, strict=True)
+        for j, label in enumerate(factor.labels)
+    }
+    for b, factor in zip(modes, larger.factors, strict=True):
+        for j, label in enumerate(factor.labels):
+            own = known.get((factor.name, label))
+            if own is not None and len(own) == len(b):
+                b[:, j] = own
