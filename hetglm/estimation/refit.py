@@ -222,7 +222,9 @@ def refitted_from_null(model: Any, fitted: Any, null: Any, smaller: Any) -> Any:
     fitted, smaller : Fit or MixedFit
         Their fits.
     """
-    again = fit_again(model, model.embedded(null, smaller), fitted.criterion, fitted.requested_nodes)
+    again = fit_again(
+        model, model.embedded(null, smaller), fitted.criterion, fitted.requested_nodes
+    )
     return again if again.converged and again.maximum > fitted.maximum else fitted
 
 

@@ -503,6 +503,7 @@ def _several(fits: list[Any], simulation: Simulation | None, test: str | None) -
             compared[:2] = df, likelihood_ratio(criteria[i], criteria[i - 1], what)
             at_zero = random_terms.has_new_variances(smaller.model.random, res.model.random)
             if simulation and (at_zero or test == "bootstrap"):
+                notes += _by_laplace(i, smaller, res)
                 null = fitted[i - 1] if by.comparable_means else same_mean(fitted[i - 1], fitted[i])
                 compared[2:] = simulation(null, fitted[i], what)
             elif at_zero and test == CHI_BAR:
@@ -527,6 +528,15 @@ def _is_regular(smaller: Any, larger: Any) -> bool:
     if random_terms.differ(smaller.model.random, larger.model.random):
         return not np.any(smaller.fit.at_boundary)  # only correlations are added
     return smaller.boundary is None or contains(smaller.model.core.Z, larger.model.core.Z)
+
+
+def _by_laplace(i: int, smaller: Any, larger: Any) -> list[str]:
+    """Return what the bootstrap of model i compares where a fit is by quadrature, in a sentence."""
+    if max(getattr(res.fit, "nodes", 1) for res in (smaller, larger)) == 1:
+        return []
+    return [
+        f"P of model {i} is that of the ratio by Laplace's approximation, of data and draws alike."
+    ]
 
 
 def _no_reference(i: int, at_zero: bool) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, singledispatch
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,6 +43,12 @@ class Ratio:
     def simulator(self) -> Callable[[np.random.Generator], Likelihood]:
         """Draws data from the smaller model."""
         return simulator(self.null)
+
+
+@singledispatch
+def observed_ratio(full: Fitted, null: Fitted) -> float:
+    """Return the ratio of two fits, by the criterion that those of draws are compared by."""
+    return float(2 * (full.fit.maximum - null.fit.maximum))
 
 
 def bootstrap_ratio(
@@ -92,7 +98,7 @@ def bootstrap_ratio(
     Davison, A. C. and Hinkley, D. V. (1997). Bootstrap Methods and their Application, 4.2.
     Besag, J. and Clifford, P. (1991). Sequential Monte Carlo p-values. Biometrika 78, 301-304.
     """
-    statistic = 2 * (full.fit.maximum - null.fit.maximum)
+    statistic = observed_ratio(full, null)
     if statistic < -TOL_LLF * (1 + abs(full.fit.llf)):
         raise ValueError(
             "the larger model has a smaller maximum than its submodel, so it is not at its maximum: "

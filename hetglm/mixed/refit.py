@@ -11,6 +11,7 @@ from hetglm.design.random_terms import GroupingFactor
 from hetglm.estimation.record import Fitted
 from hetglm.estimation.refit import embedded, refit, refit_both
 from hetglm.inference.bootstrap import simulator
+from hetglm.inference.bootstrap_test import observed_ratio
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.mixed.conditional import with_effects
 from hetglm.mixed.covariance_structure import structure_of
@@ -98,11 +99,34 @@ def _(fitted: MixedFitted, core: Likelihood, warm: bool = True) -> MixedFit:
 
 @refit_both.register
 def _(full: MixedFitted, null: Fitted, draw: Likelihood, warm: bool) -> tuple[Any, MixedFit]:
-    """Return both maxima; the larger model is searched from that of the smaller one."""
+    """Return both maxima by Laplace's approximation, the larger model's from the smaller one's."""
+    null, full = by_laplace(null), by_laplace(full)
     smaller = refit(null, draw, warm)
     core = replace(full.core, y=draw.y, rows=draw.rows)
     start = embedded_start(full, null, smaller) if warm else None
     return smaller, refit_from(full, core, start)
+
+
+@observed_ratio.register
+def _(full: MixedFitted, null: Fitted) -> float:
+    """Return the ratio by Laplace's approximation, as that of draws is."""
+    if max(full.fit.nodes, getattr(null.fit, "nodes", 1)) == 1:
+        return float(2 * (full.fit.maximum - null.fit.maximum))
+    smaller, larger = refit_both(full, null, null.core, True)
+    again = refit(by_laplace(full), full.core)
+    return float(2 * (max(larger.maximum, again.maximum) - smaller.maximum))
+
+
+def by_laplace(fitted: Any) -> Any:
+    """
+    Return a fit whose refits are by Laplace's approximation.
+
+    A bootstrap of a likelihood ratio holds for any approximation of it that data and draws share, and
+    quadrature takes several times as long.
+    """
+    if not isinstance(fitted, MixedFitted):
+        return fitted
+    return replace(fitted, fit=replace(fitted.fit, requested_nodes=1))
 
 
 def refit_from(fitted: MixedFitted, core: Likelihood, start: Start | None) -> MixedFit:

@@ -1,5 +1,6 @@
 """Tests of fits with random effects against each other: ratios, their bootstrap, what is nested."""
 
+import warnings
 from functools import cache
 
 import numpy as np
@@ -12,8 +13,8 @@ from scipy import stats
 import hetglm.api as het
 import hetglm.formula.api as hmf
 from hetglm.estimation.record import fitted_of
-from hetglm.exceptions import NotNestedError
-from hetglm.inference.bootstrap_test import Ratio
+from hetglm.exceptions import LaplaceErrorWarning, NotNestedError
+from hetglm.inference.bootstrap_test import Ratio, observed_ratio
 from hetglm.inference.random_terms import chi_bar_square
 from hetglm.mixed.refit import new_effects
 
@@ -22,7 +23,9 @@ from hetglm.mixed.refit import new_effects
 def fit(formula, **options):
     """Return a fit to sleepstudy, with a factor by subjects."""
     frame = data("sleepstudy").assign(side=lambda d: np.where(d["Subject"] % 2, "l", "r"))
-    return hmf.doubleglm(f"Reaction ~ {formula}", frame).fit(**options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LaplaceErrorWarning)
+        return hmf.doubleglm(f"Reaction ~ {formula}", frame).fit(**options)
 
 
 def test_fixed_effects_by_chi_square():
@@ -72,6 +75,7 @@ def test_bound():
 
 
 @pytest.mark.filterwarnings("ignore::hetglm.exceptions.SingularFitWarning")
+@pytest.mark.filterwarnings("ignore::hetglm.exceptions.LaplaceErrorWarning")
 @pytest.mark.parametrize("full", ["Days | Days + (1 | Subject)", "Days | Days"])
 def test_a_replicate_is_the_ratio_of_new_fits(full):
     """Refits that start at a fit, and at that of the smaller model, reach the maxima of searches."""
@@ -83,6 +87,22 @@ def test_a_replicate_is_the_ratio_of_new_fits(full):
     again = [res.model.clone(endog=y).fit(nodes=1) for res in (null, large)]
     assert_allclose(ratio, 2 * (again[1].llf - again[0].llf), atol=1e-6)
     assert ratio > 0
+
+
+def test_quadrature():
+    """P is that of the ratio by Laplace's approximation, the statistic that of the fits."""
+    null, full = (
+        fit("Days + (Days | Subject)"),
+        fit("Days + (Days | Subject) | Days + (1 | Subject)"),
+    )
+    table = het.anova(null, full, nrep=4, rng=1)
+    assert_allclose(table.loc[1, "statistic"], 2 * (full.llf - null.llf))
+    assert "ratio by Laplace's approximation" in " ".join(str(table).split())
+    laplace = fit("Days + (Days | Subject) | Days + (1 | Subject)", nodes=1)
+    found = observed_ratio(fitted_of(full._results), fitted_of(null._results))
+    assert_allclose(found, 2 * (laplace.llf - null.llf), atol=1e-6)
+    with pytest.raises(NotNestedError, match=r"by Laplace approximation .* by Gauss-Hermite"):
+        het.anova(fit("Days + (1 | Subject) | 1 + (1 | Subject)", nodes=1), full)
 
 
 def test_draws_have_new_effects():
