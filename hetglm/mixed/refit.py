@@ -80,7 +80,8 @@ class NewEffects:
     def __call__(self, rng: np.random.Generator) -> Likelihood:
         """Return the likelihood of a draw."""
         core, fit, factors = self.fitted.core, self.fitted.fit, self.fitted.factors
-        given = with_effects(core, factors, new_effects(factors, fit.theta, rng))
+        effects = new_effects(factors, fit.theta, rng)
+        given = with_effects(fit.fixed_rows(core), factors, effects)
         drawn = quantities.distribution(given, fit.internal)
         return core.with_response(drawn.rvs(size=core.n, random_state=rng))
 
