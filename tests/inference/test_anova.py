@@ -383,7 +383,7 @@ def test_failed_fits_are_refitted_from_the_smaller_one(monkeypatch):
     expected = het.anova(res, typ=1)
     fit = refit.fit_again
 
-    def failing(model, start=None, criterion=None):
+    def failing(model, start=None, criterion=None, nodes="auto"):
         found = fit(model, start)
         short = 1e3 if model.core.k_mean == 2 and start is None else 0
         return replace(found, llf=found.llf - short)
