@@ -17,6 +17,7 @@ from hetglm.mixed.conditional import with_effects
 from hetglm.mixed.covariance_structure import structure_of
 from hetglm.mixed.fit import fit_mixed
 from hetglm.mixed.record import MixedFit, Start, reml_of
+from hetglm.mixed.simulation import new_effects
 from hetglm.prediction import quantities
 from hetglm.typing import Array
 
@@ -50,25 +51,6 @@ class MixedFitted(Fitted):
         return [
             part for f in self.factors for part in (f.name, f.codes, f.values, f.columns, f.blocks)
         ]
-
-
-def new_effects(
-    factors: tuple[GroupingFactor, ...], theta: Array, rng: np.random.Generator
-) -> list[Array]:
-    """
-    Return new random effects of all groups, b = Lambda u with u ~ N(0, I); shapes (G, k).
-
-    Parameters
-    ----------
-    factors : tuple of GroupingFactor
-    theta : ndarray, shape (m,)
-    rng : numpy.random.Generator
-    """
-    matrices = structure_of(factors).matrices(theta)
-    return [
-        rng.standard_normal((len(factor.levels), len(factor.columns))) @ Lambda.T
-        for factor, Lambda in zip(factors, matrices, strict=True)
-    ]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from hetglm.estimation.record import fitted_of
 from hetglm.exceptions import LaplaceErrorWarning, NotNestedError
 from hetglm.inference.bootstrap_test import Ratio, observed_ratio
 from hetglm.inference.random_terms import chi_bar_square
-from hetglm.mixed.refit import new_effects
+from hetglm.mixed.simulation import new_effects
 
 
 @cache
