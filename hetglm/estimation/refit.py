@@ -73,7 +73,8 @@ def refit_both(full: Fitted, null: Fitted, draw: Likelihood, warm: bool) -> tupl
         As in `refit`.
     """
     core = replace(full.core, y=draw.y, rows=draw.rows)
-    return refit(null, draw, warm), refit(full, core, warm)
+    larger = refit(full, core, warm)
+    return refit(null, draw, warm), larger
 
 
 def _near(fitted: Fitted, core: Likelihood) -> Fit | None:

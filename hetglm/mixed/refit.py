@@ -13,11 +13,10 @@ from hetglm.estimation.refit import embedded, refit, refit_both
 from hetglm.inference.bootstrap import simulator
 from hetglm.inference.bootstrap_test import observed_ratio
 from hetglm.likelihood.likelihood import Likelihood
-from hetglm.mixed.conditional import with_effects
 from hetglm.mixed.covariance_structure import structure_of
 from hetglm.mixed.fit import fit_mixed
 from hetglm.mixed.record import MixedFit, Start, reml_of
-from hetglm.mixed.simulation import new_effects
+from hetglm.mixed.simulation import simulate
 from hetglm.prediction import quantities
 from hetglm.typing import Array
 
@@ -61,11 +60,9 @@ class NewEffects:
 
     def __call__(self, rng: np.random.Generator) -> Likelihood:
         """Return the likelihood of a draw."""
-        core, fit, factors = self.fitted.core, self.fitted.fit, self.fitted.factors
-        effects = new_effects(factors, fit.theta, rng)
-        given = with_effects(fit.fixed_rows(core), factors, effects)
-        drawn = quantities.distribution(given, fit.internal)
-        return core.with_response(drawn.rvs(size=core.n, random_state=rng))
+        core, fit = self.fitted.core, self.fitted.fit
+        (y,) = simulate(fit.fixed_rows(core), self.fitted.factors, fit, 1, rng, "new")
+        return core.with_response(y)
 
 
 @simulator.register

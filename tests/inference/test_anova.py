@@ -23,7 +23,7 @@ from hetglm.exceptions import (
     NotNestedError,
     UntestedTermWarning,
 )
-from hetglm.inference import bootstrap_test, likelihood_ratio
+from hetglm.inference import likelihood_ratio
 from hetglm.utils import parallel
 from hetglm.utils.parallel import generator
 
@@ -761,7 +761,7 @@ def test_failed_refits_are_in_the_table(monkeypatch):
             raise ValueError("no luck: at all")
         return original(of, core, warm)
 
-    monkeypatch.setattr(bootstrap_test, "refit", sometimes)
+    monkeypatch.setattr(refit, "refit", sometimes)
     with pytest.warns(BootstrapFailureWarning, match="bootstrap refits failed"):
         table = het.anova(fitted("gaussian", "x | z"), typ=3, test="bootstrap", nrep=20, rng=1)
     assert table["failed"].between(1, 19).all()

@@ -525,7 +525,7 @@ def test_failed_refits_of_a_ratio_are_counted(monkeypatch):
             raise ValueError("no luck: at all")
         return original(of, core, warm)
 
-    monkeypatch.setattr(bootstrap_test, "refit", sometimes)
+    monkeypatch.setattr(refit_module, "refit", sometimes)
     res = raw(fitted("gaussian", "x | z"))
     with pytest.warns(BootstrapFailureWarning, match="of 40 bootstrap refits failed"):
         test = res.compare_constant_dispersion(test="bootstrap", nrep=40, rng=1)
@@ -547,11 +547,11 @@ def test_larger_model_below_the_smaller_one_is_refitted(monkeypatch):
         return replace(found, llf=found.llf - 100) if worse else found
 
     plain = ratio(nrep=4, rng=1)[0][1].ratios
-    monkeypatch.setattr(bootstrap_test, "refit", low)
+    monkeypatch.setattr(refit_module, "refit", low)
     assert_allclose(ratio(nrep=4, rng=1)[0][1].ratios, plain, atol=4 * LLF)
     assert any(colds)
     monkeypatch.setattr(
-        bootstrap_test,
+        refit_module,
         "refit",
         lambda of, core, warm=True: replace(original(of, core, warm), llf=-float(len(of.names))),
     )
