@@ -10,7 +10,9 @@ from numpy.testing import assert_allclose
 
 import hetglm.formula.api as hmf
 from hetglm.exceptions import BoundaryWarning
+from hetglm.mixed.marginal import Marginal
 from hetglm.mixed.reported import ReportedLikelihood
+from hetglm.mixed.variance_boundary import search_closure
 
 
 def test_variance_of_zero():
@@ -56,6 +58,17 @@ def test_a_search_that_begins_at_zero_leaves_it():
     again = fitted(model, subject, start=zero)
     assert again.llf == pytest.approx(fit.llf, abs=1e-8)
     assert_allclose(again.params, fit.params, rtol=1e-5)
+
+
+def test_a_stationary_point_at_zero_is_no_maximum():
+    """The sign of the second derivative tells, and the search goes on from there."""
+    model, subject = sleepstudy("Days", in_dispersion=True)
+    fit = fitted(model, subject, nodes=1)
+    marginal = Marginal(model.core, (subject,))
+    here = marginal.at(np.append(fit.params[:4], np.zeros(4)))
+    assert np.all(marginal.gradient(here)[4:] == 0)
+    found = search_closure(marginal, here, 100)
+    assert found.converged and found.here.value == pytest.approx(fit.llf, abs=1e-8)
 
 
 def test_cells_without_dispersion():
