@@ -10,11 +10,13 @@ import pandas as pd
 
 from hetglm.estimation.covariance import Covariance
 from hetglm.estimation.random_effects import NOT_YET, check
+from hetglm.estimation.record import need_rows
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.mixed import tables
 from hetglm.mixed.conditional import Uncertainty, at_modes
 from hetglm.mixed.covariance_structure import CovarianceStructure, structure_of
 from hetglm.mixed.record import MixedFit
+from hetglm.mixed.variance_partition import VariancePartition, conditional_df
 from hetglm.models.results import LocationScaleResults
 from hetglm.models.results_mixed_diagnostics import MixedDiagnosticMethods
 from hetglm.models.results_mixed_prediction import MixedPredictionMethods
@@ -191,6 +193,112 @@ class MixedResults(MixedDiagnosticMethods, MixedPredictionMethods, LocationScale
         standard deviation of 0, or the effect of a singular matrix, has no standard error.
         """
         return tables.variance_components(self.fit, self.bse, self.structure, 0.05)
+
+    # -- variance partition -------------------------------------------------------------------
+
+    def _partition(self) -> VariancePartition:
+        need_rows(self.model.core)
+        return VariancePartition(self.model.core, self.model.random, self.fit)
+
+    def icc(self) -> pd.Series:
+        r"""
+        Return intraclass correlations (repeatabilities) on the scale of the mean's linear predictor.
+
+        Returns
+        -------
+        Series
+            Of each grouping variable, and in total (``"all"``): the correlation of two responses of
+            a group, the fixed effects given.
+
+        Notes
+        -----
+        .. math:: \mathrm{ICC}_l = \sigma^2_l / (\sum_k \sigma^2_k + \sigma^2_\varepsilon)
+
+        with :math:`\sigma^2_l` the average over the rows of the variance :math:`a_i' \Sigma_l a_i` by
+        the mean's random effects of a grouping variable (Johnson 2014), and
+        :math:`\sigma^2_\varepsilon` the variance of the response given its mean:
+
+        - proportions with logit, probit and complementary log-log link: :math:`\pi^2/3`, 1 and
+          :math:`\pi^2/6`, of the latent variable of a single trial; for the beta-binomial two trials of
+          different rows are compared
+        - log link: :math:`\log(1 + V(\lambda, \phi)/\lambda^2)`, the log-normal approximation
+        - other links: :math:`V(\lambda, \phi) / (d\mu/d\eta)^2`, the delta method; for the Gaussian with
+          identity link the residual variance
+
+        where :math:`\lambda` and :math:`\phi` are averages over the rows and over the random effects of
+        the mean and of the dispersion. It is the correlation for the average row: with a modelled
+        dispersion that of a row is larger where its dispersion is smaller.
+
+        References
+        ----------
+        Nakagawa, S., Johnson, P. C. D. and Schielzeth, H. (2017). The coefficient of determination R2
+        and intra-class correlation coefficient from generalized linear mixed-effects models revisited
+        and expanded. Journal of the Royal Society Interface 14, 20170213.
+        Johnson, P. C. D. (2014). Extension of Nakagawa & Schielzeth's R2_GLMM to random slopes models.
+        Methods in Ecology and Evolution 5, 944-946.
+        """
+        parts = self._partition()
+        shares = parts.random / (parts.random.sum() + parts.residual)
+        names = [factor.name for factor in self.model.random]
+        return pd.Series([*shares, shares.sum()], index=[*names, "all"], name="icc")
+
+    def r2_nakagawa(self) -> pd.Series:
+        r"""
+        Return the marginal and the conditional R2 of the mean.
+
+        Returns
+        -------
+        Series
+            ``marginal``: share of the variance explained by the fixed effects; ``conditional``: by
+            fixed and random effects.
+
+        Notes
+        -----
+        .. math:: R^2_m = \sigma^2_f / \sigma^2, \quad
+                  R^2_c = (\sigma^2_f + \sum_l \sigma^2_l) / \sigma^2, \quad
+                  \sigma^2 = \sigma^2_f + \sum_l \sigma^2_l + \sigma^2_\varepsilon
+
+        with :math:`\sigma^2_f` the variance over the rows of the fixed part of the mean's linear
+        predictor, without offset, and the other parts as in `icc`.
+
+        References
+        ----------
+        Nakagawa, S., Johnson, P. C. D. and Schielzeth, H. (2017), as in `icc`.
+        """
+        parts = self._partition()
+        explained = np.array([parts.fixed, parts.fixed + parts.random.sum()])
+        return pd.Series(explained / parts.total, index=["marginal", "conditional"], name="R2")
+
+    @cached_property
+    def conditional_df(self) -> float:
+        """
+        Effective degrees of freedom given the random effects.
+
+        tr(W V), W the observed information of the rows in their linear predictors at the modes and V
+        their covariance with the uncertainty of all estimates, those of the variances of the random
+        effects included (Wood, Pya and Säfken 2016); given these it is for a linear mixed model the
+        trace of the hat matrix, plus that of the dispersion (Vaida and Blanchard 2005). Without random
+        effects the number of coefficients.
+        """
+        need_rows(self.model.core)
+        return conditional_df(self.model.core, self.model.random, self.fit)
+
+    @property
+    def caic(self) -> float:
+        """
+        Conditional Akaike information criterion: for predictions of new rows of the same groups.
+
+        -2 log f(y | b^) + 2 `conditional_df`. ``aic`` is for predictions of new groups.
+
+        References
+        ----------
+        Vaida, F. and Blanchard, S. (2005). Conditional Akaike information for mixed-effects models.
+        Biometrika 92, 351-370. Greven, S. and Kneib, T. (2010). On the behaviour of marginal and
+        conditional AIC in linear mixed models. Biometrika 97, 773-789. Wood, S. N., Pya, N. and
+        Säfken, B. (2016). Smoothing parameter and model selection for general smooth models. JASA 111,
+        1548-1563.
+        """
+        return -2 * self.core.loglike(self.fit.internal) + 2 * self.conditional_df
 
     def remove_data(self) -> None:
         """Remove all arrays of the length of the data; the random effects and their tables stay."""

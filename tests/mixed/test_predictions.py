@@ -239,3 +239,13 @@ def test_total_effective_size_is_refused():
     assert_allclose(size.predicted * found["predicted"], trials)
     assert_allclose(size.conf_int()[:, 0] * found["ci_upper"], trials)
     assert np.all(size.conf_int()[:, 1] <= trials)
+
+
+def test_predictions_of_other_programs():
+    """Those of lme4 1.1 (REML) and glmmTMB 1.1, whose searches stop at 1e-7."""
+    frame = data("sleepstudy")
+    linear = hmf.doubleglm("Reaction ~ Days + (Days | Subject)", frame).fit(reml=True)
+    assert_allclose(linear.predict(NEW[:2]), [292.996179249, 401.160618737], rtol=1e-7)
+    found = sleepstudy("Days").get_prediction(frame.head(3))
+    assert_allclose(found.predicted, [249.4420321, 269.5238762, 289.6057203], rtol=1e-6)
+    assert_allclose(found.se, [10.474768152, 8.784308968, 7.578532379], rtol=2e-6)

@@ -301,7 +301,9 @@ def grid(name):
 
 
 #: Methods that only fits with random effects have (tests/mixed/test_plots.py has the plots).
-OWN = {"ranef"} | {f"plot_random_effects{kind}" for kind in ("", "_pairs", "_qq")}
+OWN = {"icc", "r2_nakagawa", "ranef"} | {
+    f"plot_random_effects{kind}" for kind in ("", "_pairs", "_qq")
+}
 #: What every fit with random effects refuses besides what has no version for them yet.
 REFUSED = {
     "anova typ=3": "test='score': there is none for fits with random effects",
