@@ -32,13 +32,13 @@ def words(text):
     return " ".join(text.split())
 
 
-def test_main_job_prints_the_three_steps(tmp_path, capsys):
+def test_main_job_prints_the_four_steps(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     assert main(["--out", str(tmp_path)]) == 0
     out = capsys.readouterr()
     text = words(out.out)
     assert out.err == ""
-    # 1: the question's double GLM; 2: LR and model-based SE; 3: clustered
+    # 1: the question's double GLM; 2: LR and model-based SE; 3: clustered; 4: random effects
     for piece in (
         "-2 log-EQL = 29.115401",
         "P = 0.13",
@@ -49,12 +49,43 @@ def test_main_job_prints_the_three_steps(tmp_path, capsys):
         "no evidence that treatment changes it (P = 0.14)",
         "That likelihood-ratio test is far too optimistic.",
         "The interval is the clustered one",
+        "sd(dispersion-id) 2.138 0.258 1.687 2.709",
+        "corr(id: Intercept, dispersion-Intercept) 0.864 0.042 0.755 0.926",
+        "2.14 x sqrt(2/20) = 0.68",
+        "clustered 1.279 0.540 2.367 0.018",
+        "random effects 1.009 0.684 1.476 0.140",
+        "by quadrature at these estimates the log- likelihood is 0.54 larger",
+        "a typical gene is 2.7 times larger (0.7 to 10, by random effects)",
     ):
         assert piece in text, piece
     # 78, and a few more where patsy's names widen a table; the path of the picture is the user's
     lines = [line for line in out.out.splitlines() if not line.startswith("Plot")]
     assert max(map(len, lines)) <= 84
-    assert (tmp_path / "splicing.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("splicing.png", "genes.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.thorough
+def test_quadrature_agrees_with_the_fourth_step():
+    formula = "K + I(N - K) ~ group + treatment + (1 |p| id) | group + treatment + (1 |p| id)"
+    res = hmf.betabinomial(formula, pd.read_csv(SPLICING)).fit(nodes=15)
+    name = "dispersion-group[T.b]"
+    assert np.allclose([res.params[name], res.bse[name]], [1.009, 0.684], atol=0.005)
+
+
+@pytest.mark.filterwarnings("ignore::hetglm.exceptions.LaplaceErrorWarning")
+def test_genes_are_drawn_at_their_sigma():
+    pytest.importorskip("matplotlib")
+    from hetglm.examples import splicing
+
+    data = pd.read_csv(SPLICING)
+    data = data[data["id"].isin([f"{g}.{i}" for g in "ab" for i in range(1, 7)])]
+    formula = "K + I(N - K) ~ 1 + (1 |p| id) | group + (1 |p| id)"
+    res = hmf.betabinomial(formula, data).fit(nodes=1)
+    left = splicing.plot_genes(data, res).axes[0]
+    drawn = np.concatenate([line.get_ydata() for line in left.lines])
+    fitted = np.log(res.fitted_dispersion).groupby(data["id"]).first()
+    assert np.allclose(np.sort(drawn), np.sort(fitted))
 
 
 @pytest.mark.thorough
