@@ -4,6 +4,7 @@ import pickle
 import re
 import warnings
 from dataclasses import replace
+from functools import cache
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,6 +28,12 @@ from hetglm.mixed import checks
 def sleepstudy(formula="Reaction ~ Days + (Days | Subject)", **options):
     """Return a fit to sleepstudy."""
     return hmf.doubleglm(formula, data("sleepstudy")).fit(**options)
+
+
+@cache
+def slopes():
+    """Return the fit to sleepstudy with effects in both parts; tests do not change it."""
+    return sleepstudy(SLOPES)
 
 
 SLOPES = "Reaction ~ Days + (Days | Subject) | Days + (1 | Subject)"
@@ -100,7 +107,8 @@ def test_negative_binomial():
 def test_both_parts_of_a_beta_binomial():
     case = reference("betabinomial_mixed_dispersion_splicing")["glmmTMB"]
     formula = "K + I(N - K) ~ 1 + (1 | id) | group + treatment + (1 | id)"
-    res = hmf.betabinomial(formula, load_splicing()).fit(nodes=1)
+    with pytest.warns(LaplaceErrorWarning, match=r"is \+0.8"):
+        res = hmf.betabinomial(formula, load_splicing()).fit(nodes=1)
     assert res.llf > case["llf"] - 1e-6
     expected = [*case["mu"].values(), *(-v for v in case["disp"].values())]
     se = np.sqrt(np.diag(case["vcov"]))[:5]
@@ -117,17 +125,17 @@ def test_both_parts_of_a_beta_binomial():
 
 
 def test_likelihood_of_the_model():
-    res = sleepstudy(SLOPES)
+    res = slopes()
     model, params = res.model, np.asarray(res.params)
     assert_allclose(model.loglike(params), res.llf, atol=1e-8)
     assert_allclose(model.score(params) * res.bse, 0, atol=1e-5)
     moved = params * 1.1
     steps = 1e-5 * np.asarray(res.bse)
-    slopes = [
+    expected = [
         (model.loglike(moved + h) - model.loglike(moved - h)) / (2 * h.sum())
         for h in np.diag(steps)
     ]
-    assert_allclose(model.score(moved) * res.bse, slopes * res.bse, atol=1e-4)
+    assert_allclose(model.score(moved) * res.bse, expected * res.bse, atol=1e-4)
     assert_allclose(-np.linalg.inv(model.hessian(params)), res.cov_params(), rtol=1e-4)
     assert model.loglike([*params[:-1], 1.5]) == -np.inf
     with pytest.raises(ValueError, match="there are 8 parameters"):
@@ -137,8 +145,9 @@ def test_likelihood_of_the_model():
 
 
 def test_start_params():
-    res = sleepstudy(SLOPES)
-    again = sleepstudy(SLOPES, start_params=res.params)
+    formula = "Reaction ~ Days + (Days | Subject) | Days"
+    res = sleepstudy(formula)
+    again = sleepstudy(formula, start_params=res.params)
     assert again.iterations < res.iterations
     assert_allclose(again.params, res.params, rtol=1e-5)
     assert res.model.loglike(res.model.start_params) > res.llf - 10
@@ -148,7 +157,7 @@ def test_start_params():
 
 
 def test_conditional_on_the_random_effects():
-    res, frame = sleepstudy(SLOPES), data("sleepstudy")
+    res, frame = slopes(), data("sleepstudy")
     b = pd.DataFrame(res.random_effects).T.loc[frame["Subject"]].to_numpy()
     mean = res.params.iloc[0] + b[:, 0] + (res.params.iloc[1] + b[:, 1]) * frame["Days"]
     log_phi = res.params.iloc[2] + res.params.iloc[3] * frame["Days"] + b[:, 2]
@@ -163,7 +172,7 @@ def test_conditional_on_the_random_effects():
 
 
 def test_tables():
-    res = sleepstudy(SLOPES)
+    res = slopes()
     modes = res.ranef()
     assert list(modes) == "part factor level column mode sd sd_given_estimates".split()
     assert len(modes) == 3 * 18
@@ -251,7 +260,7 @@ def test_variance_of_zero():
 
 
 def test_without_data():
-    res = pickle.loads(pickle.dumps(sleepstudy(SLOPES)))
+    res = pickle.loads(pickle.dumps(slopes()))
     table, text = res.ranef(), str(res.summary()).splitlines()
     res.remove_data()
     assert res.model.random[0].values.size == 0 and len(res.model.random[0].levels) == 18
@@ -268,11 +277,11 @@ def test_without_data():
 
 
 def test_summary():
-    text = sleepstudy(SLOPES).summary().as_text()
+    text = slopes().summary().as_text()
     assert max(map(len, text.splitlines())) <= 80
     assert "Likelihood: marginal, Gauss-Hermite quadrature with 15 nodes" in text
     assert "Groups:     Subject, 18 of 10 rows" in text
-    second = sleepstudy(SLOPES).summary2().as_text()
+    second = slopes().summary2().as_text()
     assert max(map(len, second.splitlines())) <= 80
     assert repr(sleepstudy()).startswith(
         "<MixedResults: DoubleGLM: Reaction ~ Days + (Days | Subject)"
