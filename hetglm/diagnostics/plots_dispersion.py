@@ -11,6 +11,7 @@ from hetglm.design import arrays, syntax
 from hetglm.design.frames import is_number
 from hetglm.diagnostics.influence import LocationScaleInfluence
 from hetglm.diagnostics.plots_base import separation
+from hetglm.estimation import random_effects
 from hetglm.estimation.record import need_rows
 from hetglm.prediction import quantities
 from hetglm.typing import Array
@@ -90,6 +91,7 @@ def plot_dispersion(res: Any, term: str, *, alpha: float = 0.05, ax: Any = None)
             f"term={term!r}: choose a term of the dispersion: {listed(names) or 'none'}"
         )
     need_rows(res.model.core)
+    random_effects.check(res.model, "plot_dispersion")
     if res.model.spec is None:
         curves, x = _column_curve(res, name, alpha), name
     else:
@@ -297,6 +299,7 @@ def plot_mean_variance(res: Any, *, by: Any = None, ax: Any = None, rng: Any = N
         out.
     """
     need_rows(res.model.core)
+    random_effects.check(res.model, "plot_mean_variance")
     generator = checks.generator(rng)
     groups, n = _groups(res.model, by), res.core.n
     sample = sampled(n, generator)

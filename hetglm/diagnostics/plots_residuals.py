@@ -13,6 +13,7 @@ from scipy.special import ndtr, ndtri
 from hetglm.diagnostics import residuals
 from hetglm.diagnostics.influence import LocationScaleInfluence
 from hetglm.diagnostics.plots_base import compared, separation
+from hetglm.estimation import random_effects
 from hetglm.estimation.record import need_rows
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.prediction import quantities
@@ -268,6 +269,7 @@ def plot_diagnostics(res: Any, *, ax: Any = None, rng: Any = None) -> Any:
     van Buuren, S. and Fredriks, M. (2001). Worm plot: a simple diagnostic device for modelling
     growth reference curves. Statistics in Medicine 20, 1259-1277.
     """
+    random_effects.check(res.model, "plot_diagnostics")
     generator = checks.generator(rng)
     axes = many_axes(ax, 2, 3, (11.0, 6.6), "plots")
     one = shown(res, generator)

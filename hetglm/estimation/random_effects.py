@@ -11,6 +11,7 @@ _OTHER = "leave the random terms out for the fit without them"
 #: Methods of results, and functions of them -> what there is instead.
 NOT_YET = {
     "bootstrap": _RESAMPLES,
+    "boundary_limits": "notes names the cells whose dispersion is at the boundary",
     "conf_int(method='bootstrap')": "method='wald' has intervals of all parameters",
     "conf_int(method='profile')": "method='wald' has intervals of all parameters",
     "cross_validate": _OTHER,

@@ -8,6 +8,7 @@ import numpy as np
 
 from hetglm.design.random_terms import GroupingFactor
 from hetglm.exceptions import (
+    BoundaryWarning,
     ConvergenceWarning,
     LaplaceErrorWarning,
     NotIdentifiedWarning,
@@ -50,6 +51,8 @@ def diagnose(
     for text, category in found:
         if warn_convergence or category is not ConvergenceWarning:
             warn(text, category)
+    for text in fit.notes:
+        warn(text, BoundaryWarning)
     return [*(text for text, _ in found), *fit.notes]
 
 

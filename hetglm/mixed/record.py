@@ -124,7 +124,7 @@ class MixedFit(Printed):
     boundary : Boundary or None
         Rows whose dispersion is zero or infinite, if there are any.
     notes : tuple of str
-        Sentences on what a reader must know of the estimates.
+        Sentences on rows whose dispersion is zero or infinite.
     """
 
     params: Array
@@ -171,6 +171,11 @@ class MixedFit(Printed):
     def interior(self) -> Array:
         """Which parameters have an estimate that is not at the boundary, shape (p + q + m,)."""
         return self.estimated & ~self.at_boundary
+
+    @property
+    def solved(self) -> Array:
+        """Which parameters the information is of, shape (p + q + m,)."""
+        return self.interior
 
     @property
     def retvals(self) -> dict[str, Any]:

@@ -724,7 +724,9 @@ class LocationScaleModel(Printed, LikelihoodMethods):
             statsmodels' robust types: "HC0", "HC1", "cluster", "HAC", "hac-panel", "hac-groupsum".
             After REML, which has no robust types, ``"nonrobust"`` and ``"eim"`` are (X'WX)^-1 for the
             mean and the inverse expected REML information for the dispersion, ``"oim"`` the inverse
-            observed one, with what the dispersion's uncertainty adds to the mean's.
+            observed one, with what the dispersion's uncertainty adds to the mean's. With random
+            effects "nonrobust" or, by maximum likelihood, "cluster": over clusters of whole groups, by
+            default those of the grouping variable with fewest levels.
         cov_kwds : dict, optional
             Arguments of the robust types; ``groups`` may be the name of a column.
         use_t : bool, optional
@@ -759,10 +761,9 @@ class LocationScaleModel(Printed, LikelihoodMethods):
         in generalized linear models. Environmetrics 10, 695-709.
         """
         if self.random:
-            options = {"method": method, "cov_type": cov_type, "cov_kwds": cov_kwds, "tol": tol}
-            options |= {"use_t": use_t, **kwargs}
+            options = {"method": method, "cov_type": cov_type, "tol": tol, "use_t": use_t, **kwargs}
             return random_effects.fit(
-                self, reml, nodes, start_params, maxiter, disp, warn_convergence, options
+                self, reml, nodes, start_params, maxiter, disp, warn_convergence, cov_kwds, options
             )
         random_effects.refuse_options(reml, nodes)
         reml = flag(reml, "reml")

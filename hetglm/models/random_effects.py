@@ -32,10 +32,9 @@ OPTIONS: dict[str, tuple[tuple[Any, ...], str]] = {
         "the search is by BFGS and Newton's method; leave method out",
     ),
     "cov_type": (
-        ("nonrobust",),
-        "standard errors are those of the observed information; leave cov_type out",
+        ("nonrobust", "cluster"),
+        "choose 'nonrobust' (observed information) or 'cluster' (over whole groups)",
     ),
-    "cov_kwds": ((None, {}), "there are no robust covariances; leave cov_kwds out"),
     "tol": ((TOL,), "the search ends at a scaled gradient below 1e-6; leave tol out"),
     "use_t": ((None, False), "tests use the normal distribution; leave use_t out"),
 }
@@ -111,6 +110,7 @@ def fit(
     maxiter: int | None,
     disp: bool,
     warn_convergence: bool,
+    cov_kwds: dict[str, Any] | None,
     options: Mapping[str, Any],
 ) -> Any:
     """
@@ -119,10 +119,10 @@ def fit(
     Parameters
     ----------
     model : LocationScaleModel
-    reml, nodes, start_params, maxiter, disp, warn_convergence
+    reml, nodes, start_params, maxiter, disp, warn_convergence, cov_kwds
         As of the model's method.
     options : dict
-        Its other arguments, which must have their defaults.
+        Its other arguments, which must be among `OPTIONS`.
 
     Raises
     ------
@@ -142,7 +142,8 @@ def fit(
         print(found)
     notes = checks.diagnose(found, model.random, names, warn_convergence)
     aliased = aliases.aliased_text(model.core, model.estimable, model.coefficient_names)
-    results = model.results_class(model, found, [*notes, *filter(None, [aliased])])
+    notes += filter(None, [aliased])
+    results = model.results_class(model, found, notes, options["cov_type"], cov_kwds)
     return model.results_class_wrapper(results)
 
 

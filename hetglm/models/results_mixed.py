@@ -12,7 +12,7 @@ from hetglm.estimation.covariance import Covariance
 from hetglm.estimation.random_effects import NOT_YET, check
 from hetglm.estimation.record import need_rows
 from hetglm.likelihood.likelihood import Likelihood
-from hetglm.mixed import tables
+from hetglm.mixed import robust, tables
 from hetglm.mixed.conditional import Uncertainty, at_modes
 from hetglm.mixed.covariance_structure import CovarianceStructure, structure_of
 from hetglm.mixed.record import MixedFit
@@ -21,6 +21,7 @@ from hetglm.models.results import LocationScaleResults
 from hetglm.models.results_mixed_diagnostics import MixedDiagnosticMethods
 from hetglm.models.results_mixed_prediction import MixedPredictionMethods
 from hetglm.typing import Array
+from hetglm.utils import checks
 
 
 def _wald(res: MixedResults, columns: list[int], alpha: float) -> Array:
@@ -32,6 +33,32 @@ def _not_yet(method: str) -> Any:
         check(res.model, f"conf_int(method={method!r})")
 
     return refused
+
+
+#: What the summary says of intervals.
+ON_INTERVALS = "Intervals of sds are symmetric on the log scale, of correlations on Fisher's z."
+
+
+def _observed(model: Any, fit: MixedFit, given: dict[str, Any]) -> tuple[Array, dict[str, Any]]:
+    """Return the inverse observed information, with what the summary says of it."""
+    if given:
+        raise ValueError("cov_kwds: cov_type='nonrobust' takes none; write cov_type='cluster'")
+    text = "Standard errors: observed information of the marginal log-likelihood."
+    return fit.covariance, {"description": f"{text} {ON_INTERVALS}"}
+
+
+def _by_cluster(model: Any, fit: MixedFit, given: dict[str, Any]) -> tuple[Array, dict[str, Any]]:
+    """Return the cluster-robust covariance with its groups."""
+    robust.check(fit, given)
+    kwds = model.row_kwds({"groups": robust.outermost(model.random), **given})
+    correct = checks.flag(kwds.setdefault("use_correction", True), "cov_kwds: use_correction")
+    found = robust.cluster_covariance(model.core, model.random, fit, kwds["groups"], correct)
+    text = "Standard errors: robust to clusters, whose scores are those of whole groups."
+    return found, {**kwds, "description": f"{text} {ON_INTERVALS}"}
+
+
+#: Covariances of a fit with random effects, by ``cov_type``.
+COVARIANCES = {"nonrobust": _observed, "cluster": _by_cluster}
 
 
 class MixedResults(MixedDiagnosticMethods, MixedPredictionMethods, LocationScaleResults):
@@ -91,15 +118,13 @@ class MixedResults(MixedDiagnosticMethods, MixedPredictionMethods, LocationScale
         self.group_sizes = {factor.name: np.bincount(factor.codes) for factor in model.random}
         super().__init__(model, *args, **kwargs)
 
-    def _covariance(self, model: Any, fit: Any, cov_type: str, *args: Any) -> Covariance:
-        k, inside = len(fit.internal), np.outer(fit.interior, fit.interior)
-        matrix = np.where(inside, fit.covariance, np.nan)
-        internal = np.nan_to_num(matrix[:k, :k])
-        description = (
-            "Standard errors: observed information of the marginal log-likelihood. Intervals of "
-            "standard deviations are symmetric on the log scale, of correlations on Fisher's z."
-        )
-        return Covariance(matrix, internal, cov_type, {"description": description})
+    def _covariance(
+        self, model: Any, fit: Any, cov_type: str, cov_kwds: Any, use_t: bool | None
+    ) -> Covariance:
+        matrix, kwds = COVARIANCES[cov_type](model, fit, cov_kwds or {})
+        inside = np.outer(fit.interior, fit.interior)
+        matrix, k = np.where(inside, matrix, np.nan), len(fit.internal)
+        return Covariance(matrix, np.nan_to_num(matrix[:k, :k]), cov_type, kwds)
 
     @property
     def core(self) -> Likelihood:

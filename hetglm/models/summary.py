@@ -198,7 +198,7 @@ def _notes(res: Any) -> list[str]:
         what = what if by.comparable_means else f"adjusted as {by.name} does"
         notes.append(f"The criterion is the extended quasi-likelihood (EQL), {what}.")
     notes += [f"Note: {note}" for note in res.notes]
-    if res.boundary is not None and res.model.core.n:
+    if res.boundary is not None and res.model.core.n and not res.model.random:
         notes += _boundary_lines(res)
     return [line for note in notes for line in paragraph(" ".join(note.split())).splitlines()]
 

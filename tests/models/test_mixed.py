@@ -19,6 +19,7 @@ from statsmodels.tools.sm_exceptions import ConvergenceWarning, ModelWarning
 
 import hetglm.api as het
 import hetglm.formula.api as hmf
+from hetglm import plots
 from hetglm.datasets import load_splicing
 from hetglm.estimation.random_effects import NOT_YET
 from hetglm.exceptions import LaplaceErrorWarning, NotIdentifiedWarning, SingularFitWarning
@@ -288,6 +289,37 @@ def test_summary():
     )
 
 
+def test_cluster_robust_covariance():
+    frame = data("sleepstudy")
+    res = sleepstudy("Reaction ~ Days + (1 | Subject)", cov_type="cluster")
+    # generalized estimating equations with the covariance of the fit, G/(G - 1) (n - 1)/(n - k) aside
+    X = np.column_stack([np.ones(180), frame["Days"]])
+    V = res.cov_re.iloc[0, 0] + np.exp(res.params["dispersion-Intercept"]) * np.eye(10)
+    of = [np.flatnonzero(frame["Subject"] == s) for s in res.random_effects]
+    error = frame["Reaction"].to_numpy() - X @ res.params_mean.to_numpy()
+    bread = np.linalg.inv(sum(X[g].T @ np.linalg.solve(V, X[g]) for g in of))
+    scores = np.array([X[g].T @ np.linalg.solve(V, error[g]) for g in of])
+    expected = bread @ scores.T @ scores @ bread * 18 / 17 * 179 / 176
+    assert_allclose(res.cov_params().iloc[:2, :2], expected, rtol=1e-6)
+    assert "Clusters:   18" in str(res.summary())
+    assert "robust to clusters" in str(res.summary())
+    assert_allclose(res.variance_components["se"], res.bse["sd(Subject)"])
+    limits = res.variance_components[["[0.025", "0.975]"]]
+    assert_allclose(limits, res.conf_int(cols=["sd(Subject)"]))
+    same = res.model.fit(cov_type="cluster", cov_kwds={"groups": "Subject"})
+    assert_allclose(same.bse, res.bse)
+    for kwds, message in {
+        "Days": "a group of Subject has rows in several clusters",
+        "Nobody": "Nobody",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            res.model.fit(cov_type="cluster", cov_kwds={"groups": kwds})
+    with pytest.raises(ValueError, match="not available after REML"):
+        res.model.fit(cov_type="cluster", reml=True)
+    with pytest.raises(ValueError, match="nonrobust' takes none"):
+        res.model.fit(cov_kwds={"groups": "Subject"})
+
+
 # ---- every method --------------------------------------------------------------------------------
 
 
@@ -316,10 +348,8 @@ OWN = {"icc", "r2_nakagawa", "ranef"} | {
 #: What every fit with random effects refuses besides what has no version for them yet.
 REFUSED = {
     "anova typ=3": "test='score': there is none for fits with random effects",
-    "boundary_limits": "no cell of the dispersion is at the boundary",
     "conf_int profile": "conf_int.method='profile'.: not available",
-    "fit HC1": "cov_type='HC1': with random effects",
-    "fit cluster": "cov_type='cluster': with random effects",
+    "fit HC1": "cov_type='HC1': with random effects choose",
     "fit bfgs": "method='bfgs': with random effects",
     "get_resid dispersion": "get_influence: not available",
 }
@@ -333,6 +363,7 @@ REFUSED_BY_FAMILY = {
     for name in ("gaussian", "crossed", "poisson")
 }
 REFUSED_BY_FAMILY["poisson"]["compare_constant_dispersion"] = "the dispersion has no columns"
+REFUSED_BY_FAMILY["crossed"]["fit cluster"] = "a group of lot has rows in several clusters"
 
 
 @pytest.mark.parametrize(
@@ -393,7 +424,7 @@ def test_options_of_random_effects_without_them():
 
 def test_functions_of_results_refuse():
     res = sleepstudy()
-    calls = (het.stepwise, het.cross_validate)
+    calls = [het.stepwise, het.cross_validate, plots.plot_diagnostics, plots.plot_mean_variance]
     for call in calls:
         with pytest.raises(
             NotImplementedError, match="not available for models with random effects"
