@@ -26,8 +26,8 @@ def rows(res: Any) -> list[tuple[str, str]]:
     if np.isnan(res.laplace_error):
         return sizes
     se = res.fit.laplace_error_se
-    error = f"{res.laplace_error:+.2g} in the log-likelihood, at these estimates"
-    return [*sizes, ("Laplace error:", error + (f" (Monte-Carlo SE {se:.1g})" if se else ""))]
+    error = f"log-likelihood less Laplace's approximation {res.laplace_error:+.2g}"
+    return [*sizes, ("Error:", error + (f", Monte-Carlo SE {se:.1g}" if se else ""))]
 
 
 def _sizes(name: str, sizes: Array) -> str:

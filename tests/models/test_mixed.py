@@ -278,6 +278,11 @@ def test_without_data():
 
 
 def test_summary():
+    with pytest.warns(LaplaceErrorWarning):
+        by_laplace = sleepstudy(SLOPES, nodes=1)
+    assert "Error:      log-likelihood less Laplace's approximation +1.9" in str(
+        by_laplace.summary()
+    )
     text = slopes().summary().as_text()
     assert max(map(len, text.splitlines())) <= 80
     assert "Likelihood: marginal, Gauss-Hermite quadrature with 15 nodes" in text
@@ -341,7 +346,7 @@ def grid(name):
         return hmf.doubleglm(formulas[name], frame, family=family).fit(nodes=1), frame
 
 
-#: Methods that only fits with random effects have (tests/mixed/test_plots.py has the plots).
+#: Methods that only fits with random effects have (tests/mixed/test_plots_of_effects.py has the plots).
 OWN = {"icc", "r2_nakagawa", "ranef"} | {
     f"plot_random_effects{kind}" for kind in ("", "_pairs", "_qq")
 }
