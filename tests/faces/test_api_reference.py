@@ -98,7 +98,9 @@ def test_examples_are_listed():
     assert set(documented) == runnable
 
 
-@pytest.mark.parametrize("page", ["architecture.rst", "mathematics.rst"])
+@pytest.mark.parametrize(
+    "page", ["architecture.rst", "mathematics.rst", "mathematics_random_effects.rst"]
+)
 def test_files_named_exist(page):
     text = (DOCS / page).read_text(encoding="utf-8")
     paths = re.findall(r"``(\w+/[\w/<>]*(?:\.py)?)", text)
