@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype
 
-from hetglm.estimation import random_effects
 from hetglm.prediction import effects, new_rows, quantities
 from hetglm.typing import Array
 
@@ -31,7 +30,7 @@ class MarginalModel(ModelAbstract):
     Parameters
     ----------
     results : LocationScaleResults
-        Results of a formula fit.
+        Results of a formula fit; with random effects these are 0, as in a typical group.
     which : str
         As in ``predict``, but not "prob".
 
@@ -49,7 +48,6 @@ class MarginalModel(ModelAbstract):
 
     def __init__(self, results: Any, which: str = "mean") -> None:
         res = getattr(results, "_results", results)
-        random_effects.check(res.model, "MarginalModel")
         variables = effects.variables_of(res.model, which)
         self.which, frame = which, res.model.frame
         read = [name for name in frame.columns if frame[name].notna().all()]
@@ -60,7 +58,7 @@ class MarginalModel(ModelAbstract):
         }
         vault = ModelVault(
             coef=np.array(res.fit.internal),
-            coefnames=np.array(res.model.parameter_names),
+            coefnames=np.array(res.model.coefficient_names),
             formula=_itself,
             modeldata=pl.DataFrame([_column(frame[name], self._levels[name]) for name in read]),
             package="hetglm",

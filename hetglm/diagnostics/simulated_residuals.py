@@ -12,7 +12,7 @@ from scipy.special import ndtr
 
 from hetglm.diagnostics import residuals
 from hetglm.estimation import record
-from hetglm.estimation.record import Fit, Fitted, at_fit
+from hetglm.estimation.record import Fitted
 from hetglm.estimation.refit import refit
 from hetglm.families.tails import has_atom
 from hetglm.inference import bootstrap
@@ -130,37 +130,34 @@ class _Simulation:
     again: bool
 
     def __call__(self, rng: np.random.Generator) -> Array:
-        core = self.fitted.core
-        drawn = core.with_response(self.distribution.rvs(size=core.n, random_state=rng))
-        fit = refit(self.fitted, drawn) if self.again else self.fitted.fit
-        return statistics(drawn, fit, rng)
+        drawn, fitted = self.simulator(rng), self.fitted
+        fit = refit(fitted, drawn) if self.again else fitted.with_estimates(drawn)
+        return statistics(fitted.rows_at(drawn, fit), fit.internal, rng)
 
     @cached_property
-    def distribution(self) -> Any:
-        """Fitted distribution of the rows."""
-        return bootstrap.distribution(self.fitted)
+    def simulator(self) -> bootstrap.Simulator:
+        """Draws responses."""
+        return bootstrap.simulator(self.fitted)
 
 
-def statistics(core: Likelihood, fit: Fit, rng: np.random.Generator) -> Array:
+def statistics(core: Likelihood, params: Array, rng: np.random.Generator) -> Array:
     """Return the four test statistics of a fit to its data, shape (4,)."""
-    fixed = at_fit(core, fit)
-    r = residuals.quantile(fixed, fit.internal, rng)
+    r = residuals.quantile(core, params, rng)
     n = len(r)
     pit = np.sort(ndtr(r))
     step = np.arange(n + 1) / n
     distance = np.maximum(step[1:] - pit, pit - step[:-1]).max()
-    fitted = quantities.distribution(fixed, fit.internal)
+    fitted = quantities.distribution(core, params)
     zeros = float(np.sum(core.y == 0)) if has_atom(fitted) else np.nan
     return np.array([distance, np.mean(r**4) / 3, np.abs(r).max(), zeros])
 
 
-def scaled(frozen: Any, y: Array, nsim: int, rng: np.random.Generator) -> Array:
+def scaled(simulator: bootstrap.Simulator, y: Array, nsim: int, rng: np.random.Generator) -> Array:
     """Return the randomised rank of each response among simulated ones, scaled to 0 to 1, shape (n,)."""
     below, equal = np.zeros(len(y)), np.zeros(len(y))
     most = max(1, MAX_DRAWS // len(y))
     for first in range(0, nsim, most):
-        shape = (min(most, nsim - first), len(y))
-        drawn = frozen.rvs(size=shape, random_state=rng)
+        drawn = simulator.responses(min(most, nsim - first), rng)
         below += (drawn < y).sum(axis=0)
         equal += (drawn == y).sum(axis=0)
     return (below + rng.uniform(size=len(y)) * (equal + 1)) / (nsim + 1)
@@ -176,8 +173,9 @@ def simulate_residuals(res: Any, nsim: int, rng: Any, again: bool, run: Run) -> 
         fitted.core, "simulated residuals", "plot_diagnostics() and bootstrap(kind='pairs')"
     )
     task = _Simulation(fitted, again)
-    found = scaled(task.distribution, fitted.core.y, nsim, generator)
-    observed = statistics(fitted.core, fitted.fit, generator)
+    found = scaled(task.simulator, fitted.core.y, nsim, generator)
+    here = fitted.rows_at(fitted.core, fitted.fit)
+    observed = statistics(here, fitted.fit.internal, generator)
     done = replicate(task, nsim, generator, run, "simulated residuals", "")
     parallel.report_failures(done, "simulations")
     passed = res.model.core.names.positions[rows]

@@ -182,6 +182,14 @@ class Fitted:
             fit = replace(fit, boundary=fit.boundary.of_rows(rows))
         return replace(self, core=self.core.take(rows), fit=fit)
 
+    def rows_at(self, core: Likelihood, fit: Any) -> Likelihood:
+        """Return the rows of a fit to other data, with those at its boundary fixed there."""
+        return at_fit(core, fit)
+
+    def with_estimates(self, core: Likelihood) -> Any:
+        """Return the estimates of the fit, for other data."""
+        return self.fit
+
     @cached_property
     def bread(self) -> Array | None:
         """Inverse of the information, None where it has none."""

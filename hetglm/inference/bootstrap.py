@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, singledispatch
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -82,7 +81,7 @@ class Resampling:
         return core, codes
 
     @cached_property
-    def simulator(self) -> Callable[[np.random.Generator], Likelihood]:
+    def simulator(self) -> Simulator:
         """Draws new responses."""
         return simulator(self.fitted)
 
@@ -119,9 +118,23 @@ class NewResponses:
         draws = self.distribution.rvs(size=self.core.n, random_state=rng)
         return self.core.with_response(draws)
 
+    def responses(self, nsim: int, rng: np.random.Generator) -> Array:
+        """Return responses of several draws, shape (nsim, n)."""
+        return np.asarray(self.distribution.rvs(size=(nsim, self.core.n), random_state=rng))
+
+
+class Simulator(Protocol):
+    """Draws data from a fit."""
+
+    def __call__(self, rng: np.random.Generator) -> Likelihood:
+        """Return the likelihood of a draw."""
+
+    def responses(self, nsim: int, rng: np.random.Generator) -> Array:
+        """Return responses of several draws, shape (nsim, n)."""
+
 
 @singledispatch
-def simulator(fitted: Fitted) -> Callable[[np.random.Generator], Likelihood]:
+def simulator(fitted: Fitted) -> Simulator:
     """Return what draws data from a fit, with new random effects where it has any."""
     return NewResponses(fitted.core, distribution(fitted))
 

@@ -209,8 +209,9 @@ def repeated(rows: Likelihood, eta: Array, zeta: Array, block: slice = slice(Non
     for name in ("y", "trials", "weights"):
         a = getattr(rows, name)
         arrays[name] = None if a is None else np.repeat(a[block], eta.shape[1])
+    arrays |= dict.fromkeys(("freq", "fixed_predictor"))  # zeta has what is fixed
     none = np.empty((eta.size, 0))
-    return replace(rows, X=none, Z=none, freq=None, rows=(), names=RowNames(), **arrays)
+    return replace(rows, X=none, Z=none, rows=(), names=RowNames(), **arrays)
 
 
 def responses(rows: Likelihood, eta: Array, zeta: Array, rng: np.random.Generator) -> Array:

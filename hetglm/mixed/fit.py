@@ -320,6 +320,31 @@ def _information(covariance: Array) -> Array:
     return information
 
 
+def with_modes(
+    likelihood: Likelihood, factors: tuple[GroupingFactor, ...], fit: MixedFit
+) -> MixedFit:
+    """
+    Return the estimates of a fit with the modes of the random effects of other data.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+    factors : tuple of GroupingFactor
+        On the rows of the likelihood.
+    fit : MixedFit
+
+    Raises
+    ------
+    ValueError
+        If the mode is not found.
+    """
+    marginal = Marginal(fit.fixed_rows(likelihood), factors)
+    here = marginal.at(np.concatenate([fit.internal, fit.theta]))
+    if here is None:
+        raise ValueError("the modes of the random effects were not found")
+    return replace(fit, effects=_effects(marginal, here))
+
+
 def _effects(marginal: Marginal, here: Evaluation) -> tuple[Effects, ...]:
     """Return modes and conditional covariances of each factor, in the order of the user."""
     laplace, out = here.laplace, []

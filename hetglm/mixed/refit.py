@@ -13,8 +13,9 @@ from hetglm.estimation.refit import embedded, refit, refit_both
 from hetglm.inference.bootstrap import simulator
 from hetglm.inference.bootstrap_test import observed_ratio
 from hetglm.likelihood.likelihood import Likelihood
+from hetglm.mixed.conditional import at_modes
 from hetglm.mixed.covariance_structure import structure_of
-from hetglm.mixed.fit import fit_mixed
+from hetglm.mixed.fit import fit_mixed, with_modes
 from hetglm.mixed.record import MixedFit, Start, reml_of
 from hetglm.mixed.simulation import simulate
 from hetglm.prediction import quantities
@@ -44,6 +45,14 @@ class MixedFitted(Fitted):
         factors = tuple(factor.take(rows) for factor in self.factors)
         return replace(self, core=self.core.take(rows), factors=factors)
 
+    def rows_at(self, core: Likelihood, fit: Any) -> Likelihood:
+        """Return the rows of a fit to other data, given the modes of their random effects."""
+        return at_modes(core, self.factors, fit)
+
+    def with_estimates(self, core: Likelihood) -> MixedFit:
+        """Return the estimates of the fit with the modes of other data."""
+        return with_modes(core, self.factors, self.fit)
+
     @property
     def identity(self) -> list[Any]:
         """Return what identifies a fit beyond its rows and estimates."""
@@ -60,9 +69,13 @@ class NewEffects:
 
     def __call__(self, rng: np.random.Generator) -> Likelihood:
         """Return the likelihood of a draw."""
-        core, fit = self.fitted.core, self.fitted.fit
-        (y,) = simulate(fit.fixed_rows(core), self.fitted.factors, fit, 1, rng, "new")
-        return core.with_response(y)
+        (y,) = self.responses(1, rng)
+        return self.fitted.core.with_response(y)
+
+    def responses(self, nsim: int, rng: np.random.Generator) -> Array:
+        """Return responses of several draws, shape (nsim, n)."""
+        fitted, fit = self.fitted, self.fitted.fit
+        return simulate(fit.fixed_rows(fitted.core), fitted.factors, fit, nsim, rng, "new")
 
 
 @simulator.register

@@ -84,7 +84,7 @@ class VariancePartition:
                 if type(core.link) is link:
                     return float(variance)
         total = Symmetric(*np.sum(self.by_row, axis=0))
-        rows = Averages(replace(core, trials=None), self.fit.internal, total)
+        rows = Averages(self.fit.fixed_rows(core), self.fit.internal, total)
         phi = np.average(core.row_phi(rows.value("dispersion")), weights=self._freq)
         mean = np.average(rows.value("mean"), weights=self._freq)
         trials = np.ones(1) if family.counts_successes else None

@@ -148,7 +148,8 @@ class DiagnosticMethods(GenericLikelihoodModelResults):
         Returns
         -------
         SimulatedResiduals
-            ``scaled`` residuals as in DHARMa, uniform under the model; ``outliers``; and
+            ``scaled`` residuals as in DHARMa, uniform under the model (with random effects: new ones in
+            each data set; the tests are of residuals given their modes); ``outliers``; and
             ``summary_frame()`` with four parametric bootstrap tests. *uniformity*:
             Kolmogorov-Smirnov distance of the quantile residuals. *dispersion*: their mean fourth
             power, two-sided; detects dispersion heterogeneity not captured by the formula. *outliers*:

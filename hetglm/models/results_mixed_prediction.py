@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from hetglm.design.random_terms import GroupingFactor
 from hetglm.estimation.record import need_rows
 from hetglm.mixed import new_rows as mixed_rows
 from hetglm.mixed import simulation
 from hetglm.mixed.mixtures import Mixture
 from hetglm.mixed.record import MixedFit
 from hetglm.models.results_prediction import PredictionMethods, with_quantities
-from hetglm.prediction import intervals, new_rows, quantities
+from hetglm.prediction import effects, intervals, new_rows, quantities
 from hetglm.typing import Array
 from hetglm.utils import checks
 
@@ -228,5 +227,46 @@ class MixedPredictionMethods(PredictionMethods):
         """
         nsim, generator = checks.count(nsim, "nsim"), checks.generator(rng)
         need_rows(self.model.core)
-        factors: tuple[GroupingFactor, ...] = self.model.random
-        return simulation.simulate(self.model.core, factors, self.fit, nsim, generator, random)
+        rows = self.fit.fixed_rows(self.model.core)
+        return simulation.simulate(rows, self.model.random, self.fit, nsim, generator, random)
+
+    def get_margeff(self, which: str = "mean", **options: Any) -> effects.AverageEffects:
+        """
+        Return average marginal effects in a typical group, with random effects of 0.
+
+        Parameters
+        ----------
+        which : str
+            As in `predict`, but not "prob".
+        **options
+            ``variables``, ``at``, ``method``, ``atexog``, ``dummy`` and ``count``, as without random
+            effects.
+
+        Returns
+        -------
+        AverageEffects
+            With identity links they are those of the averages over the random effects; with others
+            compare ``predict(random="integrate")`` of data that differ.
+        """
+        return super().get_margeff(which, **options)
+
+    def dispersion_ratios(
+        self, which: str = "dispersion", *, variables: Any = None
+    ) -> effects.AverageEffects:
+        """
+        Return ratios of the dispersion (or mean, variance, ...) in a typical group.
+
+        Parameters
+        ----------
+        which : str
+            Quantity whose ratios to return, as in `predict`, but not "prob" or a linear predictor.
+        variables : str or list of str, optional
+            As in `get_margeff`.
+
+        Returns
+        -------
+        AverageEffects
+            With random effects of 0. Under a log link they are, where no random effect belongs to the
+            variable, those of every group, and of the averages over the random effects.
+        """
+        return super().dispersion_ratios(which, variables=variables)

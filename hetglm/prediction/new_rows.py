@@ -17,7 +17,7 @@ from hetglm.design.arrays import (
     total_offset,
 )
 from hetglm.design.formula import TwoPartFormula
-from hetglm.estimation.record import need_rows
+from hetglm.estimation.record import at_fit, need_rows
 from hetglm.exceptions import FormulaError, NotEstimableWarning
 from hetglm.families.base import Family
 from hetglm.likelihood import estimability
@@ -124,8 +124,7 @@ def rows_of_results(
         Parts of the model that no warning is issued for.
     """
     model, data = res.model, None
-    # without random effects: these are added where there are some
-    core = model.core if model.random else res.core
+    core = at_fit(model.core, res.fit)  # without random effects, which are added elsewhere
     if exog is None and exog_dispersion is None:
         return rows_of(model, core, which, **given), model.data.row_labels
     if transform and model.spec is not None:

@@ -14,11 +14,12 @@ from scipy.special import expit
 import hetglm.api as het
 import hetglm.formula.api as hmf
 from hetglm.datasets import load_splicing
-from hetglm.exceptions import FormulaError
+from hetglm.exceptions import BoundaryWarning, FormulaError, SingularFitWarning
 from hetglm.mixed.averages import Averages
 from hetglm.mixed.conditional import Uncertainty
 from hetglm.mixed.loadings import Symmetric
 from hetglm.mixed.mixtures import Mixture
+from hetglm.mixed.refit import NewEffects
 
 #: Rows of sleepstudy: a subject of the fit twice, one that it did not have, one that is missing.
 NEW = pd.DataFrame({"Days": [2.0, 7.5, 3.0, 4.0], "Subject": [308, 308, 999, None]})
@@ -249,3 +250,52 @@ def test_predictions_of_other_programs():
     found = sleepstudy("Days").get_prediction(frame.head(3))
     assert_allclose(found.predicted, [249.4420321, 269.5238762, 289.6057203], rtol=1e-6)
     assert_allclose(found.se, [10.474768152, 8.784308968, 7.578532379], rtol=2e-6)
+
+
+def test_effects_of_a_typical_group():
+    res = nests()
+    found = res.get_margeff().summary_frame()["effect"].item()
+    levels = res.predict(pd.DataFrame({"FoodTreatment": ["Deprived", "Satiated"]}), random=False)
+    assert_allclose(found, levels[1] - levels[0])
+    ratio = res.dispersion_ratios().summary_frame()
+    gamma = res.params["dispersion-FoodTreatment[T.Satiated]"]
+    assert_allclose(ratio["ratio"], np.exp(gamma))
+    assert_allclose(ratio["se_log"], res.bse["dispersion-FoodTreatment[T.Satiated]"])
+
+
+def test_simulated_residuals():
+    res = sleepstudy()
+    found = res.simulate_residuals(60, rng=1, refit=False)
+    assert_allclose([found.scaled.mean(), found.scaled.var()], [0.5, 1 / 12], atol=0.05)
+    drawn = NewEffects(res.model.fitted(res.fit)).responses(400, np.random.default_rng(2))
+    ranks = (drawn < res.model.core.y).mean(axis=0)  # new subjects, not those of the fit
+    assert np.corrcoef(ranks, found.scaled)[0, 1] > 0.9
+    # subjects differ in dispersion, which this model does not have
+    assert np.all(found.pvalues[:3] < 0.05) and np.all(found.simulated[:, :3].std(axis=0) > 0)
+
+
+def test_modes_of_other_data():
+    res = sleepstudy()
+    fitted = res.model.fitted(res.fit)
+    again = fitted.with_estimates(res.model.core)
+    assert_allclose(again.effects[0].modes, res.fit.effects[0].modes, rtol=1e-6)
+    core = res.model.core.with_response(2 * res.model.core.y)
+    other = fitted.rows_at(core, fitted.with_estimates(core))
+    assert np.abs(other.offset).max() > 1.5 * np.abs(res.core.offset).max()
+
+
+def test_rows_without_dispersion():
+    """The fourth period of cbpp lies on the binomial boundary."""
+    frame = data("cbpp").assign(period=lambda f: f["period"].astype(str))
+    model = hmf.betabinomial(
+        "incidence + I(size - incidence) ~ period + (1 | herd) | period", frame
+    )
+    with pytest.warns((BoundaryWarning, SingularFitWarning)):
+        res = model.fit()
+    last = (frame["period"] == "4").to_numpy()
+    for random in (True, False, "integrate"):
+        of_fit = res.predict(which="dispersion", random=random)
+        assert np.all(of_fit[last] == 0) and np.all(of_fit[~last] > 0)
+        assert_allclose(res.predict(frame, which="dispersion", random=random), of_fit)
+        assert np.isfinite(res.predict(which="var", random=random)).all()
+    assert res.simulate(2, 1).shape == (2, 56)

@@ -367,6 +367,10 @@ REFUSED_BY_FAMILY = {
     }
     for name in ("gaussian", "crossed", "poisson")
 }
+REFUSED_BY_FAMILY["poisson"] |= {
+    "dispersion_ratios": "no variable affects it",
+    "get_margeff dispersion": "no variable affects it",
+}
 REFUSED_BY_FAMILY["poisson"]["compare_constant_dispersion"] = "the dispersion has no columns"
 REFUSED_BY_FAMILY["crossed"]["fit cluster"] = "a group of lot has rows in several clusters"
 
