@@ -83,7 +83,15 @@ class Laplace:
     @cached_property
     def skewness(self) -> tuple[Array, Array]:
         """t_i: derivatives in eta_i and zeta_i of V_i : l_i'', V_i fixed; each of shape (n,)."""
-        V, parts = self.row_covariances, self._integrated_parts
+        return self.third_derivatives_times(self.row_covariances)
+
+    def third_derivatives_times(self, V: Symmetric) -> tuple[Array, Array]:
+        """
+        Return the derivatives in eta_i and zeta_i of V_i : l_i'', each of shape (n,).
+
+        V_i is A B A' of some B, 0 where the integrated columns do not enter.
+        """
+        parts = self._integrated_parts
         h, k = difference_steps(self.joint, self.mode)
         if parts == {0}:  # V has only its first entry; third derivatives are symmetric
             mean, cross, _ = self._third_derivatives(h, 0.0)
@@ -152,6 +160,39 @@ class Laplace:
             elif b == j:
                 np.add.at(out, h, np.swapaxes(m, 1, 2) @ L[a] @ inverse)
         return out
+
+
+def pulled_back(laplace: Laplace, of_H: Array, of_u: Array) -> tuple[tuple[Array, Array], Array]:
+    """
+    Return the derivatives of a function of H and u^ in the predictors of the rows and in Lambda.
+
+    Parameters
+    ----------
+    laplace : Laplace
+        Of one factor, without integrated columns.
+    of_H : ndarray, shape (G, k, k)
+        The function's derivatives in H of each group, symmetric.
+    of_u : ndarray, shape (G, k)
+        Those in u^.
+
+    Returns
+    -------
+    rows : tuple of ndarray, shape (n,)
+        In eta_i and zeta_i.
+    matrices : ndarray, shape (G, k, k)
+        In Lambda, by group.
+    """
+    loading, mode, L = laplace.joint.loadings[0], laplace.mode, laplace.mode.Lambdas[0]
+    V = [np.zeros(laplace.joint.likelihood.n) for _ in range(3)]
+    loading.quadratic(-L @ of_H @ L.T, V)
+    eta, zeta = laplace.third_derivatives_times(Symmetric(*V))
+    (v,) = laplace.joint.solve(laplace.system, [of_u + loading.sums(eta, zeta) @ L])
+    d, W = loading.of_rows(v @ L.T), mode.W
+    eta = eta - W.eta_eta * d[0] - W.eta_zeta * d[1]
+    zeta = zeta - W.eta_zeta * d[0] - W.zeta_zeta * d[1]
+    matrices = np.einsum("gj,gk->gjk", loading.sums(eta, zeta), mode.u[0])
+    matrices += np.einsum("gj,gk->gjk", loading.sums(*mode.score), v)
+    return (eta, zeta), matrices + 2 * laplace.M.own[0] @ L @ of_H
 
 
 def difference_steps(joint: JointDensity, mode: Mode) -> tuple[Array, Array]:

@@ -13,13 +13,9 @@ from hetglm.mixed.cholesky import Indefinite
 from hetglm.mixed.covariance_structure import CovarianceStructure, structure_of
 from hetglm.mixed.joint import Effects, JointDensity, NoModeError
 from hetglm.mixed.laplace import Laplace
-from hetglm.mixed.quadrature import Placement, Quadrature, Rule
-from hetglm.mixed.tangent import mode_slopes
+from hetglm.mixed.quadrature import Quadrature, Rule
 from hetglm.typing import Array
 from hetglm.utils.linalg import crossed
-
-#: Step by which the places of the nodes are differenced, in units of a parameter's rough error.
-PLACEMENT_STEP = 1e-3
 
 
 class Evaluation(NamedTuple):
@@ -41,13 +37,10 @@ class Contributions(NamedTuple):
         Derivatives in eta and zeta of each row.
     groups : list of ndarray, shapes (G, m)
         Derivatives in theta by group, of each factor in the order of the user.
-    placement : ndarray, shape (G, P), or None
-        Of the places of the quadrature's nodes, which depend on psi.
     """
 
     rows: tuple[Array, Array]
     groups: list[Array]
-    placement: Array | None
 
 
 @dataclass
@@ -134,8 +127,7 @@ class Marginal:
         """Return the gradient in psi."""
         core, parts = self.likelihood, self.contributions(here)
         of_coefficients = [crossed(core.X, parts.rows[0]), crossed(core.Z, parts.rows[1])]
-        gradient = np.concatenate([*of_coefficients, *(g.sum(axis=0) for g in parts.groups)])
-        return gradient if parts.placement is None else gradient + parts.placement.sum(axis=0)
+        return np.concatenate([*of_coefficients, *(g.sum(axis=0) for g in parts.groups)])
 
     def contributions(self, here: Evaluation) -> Contributions:
         """Return the parts of the gradient by rows and groups."""
@@ -145,46 +137,4 @@ class Marginal:
             by_group = source.matrix_gradients_by_group(self.joint.order.index(index))
             rows, columns = factor.entries
             groups.append(by_group[:, rows, columns])
-        return Contributions(source.row_scores, groups, self._placement(here))
-
-    def _placement(self, here: Evaluation) -> Array | None:
-        """Return the derivatives by the places of the nodes, which are differenced; shape (G, P)."""
-        if here.quadrature is None:
-            return None
-        out = []
-        for j, tangent in enumerate(mode_slopes(here.laplace, self.structure)):
-            step = PLACEMENT_STEP * self._unit(here, j)
-            try:
-                ends = [self._moved_placement(here, j, tangent, s) for s in (step, -step)]
-            except (Indefinite, np.linalg.LinAlgError):
-                out.append(np.zeros(self.joint.loadings[0].levels))
-                continue
-            center = (ends[0].center - ends[1].center) / (2 * step)
-            scale = (ends[0].scale - ends[1].scale) / (2 * step)
-            out.append(here.quadrature.by_placement(center, scale))
-        return np.stack(out, axis=1)
-
-    def _moved_placement(
-        self, here: Evaluation, j: int, tangent: Effects, step: float
-    ) -> Placement:
-        """
-        Return the places of the nodes after a step in psi_j, at the mode to first order.
-
-        What is of second order in the step has no part in a central difference.
-        """
-        assert self.rule is not None
-        psi = here.psi.copy()
-        psi[j] += step
-        pairs = zip(here.laplace.mode.u, tangent, strict=True)
-        u = [v + step * dv for v, dv in pairs]
-        fixed, Lambdas = self._parts(psi)
-        return self.rule.placement(Laplace(self.joint, self.joint.at(fixed, Lambdas, u)))
-
-    def _unit(self, here: Evaluation, j: int) -> float:
-        """Return the rough size of a change of psi_j that the rows notice."""
-        if j >= self.k_coefficients:
-            return max(1e-3, abs(float(here.psi[j])))
-        core, W, k = self.likelihood, here.laplace.mode.W, self.likelihood.k_mean
-        column = core.X[:, j] if j < k else core.Z[:, j - k]
-        information = np.sum(np.abs(W.eta_eta if j < k else W.zeta_zeta) * column**2)
-        return float(information**-0.5) if information > 0 else 1.0
+        return Contributions(source.row_scores, groups)

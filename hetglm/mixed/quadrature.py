@@ -19,7 +19,7 @@ from numpy.polynomial.hermite_e import hermegauss
 from scipy.special import logsumexp
 
 from hetglm.mixed.joint import JointDensity
-from hetglm.mixed.laplace import Laplace
+from hetglm.mixed.laplace import Laplace, pulled_back
 from hetglm.typing import Array
 
 #: Rows of all nodes that are evaluated together.
@@ -178,13 +178,14 @@ class Quadrature:
 
     @cached_property
     def row_scores(self) -> tuple[Array, Array]:
-        """Derivatives in eta_i and zeta_i with the nodes' places fixed, each of shape (n,)."""
+        """Derivatives in eta_i and zeta_i, each of shape (n,)."""
         codes, n = self.laplace.joint.loadings[0].codes, self.laplace.joint.likelihood.n
         weights = self.weights[:, codes]
         out = []
         for s in (0, 1):
             rows = np.concatenate([a.row_scores[s].reshape(-1, n) for a in self.at_nodes])
-            out.append(np.einsum("jn,jn->n", weights, rows[: len(weights)]))
+            of_nodes = np.einsum("jn,jn->n", weights, rows[: len(weights)])
+            out.append(of_nodes + self.by_placement[0][s])
         return out[0], out[1]
 
     @cached_property
@@ -193,19 +194,28 @@ class Quadrature:
         return self.of_nodes([a.joint.loadings[0].sums(*a.row_scores) for a in self.at_nodes])
 
     def matrix_gradients_by_group(self, j: int) -> Array:
-        """Return each group's gradient in Lambda with the nodes' places fixed, shape (G, k, k)."""
+        """Return each group's gradient in Lambda, shape (G, k, k)."""
         columns = self.rule.columns
         out = np.empty((self.weights.shape[1], len(columns), len(columns)))
         inner = self.of_nodes([a.matrix_gradients_by_group(j) for a in self.at_nodes])
         out[:, :, ~columns] = np.einsum("jg,jgkr->gkr", self.weights, inner)
         out[:, :, columns] = np.einsum("jg,jgk,jgq->gkq", self.weights, self._sums, self.u)
-        return out
+        return out + self.by_placement[1]
 
-    def by_placement(self, center: Array, scale: Array) -> Array:
-        """Return the derivative of each group's value by one of the nodes' places, shape (G,)."""
-        Lambda = self.laplace.mode.Lambdas[0][:, self.rule.columns]
+    @cached_property
+    def by_placement(self) -> tuple[tuple[Array, Array], Array]:
+        """Parts of the derivatives by the nodes' places, which follow the mode and its curvature."""
+        columns, scale = self.rule.columns, self.placement.scale
+        Lambda = self.laplace.mode.Lambdas[0][:, columns]
         slope = self.weights[:, :, None] * (self._sums @ Lambda - self.u)
-        moved = np.einsum("jgq,gq->g", slope, center)
-        moved += np.einsum("jgq,jr,gqr->g", slope, self.rule.z, scale)
-        diagonal = np.einsum("gqq->gq", scale) / np.einsum("gqq->gq", self.placement.scale)
-        return np.asarray(moved + diagonal.sum(axis=1))
+        of_scale = np.einsum("jgq,jr->gqr", slope, self.rule.z)
+        roots = np.linalg.inv(scale)
+        # derivatives in scale scale', the covariance of u_Q (of the Cholesky factor: Smith 1995)
+        inner = np.tril(scale.swapaxes(1, 2) @ of_scale + np.eye(columns.sum()))
+        inner = 0.5 * (inner + np.tril(inner, -1).swapaxes(1, 2))
+        of_covariance = roots.swapaxes(1, 2) @ inner @ roots
+        C = self.laplace.inverse.own[0]
+        of_H = -C[:, :, columns] @ of_covariance @ C[:, columns]
+        of_u = np.zeros(C.shape[:2])
+        of_u[:, columns] = slope.sum(axis=0)
+        return pulled_back(self.laplace, of_H, of_u)

@@ -143,8 +143,6 @@ class ReportedLikelihood:
             of_group = _cluster_of_groups(self.marginal.joint.loadings[j], clusters, factor.name)
             np.add.at(out[:, at : at + factor.m], of_group, parts.groups[index])
             at += factor.m
-            if parts.placement is not None:
-                np.add.at(out, of_group, parts.placement)
         return np.array([self._reported(here, row) for row in out])
 
     def _reported(self, here: Evaluation, gradient: Array) -> Array:
