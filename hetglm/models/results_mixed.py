@@ -12,6 +12,7 @@ from hetglm.estimation.covariance import Covariance
 from hetglm.estimation.random_effects import NOT_YET, check
 from hetglm.estimation.record import need_rows
 from hetglm.likelihood.likelihood import Likelihood
+from hetglm.likelihood.objective import LIKELIHOOD
 from hetglm.mixed import robust, tables
 from hetglm.mixed.conditional import Uncertainty, at_modes
 from hetglm.mixed.covariance_structure import CovarianceStructure, structure_of
@@ -44,6 +45,11 @@ def _observed(model: Any, fit: MixedFit, given: dict[str, Any]) -> tuple[Array, 
     if given:
         raise ValueError("cov_kwds: cov_type='nonrobust' takes none; write cov_type='cluster'")
     text = "Standard errors: observed information of the marginal log-likelihood."
+    if fit.criterion != LIKELIHOOD:
+        text = (
+            "Standard errors: observed information of the restricted likelihood; those of coefficients "
+            "that it integrates out are given the other estimates, as lmer's are."
+        )
     return fit.covariance, {"description": f"{text} {ON_INTERVALS}"}
 
 

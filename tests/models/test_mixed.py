@@ -75,7 +75,7 @@ def test_reml():
     assert_allclose(res.params_mean, list(case["beta"].values()), rtol=1e-6)
     assert_allclose(res.bse[:2], np.sqrt(np.diag(case["vcov"])), rtol=1e-5)
     assert np.isnan(res.aic)
-    assert res.reml and "REML" in str(res.summary())
+    assert res.reml and "information of the restricted likelihood" in str(res.summary())
     # the log-likelihood at these estimates, not the restricted one
     assert_allclose(res.llf, res.model.loglike(res.params), atol=1e-8)
 
