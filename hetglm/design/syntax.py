@@ -63,6 +63,8 @@ FUNCTIONS = {
     "as.logical": "{0}.astype(bool)",
     "as.Date": "pd.to_datetime({0}), with pandas imported as pd",
 }
+#: Factor variables of Stata: i.g, ib2.g, c.x.
+_STATA = re.compile(r"([ic])(?:b(\d+))?\.(\w+)")
 _DOTTED = re.compile(
     rf"(?<![\w.])({'|'.join(re.escape(f) for f in FUNCTIONS if '.' in f)})\s*\(\s*([\w.]*)"
 )
@@ -82,6 +84,7 @@ CONSTANTS = {"TRUE": "True", "FALSE": "False", "T": "True", "F": "False", "NULL"
 MARKS = {
     "^": "'^' is '**' here: (a + b)**2 for interactions, I(x**2) for a power",
     ":=": "':=' has no meaning in a formula; write '~' after the response, ':' for an interaction",
+    "##": "'##' is '*' here: a*b for a + b + a:b",
     "`": "backquotes are Q('...') here, such as Q('body mass')",
     "<-": "'<-' has no meaning in a formula; write '~' after the response",
     "%in%": "'%in%' is not known here; b %in% a is a:b, and a/b is a + a:b",
@@ -473,10 +476,10 @@ def _unknown_column(name: str, code: str, columns: Collection[str]) -> str:
         return (
             f"{name!r} is not known where the formula is written; import {module} as {name} there"
         )
-    stata = re.fullmatch(r"([ic])\.(\w+)", code)
-    if stata is not None and stata.group(2) in columns:
-        written = f"C({stata.group(2)})" if name == "i" else stata.group(2)
-        return f"{code!r} is not known here; write {written}"
+    stata = _STATA.fullmatch(code)
+    if stata is not None:
+        prefix, base, column = stata.groups()
+        return _of_stata(prefix, base, column, columns)
     if name == "contr":
         return "contrasts are Treatment, Sum, Helmert, Poly and Diff here, such as C(g, Sum)"
     if name in CONSTANTS:
@@ -485,6 +488,15 @@ def _unknown_column(name: str, code: str, columns: Collection[str]) -> str:
     if dotted:
         return f"column {name!r} not found; write Q({max(dotted, key=len)!r}) for the column"
     return f"column {name!r} not found{_nearest_of_all(name, columns, True)}"
+
+
+def _of_stata(prefix: str, base: str | None, name: str, columns: Collection[str]) -> str:
+    """Return what to write for a factor variable of Stata: i.g, ib2.g, c.x."""
+    if name not in columns:
+        return unknown_column(name, columns)
+    reference = f", Treatment({base})" if base else ""
+    written = name if prefix == "c" else f"C({name}{reference})"
+    return f"'{prefix}{'b' * bool(base)}{base or ''}.{name}' is not known here; write {written}"
 
 
 def unknown_column(name: str, columns: Collection[str]) -> str:

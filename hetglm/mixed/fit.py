@@ -19,10 +19,10 @@ from hetglm.mixed.cholesky import Indefinite
 from hetglm.mixed.covariance_structure import CovarianceStructure
 from hetglm.mixed.dispersion_limits import at_limits, boundary_at
 from hetglm.mixed.em import em_start
+from hetglm.mixed.integration import LAPLACE, N_NODES, Integration, error_columns, integration
 from hetglm.mixed.joint import NoModeError
 from hetglm.mixed.linear_fit import fit_linear, is_linear
 from hetglm.mixed.marginal import Evaluation, Marginal
-from hetglm.mixed.nodes import LAPLACE, N_NODES, Integration, error_columns, integration
 from hetglm.mixed.quadrature import Quadrature, Rule
 from hetglm.mixed.record import CRITERIA, REML_BOTH, REML_MEAN, Effects, MixedFit, Start
 from hetglm.mixed.search import Optimum, ended, maximised, near_maximum

@@ -4,7 +4,7 @@ Adaptive Gauss-Hermite quadrature over some of the random effects of one factor.
 The effects of a group are u = (u_Q, u_R). u_Q runs over nodes around its mode, scaled by the marginal
 curvature there (Liu and Pierce 1994); at each node u_R is integrated by Laplace's approximation around
 its own mode, which is exact for a Gaussian mean with identity link. All nodes are evaluated as one joint
-density, with a group for each pair of node and group.
+density, with a group for each pair of node and group; `JointDensity.mode` finds all modes.
 """
 
 from __future__ import annotations

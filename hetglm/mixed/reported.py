@@ -10,9 +10,9 @@ import numpy as np
 from hetglm.design.random_terms import GroupingFactor
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.mixed.information import DIFFERENCE_STEP, metric, positive
+from hetglm.mixed.integration import integration
 from hetglm.mixed.loadings import Loading
 from hetglm.mixed.marginal import Evaluation, Marginal
-from hetglm.mixed.nodes import integration
 from hetglm.mixed.record import MixedFit
 from hetglm.typing import Array
 
