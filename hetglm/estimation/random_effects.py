@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-_RESAMPLES = "simulate and refit by hand, or test terms by t_test and wald_test"
 _RATIO = "compare llf of both fits, or test terms of one by wald_test_terms"
 _OTHER = "leave the random terms out for the fit without them"
 
 #: Methods of results, and functions of them -> what there is instead.
 NOT_YET = {
-    "bootstrap": _RESAMPLES,
     "boundary_limits": "notes names the cells whose dispersion is at the boundary",
-    "conf_int(method='bootstrap')": "method='wald' has intervals of all parameters",
     "conf_int(method='profile')": "method='wald' has intervals of all parameters",
     "cross_validate": _OTHER,
     "diagnose": "notes has what the fit warned of",

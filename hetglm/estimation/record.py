@@ -190,6 +190,18 @@ class Fitted:
         """Return the estimates of the fit, for other data."""
         return self.fit
 
+    def redrawn(self, rows: Array, clusters: Array) -> Fitted:
+        """
+        Return the fit for refits to drawn clusters of rows.
+
+        Parameters
+        ----------
+        rows : ndarray of int, shape (n,)
+        clusters : ndarray of int, shape (n,)
+            Number of the draw that each row came with.
+        """
+        return self
+
     @cached_property
     def bread(self) -> Array | None:
         """Inverse of the information, None where it has none."""

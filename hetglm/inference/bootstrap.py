@@ -51,8 +51,8 @@ class Resampling:
 
     def __call__(self, rng: np.random.Generator) -> Array:
         """Return the estimates of a replicate, and their standard errors if ``cov_type`` is given."""
-        core, codes = self.drawn(rng)
-        fit = refit(self.fitted, core)
+        fitted, core, codes = self.drawn(rng)
+        fit = refit(fitted, core)
         if not self.cov_type:
             return fit.params
         fixed = at_fit(core, fit)
@@ -62,11 +62,11 @@ class Resampling:
         found = covariance(fixed, fit, self.cov_type, kwds, False, self.df_resid)
         return np.concatenate([fit.params, np.sqrt(np.diag(found.matrix))])
 
-    def drawn(self, rng: np.random.Generator) -> tuple[Likelihood, Array | None]:
-        """Return the likelihood of resampled data, and the groups of its rows."""
+    def drawn(self, rng: np.random.Generator) -> tuple[Fitted, Likelihood, Array | None]:
+        """Return the fit for refits, the likelihood of resampled data, and the groups of its rows."""
         core = self.fitted.core
         if self.kind == "parametric":
-            return self.simulator(rng), self.codes
+            return self.fitted, self.simulator(rng), self.codes
         codes = None
         if self.kind == "pairs":
             rows = rng.integers(core.n, size=core.n)
@@ -75,10 +75,11 @@ class Resampling:
             rows = np.concatenate([self.members[g] for g in drawn])
             # a group drawn twice counts as two groups
             codes = np.repeat(np.arange(len(drawn)), [len(self.members[g]) for g in drawn])
+        fitted = self.fitted if codes is None else self.fitted.redrawn(rows, codes)
         core = core.take(rows)
         if not np.array_equal(core.estimable(), self.fitted.estimable):
             raise ValueError("a column is aliased in the resample: a factor level is missing there")
-        return core, codes
+        return fitted, core, codes
 
     @cached_property
     def simulator(self) -> Simulator:
@@ -93,17 +94,14 @@ class Resampling:
             np.argsort(self.codes, kind="stable"), np.cumsum(np.bincount(self.codes))[:-1]
         )
 
-    def influence(self) -> Array:
-        """Return influence values (infinitesimal jackknife) of rows or groups."""
-        fit = self.fitted.fit
-        scores = at_fit(self.fitted.core, fit).score_obs(fit.internal)
-        if self.kind == "cluster":
-            scores = np.array([scores[rows].sum(axis=0) for rows in self.members])
-        values = np.full(scores.shape, np.nan)
-        bread = inverse(fit.information)
-        if bread is not None:
-            values[:, fit.solved] = scores[:, fit.solved] @ bread
-        return values
+    def acceleration(self) -> Array:
+        """Return the accelerations of the estimates, by the influence of rows or groups."""
+        values = influence(self.fitted, self.members if self.kind == "cluster" else None)
+        if not len(values):
+            return np.zeros(values.shape[1])
+        with np.errstate(invalid="ignore"):
+            skewness = (values**3).sum(axis=0) / (6 * (values**2).sum(axis=0) ** 1.5)
+        return np.asarray(skewness)
 
 
 @dataclass(frozen=True)
@@ -139,6 +137,28 @@ def simulator(fitted: Fitted) -> Simulator:
     return NewResponses(fitted.core, distribution(fitted))
 
 
+@singledispatch
+def influence(fitted: Fitted, members: list[Array] | None) -> Array:
+    """
+    Return influence values (infinitesimal jackknife), shape (rows or groups, parameters).
+
+    Parameters
+    ----------
+    fitted : Fitted
+    members : list of ndarray of int, or None
+        Rows of each group; None for the rows one by one.
+    """
+    fit = fitted.fit
+    scores = at_fit(fitted.core, fit).score_obs(fit.internal)
+    if members is not None:
+        scores = np.array([scores[rows].sum(axis=0) for rows in members])
+    values = np.full(scores.shape, np.nan)
+    bread = inverse(fit.information)
+    if bread is not None:
+        values[:, fit.solved] = scores[:, fit.solved] @ bread
+    return values
+
+
 def distribution(fitted: Fitted) -> Any:
     """Return the fitted distribution of the rows; EQL families have none."""
     return quantities.distribution(at_fit(fitted.core, fitted.fit), fitted.fit.internal)
@@ -170,7 +190,6 @@ def bootstrap(
     done = replicate(task, nrep, rng, run, what, identity)
     report_failures(done, "replicates")
     k = len(fitted.names)
-    influence = task.influence()
     return BootstrapResult(
         done.values[:, :k],
         nrep,
@@ -181,17 +200,24 @@ def bootstrap(
         fitted.names,
         np.asarray(res.bse, dtype=float),
         done.values[:, k:] if studentized else None,
-        (influence**3).sum(axis=0) / (6 * (influence**2).sum(axis=0) ** 1.5),
+        task.acceleration(),
     )
 
 
 def _resampled(res: Any, kind: str | None, groups: Any) -> tuple[str, Any]:
     """Return kind and groups; by default the groups of a cluster-robust fit are drawn, else rows."""
-    clustered = res.cov_type == "cluster"
+    clustered, mixed = res.cov_type == "cluster", bool(res.model.random)
     if kind is None:
-        kind = "cluster" if clustered else "pairs"
+        kind = "cluster" if clustered else "parametric" if mixed else "pairs"
     if kind not in KINDS:
         raise ValueError(f"kind={kind!r}: choose 'pairs', 'parametric' or 'cluster'")
+    if mixed and kind == "pairs":
+        raise ValueError(
+            "kind='pairs': the rows of a group share its random effects, so they are not drawn one by "
+            "one; choose 'parametric' (new random effects) or 'cluster' (groups are drawn)"
+        )
+    if mixed and kind == "cluster":
+        return kind, res.model.clusters(groups)
     if kind == "cluster" and groups is None and clustered:
         groups = res.cov_kwds["groups"]
         if np.ndim(groups) != 1:
@@ -210,6 +236,11 @@ def _resampled(res: Any, kind: str | None, groups: Any) -> tuple[str, Any]:
 
 def _covariance_of(res: Any, kind: str, groups: Any) -> tuple[str, dict[str, Any]]:
     """Return covariance type and arguments for the refits, without the groups."""
+    if res.model.random:
+        raise ValueError(
+            "studentized=True: refits with random effects have no standard errors; use percentiles "
+            "or BCa"
+        )
     if res.cov_type == "cluster" and kind == "cluster":
         own = res.cov_kwds["groups"]
         if np.ndim(own) != 1 or not _same_groups(own, groups):

@@ -10,9 +10,10 @@ import numpy as np
 from hetglm.design.random_terms import GroupingFactor
 from hetglm.estimation.record import Fitted
 from hetglm.estimation.refit import embedded, refit, refit_both
-from hetglm.inference.bootstrap import simulator
+from hetglm.inference.bootstrap import influence, simulator
 from hetglm.inference.bootstrap_test import observed_ratio
 from hetglm.likelihood.likelihood import Likelihood
+from hetglm.mixed.clusters import cluster_codes, cluster_scores, redrawn
 from hetglm.mixed.conditional import at_modes
 from hetglm.mixed.covariance_structure import structure_of
 from hetglm.mixed.fit import fit_mixed, with_modes
@@ -53,6 +54,11 @@ class MixedFitted(Fitted):
         """Return the estimates of the fit with the modes of other data."""
         return with_modes(core, self.factors, self.fit)
 
+    def redrawn(self, rows: Array, clusters: Array) -> MixedFitted:
+        """Return the fit with drawn clusters of rows, of which each draw is a group of its own."""
+        factors = redrawn(self.factors, rows, clusters)
+        return replace(self, core=self.core.take(rows), factors=factors)
+
     @property
     def identity(self) -> list[Any]:
         """Return what identifies a fit beyond its rows and estimates."""
@@ -88,6 +94,26 @@ def _(fitted: MixedFitted) -> NewEffects:
 def _(fitted: MixedFitted, core: Likelihood, warm: bool = True) -> MixedFit:
     """Return the maximum for other data, without standard errors."""
     return refit_from(fitted, core, near(fitted) if warm else None)
+
+
+@influence.register
+def _(fitted: MixedFitted, members: list[Array] | None) -> Array:
+    """Return the influence of groups, none where grouping variables are crossed."""
+    factors, fit = fitted.factors, fitted.fit
+    try:
+        codes = cluster_codes(factors) if members is None else codes_of(members)
+    except ValueError:
+        return np.empty((0, len(fit.params)))
+    scores = cluster_scores(fitted.core, factors, fit, fit.params, codes)
+    return scores @ np.nan_to_num(fit.covariance)
+
+
+def codes_of(members: list[Array]) -> Array:
+    """Return the group of each row, of the rows of each group."""
+    codes = np.empty(sum(map(len, members)), dtype=int)
+    for group, rows in enumerate(members):
+        codes[rows] = group
+    return codes
 
 
 @refit_both.register

@@ -31,11 +31,6 @@ def check(fit: MixedFit, given: Mapping[str, Any]) -> None:
         )
 
 
-def outermost(factors: tuple[GroupingFactor, ...]) -> NDArray[np.intp]:
-    """Return the codes of the grouping variable with fewest levels, in which others may be nested."""
-    return np.asarray(min(factors, key=lambda factor: len(factor.levels)).codes)
-
-
 def cluster_covariance(
     likelihood: Likelihood,
     factors: tuple[GroupingFactor, ...],

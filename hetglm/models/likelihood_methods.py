@@ -12,6 +12,7 @@ from hetglm.estimation import refit, start
 from hetglm.estimation.record import Fitted
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.likelihood.objective import Criterion
+from hetglm.mixed.clusters import cluster_codes, cluster_scores
 from hetglm.mixed.fit import fit_mixed
 from hetglm.mixed.record import MixedFit, Start, reml_of
 from hetglm.mixed.refit import MixedFitted, embedded_start
@@ -50,6 +51,10 @@ class LikelihoodMethods(GenericLikelihoodModel):
         """Return the record of the maximum of a criterion with random effects."""
         names, reml = self.coefficient_names, reml_of(criterion)
         return fit_mixed(self.core, self.random, names, reml, nodes, start)
+
+    def clusters(self, groups: Array | None = None) -> Array:
+        """Return the outermost groups of the random effects, or given ones, of each row; (n,)."""
+        return cluster_codes(self.random, groups)
 
     def embedded(self, smaller: Any, fit: Any) -> Any:
         """Return where the search begins at the fit of a submodel."""
@@ -141,7 +146,7 @@ class LikelihoodMethods(GenericLikelihoodModel):
 
     def score_obs(self, params: Any) -> Array:
         """
-        Return the gradient of each row.
+        Return the gradient of each row, with random effects of each of the outermost groups.
 
         Parameters
         ----------
@@ -150,7 +155,16 @@ class LikelihoodMethods(GenericLikelihoodModel):
         Returns
         -------
         ndarray, shape (n, p + q)
+            With random effects a row for each group, in the order of its levels.
+
+        Raises
+        ------
+        ValueError
+            If the grouping variables are crossed, so that no rows are independent of the others.
         """
+        if self.random:
+            codes = cluster_codes(self.random)
+            return cluster_scores(self.core, self.random, None, np.asarray(params, float), codes)
         return self.by_rows("score_obs").score_obs(params)
 
     def hessian(self, params: Any, observed: bool = True) -> Array:

@@ -315,9 +315,12 @@ class LocationScaleResults(
         kind : {"pairs", "parametric", "cluster"}, optional
             "pairs": rows drawn with replacement. "parametric": responses drawn from the fitted model.
             "cluster": groups drawn with replacement. By default "cluster" for a fit with
-            ``cov_type="cluster"``, else "pairs".
+            ``cov_type="cluster"``, else "pairs". With random effects "parametric" draws new ones and
+            is the default, "cluster" draws the groups of the outermost factor, each draw with
+            random effects of its own, and "pairs" is not available.
         groups : array_like, shape (n,), or str, optional
-            For "cluster": labels or name of a column; by default the groups of the fit's covariance.
+            For "cluster": labels or name of a column; by default the groups of the fit's covariance,
+            or the outermost ones of the random effects.
         rng : None, int or numpy.random.Generator
             Source of randomness. Each replicate has its own child seed, so the results do not depend
             on the number of jobs or batches.

@@ -13,7 +13,7 @@ from hetglm.estimation.random_effects import NOT_YET, check
 from hetglm.estimation.record import need_rows
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.likelihood.objective import LIKELIHOOD
-from hetglm.mixed import robust, tables
+from hetglm.mixed import clusters, robust, tables
 from hetglm.mixed.conditional import Uncertainty, at_modes
 from hetglm.mixed.covariance_structure import CovarianceStructure, structure_of
 from hetglm.mixed.record import MixedFit
@@ -56,7 +56,8 @@ def _observed(model: Any, fit: MixedFit, given: dict[str, Any]) -> tuple[Array, 
 def _by_cluster(model: Any, fit: MixedFit, given: dict[str, Any]) -> tuple[Array, dict[str, Any]]:
     """Return the cluster-robust covariance with its groups."""
     robust.check(fit, given)
-    kwds = model.row_kwds({"groups": robust.outermost(model.random), **given})
+    default = {} if "groups" in given else {"groups": clusters.outermost(model.random)}
+    kwds = model.row_kwds({**default, **given})
     correct = checks.flag(kwds.setdefault("use_correction", True), "cov_kwds: use_correction")
     found = robust.cluster_covariance(model.core, model.random, fit, kwds["groups"], correct)
     text = "Standard errors: robust to clusters, whose scores are those of whole groups."
@@ -115,8 +116,9 @@ class MixedResults(MixedDiagnosticMethods, MixedPredictionMethods, LocationScale
     fit: MixedFit
     #: Functions that compute the intervals of parameters, by method.
     interval_methods: ClassVar[dict[str, Any]] = {
+        **LocationScaleResults.interval_methods,
         "wald": _wald,
-        **{method: _not_yet(method) for method in ("profile", "bootstrap")},
+        "profile": _not_yet("profile"),
     }
 
     def __init__(self, model: Any, *args: Any, **kwargs: Any) -> None:

@@ -141,8 +141,9 @@ def test_likelihood_of_the_model():
     assert model.loglike([*params[:-1], 1.5]) == -np.inf
     with pytest.raises(ValueError, match="there are 8 parameters"):
         model.loglike(params[:4])
+    assert_allclose(model.score_obs(moved).sum(axis=0), model.score(moved), rtol=1e-8)
     with pytest.raises(NotImplementedError, match="no sum over rows"):
-        model.score_obs(params)
+        model.loglikeobs(params)
 
 
 def test_start_params():
@@ -352,6 +353,7 @@ OWN = {"icc", "r2_nakagawa", "ranef"} | {
 }
 #: What every fit with random effects refuses besides what has no version for them yet.
 REFUSED = {
+    "bootstrap": "kind='pairs': the rows of a group share its random effects",
     "anova typ=3": "test='score': there is none for fits with random effects",
     "conf_int profile": "conf_int.method='profile'.: not available",
     "fit HC1": "cov_type='HC1': with random effects choose",
@@ -371,6 +373,7 @@ REFUSED_BY_FAMILY["poisson"] |= {
     "dispersion_ratios": "no variable affects it",
     "get_margeff dispersion": "no variable affects it",
 }
+REFUSED_BY_FAMILY["crossed"]["bootstrap cluster"] = "a group of lot has rows in several"
 REFUSED_BY_FAMILY["poisson"]["compare_constant_dispersion"] = "the dispersion has no columns"
 REFUSED_BY_FAMILY["crossed"]["fit cluster"] = "a group of lot has rows in several clusters"
 
