@@ -60,7 +60,7 @@ def test_warm_refits_end_where_cold_ones_do(name, kind):
     draws = task(fitted(name), kind, np.arange(120) // 6)
     near = 0
     for i in range(6):
-        core, _ = draws.drawn(generator([7], i))
+        _, core, _ = draws.drawn(generator([7], i))
         warm = assert_warm_is_cold(draws.fitted, core, draws.fitted.estimable)
         near += "original" in warm.message
     assert near >= 1  # else the cold one was compared with itself
@@ -70,7 +70,7 @@ def test_warm_refits_end_where_cold_ones_do(name, kind):
 def test_warm_refits_of_quasi_likelihoods(name):
     draws = task(fitted(name))
     for i in range(3):
-        core, _ = draws.drawn(generator([8], i))
+        _, core, _ = draws.drawn(generator([8], i))
         assert_warm_is_cold(draws.fitted, core, draws.fitted.estimable)
 
 
@@ -80,7 +80,7 @@ def test_warm_refits_of_many_columns():
     ).fit()
     draws = task(res, "parametric")
     for i in range(3):
-        core, _ = draws.drawn(generator([9], i))
+        _, core, _ = draws.drawn(generator([9], i))
         warm = assert_warm_is_cold(draws.fitted, core, draws.fitted.estimable)
         assert "original" in warm.message
         assert warm.iterations <= 6
@@ -99,7 +99,7 @@ def test_refits_find_the_boundary():
     assert raw(res).boundary is None
     draws, ends = task(res, "parametric"), 0
     for i in range(40):
-        core, _ = draws.drawn(generator([5], i))
+        _, core, _ = draws.drawn(generator([5], i))
         ends += assert_warm_is_cold(draws.fitted, core, draws.fitted.estimable).boundary is not None
     assert 3 < ends < 37
 
@@ -109,7 +109,7 @@ def test_refits_from_a_boundary_are_made_from_the_data():
         res = hmf.betabinomial("y + I(n - y) ~ g | 0 + g", small(seed=4)).fit()
     draws = task(res, "parametric")
     for i in range(10):
-        core, _ = draws.drawn(generator([5], i))
+        _, core, _ = draws.drawn(generator([5], i))
         assert_warm_is_cold(draws.fitted, core, draws.fitted.estimable)
 
 
@@ -122,7 +122,7 @@ def test_maxima_near_an_end_are_doubted(seed, draw):
     y = rng.binomial(8, rng.beta(0.5 / sigma, 0.5 / sigma))
     res = hmf.betabinomial("y + I(8 - y) ~ 1 | x", {"y": y, "x": x}).fit()
     draws = task(res, "parametric")
-    core, _ = draws.drawn(generator([5], draw))
+    _, core, _ = draws.drawn(generator([5], draw))
     assert_warm_is_cold(draws.fitted, core, draws.fitted.estimable)
 
 
@@ -177,7 +177,7 @@ def test_refits_of_grouped_rows(monkeypatch):
     res = hmf.betabinomial("y + I(n - y) ~ g | g", data).fit()
     draws = task(res, "parametric")
     assert draws.fitted.is_grouped
-    core, _ = draws.drawn(generator([5], 0))
+    _, core, _ = draws.drawn(generator([5], 0))
     grouped = assert_warm_is_cold(draws.fitted, core, draws.fitted.estimable)
     alone = refit(replace(draws.fitted), core)
     assert grouped.llf == pytest.approx(alone.llf, abs=LLF)
@@ -193,7 +193,7 @@ def test_pairs_and_clusters_are_fits_to_cloned_rows():
     for kind in ("pairs", "cluster"):
         draws = task(res, kind, codes if kind == "cluster" else None)
         rng, again = generator([1], 0), generator([1], 0)
-        core, groups = draws.drawn(rng)
+        _, core, groups = draws.drawn(rng)
         if kind == "pairs":
             rows = again.integers(120, size=120)
         else:
@@ -295,8 +295,9 @@ def test_acceleration_sums_scores_of_groups():
     each = res.bootstrap(2, "cluster", groups=np.arange(120), rng=1).acceleration
     assert_allclose(each, res.bootstrap(2, rng=1).acceleration)
     pairs = np.repeat(np.arange(60), 2)
-    influence = task(res, "cluster", pairs).influence()
-    assert_allclose(influence, task(res).influence().reshape(60, 2, -1).sum(axis=1))
+    of = record.fitted_of(res)
+    influence = bootstrap.influence(of, task(res, "cluster", pairs).members)
+    assert_allclose(influence, bootstrap.influence(of, None).reshape(60, 2, -1).sum(axis=1))
 
 
 @pytest.mark.parametrize("method", ["percentile", "basic", "studentized", "bca"])
@@ -333,7 +334,7 @@ def test_studentized_refits_have_the_errors_of_a_fit(cov_type, kind):
     boot = res.bootstrap(3, kind, rng=1, studentized=True, **groups)
     draws = task(res, kind, codes if groups else None)
     entropy = np.random.default_rng(1).integers(2**32, size=4).tolist()
-    core, drawn = draws.drawn(generator(entropy, 2))
+    _, core, drawn = draws.drawn(generator(entropy, 2))
     clone = res.model.clone(rows=np.arange(len(core.y)))
     clone.core = core
     kwds = {"cov_kwds": {"groups": drawn}} if kwds else {}
@@ -442,7 +443,7 @@ def test_studentized_bootstrap_after_reml():
     draws = task(res)
     entropy = np.random.default_rng(1).integers(2**32, size=4).tolist()
     for i in range(4):
-        core, _ = draws.drawn(generator(entropy, i))
+        _, core, _ = draws.drawn(generator(entropy, i))
         clone = res.model.clone(rows=np.arange(len(core.y)))
         clone.core = core
         again = clone.fit(reml=True)
