@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -68,6 +70,12 @@ def outermost(factors: Factors) -> Array:
         "of the others; give groups= of which each contains whole groups of all of them, or use "
         "model-based standard errors and bootstrap(kind='parametric')"
     )
+
+
+def with_groups(factors: Factors, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments of a robust covariance, with the outermost groups where none are given."""
+    default = {} if "groups" in given else {"groups": outermost(factors)}
+    return {**default, **given}
 
 
 def cluster_scores(

@@ -56,8 +56,7 @@ def _observed(model: Any, fit: MixedFit, given: dict[str, Any]) -> tuple[Array, 
 def _by_cluster(model: Any, fit: MixedFit, given: dict[str, Any]) -> tuple[Array, dict[str, Any]]:
     """Return the cluster-robust covariance with its groups."""
     robust.check(fit, given)
-    default = {} if "groups" in given else {"groups": clusters.outermost(model.random)}
-    kwds = model.row_kwds({**default, **given})
+    kwds = model.row_kwds(clusters.with_groups(model.random, given))
     correct = checks.flag(kwds.setdefault("use_correction", True), "cov_kwds: use_correction")
     found = robust.cluster_covariance(model.core, model.random, fit, kwds["groups"], correct)
     text = "Standard errors: robust to clusters, whose scores are those of whole groups."
