@@ -108,7 +108,14 @@ def _identification(fit: MixedFit, names: list[str]) -> Iterator[Note]:
 
 def _laplace(fit: MixedFit, factors: tuple[GroupingFactor, ...]) -> Iterator[Note]:
     error = fit.laplace_error
-    if error is not None and abs(error) > MAX_LAPLACE_ERROR:
+    if error is not None and np.isnan(error):
+        yield (
+            "the error of Laplace's approximation is unknown: the log-likelihood is not finite at nodes "
+            "of the quadrature, where random effects take a linear predictor out of the domain of its "
+            "link or the curvature at the mode fails; a log or logit link has no such domain",
+            LaplaceErrorWarning,
+        )
+    elif error is not None and abs(error) > MAX_LAPLACE_ERROR:
         yield (
             f"Laplace's approximation errs: the log-likelihood is {error:+.2g} from it, by "
             "Gauss-Hermite quadrature or importance sampling at these estimates; fit with nodes=15 "

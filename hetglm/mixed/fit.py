@@ -86,12 +86,15 @@ def fit_mixed(
         start = default_start(likelihood, factors, names)
     coefficients, theta, u = start.start if isinstance(start, MixedFit) else start
     core, estimable = likelihood, columns.searched | columns.integrated
+    iterations = 0
     while True:
         marginal = marginal_of(core, factors, columns)
         first = first_evaluation(marginal, columns, coefficients, theta, u)
         if method.nodes > 1:
-            marginal, first = _by_nodes(marginal, method, first, laplace_steps)
+            marginal, first, steps = _by_nodes(marginal, method, first, laplace_steps)
+            iterations += steps
         found = search_closure(marginal, first, maxiter, maximised if information else ended)
+        iterations += found.iterations
         fit = _record(core, marginal, columns, found, reml)
         coefficients, theta, u = fit.start
         arrived = at_limits(core, estimable, coefficients)
@@ -103,6 +106,7 @@ def fit_mixed(
     fit = _at_dispersion_limits(fit, core, estimable, columns, names)
     fit = replace(
         fit,
+        iterations=iterations,
         integration=method.text,
         nodes=method.nodes,
         requested_nodes=nodes,
@@ -125,22 +129,24 @@ def _at_dispersion_limits(
     params, estimated = fit.params.copy(), fit.estimated.copy()
     params[: len(infinite)][infinite], estimated[: len(infinite)][infinite] = np.nan, False
     notes = tuple(boundary_texts(boundary, core))
-    return replace(
-        fit, params=params, estimated=estimated, boundary=boundary, notes=(*fit.notes, *notes)
-    )
+    return replace(fit, params=params, estimated=estimated, boundary=boundary, notes=notes)
 
 
 def _by_nodes(
     marginal: Marginal, method: Integration, first: Evaluation, maxiter: int
-) -> tuple[Marginal, Evaluation]:
-    """Return the criterion by quadrature, near the maximum of Laplace's approximation."""
-    near, _ = near_maximum(marginal, first, np.arange(len(first.psi)), maxiter)
+) -> tuple[Marginal, Evaluation, int]:
+    """Return the criterion by quadrature, near the maximum of Laplace's approximation, and the steps."""
+    near, steps = near_maximum(marginal, first, np.arange(len(first.psi)), maxiter)
     by_nodes = Marginal(marginal.likelihood, marginal.factors, None, method.nodes, method.columns)
     by_nodes.u = near.laplace.mode.u
     here = by_nodes.at(near.psi)
     if here is None:
-        raise ValueError("the marginal log-likelihood by quadrature is not finite")
-    return by_nodes, here
+        raise ValueError(
+            f"nodes={method.nodes}: the log-likelihood is not finite at nodes of the quadrature, where "
+            "random effects take a linear predictor outside the domain of its link, or the curvature of "
+            "the joint density fails; use nodes=1, a log or logit link, or simpler random terms"
+        )
+    return by_nodes, here, steps
 
 
 def laplace_error(marginal: Marginal, here: Evaluation) -> tuple[float | None, float]:
@@ -246,7 +252,6 @@ def _record(
         adjusted_llf=adjusted,
         converged=found.converged,
         message=found.message,
-        iterations=found.iterations,
         decrement=found.decrement,
         evaluations=marginal.joint.evaluations,
     )

@@ -110,6 +110,7 @@ class MixedFit(Printed):
     message : str
         How the search ended.
     iterations : int
+        Steps of all searches: by Laplace's approximation, by nodes, and again with rows at a boundary.
     decrement : float
         Gradient in units of its standard deviation, over all directions.
     method : str
@@ -118,7 +119,7 @@ class MixedFit(Printed):
         Evaluations of the criterion.
     laplace_error : float or None
         Log-likelihood by quadrature or by importance sampling less Laplace's, at the estimates; None
-        where Laplace's approximation is exact or was not used.
+        where Laplace's approximation is exact or was not used, NaN where it could not be computed.
     laplace_error_se : float
         Monte-Carlo standard error of ``laplace_error``; 0 by quadrature.
     boundary : Boundary or None

@@ -22,7 +22,12 @@ import hetglm.formula.api as hmf
 from hetglm import plots
 from hetglm.datasets import load_splicing
 from hetglm.estimation.random_effects import NOT_YET
-from hetglm.exceptions import LaplaceErrorWarning, NotIdentifiedWarning, SingularFitWarning
+from hetglm.exceptions import (
+    BoundaryWarning,
+    LaplaceErrorWarning,
+    NotIdentifiedWarning,
+    SingularFitWarning,
+)
 from hetglm.mixed import checks
 
 
@@ -459,3 +464,33 @@ def test_notes():
         NotIdentifiedWarning, match=r"combination of sd\(Subject\), sd\(Subject: Days"
     ):
         checks.diagnose(record, res.model.random, res.model.parameter_names)
+
+
+def test_dispersions_of_zero_warn():
+    cbpp = data("cbpp").astype({"period": str})
+    model = hmf.betabinomial("incidence + I(size - incidence) ~ period + (1 | herd) | period", cbpp)
+    with (
+        pytest.warns(BoundaryWarning, match="the dispersion is zero in rows 3, 10, 14"),
+        pytest.warns(SingularFitWarning),
+    ):
+        res = model.fit()
+    assert sum("the dispersion is zero" in note for note in res.notes) == 1
+
+
+def test_unknown_error_of_laplace():
+    """A node lies where the inverse link has no mean."""
+    rng = np.random.default_rng(1)
+    g = np.repeat(np.arange(8), 5)
+    y = np.exp(0.7 * rng.normal(size=8))[g] * rng.gamma(2.0, 0.5, size=40)
+    model = hmf.doubleglm("y ~ 1 + (1 | g)", {"y": y, "g": g}, family=sm.families.Gamma())
+    with pytest.warns(LaplaceErrorWarning, match="not finite at nodes"):
+        res = model.fit()
+    assert res.converged and np.isnan(res.laplace_error)
+    with pytest.raises(ValueError, match="outside the domain of its link"):
+        model.fit(nodes=15)
+
+
+def test_steps_of_all_searches_are_counted():
+    frame = data("sleepstudy")
+    by_nodes = hmf.doubleglm("Reaction ~ Days + (1 | Subject) | (1 | Subject)", frame).fit()
+    assert by_nodes.fit.iterations > 5
