@@ -11,7 +11,6 @@ _OTHER = "leave the random terms out for the fit without them"
 NOT_YET = {
     "boundary_limits": "notes names the cells whose dispersion is at the boundary",
     "conf_int(method='profile')": "method='wald' has intervals of all parameters",
-    "cross_validate": _OTHER,
     "diagnose": "notes has what the fit warned of",
     "get_influence": _OTHER,
     "plot_diagnostics": "plot_qq and plot_qdis are of conditional residuals",

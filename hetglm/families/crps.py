@@ -56,7 +56,7 @@ def crps(frozen: Any, y: Array, discrete: bool) -> Array:
     Parameters
     ----------
     frozen : frozen scipy distribution
-        Of shape (n,).
+        Of shape (n,); one with a method ``crps`` is asked.
     y : ndarray, shape (n,)
     discrete : bool
         Whether it is a distribution of counts.
@@ -65,6 +65,8 @@ def crps(frozen: Any, y: Array, discrete: bool) -> Array:
     -------
     ndarray, shape (n,)
     """
+    if hasattr(frozen, "crps"):  # a mixture
+        return np.asarray(frozen.crps(y))
     closed = CLOSED.get(frozen.dist.name)
     if closed is not None:
         return closed(frozen, y)

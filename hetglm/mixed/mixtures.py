@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,13 @@ MAX_Z = 8.0
 MIN_ETA_NODES, MAX_ETA_NODES = 33, 801
 #: Relative width of the bracket at which the search for a quantile ends.
 TOL_QUANTILE = 1e-10
-#: Steps of that search, every sixth of which halves the bracket.
+#: Probability in each tail that a score leaves out; its error is of the order of the square.
+TAIL = 1e-7
+#: Ends of the panels of a score, in standard deviations from the mean.
+PANELS = (-4.0, -2.5, -1.5, -0.7, 0.0, 0.7, 1.5, 2.5, 4.0, 6.0)
+#: Gauss-Legendre rule of a panel.
+LEGENDRE = np.polynomial.legendre.leggauss(8)
+#: Steps of that search, every twelfth of which halves the bracket.
 MAX_STEPS = 200
 
 
@@ -129,16 +136,41 @@ class Mixture:
             low, high = np.where(q > F, y, low), np.where(q > F, high, y)
             with np.errstate(divide="ignore", invalid="ignore"):
                 aim = y - (F - q) / self.pdf(y)
-            inside = (aim > low) & (aim < high) & (step % 6 != 5)
-            following = np.where(inside, aim, 0.5 * (low + high))
-            wide = np.abs(following - y) > TOL_QUANTILE * np.maximum(np.abs(y), high - low)
-            y = following
-            if not np.any(wide & (high > low)):
+            found = np.abs(aim - y) <= TOL_QUANTILE * np.maximum(np.abs(y), high - low)
+            inside = (aim > low) & (aim < high) & (step % 12 != 11)
+            y = np.where(found, y, np.where(inside, aim, 0.5 * (low + high)))
+            if np.all(found | (high - low <= TOL_QUANTILE * np.abs(y)) | np.isnan(y)):
                 break
         return y
+
+    def crps(self, y: Array) -> Array:
+        """
+        Return the continuous ranked probability score of each response, shape (n,).
+
+        The integral of (F(x) - 1{x >= y})^2 in panels, of which the response is an end; the sum for
+        counts.
+        """
+        if self.is_discrete:
+            k = np.arange(self.ppf(TAIL).min(), self.ppf(1 - TAIL).max() + 1)
+            return np.asarray(sum((self.cdf(x) - (x >= y)) ** 2 for x in k) + _outside(y, k))
+        low, high = self.ppf(TAIL), self.ppf(1 - TAIL)
+        inner = np.clip(self.mean() + np.outer(PANELS, self.std()), low, high)
+        edges = np.sort(np.vstack([y, low, high, inner]), axis=0)
+        out = np.zeros(len(y))
+        for low, high in pairwise(edges):
+            half = 0.5 * (high - low)
+            for node, weight in zip(*LEGENDRE, strict=True):
+                x = low + half * (1 + node)
+                out += weight * half * (self.cdf(x) - (x >= y)) ** 2
+        return out
 
     def rvs(self, size: Any = None, random_state: Any = None) -> Array:
         """Return responses, shape ``size`` with n last; each row and draw has effects of its own."""
         shape = tuple(np.atleast_1d(self.averages.rows.n if size is None else size))
         count = int(np.prod(shape)) // max(self.averages.rows.n, 1)
         return self.averages.drawn(count, generator(random_state)).reshape(shape)
+
+
+def _outside(y: Array, k: Array) -> Array:
+    """Return the part of the sum of a score between the counts k and a response outside of them."""
+    return np.maximum(y - 1 - k[-1], 0.0) + np.maximum(k[0] - y, 0.0)

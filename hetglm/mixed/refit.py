@@ -1,4 +1,4 @@
-"""Draws from a fit with random effects, and refits to similar data that start at it."""
+"""Draws from a fit with random effects, refits to similar data that start at it, held-out rows."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ from hetglm.mixed.clusters import cluster_codes, cluster_scores, redrawn
 from hetglm.mixed.conditional import at_modes
 from hetglm.mixed.covariance_structure import structure_of
 from hetglm.mixed.fit import fit_mixed, with_modes
+from hetglm.mixed.mixtures import Mixture
+from hetglm.mixed.predictions import INTEGRATE, MixedPrediction, effects_of
 from hetglm.mixed.record import MixedFit, Start, reml_of
 from hetglm.mixed.simulation import simulate
 from hetglm.prediction import quantities
+from hetglm.prediction.crossvalidation import fit_of_fold, held_out
+from hetglm.prediction.scores import HeldOut
 from hetglm.typing import Array
 
 
@@ -213,3 +217,46 @@ def _take_modes(
             own = known.get((factor.name, label))
             if own is not None and len(own) == len(b):
                 b[:, j] = own
+
+
+@fit_of_fold.register
+def _(fitted: MixedFitted, train: Any, criterion: Any) -> MixedFit:
+    """Return the fit to the training rows of a fold, and their groups."""
+    found: MixedFit = refit(train.fitted(fitted.fit), train.core)
+    return found
+
+
+@held_out.register
+def _(fitted: MixedFitted, fit: MixedFit, train: Any, core: Likelihood, rows: Array) -> HeldOut:
+    """Return held-out rows with their predictions, averaged over random effects of new groups."""
+    pairs = zip(fitted.factors, train.random, strict=True)
+    factors = tuple(on_rows(factor, own.levels, rows) for factor, own in pairs)
+    effects = effects_of(factors, True, INTEGRATE)
+    averages = MixedPrediction(core, effects, fit).averages
+    conditional, params = averages.rows, averages.params
+    distribution: Any = quantities.distribution(conditional, params)
+    loglike = conditional.loglike_rows(params)
+    if averages.is_needed():
+        distribution = Mixture(averages)
+        with np.errstate(divide="ignore"):
+            loglike = np.log(distribution.pdf(core.y))
+    trials = core.trials if core.family.counts_successes else None
+    scale: Any = 1.0 if trials is None else trials
+    return HeldOut(
+        rows,
+        core.y / scale,
+        averages.value("mean"),
+        averages.value("var") / scale**2,
+        core.y,
+        loglike,
+        trials,
+        distribution,
+        core.family.discrete,
+    )
+
+
+def on_rows(factor: GroupingFactor, levels: tuple[Any, ...], rows: Array) -> GroupingFactor:
+    """Return a factor on some rows, with codes of other levels: -1 where they are not among them."""
+    position = {level: i for i, level in enumerate(levels)}
+    codes = np.array([position.get(level, -1) for level in factor.levels])[factor.codes[rows]]
+    return replace(factor, levels=levels, codes=codes, values=factor.values[rows])

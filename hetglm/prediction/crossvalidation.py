@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from hetglm.estimation import random_effects
-from hetglm.estimation.record import Fit, Fitted, need_rows
+from hetglm.estimation.record import Fitted, need_rows
 from hetglm.estimation.refit import fit_again, refit
 from hetglm.exceptions import FoldFailureWarning
 from hetglm.likelihood.likelihood import Likelihood
@@ -127,6 +127,8 @@ def cross_validate(
     The rows are divided into k parts at random; each part is predicted by a fit to the others. The
     same is done for the model with constant dispersion. The columns of the designs are taken from
     the fit: quantities that a formula computed from all rows (knots, centres) are not recomputed.
+    With random effects, those of groups that the training rows have are at their modes, and the
+    predictions of other groups are averaged over theirs; the model with constant dispersion is left out.
     Held-out rows cannot be predicted where a factor level or another column they need is missing from
     the training rows; they are counted in ``unpredicted``. Folds whose fit fails are counted in
     ``failed``. Both are left out of the averages of all models, with a warning.
@@ -196,7 +198,6 @@ def cross_validate(
     if not hasattr(res, "params_dispersion"):
         raise ValueError(f"res: cross_validate needs hetglm results; got {type(res).__name__}")
     need_rows(res.model.core)
-    random_effects.check(res.model, "cross_validate")
     run, alpha = Run(n_jobs, progress), checks.share(alpha, "alpha")
     repeats = checks.count(repeats, "repeats")
     chosen = chosen_metrics(metrics, res.model.core.family, alpha)
@@ -252,7 +253,8 @@ def _models(res: Any) -> dict[str, tuple[Any, Fitted]]:
         exog_dispersion=pd.DataFrame(core.Z, columns=names["exog_dispersion"]),
     )
     found = {FITTED: (model, model.fitted(res.fit))}
-    if not core.dispersion_is_known and (core.Z.shape[1] > 1 or np.ptp(core.Z) > 0):
+    free = not core.dispersion_is_known and not model.random
+    if free and (core.Z.shape[1] > 1 or np.ptp(core.Z) > 0):
         constant = model.clone(exog_dispersion=pd.DataFrame({"Intercept": np.ones(core.n)}))
         found[CONSTANT] = (
             constant,
@@ -296,7 +298,7 @@ class FoldTask:
     def _outcome(self, model: Any, fitted: Fitted, rows: Array) -> FoldOutcome:
         train = model.clone(rows=np.setdiff1d(np.arange(model.core.n), rows))
         try:
-            fit = self._fit(train, fitted)
+            fit = fit_of_fold(fitted, train, self.criterion)
         except (ValueError, FloatingPointError, np.linalg.LinAlgError) as exc:
             return FoldOutcome(np.zeros(len(rows), dtype=bool), reason=reason(exc))
         test = replace(model.clone(rows=rows).core, freq=None)
@@ -305,16 +307,29 @@ class FoldTask:
         predicted = _predictable(train, test)
         if not predicted.any():
             return FoldOutcome(predicted)
-        held = _held_out(test.take(predicted), fit.internal, rows[predicted])
+        held = held_out(fitted, fit, train, test.take(predicted), rows[predicted])
         return FoldOutcome(predicted, {n: numbers(n, f(held)) for n, f in self.metrics.items()})
 
-    def _fit(self, train: Any, fitted: Fitted) -> Fit:
-        if np.array_equal(train.estimable, fitted.estimable):
-            return refit(fitted, train.core)
-        found = fit_again(train, criterion=self.criterion)
-        if not found.converged:
-            raise ValueError(f"no convergence: {found.message}")
-        return found
+
+@singledispatch
+def fit_of_fold(fitted: Fitted, train: Any, criterion: Criterion) -> Any:
+    """
+    Return the fit to the training rows of a fold: a `Fit`, or a `MixedFit` with random effects.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        The fit to all rows.
+    train : LocationScaleModel
+        Of the training rows.
+    criterion : Criterion
+    """
+    if np.array_equal(train.estimable, fitted.estimable):
+        return refit(fitted, train.core)
+    found = fit_again(train, criterion=criterion)
+    if not found.converged:
+        raise ValueError(f"no convergence: {found.message}")
+    return found
 
 
 def _predictable(train: Any, test: Likelihood) -> Array:
@@ -327,9 +342,25 @@ def _predictable(train: Any, test: Likelihood) -> Array:
     return ok
 
 
-def _held_out(core: Likelihood, params: Array, rows: Array) -> HeldOut:
-    """Return held-out rows with their predictions."""
-    family = core.family
+@singledispatch
+def held_out(fitted: Fitted, fit: Any, train: Any, core: Likelihood, rows: Array) -> HeldOut:
+    """
+    Return held-out rows with their predictions.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        The fit to all rows.
+    fit : Fit or MixedFit
+        That to the training rows.
+    train : LocationScaleModel
+        Of the training rows.
+    core : Likelihood
+        Of the held-out rows.
+    rows : ndarray of int, shape (m,)
+        Their positions.
+    """
+    family, params = core.family, fit.internal
     trials = core.trials if family.counts_successes else None
     scale: Any = 1.0 if trials is None else trials
     return HeldOut(

@@ -15,6 +15,7 @@ import hetglm.api as het
 import hetglm.formula.api as hmf
 from hetglm.datasets import load_splicing
 from hetglm.exceptions import BoundaryWarning, FormulaError, SingularFitWarning
+from hetglm.families.crps import crps
 from hetglm.mixed.averages import Averages
 from hetglm.mixed.conditional import Uncertainty
 from hetglm.mixed.loadings import Symmetric
@@ -299,3 +300,37 @@ def test_rows_without_dispersion():
         assert_allclose(res.predict(frame, which="dispersion", random=random), of_fit)
         assert np.isfinite(res.predict(which="var", random=random)).all()
     assert res.simulate(2, 1).shape == (2, 56)
+
+
+def test_scores_of_mixtures():
+    """A normal mixture of normals is normal; a score of counts is a sum."""
+    core = sleepstudy().model.core.take(np.arange(5))
+    V = symmetric(5, 25.0, 0.0, 0.0)
+    mixture = Mixture(Averages(core, np.array([1.0, 0.5, np.log(9.0)]), V))
+    y = np.array([-20.0, 0.0, 1.4, 5.0, 9.0])
+    normal = stats.norm(1 + 0.5 * core.X[:, 1], np.sqrt(34.0))
+    assert_allclose(mixture.crps(y), crps(normal, y, False), rtol=1e-7)
+    assert_allclose(crps(mixture, y, False), mixture.crps(y))
+    core = owls()[0].core.take(np.arange(2))
+    params = np.array([-1.0, -0.3, 0.1, 0.2, -1.5, 0.2])
+    mixture = Mixture(Averages(core, params, symmetric(2, 0.2, 0.0, 0.0)))
+    F = np.array([mixture.cdf(k) for k in range(150)])
+    expected = np.sum((F - (np.arange(150)[:, None] >= [3, 7])) ** 2, axis=0)
+    assert_allclose(mixture.crps(np.array([3.0, 7.0])), expected, atol=1e-6)
+
+
+def test_cross_validation():
+    res, frame = sleepstudy(), data("sleepstudy")
+    metrics = ["mse", "log_score"]
+    groups = het.cross_validate(res, 18, "Subject", rng=1, metrics=metrics)
+    out = (frame["Subject"] == 308).to_numpy()
+    without = hmf.doubleglm("Reaction ~ Days + (Days | Subject)", frame[~out]).fit()
+    new = frame[out]
+    mean = without.predict(new, random="integrate")
+    sd = without.predict(new, which="sd", random="integrate")
+    scores = groups.scores["fit"][out]
+    assert_allclose(scores["mse"], (new["Reaction"] - mean) ** 2, rtol=1e-4)
+    assert_allclose(scores["log_score"], -stats.norm(mean, sd).logpdf(new["Reaction"]), rtol=1e-5)
+    rows = het.cross_validate(res, 3, rng=1)
+    assert rows.table["fit"]["mean"]["mse"] < 0.5 * groups.table["fit"]["mean"]["mse"]
+    assert list(rows.scores) == ["fit"]

@@ -441,7 +441,7 @@ def test_options_of_random_effects_without_them():
 
 def test_functions_of_results_refuse():
     res = sleepstudy()
-    calls = [het.stepwise, het.cross_validate, plots.plot_diagnostics, plots.plot_mean_variance]
+    calls = [het.stepwise, plots.plot_diagnostics, plots.plot_mean_variance]
     for call in calls:
         with pytest.raises(
             NotImplementedError, match="not available for models with random effects"
