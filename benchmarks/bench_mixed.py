@@ -23,6 +23,7 @@ import pandas as pd
 import pytest
 
 import hetglm.formula.api as hmf
+from hetglm.datasets import load_sleepstudy
 
 PEERS = Path(__file__).parent / "peers"
 PYTHON = [os.environ.get("HETGLM_MIXED_PYTHON", sys.executable), str(PEERS / "linear_mixed.py")]
@@ -67,8 +68,7 @@ def data_of(name):
     _, rows, groups, others, _ = PROBLEMS[name]
     if name != "sleepstudy":
         return simulated(rows, groups, others)
-    path = Path(__file__).parents[1] / "tests" / "reference" / "data" / "sleepstudy.csv"
-    data = pd.read_csv(path)
+    data = load_sleepstudy()
     return pd.DataFrame({"y": data["Reaction"], "x": data["Days"], "g": data["Subject"]})
 
 

@@ -1,6 +1,7 @@
 """Grouping factors of arrays, and the reference cases of models with random effects."""
 
 import json
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,9 @@ def reference(name):
 
 
 def data(name):
-    """Return a data set that only tests need."""
-    return pd.read_csv(REFERENCE / "data" / f"{name}.csv")
+    """Return a data set of the reference cases; labels that are numbers are read as numbers."""
+    folder = files("hetglm.datasets") if name == "sleepstudy" else REFERENCE / "data"
+    return pd.read_csv(str(folder / f"{name}.csv"))
 
 
 def factor(name, labels, mean=(), dispersion=(), blocks=None):

@@ -5,6 +5,7 @@ from hetglm.datasets.load import (
     load_clotting,
     load_germination,
     load_lirat,
+    load_sleepstudy,
     load_splicing,
     load_welding,
 )
@@ -15,6 +16,7 @@ __all__ = [
     "load_clotting",
     "load_germination",
     "load_lirat",
+    "load_sleepstudy",
     "load_splicing",
     "load_welding",
     "make_splicing",

@@ -120,6 +120,43 @@ def load_germination() -> pd.DataFrame:
     return _read("germination")
 
 
+def load_sleepstudy() -> pd.DataFrame:
+    """
+    Return the reaction times of 18 people on ten days with three hours of sleep a night.
+
+    The longer without enough sleep, the slower the reaction; people differ in level, in trend and in
+    how much their times scatter about it.
+
+    Returns
+    -------
+    DataFrame
+        180 rows and the columns
+
+        - ``Reaction``: average reaction time of a day, in ms
+        - ``Days``: 0 to 9; the nights were short from the one after day 2 on
+        - ``Subject``: label of the person, ``"308"`` to ``"372"`` (str)
+
+    Notes
+    -----
+    The numbers are the measurements of the group with three hours in bed, as the R package lme4
+    (``sleepstudy``) has them. That package is under the GPL; taken from it are these facts, no text
+    or code.
+
+    References
+    ----------
+    Belenky, G., Wesensten, N. J., Thorne, D. R., Thomas, M. L., Sing, H. C., Redmond, D. P., Russo,
+    M. B. and Balkin, T. J. (2003). Patterns of performance degradation and restoration during sleep
+    restriction and subsequent recovery: a sleep dose-response study. Journal of Sleep Research 12, 1-12.
+
+    Examples
+    --------
+    >>> from hetglm.datasets import load_sleepstudy
+    >>> load_sleepstudy().groupby("Days")["Reaction"].mean().round(1).loc[[0, 9]].tolist()
+    [256.7, 350.9]
+    """
+    return _read("sleepstudy", dtype={"Subject": str})
+
+
 def load_welding() -> pd.DataFrame:
     """
     Return the strength of 16 welds in a screening experiment with nine factors.

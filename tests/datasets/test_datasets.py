@@ -18,6 +18,7 @@ CONTENTS = {
     "clotting": (18, ["lot"], {"u": 720, "time": 585}, "fa5032003020df28"),
     "germination": (21, ["variety", "root"], {"n": 831, "y": 424}, "4375c2e11cb7ecf4"),
     "lirat": (58, [], {"N": 607, "R": 267, "hb": 452.3, "grp": 110}, "a7f5ca68e3fef689"),
+    "sleepstudy": (180, ["Subject"], {"Days": 810, "Reaction": 53731.4205}, "2918bbddf750e780"),
     "splicing": (
         3600,
         ["id", "group", "treatment"],

@@ -9,7 +9,6 @@ import sys
 import time
 import warnings
 from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -157,8 +156,7 @@ def test_fit_by_reml(tmp_path, capsys):
 
 
 def test_fit_with_random_effects(tmp_path, capsys):
-    data = Path(__file__).parents[1] / "reference" / "data" / "sleepstudy.csv"
-    arguments = ["fit", str(data), "Reaction ~ Days + (1 | Subject)", "--reml"]
+    arguments = ["fit", str(DATA / "sleepstudy.csv"), "Reaction ~ Days + (1 | Subject)", "--reml"]
     assert main([*arguments, "--out", str(tmp_path)]) == 0
     assert "Wald tests of the terms" in capsys.readouterr().out
     found = pd.read_csv(tmp_path / "coefficients.csv").set_index("term")

@@ -12,7 +12,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from hetglm.datasets import load_cats, load_germination, load_welding
-from hetglm.examples import cats, claims, germination, story, welding
+from hetglm.examples import cats, claims, germination, sleepstudy, story, welding
 from hetglm.models import BetaBinomial, DoubleGLM
 
 REFERENCE = Path(__file__).parents[1] / "reference"
@@ -173,6 +173,10 @@ def test_germination_prints_its_analysis(tmp_path, capsys):
         "All 831 seeds are equivalent to 514 independent ones",
         "20 lie within the 95 % interval of the binomial and 21 within that of the beta-binomial",
         "21-fold cross-validation of 21 rows",
+        "(log-likelihood -53.77; beta-binomial -53.77)",
+        "The plates have the standard deviation 0.235 on the logit scale",
+        "against no random effect is 2.33; ",
+        "has P = 0.063",
     ):
         assert piece in text, piece
     gain = float(re.search(r"^log_score .* (\S+) +\S+$", out, re.M)[1])
@@ -195,6 +199,33 @@ def test_germination_draws_every_plate():
     )
     assert np.all(wide >= narrow)
     assert np.any(wide > narrow)
+
+
+# ---- sleepstudy ----------------------------------------------------------------------------------
+
+
+def test_sleepstudy_prints_its_analysis(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(sleepstudy, "N_REPLICATES", 9)  # the ratio is far beyond any of them
+    out = printed(sleepstudy.main, tmp_path, capsys)
+    text = " ".join(out.split())
+    ml, reml = (reference(f"lmer_sleepstudy_{name}") for name in ("ml", "reml"))
+    for label, at in (("sd(Subject)", 0), ("sd(Subject: Days)", 1)):
+        row = numbers(out, label, 4)[-1]
+        assert_allclose(row[[0, 2]], [ml["re_sd"][at], reml["re_sd"][at]], rtol=2e-4)
+    row = numbers(out, "Days", 4)[0]
+    errors = [np.sqrt(case["vcov"][1][1]) for case in (ml, reml)]
+    assert_allclose(row[[1, 3]], errors, atol=6e-4)
+    for piece in (
+        "10.47 ms a day, standard error 1.23",
+        "intraclass correlation 36.0^2 / (36.0^2 + 30.9^2) = 0.58",
+        "(Days | Subject) against (1 | Subject) is 42.1 on 2 df",
+        "sqrt(18/17) = 1.029: here 1.029",
+        "raises the log-likelihood by 18.1 with one parameter",
+        "9 ratios of data drawn from the smaller model give P = 0.10",
+        "quadrature with 15 nodes",
+    ):
+        assert piece in text, piece
 
 
 # ---- welding -------------------------------------------------------------------------------------
