@@ -1,8 +1,9 @@
-"""What both benchmarks share: interleaved timing and data."""
+"""What benchmarks share: timing, memory and data."""
 
 from __future__ import annotations
 
 import time
+import tracemalloc
 
 import numpy as np
 
@@ -18,6 +19,26 @@ def interleaved(functions, repetitions=7):
             function()
             seconds[j, i] = time.perf_counter() - start
     return seconds
+
+
+def timed(fit, repeats):
+    """Return the seconds of each call but the first."""
+    seconds = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        fit()
+        seconds.append(time.perf_counter() - start)
+    return seconds[1:]
+
+
+def memory(fit):
+    """Return the most bytes that a call allocates at a time."""
+    tracemalloc.start()
+    try:
+        fit()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 def draw(n, mu, sigma, rng):

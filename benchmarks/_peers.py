@@ -18,6 +18,7 @@ The scripts in ``peers/`` can be run by hand: ``Rscript peers/vgam.R directory [
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 import subprocess
@@ -80,6 +81,25 @@ class Answer:
     llf: float = np.nan
     warnings: list = field(default_factory=list)
     error: str = ""
+
+
+#: Seconds that a peer is given for a model with random effects.
+TIMEOUT = 300
+
+
+def asked(command, *arguments):
+    """
+    Return what a script for models with random effects prints, or None.
+
+    It is a line of JSON with the peer's version, its log-likelihood and the seconds of each fit.
+    """
+    try:
+        done = subprocess.run(
+            [*command, *map(str, arguments)], capture_output=True, text=True, timeout=TIMEOUT
+        )
+        return json.loads(done.stdout.splitlines()[-1])
+    except (OSError, ValueError, IndexError, subprocess.TimeoutExpired):
+        return None
 
 
 def version(peer):

@@ -10,17 +10,15 @@ PyPI may live in an environment of their own, ``HETGLM_MIXED_PYTHON=/path/to/pyt
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
-import time
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from _measure import memory, timed
+from _peers import asked
 
 import hetglm.formula.api as hmf
 from hetglm.datasets import load_sleepstudy
@@ -48,8 +46,8 @@ PROBLEMS = {
 TIMES_FASTEST = 2
 #: Rows of the test of growth, ten a group, and the most memory over that of the inputs.
 GROWTH, PEAK = (10_000, 100_000, 1_000_000), 8
-#: Log-likelihoods above ours by this much would be more than rounding; peers are given this long.
-ROUNDING, TIMEOUT = 1e-6, 300
+#: Log-likelihoods above ours by this much would be more than rounding.
+ROUNDING = 1e-6
 
 
 def simulated(rows, groups, others=0):
@@ -75,26 +73,6 @@ def data_of(name):
 def ours(formula, data):
     """Return the maximum of the restricted likelihood."""
     return hmf.doubleglm(formula, data).fit(reml=True).llf_reml
-
-
-def timed(fit, repeats):
-    """Return the seconds of each call but the first."""
-    seconds = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        fit()
-        seconds.append(time.perf_counter() - start)
-    return seconds[1:]
-
-
-def asked(command, formula, path, repeats):
-    """Return a peer's version, log-likelihood and seconds, or None."""
-    arguments = [*command, formula, str(path), str(repeats)]
-    try:
-        done = subprocess.run(arguments, capture_output=True, text=True, timeout=TIMEOUT)
-        return json.loads(done.stdout.splitlines()[-1])
-    except (OSError, ValueError, IndexError, subprocess.TimeoutExpired):
-        return None
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
@@ -131,10 +109,7 @@ def test_growth_and_memory(figures):
         data = simulated(rows, rows // 10)
         data["g"] = pd.Categorical(data["g"])
         seconds = min(timed(lambda: ours(SLOPES, data), 2))  # noqa: B023
-        tracemalloc.start()
-        ours(SLOPES, data)
-        peak = tracemalloc.get_traced_memory()[1] / data.memory_usage(index=False).sum()
-        tracemalloc.stop()
+        peak = memory(lambda: ours(SLOPES, data)) / data.memory_usage(index=False).sum()  # noqa: B023
         figures[f"{rows:,} rows, seconds"] = seconds
         figures[f"{rows:,} rows, peak memory over inputs"] = peak
         print(f"  {rows:9,} rows: {seconds:.3f} s, peak memory {peak:.1f} times the inputs")
