@@ -6,8 +6,7 @@ import numpy as np
 
 from hetglm.mixed.covariance_structure import FactorStructure
 from hetglm.mixed.laplace import Laplace
-from hetglm.mixed.marginal import Evaluation, Marginal
-from hetglm.mixed.tangent import mode_slopes
+from hetglm.mixed.marginal import Evaluation, Marginal, Neighbourhood
 from hetglm.typing import Array
 
 #: Condition number of Lambda above which it counts as singular.
@@ -119,14 +118,9 @@ def observed_information(marginal: Marginal, here: Evaluation, free: Array, se: 
         Rough standard errors, the units of the steps.
     """
     out = np.empty((len(free), len(free)))
-    tangents = mode_slopes(here.laplace, marginal.structure)
+    near = Neighbourhood(marginal, here)
     for at, (j, unit) in enumerate(zip(free, se, strict=True)):
-        slopes = []
-        for step in (DIFFERENCE_STEP * unit, -DIFFERENCE_STEP * unit):
-            psi = here.psi.copy()
-            psi[j] += step
-            pairs = zip(here.laplace.mode.u, tangents[j], strict=True)
-            there = marginal.at(psi, [u + step * du for u, du in pairs])
-            slopes.append(np.full(len(psi), np.nan) if there is None else marginal.gradient(there))
-        out[at] = (slopes[1] - slopes[0])[free] / (2 * DIFFERENCE_STEP * unit)
+        step = DIFFERENCE_STEP * unit * (np.arange(len(here.psi)) == j)
+        slopes = near.gradient(here.psi - step), near.gradient(here.psi + step)
+        out[at] = (slopes[0] - slopes[1])[free] / (2 * DIFFERENCE_STEP * unit)
     return 0.5 * (out + out.T)

@@ -8,6 +8,7 @@ Fixed columns that are integrated out are loadings of one level without prior an
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
@@ -19,6 +20,7 @@ from scipy import sparse
 from hetglm.design.random_terms import GroupingFactor
 from hetglm.likelihood.likelihood import Factors, Likelihood
 from hetglm.mixed.cholesky import BlockedCholesky, Indefinite
+from hetglm.mixed.derivatives import DIFFERENCE_STEP, LinearRows, ends, linear_rows, unit
 from hetglm.mixed.loadings import Crossing, Loading, Symmetric, fixed_loading, loading_of
 from hetglm.typing import Array
 
@@ -125,6 +127,8 @@ class JointDensity:
     order: list[int] = field(init=False)
     crossings: dict[tuple[int, int], Crossing] = field(init=False)
     evaluations: int = field(init=False, default=0)
+    #: The rows to first order around a point, in their stead; see `linearised`.
+    linear: LinearRows | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         """Order the loadings: the factor with most effects first, fixed columns last."""
@@ -157,10 +161,29 @@ class JointDensity:
 
     def rows(self, eta: Array, zeta: Array, order: int = 2) -> Factors:
         """Return log-likelihood and derivatives of the rows at linear predictors."""
+        if self.linear is not None:
+            return self.linear(eta, zeta, order)
         self.evaluations += 1
         at = replace(self._bare, offset=eta, offset_dispersion=zeta)
         with np.errstate(all="ignore"):
             return at.factors(np.empty(0), order)
+
+    def third_derivatives(self, at: Mode, predictor: int) -> Symmetric:
+        """Return the derivatives of l_i'' in eta_i or in zeta_i, predictor 0 or 1."""
+        if self.linear is not None:
+            third = self.linear.order(3, at.eta, at.zeta)
+            return Symmetric(*third[predictor : predictor + 3])
+        step = DIFFERENCE_STEP * unit(self.likelihood, at.factors, predictor)
+        up, down = ends(self.rows, at.eta, at.zeta, step, predictor)
+        return Symmetric(*((a - c) / (2 * step) for a, c in zip(up, down, strict=True)))
+
+    def linearised(self, at: Mode) -> JointDensity:
+        """Return the joint density with the rows to first order around a point."""
+        out, predictors = copy(self), {j for a in self.loadings for j in a.predictors}
+        out.linear = linear_rows(
+            self.rows, self.likelihood, at.eta, at.zeta, at.factors, predictors
+        )
+        return out
 
     def fixed_part(self, coefficients: Array) -> tuple[Array, Array]:
         """Return eta and zeta without random effects and integrated columns, offsets included."""

@@ -10,19 +10,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from statsmodels.genmod.families import links
 
 from hetglm.mixed.cholesky import BlockedCholesky
 from hetglm.mixed.joint import Effects, JointDensity, Mode, Products
 from hetglm.mixed.loadings import Symmetric, contraction
 from hetglm.typing import Array
-
-#: Step of the central differences of second derivatives, in units of a linear predictor (of its
-#: standard deviation given the rest, for links without a natural unit).
-DIFFERENCE_STEP = 3e-5
-
-#: Links whose linear predictor has a natural unit.
-UNIT_LINKS = (links.Log, links.LogC, links.Logit)
 
 
 @dataclass(frozen=True)
@@ -92,16 +84,15 @@ class Laplace:
         V_i is A B A' of some B, 0 where the integrated columns do not enter.
         """
         parts = self._integrated_parts
-        h, k = difference_steps(self.joint, self.mode)
         if parts == {0}:  # V has only its first entry; third derivatives are symmetric
-            mean, cross, _ = self._third_derivatives(h, 0.0)
+            mean, cross, _ = self.joint.third_derivatives(self.mode, 0)
             return V.eta_eta * mean, V.eta_eta * cross
         if parts == {1}:
-            _, cross, dispersion = self._third_derivatives(0.0, k)
+            _, cross, dispersion = self.joint.third_derivatives(self.mode, 1)
             return V.zeta_zeta * cross, V.zeta_zeta * dispersion
         if not parts:
             return np.zeros_like(self.mode.eta), np.zeros_like(self.mode.zeta)
-        by_eta, by_zeta = self._third_derivatives(h, 0.0), self._third_derivatives(0.0, k)
+        by_eta, by_zeta = (self.joint.third_derivatives(self.mode, j) for j in (0, 1))
         return contraction(V, by_eta), contraction(V, by_zeta)
 
     @property
@@ -109,15 +100,6 @@ class Laplace:
         """The linear predictors that the integrated columns enter: 0 for eta, 1 for zeta."""
         pairs = zip(self.joint.loadings, self.mode.Lambdas, strict=True)
         return {p for a, L in pairs for p, row in zip(a.predictors, L, strict=True) if row.any()}
-
-    def _third_derivatives(self, h: Array | float, k: Array | float) -> Symmetric:
-        """Return the derivatives of l_i'' along a step in eta or in zeta, by central differences."""
-        step, ends = h + k, []
-        for sign in (1.0, -1.0):
-            f = self.joint.rows(self.mode.eta + sign * h, self.mode.zeta + sign * k)
-            assert f.eta_eta is not None and f.eta_zeta is not None and f.zeta_zeta is not None
-            ends.append((f.eta_eta, f.eta_zeta, f.zeta_zeta))
-        return Symmetric(*((up - down) / (2 * step) for up, down in zip(*ends, strict=True)))
 
     @cached_property
     def shift(self) -> Effects:
@@ -193,15 +175,3 @@ def pulled_back(laplace: Laplace, of_H: Array, of_u: Array) -> tuple[tuple[Array
     matrices = np.einsum("gj,gk->gjk", loading.sums(eta, zeta), mode.u[0])
     matrices += np.einsum("gj,gk->gjk", loading.sums(*mode.score), v)
     return (eta, zeta), matrices + 2 * laplace.M.own[0] @ L @ of_H
-
-
-def difference_steps(joint: JointDensity, mode: Mode) -> tuple[Array, Array]:
-    """Return the steps along eta and zeta of each row, each of shape (n,)."""
-    core, W = joint.likelihood, mode.W
-    steps = []
-    for link, w in ((core.link, W.eta_eta), (core.link_dispersion, W.zeta_zeta)):
-        step = np.full(core.n, DIFFERENCE_STEP)
-        if not isinstance(link, UNIT_LINKS):
-            step /= np.sqrt(np.where(w == 0, 1.0, np.abs(w)))
-        steps.append(step)
-    return steps[0], steps[1]

@@ -13,7 +13,8 @@ from hetglm.mixed.cholesky import Indefinite
 from hetglm.mixed.covariance_structure import CovarianceStructure, structure_of
 from hetglm.mixed.joint import Effects, JointDensity, NoModeError
 from hetglm.mixed.laplace import Laplace
-from hetglm.mixed.quadrature import Quadrature, Rule
+from hetglm.mixed.quadrature import FollowedQuadrature, Quadrature, Rule
+from hetglm.mixed.tangent import followed
 from hetglm.typing import Array
 from hetglm.utils.linalg import crossed
 
@@ -92,10 +93,10 @@ class Marginal:
         ------
         NoModeError
         """
-        fixed, Lambdas = self._parts(psi)
+        fixed, Lambdas = self.parts(psi)
         return Laplace(self.joint, self.joint.mode(fixed, Lambdas, start or self.u))
 
-    def _parts(self, psi: Array) -> tuple[tuple[Array, Array], list[Array]]:
+    def parts(self, psi: Array) -> tuple[tuple[Array, Array], list[Array]]:
         """Return the predictors without random effects, and Lambda of each loading."""
         k = self.k_coefficients
         Lambdas = self.joint.ordered_matrices(self.structure.matrices(psi[k:]))
@@ -111,7 +112,7 @@ class Marginal:
             laplace = self.laplace(psi, start)
             quadrature = None
             if self.rule is not None:
-                quadrature = Quadrature(self.rule, laplace, self._parts(psi)[0])
+                quadrature = Quadrature(self.rule, laplace, self.parts(psi)[0])
             value = laplace.value if quadrature is None else quadrature.value
         except (NoModeError, Indefinite, np.linalg.LinAlgError):
             return None
@@ -138,3 +139,37 @@ class Marginal:
             rows, columns = factor.entries
             groups.append(by_group[:, rows, columns])
         return Contributions(source.row_scores, groups)
+
+
+class Neighbourhood:
+    """
+    The gradient near a point, exact to first order in the distance: for central differences of it.
+
+    The rows are linearised at the point and modes follow to first order, so that a gradient takes no
+    evaluation of a family and no search.
+
+    Parameters
+    ----------
+    marginal : Marginal
+    here : Evaluation
+    """
+
+    def __init__(self, marginal: Marginal, here: Evaluation) -> None:
+        self.marginal, self.here = marginal, here
+        self.joint = marginal.joint.linearised(here.laplace.mode)
+        nodes = [] if here.quadrature is None else here.quadrature.at_nodes
+        self.at_nodes = [a.joint.linearised(a.mode) for a in nodes]
+
+    def gradient(self, psi: Array) -> Array:
+        """Return the gradient in psi, NaN where it is not defined."""
+        fixed, Lambdas = self.marginal.parts(psi)
+        base, quadrature = self.here.quadrature, None
+        try:
+            laplace = followed(self.joint, self.here.laplace, fixed, Lambdas)
+            if base is not None:
+                quadrature = FollowedQuadrature(
+                    base.rule, laplace, fixed, [], base.at_nodes, self.at_nodes
+                )
+            return self.marginal.gradient(Evaluation(psi, np.nan, laplace, quadrature))
+        except (Indefinite, np.linalg.LinAlgError):
+            return np.full(len(psi), np.nan)

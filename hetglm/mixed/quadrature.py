@@ -20,6 +20,7 @@ from scipy.special import logsumexp
 
 from hetglm.mixed.joint import JointDensity
 from hetglm.mixed.laplace import Laplace, pulled_back
+from hetglm.mixed.tangent import followed
 from hetglm.typing import Array
 
 #: Rows of all nodes that are evaluated together.
@@ -125,7 +126,7 @@ class Quadrature:
     def at_nodes(self) -> list[Laplace]:
         """Laplace's approximation over u_R at the nodes of each chunk."""
         columns, Lambda = self.rule.columns, self.laplace.mode.Lambdas[0]
-        C, loading = self.laplace.inverse.own[0], self.laplace.joint.loadings[0]
+        C = self.laplace.inverse.own[0]
         of_Q = C[:, columns][:, :, columns]
         # u_R given u_Q by its regression
         slope = np.linalg.solve(of_Q, C[:, columns][:, :, ~columns]).swapaxes(1, 2)
@@ -135,16 +136,19 @@ class Quadrature:
             u = self.u[chunk]
             guess = center + np.einsum("grq,jgq->jgr", slope, u - self.placement.center)
             start = guess + self.rule.left_over[number]
-            added = [loading.of_rows(part @ Lambda[:, columns].T) for part in u]
-            eta, zeta = (
-                np.concatenate([f + a[s] for a in added]) for s, f in enumerate(self.fixed)
-            )
             start = start.reshape(len(chunk) * len(center), center.shape[1])
-            tiled = self.rule.tiled
-            mode = tiled.mode((eta, zeta), [Lambda[:, ~columns]], [start])
+            mode = self.rule.tiled.mode(self.predictors(chunk), [Lambda[:, ~columns]], [start])
             self.left_over.append(mode.u[0].reshape(guess.shape) - guess)
-            out.append(Laplace(tiled, mode))
+            out.append(Laplace(self.rule.tiled, mode))
         return out
+
+    def predictors(self, chunk: Array) -> tuple[Array, Array]:
+        """Return eta and zeta of the rows at some nodes without u_R, one node after the other."""
+        loading, columns = self.laplace.joint.loadings[0], self.rule.columns
+        of_Q = self.laplace.mode.Lambdas[0][:, columns]
+        added = [loading.of_rows(u @ of_Q.T) for u in self.u[chunk]]
+        eta, zeta = (np.concatenate([f + a[s] for a in added]) for s, f in enumerate(self.fixed))
+        return eta, zeta
 
     def of_nodes(self, parts: list[Array]) -> Array:
         """Return quantities of the chunks' groups as one array, shape (J, G, ...)."""
@@ -219,3 +223,27 @@ class Quadrature:
         of_u = np.zeros(C.shape[:2])
         of_u[:, columns] = slope.sum(axis=0)
         return pulled_back(self.laplace, of_H, of_u)
+
+
+@dataclass(frozen=True)
+class FollowedQuadrature(Quadrature):
+    """
+    The marginal log-likelihood near a base, at modes to first order, without a search.
+
+    Attributes
+    ----------
+    base : list of Laplace
+        At the nodes of each chunk.
+    linear : list of JointDensity
+        Those of the base, `linearised`.
+    """
+
+    base: list[Laplace] = field(default_factory=list)
+    linear: list[JointDensity] = field(default_factory=list)
+
+    @cached_property
+    def at_nodes(self) -> list[Laplace]:
+        """Laplace's approximation over u_R at the nodes of each chunk."""
+        Lambda = self.laplace.mode.Lambdas[0][:, ~self.rule.columns]
+        parts = zip(self.rule.chunks, self.linear, self.base, strict=True)
+        return [followed(a, base, self.predictors(chunk), [Lambda]) for chunk, a, base in parts]

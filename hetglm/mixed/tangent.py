@@ -1,11 +1,11 @@
-"""Derivatives of the modes of the random effects in psi, by one solve each."""
+"""The modes of the random effects to first order in psi: their derivatives, and where they move."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from hetglm.mixed.covariance_structure import CovarianceStructure
-from hetglm.mixed.joint import Effects
+from hetglm.mixed.joint import Effects, JointDensity
 from hetglm.mixed.laplace import Laplace
 from hetglm.typing import Array
 
@@ -29,6 +29,32 @@ def solved(laplace: Laplace, eta: Array, zeta: Array) -> Effects:
     """Return H^-1 Lambda'A' of row quantities."""
     pairs = zip(laplace.joint.loadings, laplace.mode.Lambdas, strict=True)
     return laplace.joint.solve(laplace.system, [a.sums(eta, zeta) @ L for a, L in pairs])
+
+
+def followed(
+    joint: JointDensity, base: Laplace, fixed: tuple[Array, Array], Lambdas: list[Array]
+) -> Laplace:
+    """
+    Return Laplace's approximation near a base, at the mode to first order, without a search.
+
+    What is of second order has no part in a central difference.
+
+    Parameters
+    ----------
+    joint : JointDensity
+        That of the base, `linearised` there.
+    base : Laplace
+    fixed : tuple of ndarray, shape (n,)
+        Predictors without random effects at the new point.
+    Lambdas : list of ndarray, shapes (k, k)
+        At the new point.
+    """
+    u = base.mode.u
+    # the mode of h with linear scores, so that a group's b = Lambda u stays where many rows hold it
+    system = joint.factorised(base.M, Lambdas)
+    step = joint.solve(system, joint.gradient(joint.at(fixed, Lambdas, u)))
+    moved = [part + more for part, more in zip(u, step, strict=True)]
+    return Laplace(joint, joint.at(fixed, Lambdas, moved))
 
 
 def _by_entry(laplace: Laplace, j: int, row: int, column: int) -> Effects:

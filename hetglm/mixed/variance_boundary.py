@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from hetglm.mixed.derivatives import UNIT_LINKS
 from hetglm.mixed.information import metric
-from hetglm.mixed.laplace import UNIT_LINKS
 from hetglm.mixed.marginal import Evaluation, Marginal
 from hetglm.mixed.search import LastSteps, Optimum, maximised, near_maximum
 from hetglm.typing import Array

@@ -5,6 +5,7 @@ import pytest
 from mixed_cases import ONE, cbpp_binomial, data, factor, owls, sleepstudy
 from numpy.testing import assert_allclose
 
+from hetglm.mixed.information import metric, observed_information
 from hetglm.mixed.joint import absolute
 from hetglm.mixed.loadings import Symmetric
 from hetglm.mixed.marginal import Marginal
@@ -62,6 +63,39 @@ def test_gradient_of_crossed_factors(integrated):
     marginal = Marginal(core.with_designs(X, Z), factors, None if integrated == "none" else out)
     skipped = {"none": 0, "mean": 2, "both": 4}[integrated]
     check_gradient(marginal, [*PSI[skipped:], 0.3, 0.5, 6, 4], 1e-6)
+
+
+@pytest.mark.parametrize("way", ["Laplace", "REML", "nodes", "binary"])
+def test_information_is_the_slope_of_the_gradient(way):
+    """It takes neither searches nor evaluations of the family at each parameter."""
+    core, factors = subjects_and_days()
+    psi = np.array([*PSI, 0.3, 0.5, 6, 4])
+    if way == "Laplace":
+        marginal = Marginal(core, factors)
+    elif way == "REML":
+        empty, psi = np.empty((core.n, 0)), psi[2:]
+        marginal = Marginal(core.with_designs(empty), factors, (core.X, empty))
+    elif way == "nodes":
+        psi = psi[:10]
+        marginal = Marginal(core, factors[:1], None, 5, np.array([False, False, True]))
+    else:
+        model, herd = cbpp_binomial()
+        psi = np.array([-1.4, -1, -1.1, -1.6, 0.6])
+        marginal = Marginal(model.core, (herd,), None, 5, np.array([True]))
+    here = marginal.at(psi)
+    marginal.accept(here)
+    free = np.arange(len(psi))
+    units = np.diag(metric(marginal, here)) ** -0.5
+    expected = []
+    for step in np.diag(1e-3 * units):
+        slopes = [marginal.gradient(marginal.at(psi + s * step)) for s in (1, -1, 2, -2)]
+        slope = 8 * (slopes[1] - slopes[0]) - (slopes[3] - slopes[2])
+        expected.append(slope / (12 * step.sum()))
+    before = marginal.joint.evaluations
+    found = observed_information(marginal, here, free, units)
+    assert marginal.joint.evaluations - before <= 4
+    scale = np.outer(units, units)
+    assert_allclose(found * scale, expected * scale, atol=2e-6)
 
 
 def test_gradient_of_the_negative_binomial():
