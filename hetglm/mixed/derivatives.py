@@ -66,12 +66,20 @@ class LinearRows:
 
     def order(self, m: int, eta: Array, zeta: Array) -> list[Array]:
         """Return the derivatives of order m at other predictors, to first order."""
-        d, e, above = eta - self.eta, zeta - self.zeta, self.orders[m + 1]
+        d, e, above = _change(eta, self.eta), _change(zeta, self.zeta), self.orders[m + 1]
         return [a + d * above[i] + e * above[i + 1] for i, a in enumerate(self.orders[m])]
 
     def __call__(self, eta: Array, zeta: Array, order: int = 2) -> Factors:
         """Return log-likelihood and derivatives at other predictors, to first order."""
         return Factors(*(a for m in range(order + 1) for a in self.order(m, eta, zeta)))
+
+
+def _change(to: Array, origin: Array) -> Array:
+    """Return the difference, 0 where both are minus infinity (a dispersion of zero)."""
+    with np.errstate(invalid="ignore"):
+        out = to - origin
+    out[to == origin] = 0.0
+    return out
 
 
 def linear_rows(
