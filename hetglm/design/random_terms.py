@@ -130,10 +130,41 @@ class GroupingFactor:
         return replace(self, codes=self.codes[:0], values=self.values[:0])
 
 
-def of_part(factors: Iterable[GroupingFactor], part: str) -> tuple[GroupingFactor, ...]:
-    """Return the factors of the random terms of one part."""
-    kept = ((f, [j for j, own in enumerate(f.parts) if own == part]) for f in factors)
-    return tuple(factor.with_columns(columns) for factor, columns in kept if columns)
+@dataclass(frozen=True)
+class ModelTerm:
+    """
+    A random term of a model.
+
+    Attributes
+    ----------
+    part, text : str
+    name : str
+        Of its grouping factor.
+    columns : int
+        How many it has.
+    """
+
+    part: str
+    text: str
+    name: str
+    columns: int
+
+
+def with_terms(
+    factors: Iterable[GroupingFactor], terms: Sequence[ModelTerm], kept: Sequence[ModelTerm]
+) -> tuple[GroupingFactor, ...]:
+    """Return factors with the columns of some of a model's terms."""
+    out = []
+    for factor in factors:
+        own = [term for term in terms if term.name == factor.name]
+        columns: list[int] = []
+        at = 0
+        for term in sorted(own, key=lambda term: PARTS.index(term.part)):
+            columns += range(at, at + term.columns) if term in kept else ()
+            at += term.columns
+        if columns:
+            out.append(factor.with_columns(columns))
+    return tuple(out)
 
 
 @dataclass(frozen=True)

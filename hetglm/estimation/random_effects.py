@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-_RATIO = "compare llf of both fits, or test terms of one by wald_test_terms"
 _OTHER = "leave the random terms out for the fit without them"
 
 #: Methods of results, and functions of them -> what there is instead.
 NOT_YET = {
     "boundary_limits": "notes names the cells whose dispersion is at the boundary",
-    "conf_int(method='profile')": "method='wald' has intervals of all parameters",
     "diagnose": "notes has what the fit warned of",
     "get_influence": _OTHER,
     "plot_diagnostics": "plot_qq and plot_qdis are of conditional residuals",
     "plot_dispersion": "fitted_dispersion is conditional on the random effects",
     "plot_mean_variance": "fittedvalues and predict(which='var') are conditional on the random effects",
-    "plot_profile": "conf_int() has Wald intervals of all parameters",
-    "profile": "conf_int() has Wald intervals of all parameters",
     "score_test": "add the terms to the formula and test them by wald_test_terms",
-    "stepwise": _RATIO,
     "test_overdispersion": _OTHER,
     "test_random_effect": _OTHER,
 }

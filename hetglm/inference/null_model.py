@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hetglm.design.random_terms import of_part
 from hetglm.estimation.record import TOL_LLF, Fit, Fitted, need_rows
 from hetglm.estimation.refit import fit_again, refitted_from_null
 from hetglm.inference.random_terms import has_new_variances
@@ -50,7 +49,8 @@ class NullModel:
         }
         # a known dispersion stays what it is
         dispersion = "full" if core.dispersion_is_known else self.dispersion
-        random = None if dispersion == "full" else of_part(self.res.model.random, "mean")
+        of_mean = [t for t in self.res.model.own_random_terms if t.part == "mean"]
+        random = None if dispersion == "full" else of_mean
         return self.res.model.clone(
             exog=designs[self.mean], exog_dispersion=designs[dispersion], random=random
         )

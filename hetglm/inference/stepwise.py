@@ -11,7 +11,7 @@ import pandas as pd
 
 from hetglm.design import formula as formula_module
 from hetglm.design import syntax
-from hetglm.estimation import checks, random_effects
+from hetglm.design.random_terms import ModelTerm
 from hetglm.estimation.record import Fit, need_rows
 from hetglm.estimation.refit import fit_again, refitted_from_null
 from hetglm.exceptions import FormulaError, MissingValueError
@@ -114,7 +114,7 @@ class Candidate:
         """Return the row of a table, without the note."""
         llf = np.nan if self.fit is None else self.fit.maximum
         value = np.nan if self.fit is None else self.value
-        k = int(self.model.estimable.sum())
+        k = _rank(self.model)
         return {**vars(move), "k": k, "llf": llf, name: value}
 
 
@@ -129,10 +129,13 @@ class Space:
         Name of each term, the constants of the fit included.
     fixed : frozenset
         Terms that are never removed or added.
+    random : frozenset
+        Random terms.
     """
 
     names: dict[Key, str]
     fixed: Terms
+    random: Terms
 
     def moves(self, terms: Terms, direction: str) -> Iterator[tuple[Move, Terms]]:
         """Yield the terms that can be removed from a model or added to it, respecting marginality."""
@@ -141,7 +144,9 @@ class Space:
                 continue
             rest = terms - {key}
             if key in terms and direction != "forward":
-                if not any(_contains(other, key) for other in rest) and _part(rest, key[0]):
+                if not any(_contains(other, key) for other in rest) and _part(
+                    rest - self.random, key[0]
+                ):
                     yield Move("-", key[0], name), rest
             if key not in terms and direction != "backward":
                 if all(other in terms for other in self.names if _contains(key, other)):
@@ -176,7 +181,8 @@ def stepwise(
 
     In each step every model with one term more or less is fitted and the best one is chosen, until
     none is better. Marginality is respected: an interaction is added after the terms it contains and
-    removed before them. The constants of the fit stay. A model without a maximum, or whose fit does
+    removed before them. Random terms of the fit are removed one by one, and may come back; with a
+    ``scope`` they stay. The constants of the fit stay. A model without a maximum, or whose fit does
     not converge, is skipped; ``skipped`` gives the reasons. All models are fitted to the rows of
     ``res``.
 
@@ -245,7 +251,6 @@ def _check(res: Any, direction: str, criterion: Criterion) -> None:
     """Validate the arguments before any work."""
     if not hasattr(res, "params_dispersion"):
         raise ValueError(f"res: stepwise needs hetglm results; got {type(res).__name__}")
-    random_effects.check(res.model, "stepwise")
     if direction not in DIRECTIONS:
         raise ValueError(f"direction={direction!r}: choose 'forward', 'backward' or 'both'")
     if not callable(criterion) and criterion not in ("aic", "bic"):
@@ -270,28 +275,29 @@ def _check(res: Any, direction: str, criterion: Criterion) -> None:
 
 def _space(res: Any, scope: Any, keep: Any) -> tuple[Space, Terms]:
     """Return the terms of the scope and the terms of the fit."""
-    own = {
-        (term.part, term.factors or frozenset()): term.name.removeprefix("dispersion-")
-        for term in res.model.term_list
-    }
+    own, random = _own(res), {_key(term) for term in res.model.own_random_terms}
     parts = PARTS if scope is None else tuple(_by_part(scope, "scope"))
     names = dict(own)
     if scope is not None:
         wanted = _keys(res, scope, "scope")
-        lacking = [own[k] for k in own if k[1] and k[0] in parts and k not in wanted]
+        lacking = [
+            own[k] for k in own.keys() - random if k[1] and k[0] in parts and k not in wanted
+        ]
         if lacking:
             raise ValueError(
                 f"scope: it lacks {listed(lacking)}, which the fit has; add it to the scope, or start "
                 "from a fit without it"
             )
-        names = {k: name for k, name in own.items() if not k[1] or k[0] not in parts} | wanted
+        stay = {k for k in own if not k[1] or k[0] not in parts} | random
+        names = {k: name for k, name in own.items() if k in stay} | wanted
     kept = {} if keep is None else _keys(res, keep, "keep")
     strange = [name for key, name in kept.items() if key not in own]
     if strange:
         raise ValueError(f"keep: {listed(strange)} is not a term of the fit; name terms of the fit")
     fixed = {k for k in names if not k[1] or k[0] not in parts or k in kept}
+    fixed |= random if scope is not None else set()
     fixed |= {k for k in own if any(_contains(other, k) for other in fixed)}
-    return Space(names, frozenset(fixed)), frozenset(own)
+    return Space(names, frozenset(fixed), frozenset(random)), frozenset(own)
 
 
 def _keys(res: Any, given: Any, name: str) -> dict[Key, str]:
@@ -433,9 +439,12 @@ class _Search:
         return Selection(fit, trace, tried, name, direction)
 
     def _build(self, terms: Terms) -> Any:
-        of_part = (self.space.of_part(terms, part) for part in PARTS)
         own = self.res.model
-        return own.with_terms(*of_part, self.environment)
+        random = {_key(term): term for term in own.own_random_terms}
+        of_part = (self.space.of_part(terms - random.keys(), part) for part in PARTS)
+        made = own.with_terms(*of_part, self.environment)
+        kept = [term for key, term in random.items() if key in terms]
+        return made if len(kept) == len(random) else made.with_random(kept)
 
     def _check_variables(self) -> None:
         """Raise for an unknown variable, or one with missing values, before any fit."""
@@ -448,8 +457,7 @@ class _Search:
             ) from exc
 
     def _start(self, terms: Terms) -> Candidate:
-        own = {(t.part, t.factors or frozenset()) for t in self.res.model.term_list}
-        if terms == own:
+        if terms == _own(self.res).keys():
             start = self._valued(Candidate(terms, self.res.model, self.res.fit))
         else:
             start = self._candidate(terms, None)
@@ -499,8 +507,8 @@ class _Search:
         assert fit is not None
         notes = []
         if report:
-            notes = checks.diagnose(model.core, fit, model.estimable, model.parameter_names)
-        made = type(res)(model, fit, notes, res.cov_type, robust_kwds(res), res.use_t)
+            notes = model.notes_on(fit)
+        made = model.results_class(model, fit, notes, res.cov_type, robust_kwds(res), res.use_t)
         return model.results_class_wrapper(made)
 
 
@@ -512,8 +520,23 @@ def _number(value: Any, name: str) -> float:
 
 
 def _rank(model: Any) -> int:
-    """Return the number of estimated coefficients."""
-    return int(model.estimable.sum())
+    """Return the number of estimated parameters."""
+    return round(model.nobs - model.df_resid)
+
+
+def _own(res: Any) -> dict[Key, str]:
+    """Return the terms of a fit with their names, its random terms last."""
+    model = res.model
+    fixed = {
+        (term.part, term.factors or frozenset()): term.name.removeprefix("dispersion-")
+        for term in model.term_list
+    }
+    return fixed | {_key(term): term.text for term in model.own_random_terms}
+
+
+def _key(term: ModelTerm) -> Key:
+    """Return the key of a random term."""
+    return term.part, frozenset({term.text})
 
 
 def _skipped(candidate: Candidate, note: str) -> Candidate:

@@ -23,7 +23,8 @@ from hetglm.design.arrays import (
     total_offset,
 )
 from hetglm.design.formula import TwoPartFormula, environment, with_terms
-from hetglm.design.random_terms import GroupingFactor, given_terms
+from hetglm.design.random_terms import ModelTerm, given_terms
+from hetglm.design.random_terms import with_terms as kept_terms
 from hetglm.design.rows import FittedRows, ModelArrays, read_arrays
 from hetglm.design.terms import Term, term_list
 from hetglm.estimation import checks, fit, record, start
@@ -78,8 +79,8 @@ class LocationScaleModel(Printed, LikelihoodMethods):
         Which columns are not linear combinations of earlier ones of their part.
     random : tuple of GroupingFactor
         Grouping variables of the random terms with their columns; empty without them.
-    random_terms : tuple of (str, str)
-        Part and text of each random term.
+    own_random_terms : tuple of ModelTerm
+        Its random terms as they are written.
     default_exog_dispersion : bool
         Whether no design of the dispersion was given, so that it is constant.
     n_passed : int
@@ -197,7 +198,9 @@ class LocationScaleModel(Printed, LikelihoodMethods):
         self.n_trials = trials if arrays["endog"].ndim == 2 else arrays["n_trials"]
         self.exog_dispersion = arrays["exog_dispersion"]
         self.random = random_effects.factors(read.random, self.core)
-        self.random_terms = tuple((term.part, term.text) for term in read.random)
+        self.own_random_terms = tuple(
+            ModelTerm(term.part, term.text, term.name, len(term.columns)) for term in read.random
+        )
         names = column_names(exog, self.core.X)
         check_distinct(names, "exog")
         if exog_dispersion is not None:
@@ -412,7 +415,7 @@ class LocationScaleModel(Printed, LikelihoodMethods):
         exog_dispersion: Any = None,
         endog: Any = None,
         freq_weights: Any = "own",
-        random: tuple[GroupingFactor, ...] | None = None,
+        random: Sequence[ModelTerm] | None = None,
     ) -> LocationScaleModel:
         """
         Return the model on other rows, designs or responses; the one way to rebuild one.
@@ -428,8 +431,8 @@ class LocationScaleModel(Printed, LikelihoodMethods):
         freq_weights : array_like or None, optional
             Frequencies that replace the model's own, one for each of the rows; None counts every
             row once.
-        random : tuple of GroupingFactor, optional
-            Some of the model's random effects, which replace them.
+        random : sequence of ModelTerm, optional
+            Which of the model's random terms stay; all by default.
 
         Returns
         -------
@@ -462,8 +465,8 @@ class LocationScaleModel(Printed, LikelihoodMethods):
             value = getattr(self, name)
             setattr(new, name, None if value is None else value[index])
         if random is not None:
-            new.random = random
-            new.random_terms = random_effects.remaining(self.random_terms, random)
+            new.random = kept_terms(self.random, self.own_random_terms, random)
+            new.own_random_terms = tuple(random)
         if rows is not None:
             new.random = tuple(factor.take(index) for factor in new.random)
         if not (isinstance(freq_weights, str) and freq_weights == "own"):
@@ -518,6 +521,13 @@ class LocationScaleModel(Printed, LikelihoodMethods):
         new.formula = new.formula_text()
         return new._labelled(self)
 
+    def with_random(self, terms: Sequence[ModelTerm]) -> LocationScaleModel:
+        """Return the model of the same rows with some of its random terms."""
+        new = self.clone(random=terms)
+        if new.spec is not None:
+            new.formula = new.formula_text()
+        return new._labelled(self)
+
     def _labelled(self, other: LocationScaleModel) -> LocationScaleModel:
         """Return this model with the row labels of another one on the same rows."""
         index = other.data.row_labels
@@ -529,6 +539,11 @@ class LocationScaleModel(Printed, LikelihoodMethods):
             self.k_constant = self.data.k_constant
             self._finish(*names)
         return self
+
+    @property
+    def random_terms(self) -> tuple[tuple[str, str], ...]:
+        """Part and text of each random term."""
+        return tuple((term.part, term.text) for term in self.own_random_terms)
 
     @property
     def rows_text(self) -> str:

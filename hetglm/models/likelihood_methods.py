@@ -8,10 +8,12 @@ import numpy as np
 from statsmodels.base.model import GenericLikelihoodModel
 
 from hetglm.design.random_terms import GroupingFactor
+from hetglm.estimation import checks as fit_checks
 from hetglm.estimation import refit, start
 from hetglm.estimation.record import Fitted
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.likelihood.objective import Criterion
+from hetglm.mixed import checks
 from hetglm.mixed.clusters import cluster_codes, cluster_scores
 from hetglm.mixed.fit import fit_mixed
 from hetglm.mixed.record import MixedFit, Start, reml_of
@@ -51,6 +53,12 @@ class LikelihoodMethods(GenericLikelihoodModel):
         """Return the record of the maximum of a criterion with random effects."""
         names, reml = self.coefficient_names, reml_of(criterion)
         return fit_mixed(self.core, self.random, names, reml, nodes, start)
+
+    def notes_on(self, fit: Any) -> list[str]:
+        """Return the notes on a fit, and warn of each."""
+        if self.random:
+            return checks.diagnose(fit, self.random, self.parameter_names)
+        return fit_checks.diagnose(self.core, fit, self.estimable, self.parameter_names)
 
     def clusters(self, groups: Array | None = None) -> Array:
         """Return the outermost groups of the random effects, or given ones, of each row; (n,)."""

@@ -94,14 +94,6 @@ def formula_text(mean: str, dispersion: str, terms: Sequence[tuple[str, str]]) -
     )
 
 
-def remaining(
-    terms: Sequence[tuple[str, str]], kept: Sequence[GroupingFactor]
-) -> tuple[tuple[str, str], ...]:
-    """Return part and text of the terms whose part has random effects still."""
-    parts = {part for factor in kept for part in factor.parts}
-    return tuple((part, text) for part, text in terms if part in parts)
-
-
 def fit(
     model: Any,
     reml: Any,

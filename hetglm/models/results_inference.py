@@ -421,7 +421,7 @@ class InferenceMethods(GenericLikelihoodModelResults):
         found = self.profile(name, alpha=min(alpha / 10, 0.001))
         column = self.model.parameter_names.index(name)
         return profile.plot_with_interval(
-            found, profile.intervals(self, [column], alpha)[0], alpha, ax
+            found, self.interval_methods["profile"](self, [column], alpha)[0], alpha, ax
         )
 
     def boundary_limits(self, alpha: float = 0.05) -> pd.DataFrame:

@@ -11,9 +11,10 @@ import pandas as pd
 from hetglm.estimation.covariance import Covariance
 from hetglm.estimation.random_effects import NOT_YET, check
 from hetglm.estimation.record import need_rows
+from hetglm.inference.profile import Profile
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.likelihood.objective import LIKELIHOOD
-from hetglm.mixed import clusters, robust, tables
+from hetglm.mixed import clusters, profile, robust, tables
 from hetglm.mixed.conditional import Uncertainty, at_modes
 from hetglm.mixed.covariance_structure import CovarianceStructure, structure_of
 from hetglm.mixed.record import MixedFit
@@ -27,13 +28,6 @@ from hetglm.utils import checks
 
 def _wald(res: MixedResults, columns: list[int], alpha: float) -> Array:
     return tables.intervals(res.params, res.bse, res.structure, alpha)[columns]
-
-
-def _not_yet(method: str) -> Any:
-    def refused(res: MixedResults, *args: Any, **kwargs: Any) -> None:
-        check(res.model, f"conf_int(method={method!r})")
-
-    return refused
 
 
 #: What the summary says of intervals.
@@ -117,7 +111,7 @@ class MixedResults(MixedDiagnosticMethods, MixedPredictionMethods, LocationScale
     interval_methods: ClassVar[dict[str, Any]] = {
         **LocationScaleResults.interval_methods,
         "wald": _wald,
-        "profile": _not_yet("profile"),
+        "profile": profile.intervals,
     }
 
     def __init__(self, model: Any, *args: Any, **kwargs: Any) -> None:
@@ -200,6 +194,30 @@ class MixedResults(MixedDiagnosticMethods, MixedPredictionMethods, LocationScale
     def _covariances_of_effects(self) -> list[Array]:
         """Covariances of the effects of each factor with the uncertainty of the estimates."""
         return Uncertainty(self.model.core, self.model.random, self.fit).covariances
+
+    def profile(self, name: str, values: Any = None, alpha: float = 0.001) -> Profile:
+        """
+        Return the profile log-likelihood of a parameter, maximised over all others.
+
+        Parameters
+        ----------
+        name : str
+            Coefficient, standard deviation or correlation, such as ``"sd(Subject)"``.
+        values : array_like, optional
+            Values of the parameter; by default 21 across the profile interval.
+        alpha : float
+            One minus the coverage of the profile interval.
+
+        Returns
+        -------
+        Profile
+
+        Raises
+        ------
+        ValueError
+            After REML, and for a parameter at the boundary.
+        """
+        return profile.profile(self, name, values, alpha)
 
     def ranef(self) -> pd.DataFrame:
         """

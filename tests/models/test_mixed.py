@@ -17,7 +17,6 @@ from mixed_cases import data, reference
 from numpy.testing import assert_allclose
 from statsmodels.tools.sm_exceptions import ConvergenceWarning, ModelWarning
 
-import hetglm.api as het
 import hetglm.formula.api as hmf
 from hetglm import plots
 from hetglm.datasets import load_splicing
@@ -360,7 +359,6 @@ OWN = {"icc", "r2_nakagawa", "ranef"} | {
 REFUSED = {
     "bootstrap": "kind='pairs': the rows of a group share its random effects",
     "anova typ=3": "test='score': there is none for fits with random effects",
-    "conf_int profile": "conf_int.method='profile'.: not available",
     "fit HC1": "cov_type='HC1': with random effects choose",
     "fit bfgs": "method='bfgs': with random effects",
     "get_resid dispersion": "get_influence: not available",
@@ -441,7 +439,7 @@ def test_options_of_random_effects_without_them():
 
 def test_functions_of_results_refuse():
     res = sleepstudy()
-    calls = [het.stepwise, plots.plot_diagnostics, plots.plot_mean_variance]
+    calls = [plots.plot_diagnostics, plots.plot_mean_variance]
     for call in calls:
         with pytest.raises(
             NotImplementedError, match="not available for models with random effects"
