@@ -17,13 +17,15 @@ from hetglm.typing import Array
 from hetglm.utils.checks import generator
 
 #: Nodes in zeta, in which distribution functions are smooth.
-N_ZETA_NODES = 12
+N_ZETA_NODES = 8
 #: Half the range of nodes in eta, in standard deviations.
 MAX_Z = 8.0
 #: Nodes in eta, at least and at most. A step of one standard deviation of the response given the effects
-#: has an error of 1e-8; with more of them than MAX_ETA_NODES quantiles are right to 0.02 standard
-#: deviations of eta.
+#: has an error of 1e-8; where that would take more of them quantiles are right to half a step, 0.01
+#: standard deviations of eta.
 MIN_ETA_NODES, MAX_ETA_NODES = 33, 801
+#: The same for counts, whose distribution functions are sums; half a step is 0.04.
+MAX_ETA_NODES_OF_COUNTS = 201
 #: Relative width of the bracket at which the search for a quantile ends.
 TOL_QUANTILE = 1e-10
 #: Probability in each tail that a score leaves out; its error is of the order of the square.
@@ -58,7 +60,8 @@ class Mixture:
         with np.errstate(divide="ignore", invalid="ignore"):
             sd = np.sqrt(quantities.variance(rows, at)) / np.abs(size * at.mean.d1)
             ratio = np.nanmax(np.sqrt(self.averages.covariance.eta_eta) / sd, initial=0.0)
-        n = np.clip(2 * MAX_Z * ratio + 1, MIN_ETA_NODES, MAX_ETA_NODES)
+        most = MAX_ETA_NODES_OF_COUNTS if self.is_discrete else MAX_ETA_NODES
+        n = np.clip(2 * MAX_Z * ratio + 1, MIN_ETA_NODES, most)
         z = np.linspace(-MAX_Z, MAX_Z, int(np.ceil(n)))
         w = np.exp(-0.5 * z**2)
         return replace(self.averages, rules=((z, w / w.sum()), hermite(N_ZETA_NODES)))
@@ -109,19 +112,24 @@ class Mixture:
 
     def ppf(self, q: Any) -> Array:
         """Return the least y with P(Y <= y) >= q of each row, shape (n,)."""
+        if self.is_discrete:
+            return self._of_counts(np.broadcast_to(q, self.averages.rows.n))
         # it lies between the quantiles of the components
         low = self._of("ppf", q, lambda values, weights: values.min(axis=1))
         high = self._of("ppf", q, lambda values, weights: values.max(axis=1))
-        search = self._of_counts if self.is_discrete else self._continuous
-        return search(np.broadcast_to(q, low.shape), low, high)
+        return self._continuous(np.broadcast_to(q, low.shape), low, high)
 
     def isf(self, q: Any) -> Array:
         """Return the least y with P(Y > y) <= q of each row, shape (n,)."""
         return self.ppf(1 - np.asarray(q))
 
-    def _of_counts(self, q: Array, low: Array, high: Array) -> Array:
-        """Return quantiles between two counts, by bisection."""
-        low = low - 1
+    def _of_counts(self, q: Array) -> Array:
+        """Return quantiles of counts, by bisection; of a bracket that doubles where it has no end."""
+        rows, low = self.averages.rows, np.full(len(q), -1.0)
+        high = rows.trials if rows.family.counts_successes else np.maximum(self.mean(), 1.0)
+        high = np.ceil(np.asarray(high))
+        while not rows.family.counts_successes and np.any(below := self.cdf(high) < q):
+            low, high = np.where(below, high, low), np.where(below, 2 * high, high)
         while np.any(high - low > 1):
             middle = np.floor(0.5 * (low + high))
             below = self.cdf(middle) < q
