@@ -31,7 +31,17 @@ class LikelihoodMethods(GenericLikelihoodModel):
     estimable: Array
 
     def fitted(self, fit: Any) -> Fitted:
-        """Return the record of a fit with the data, for refits."""
+        """
+        Return the record of a fit with the data, for refits.
+
+        Parameters
+        ----------
+        fit : Fit or MixedFit
+
+        Returns
+        -------
+        Fitted or MixedFitted
+        """
         if self.random:
             names = self.parameter_names
             return MixedFitted(self.core, fit, names, self.estimable, self.random)
@@ -50,7 +60,21 @@ class LikelihoodMethods(GenericLikelihoodModel):
     def fit_of_random_effects(
         self, start: Start | None, criterion: Criterion, nodes: int | str
     ) -> MixedFit:
-        """Return the record of the maximum of a criterion with random effects."""
+        """
+        Return the record of the maximum of a criterion with random effects.
+
+        Parameters
+        ----------
+        start : Start or None
+            Where the search begins, by default at the fit without random effects.
+        criterion : Criterion
+        nodes : int or "auto"
+            As in `fit`.
+
+        Returns
+        -------
+        MixedFit
+        """
         names, reml = self.coefficient_names, reml_of(criterion)
         return fit_mixed(self.core, self.random, names, reml, nodes, start)
 
@@ -61,11 +85,33 @@ class LikelihoodMethods(GenericLikelihoodModel):
         return fit_checks.diagnose(self.core, fit, self.estimable, self.parameter_names)
 
     def clusters(self, groups: Array | None = None) -> Array:
-        """Return the outermost groups of the random effects, or given ones, of each row; (n,)."""
+        """
+        Return the outermost groups of the random effects, or given ones, of each row.
+
+        Parameters
+        ----------
+        groups : ndarray of int, shape (n,), optional
+
+        Returns
+        -------
+        ndarray of int, shape (n,)
+        """
         return cluster_codes(self.random, groups)
 
     def embedded(self, smaller: Any, fit: Any) -> Any:
-        """Return where the search begins at the fit of a submodel."""
+        """
+        Return where the search begins at the fit of a submodel.
+
+        Parameters
+        ----------
+        smaller : LocationScaleModel
+        fit : Fit or MixedFit
+            Of the submodel.
+
+        Returns
+        -------
+        ndarray, shape (p + q,), or Start
+        """
         if self.random:
             own = MixedFitted(self.core, fit, self.parameter_names, self.estimable, self.random)
             return embedded_start(own, smaller.fitted(fit), fit)
