@@ -522,7 +522,17 @@ class LocationScaleModel(Printed, LikelihoodMethods):
         return new._labelled(self)
 
     def with_random(self, terms: Sequence[ModelTerm]) -> LocationScaleModel:
-        """Return the model of the same rows with some of its random terms."""
+        """
+        Return the model of the same rows with some of its random terms.
+
+        Parameters
+        ----------
+        terms : sequence of ModelTerm
+
+        Returns
+        -------
+        LocationScaleModel
+        """
         new = self.clone(random=terms)
         if new.spec is not None:
             new.formula = new.formula_text()

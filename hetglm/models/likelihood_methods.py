@@ -79,7 +79,17 @@ class LikelihoodMethods(GenericLikelihoodModel):
         return fit_mixed(self.core, self.random, names, reml, nodes, start)
 
     def notes_on(self, fit: Any) -> list[str]:
-        """Return the notes on a fit, and warn of each."""
+        """
+        Return the notes on a fit, and warn of each.
+
+        Parameters
+        ----------
+        fit : Fit or MixedFit
+
+        Returns
+        -------
+        list of str
+        """
         if self.random:
             return checks.diagnose(fit, self.random, self.parameter_names)
         return fit_checks.diagnose(self.core, fit, self.estimable, self.parameter_names)
