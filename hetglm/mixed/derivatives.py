@@ -66,7 +66,7 @@ class LinearRows:
 
     def order(self, m: int, eta: Array, zeta: Array) -> list[Array]:
         """Return the derivatives of order m at other predictors, to first order."""
-        d, e, above = _change(eta, self.eta), _change(zeta, self.zeta), self.orders[m + 1]
+        d, e, above = change(eta, self.eta), change(zeta, self.zeta), self.orders[m + 1]
         return [a + d * above[i] + e * above[i + 1] for i, a in enumerate(self.orders[m])]
 
     def __call__(self, eta: Array, zeta: Array, order: int = 2) -> Factors:
@@ -74,7 +74,7 @@ class LinearRows:
         return Factors(*(a for m in range(order + 1) for a in self.order(m, eta, zeta)))
 
 
-def _change(to: Array, origin: Array) -> Array:
+def change(to: Array, origin: Array) -> Array:
     """Return the difference, 0 where both are minus infinity (a dispersion of zero)."""
     with np.errstate(invalid="ignore"):
         out = to - origin

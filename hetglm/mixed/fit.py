@@ -146,6 +146,7 @@ def _by_nodes(
             "random effects take a linear predictor outside the domain of its link, or the curvature of "
             "the joint density fails; use nodes=1, a log or logit link, or simpler random terms"
         )
+    by_nodes.accept(here)
     return by_nodes, here, steps
 
 

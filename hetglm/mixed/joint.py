@@ -273,17 +273,17 @@ class JointDensity:
             share[falls] *= 0.5
         raise NoModeError
 
-    def gradient(self, at: Mode) -> Effects:
-        """Return the gradient of h in u."""
+    def gradient(self, score: tuple[Array, Array], Lambdas: list[Array], u: Effects) -> Effects:
+        """Return the gradient of h in u from the scores of the rows."""
         out = []
-        for loading, Lambda, u in zip(self.loadings, at.Lambdas, at.u, strict=True):
-            slope = loading.sums(*at.score) @ Lambda
-            out.append(slope - u if loading.prior else slope)
+        for loading, Lambda, part in zip(self.loadings, Lambdas, u, strict=True):
+            slope = loading.sums(*score) @ Lambda
+            out.append(slope - part if loading.prior else slope)
         return out
 
     def _step(self, at: Mode) -> tuple[Effects, float]:
         """Return Newton's step and its squared decrement."""
-        gradient = self.gradient(at)
+        gradient = self.gradient(at.score, at.Lambdas, at.u)
         try:
             system = self.system(at)
         except Indefinite as exc:

@@ -14,7 +14,7 @@ from hetglm.mixed.covariance_structure import CovarianceStructure, structure_of
 from hetglm.mixed.joint import Effects, JointDensity, NoModeError
 from hetglm.mixed.laplace import Laplace
 from hetglm.mixed.quadrature import FollowedQuadrature, Quadrature, Rule
-from hetglm.mixed.tangent import followed
+from hetglm.mixed.tangent import followed, linear_mode
 from hetglm.typing import Array
 from hetglm.utils.linalg import crossed
 
@@ -72,10 +72,11 @@ class Marginal:
     u: Effects = field(init=False)
 
     def __post_init__(self) -> None:
-        """Prepare the joint density; modes are searched from u = 0 first, then from the last one."""
+        """Prepare the joint density; modes are searched from u first, then near the one accepted."""
         self.joint = JointDensity(self.likelihood, self.factors, self.integrated)
         self.structure = structure_of(self.factors)
         self.u = self.joint.zero()
+        self.accepted: Laplace | None = None
         self.rule = None
         if self.nodes > 1 and self.quadrature_columns is not None:
             self.rule = Rule(self.joint, self.quadrature_columns, self.nodes)
@@ -85,7 +86,7 @@ class Marginal:
         """Coefficients in psi."""
         return self.likelihood.k_mean + self.likelihood.Z.shape[1]
 
-    def laplace(self, psi: Array, start: Effects | None = None) -> Laplace:
+    def laplace(self, psi: Array) -> Laplace:
         """
         Return Laplace's approximation at a point.
 
@@ -94,7 +95,10 @@ class Marginal:
         NoModeError
         """
         fixed, Lambdas = self.parts(psi)
-        return Laplace(self.joint, self.joint.mode(fixed, Lambdas, start or self.u))
+        start = self.u
+        if self.accepted is not None:
+            start = linear_mode(self.accepted, fixed, Lambdas)
+        return Laplace(self.joint, self.joint.mode(fixed, Lambdas, start))
 
     def parts(self, psi: Array) -> tuple[tuple[Array, Array], list[Array]]:
         """Return the predictors without random effects, and Lambda of each loading."""
@@ -102,14 +106,10 @@ class Marginal:
         Lambdas = self.joint.ordered_matrices(self.structure.matrices(psi[k:]))
         return self.joint.fixed_part(psi[:k]), Lambdas
 
-    def at(self, psi: Array, start: Effects | None = None) -> Evaluation | None:
-        """
-        Return the criterion at a point, None where it is not defined.
-
-        The search for the mode begins at ``start``, by default at the one last accepted.
-        """
+    def at(self, psi: Array) -> Evaluation | None:
+        """Return the criterion at a point, None where it is not defined."""
         try:
-            laplace = self.laplace(psi, start)
+            laplace = self.laplace(psi)
             quadrature = None
             if self.rule is not None:
                 quadrature = Quadrature(self.rule, laplace, self.parts(psi)[0])
@@ -119,10 +119,10 @@ class Marginal:
         return Evaluation(psi, value, laplace, quadrature) if np.isfinite(value) else None
 
     def accept(self, here: Evaluation) -> None:
-        """Search later modes from the one at this point."""
-        self.u = here.laplace.mode.u
+        """Search later modes from those at this point, to first order in the distance."""
+        self.accepted = here.laplace
         if self.rule is not None and here.quadrature is not None:
-            self.rule.left_over = here.quadrature.left_over
+            self.rule.accepted = here.quadrature.at_nodes
 
     def gradient(self, here: Evaluation) -> Array:
         """Return the gradient in psi."""
@@ -168,7 +168,7 @@ class Neighbourhood:
             laplace = followed(self.joint, self.here.laplace, fixed, Lambdas)
             if base is not None:
                 quadrature = FollowedQuadrature(
-                    base.rule, laplace, fixed, [], base.at_nodes, self.at_nodes
+                    base.rule, laplace, fixed, base.at_nodes, self.at_nodes
                 )
             return self.marginal.gradient(Evaluation(psi, np.nan, laplace, quadrature))
         except (Indefinite, np.linalg.LinAlgError):

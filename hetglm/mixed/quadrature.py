@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
-from typing import Any
 
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
@@ -20,7 +19,7 @@ from scipy.special import logsumexp
 
 from hetglm.mixed.joint import JointDensity
 from hetglm.mixed.laplace import Laplace, pulled_back
-from hetglm.mixed.tangent import followed
+from hetglm.mixed.tangent import followed, linear_mode
 from hetglm.typing import Array
 
 #: Rows of all nodes that are evaluated together.
@@ -82,8 +81,8 @@ class Rule:
         bare = joint.likelihood.with_designs(np.empty((n, 0)), np.empty((n, 0)))
         rows = bare.take(np.tile(np.arange(n), at_once))
         self.tiled = JointDensity(rows, (tiled,))
-        #: Of the quadrature last accepted: where its modes were, less their regression.
-        self.left_over: list[Any] = [0.0] * len(self.chunks)
+        #: At the nodes of each chunk of the quadrature last accepted.
+        self.accepted: list[Laplace] = []
 
     def placement(self, laplace: Laplace) -> Placement:
         """Return the nodes' places for a mode and the curvature there."""
@@ -102,14 +101,11 @@ class Quadrature:
     laplace : Laplace
     fixed : tuple of ndarray, shape (n,)
         Predictors without random effects.
-    left_over : list of ndarray
-        Modes of u_R less those that the regression on u_Q gives, of each chunk of nodes.
     """
 
     rule: Rule
     laplace: Laplace
     fixed: tuple[Array, Array]
-    left_over: list[Array] = field(default_factory=list)
 
     @cached_property
     def placement(self) -> Placement:
@@ -125,22 +121,25 @@ class Quadrature:
     @cached_property
     def at_nodes(self) -> list[Laplace]:
         """Laplace's approximation over u_R at the nodes of each chunk."""
-        columns, Lambda = self.rule.columns, self.laplace.mode.Lambdas[0]
-        C = self.laplace.inverse.own[0]
-        of_Q = C[:, columns][:, :, columns]
-        # u_R given u_Q by its regression
-        slope = np.linalg.solve(of_Q, C[:, columns][:, :, ~columns]).swapaxes(1, 2)
-        center = self.laplace.mode.u[0][:, ~columns]
-        out = []
+        Lambdas = [self.laplace.mode.Lambdas[0][:, ~self.rule.columns]]
+        tiled, out = self.rule.tiled, []
         for number, chunk in enumerate(self.rule.chunks):
-            u = self.u[chunk]
-            guess = center + np.einsum("grq,jgq->jgr", slope, u - self.placement.center)
-            start = guess + self.rule.left_over[number]
-            start = start.reshape(len(chunk) * len(center), center.shape[1])
-            mode = self.rule.tiled.mode(self.predictors(chunk), [Lambda[:, ~columns]], [start])
-            self.left_over.append(mode.u[0].reshape(guess.shape) - guess)
-            out.append(Laplace(self.rule.tiled, mode))
+            fixed = self.predictors(chunk)
+            if self.rule.accepted:
+                start = linear_mode(self.rule.accepted[number], fixed, Lambdas)
+            else:
+                start = [self.regression(chunk)]
+            out.append(Laplace(tiled, tiled.mode(fixed, Lambdas, start)))
         return out
+
+    def regression(self, chunk: Array) -> Array:
+        """Return u_R at some nodes by its regression on u_Q, one node after the other."""
+        columns, C = self.rule.columns, self.laplace.inverse.own[0]
+        of_Q = C[:, columns][:, :, columns]
+        slope = np.linalg.solve(of_Q, C[:, columns][:, :, ~columns]).swapaxes(1, 2)
+        moved = np.einsum("grq,jgq->jgr", slope, self.u[chunk] - self.placement.center)
+        out = self.laplace.mode.u[0][:, ~columns] + moved
+        return out.reshape(len(chunk) * len(C), out.shape[2])
 
     def predictors(self, chunk: Array) -> tuple[Array, Array]:
         """Return eta and zeta of the rows at some nodes without u_R, one node after the other."""

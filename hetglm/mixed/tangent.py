@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hetglm.mixed.covariance_structure import CovarianceStructure
+from hetglm.mixed.derivatives import change
 from hetglm.mixed.joint import Effects, JointDensity
 from hetglm.mixed.laplace import Laplace
 from hetglm.typing import Array
@@ -31,30 +32,45 @@ def solved(laplace: Laplace, eta: Array, zeta: Array) -> Effects:
     return laplace.joint.solve(laplace.system, [a.sums(eta, zeta) @ L for a, L in pairs])
 
 
+def linear_mode(base: Laplace, fixed: tuple[Array, Array], Lambdas: list[Array]) -> Effects:
+    """
+    Return the mode of h with the scores of the rows linear around a base, exact to first order.
+
+    Lambda is that of the new point, so that a group's b = Lambda u stays where many rows hold it.
+
+    Parameters
+    ----------
+    base : Laplace
+    fixed : tuple of ndarray, shape (n,)
+        Predictors without random effects at the new point.
+    Lambdas : list of ndarray, shapes (k, k)
+        At the new point.
+
+    Raises
+    ------
+    Indefinite
+        If h has no such mode.
+    """
+    joint, u, W = base.joint, base.mode.u, base.mode.W
+    eta, zeta = joint.predictors(fixed, Lambdas, u)
+    d, e = change(eta, base.mode.eta), change(zeta, base.mode.zeta)
+    of_eta, of_zeta = base.mode.score
+    score = of_eta - W.eta_eta * d - W.eta_zeta * e, of_zeta - W.eta_zeta * d - W.zeta_zeta * e
+    system = joint.factorised(base.M, Lambdas)
+    step = joint.solve(system, joint.gradient(score, Lambdas, u))
+    return [part + more for part, more in zip(u, step, strict=True)]
+
+
 def followed(
     joint: JointDensity, base: Laplace, fixed: tuple[Array, Array], Lambdas: list[Array]
 ) -> Laplace:
     """
     Return Laplace's approximation near a base, at the mode to first order, without a search.
 
-    What is of second order has no part in a central difference.
-
-    Parameters
-    ----------
-    joint : JointDensity
-        That of the base, `linearised` there.
-    base : Laplace
-    fixed : tuple of ndarray, shape (n,)
-        Predictors without random effects at the new point.
-    Lambdas : list of ndarray, shapes (k, k)
-        At the new point.
+    What is of second order has no part in a central difference. ``joint`` is that of the base,
+    `linearised` there.
     """
-    u = base.mode.u
-    # the mode of h with linear scores, so that a group's b = Lambda u stays where many rows hold it
-    system = joint.factorised(base.M, Lambdas)
-    step = joint.solve(system, joint.gradient(joint.at(fixed, Lambdas, u)))
-    moved = [part + more for part, more in zip(u, step, strict=True)]
-    return Laplace(joint, joint.at(fixed, Lambdas, moved))
+    return Laplace(joint, joint.at(fixed, Lambdas, linear_mode(base, fixed, Lambdas)))
 
 
 def _by_entry(laplace: Laplace, j: int, row: int, column: int) -> Effects:
