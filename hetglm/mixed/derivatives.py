@@ -64,14 +64,18 @@ class LinearRows:
     zeta: Array
     orders: list[list[Array]]
 
-    def order(self, m: int, eta: Array, zeta: Array) -> list[Array]:
-        """Return the derivatives of order m at other predictors, to first order."""
-        d, e, above = change(eta, self.eta), change(zeta, self.zeta), self.orders[m + 1]
-        return [a + d * above[i] + e * above[i + 1] for i, a in enumerate(self.orders[m])]
+    def some(self, orders: range, eta: Array, zeta: Array) -> list[Array]:
+        """Return the derivatives of some orders at other predictors, to first order."""
+        d, e = change(eta, self.eta), change(zeta, self.zeta)
+        return [
+            a + d * self.orders[m + 1][i] + e * self.orders[m + 1][i + 1]
+            for m in orders
+            for i, a in enumerate(self.orders[m])
+        ]
 
     def __call__(self, eta: Array, zeta: Array, order: int = 2) -> Factors:
         """Return log-likelihood and derivatives at other predictors, to first order."""
-        return Factors(*(a for m in range(order + 1) for a in self.order(m, eta, zeta)))
+        return Factors(*self.some(range(order + 1), eta, zeta))
 
 
 def change(to: Array, origin: Array) -> Array:

@@ -171,7 +171,7 @@ class JointDensity:
     def third_derivatives(self, at: Mode, predictor: int) -> Symmetric:
         """Return the derivatives of l_i'' in eta_i or in zeta_i, predictor 0 or 1."""
         if self.linear is not None:
-            third = self.linear.order(3, at.eta, at.zeta)
+            third = self.linear.some(range(3, 4), at.eta, at.zeta)
             return Symmetric(*third[predictor : predictor + 3])
         step = DIFFERENCE_STEP * unit(self.likelihood, at.factors, predictor)
         up, down = ends(self.rows, at.eta, at.zeta, step, predictor)
