@@ -160,18 +160,18 @@ class LocationScaleInfluence(Printed, InfluencePlots):
     @cached_property
     def resid_studentized(self) -> Array:
         """Pearson residuals over sqrt(1 - h), shape (n,)."""
-        return _standardised(self.resid, self.hat_matrix_diag)
+        return standardised(self.resid, self.hat_matrix_diag)
 
     @cached_property
     def resid_studentized_deviance(self) -> Array:
         """Deviance residuals over sqrt(1 - h), shape (n,)."""
-        return _standardised(residuals.deviance(self._core, self._params), self.hat_matrix_diag)
+        return standardised(residuals.deviance(self._core, self._params), self.hat_matrix_diag)
 
     @cached_property
     def resid_studentized_dispersion(self) -> Array:
         """Dispersion residuals over sqrt(1 - h), shape (n,)."""
         raw = residuals.dispersion(self._core, self._params, self._expected[2])
-        return _standardised(raw, self.hat_matrix_diag_dispersion)
+        return standardised(raw, self.hat_matrix_diag_dispersion)
 
     @cached_property
     def d_params(self) -> Array:
@@ -344,6 +344,7 @@ def _observations(core: Likelihood) -> float:
     return float(core.n if core.freq is None else core.freq.sum())
 
 
-def _standardised(residual: Array, leverage: Array) -> Array:
+def standardised(residual: Array, leverage: Array) -> Array:
+    """Return residuals over sqrt(1 - leverage); NaN or infinite where a row is fitted exactly."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return residual / np.sqrt(1 - leverage)

@@ -11,9 +11,8 @@ from scipy import stats
 from scipy.special import ndtr, ndtri
 
 from hetglm.diagnostics import residuals
-from hetglm.diagnostics.influence import LocationScaleInfluence
+from hetglm.diagnostics.influence import LocationScaleInfluence, standardised
 from hetglm.diagnostics.plots_base import compared, separation
-from hetglm.estimation import random_effects
 from hetglm.estimation.record import need_rows
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.prediction import quantities
@@ -82,9 +81,9 @@ class Shown:
         return int(self.res.core.n)
 
     @cached_property
-    def influence(self) -> LocationScaleInfluence:
-        """Leverages and influence measures."""
-        return LocationScaleInfluence(self.res, self.rows)
+    def influence(self) -> Any:
+        """Leverages and standardised residuals, without random effects influence measures as well."""
+        return self.res.row_diagnostics(self.res, self.rows)
 
     @cached_property
     def at_limit(self) -> Array:
@@ -113,8 +112,8 @@ def shown(res: Any, rng: np.random.Generator) -> Shown:
     if core.family.exact:
         resid, label = residuals.quantile(core, res.fit.internal, rng), "quantile residual"
     else:
-        standardised = LocationScaleInfluence(res, rows).resid_studentized_deviance
-        resid, label = np.nan_to_num(standardised), "standardised deviance residual"
+        by_leverage = LocationScaleInfluence(res, rows).resid_studentized_deviance
+        resid, label = np.nan_to_num(by_leverage), "standardised deviance residual"
     return Shown(res, core, rows, freq, resid, label)
 
 
@@ -262,26 +261,30 @@ def plot_diagnostics(res: Any, *, ax: Any = None, rng: Any = None) -> Any:
         rows, with bars of two standard errors; standardised residuals against leverage, with the
         largest Cook's distances labelled; mean dispersion residual against the contribution of each
         term to the log dispersion. Extended quasi-likelihood has standardised deviance residuals
-        instead of quantile residuals.
+        instead of quantile residuals. With random effects residuals are conditional on them, leverages
+        count them, and the fifth plot has the quantile residuals by group of the first grouping
+        variable, in the order of their root mean squares, which are drawn with the pointwise 95 % band
+        of normal residuals: groups that are more variable than the model has them are above it.
 
     References
     ----------
     van Buuren, S. and Fredriks, M. (2001). Worm plot: a simple diagnostic device for modelling
     growth reference curves. Statistics in Medicine 20, 1259-1277.
     """
-    random_effects.check(res.model, "plot_diagnostics")
     generator = checks.generator(rng)
     axes = many_axes(ax, 2, 3, (11.0, 6.6), "plots")
     one = shown(res, generator)
-    distance = np.nan_to_num(one.influence.cooks_distance[0])
-    largest = np.argsort(distance)[::-1][:N_LABELLED_ROWS]
+    largest = _most_influential(one)
     drawn = drawn_rows(len(one.resid), generator, largest)
     _against_fitted(axes[0], one, drawn)
     _qq(axes[1], one, 0, None)
     _say_order_statistics(axes[1], one)
     _worm(axes[2], one)
     _dispersion_bins(axes[3], one)
-    _leverage(axes[4], one, largest, drawn)
+    if res.model.random:
+        _groups(axes[4], one, drawn)
+    else:
+        _leverage(axes[4], one, largest, drawn)
     _dispersion_terms(axes[5], one)
     for panel in axes:
         panel.xaxis.label.set_fontsize("small")
@@ -446,6 +449,50 @@ def _leverage(ax: Any, one: Shown, largest: Array, drawn: Array) -> None:
     names = [shortened(name, 30) for name in one.names(largest)]
     # long names such as dates have a line each, because a panel is narrow
     note(ax, "Cook's D: " + (", " if sum(map(len, names)) < 20 else ",\n").join(names))
+    say_drawn(ax, len(drawn), one.n)
+
+
+def _most_influential(one: Shown) -> Array:
+    """Return the rows with the largest Cook's distances; none with random effects."""
+    if one.res.model.random:
+        return np.array([], dtype=int)
+    distance = np.nan_to_num(one.influence.cooks_distance[0])
+    return np.argsort(distance)[::-1][:N_LABELLED_ROWS]
+
+
+def spread_by_group(one: Shown) -> tuple[Array, Array, Array]:
+    """
+    Return standardised quantile residuals, the group of each row, and root mean squares of groups.
+
+    Groups are those of the first grouping variable, counted from 0 in the order of their root mean
+    squares, which are NaN for groups without a row shown; shapes (m,), (m,) and (G,).
+    """
+    factor = one.res.model.random[0]
+    codes = factor.codes if one.rows is None else factor.codes[one.rows]
+    resid = standardised(one.resid, one.influence.hat_matrix_diag)
+    use = np.isfinite(resid)
+    total = np.bincount(codes[use], one.freq[use], len(factor.levels))
+    square = np.bincount(codes[use], (one.freq * resid**2)[use], len(factor.levels))
+    with np.errstate(invalid="ignore"):
+        size = np.sqrt(square / total)
+    order = np.argsort(size)
+    return resid, np.argsort(order)[codes], size[order]
+
+
+def _groups(ax: Any, one: Shown, drawn: Array) -> None:
+    resid, group, size = spread_by_group(one)
+    rows = np.bincount(group, one.freq, len(size))
+    tail = 0.5 * (1 - BAND_COVERAGE)
+    x = np.arange(len(size))
+    low, high = (np.sqrt(stats.chi2.ppf(q, rows) / rows) for q in (tail, 1 - tail))
+    ax.fill_between(x, low, high, step="mid", color=GREY, lw=0)
+    ax.axhline(0, color=INK, lw=1)
+    _cloud(ax, group[drawn], resid[drawn])
+    ax.plot(x, size, MARKERS[1], color=COLOURS[1], ms=4, mew=0)
+    factor = one.res.model.random[0]
+    ax.set_xlabel(f"{len(size):,} groups of {shortened(factor.name)}, ordered")
+    ax.set_ylabel("standardised residual, RMS by group")
+    ax.locator_params(axis="x", integer=True)
     say_drawn(ax, len(drawn), one.n)
 
 

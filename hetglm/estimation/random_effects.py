@@ -11,7 +11,6 @@ NOT_YET = {
     "boundary_limits": "notes names the cells whose dispersion is at the boundary",
     "diagnose": "notes has what the fit warned of",
     "get_influence": _OTHER,
-    "plot_diagnostics": "plot_qq and plot_qdis are of conditional residuals",
     "plot_dispersion": "fitted_dispersion is conditional on the random effects",
     "plot_mean_variance": "fittedvalues and predict(which='var') are conditional on the random effects",
     "score_test": "add the terms to the formula and test them by wald_test_terms",

@@ -14,11 +14,17 @@ from hetglm.diagnostics import (
     residuals,
     simulated_residuals,
 )
+from hetglm.diagnostics.influence import LocationScaleInfluence
 from hetglm.utils.parallel import Run
 
 
 class DiagnosticMethods(GenericLikelihoodModelResults):
     """Diagnostics of a fit: findings, residuals and plots."""
+
+    @property
+    def row_diagnostics(self) -> Any:
+        """Class of the leverages and standardised residuals of rows that plots show."""
+        return LocationScaleInfluence
 
     def diagnose(self, groups: Any = None) -> findings.Diagnosis:
         """

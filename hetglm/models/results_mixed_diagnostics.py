@@ -7,10 +7,16 @@ from typing import Any
 from statsmodels.base.model import GenericLikelihoodModelResults
 
 from hetglm.mixed import plots
+from hetglm.mixed.leverage import ConditionalResiduals
 
 
 class MixedDiagnosticMethods(GenericLikelihoodModelResults):
     """Plots of the random effects of a fit."""
+
+    @property
+    def row_diagnostics(self) -> Any:
+        """Class of the leverages and standardised residuals of rows that plots show."""
+        return ConditionalResiduals
 
     def plot_random_effects(
         self,

@@ -10,6 +10,7 @@ from scipy import stats
 
 import hetglm.formula.api as hmf
 from hetglm import plots
+from hetglm.mixed.leverage import ConditionalResiduals
 from hetglm.mixed.plots import LABEL_HEIGHT
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -118,6 +119,40 @@ def test_an_effect_without_variance_is_drawn():
     axes = res.plot_random_effects_qq(factor="one")
     assert axes[0].texts[0].get_text() == "sd is 0"
     assert_allclose(points(res.plot_random_effects(factor="one")[0])[:, 0], 0)
+
+
+def test_page_of_six_has_residuals_by_group(linear):
+    axes = linear.plot_diagnostics(rng=1)
+    # leverages of a linear mixed model: derivatives of fitted values in responses, covariances fixed
+    frame = data("sleepstudy")
+    X = np.column_stack([np.ones(180), frame["Days"]])
+    same = np.equal.outer(frame["Subject"].to_numpy(), frame["Subject"].to_numpy())
+    phi = np.exp(linear.params["dispersion-Intercept"])
+    random = same * (X @ linear.cov_re.to_numpy() @ X.T)
+    P = np.linalg.inv(random + phi * np.eye(180))
+    P -= P @ X @ np.linalg.solve(X.T @ P @ X, X.T @ P)
+    given = 1 - phi * np.diag(P)
+    h = ConditionalResiduals(linear).hat_matrix_diag
+    assert np.all((given < h) & (h < given + 0.08))  # the variances are estimated too
+    resid = linear.get_resid("quantile", rng=1) / np.sqrt(1 - h)
+    size = np.sqrt((resid**2).groupby(frame["Subject"]).mean()).sort_values()
+    (found,) = (line for line in axes[4].lines if line.get_marker() == "^")
+    assert_allclose(found.get_ydata(), size)
+    rank = frame["Subject"].map(dict(zip(size.index, range(18), strict=True)))
+    assert_allclose(points(axes[4]), np.column_stack([rank, resid]))
+    assert axes[4].get_xlabel() == "18 groups of Subject, ordered"
+    # the ratio of observed to fitted dispersion is 1 on the whole
+    ratio = axes[3].containers[0][0].get_ydata()
+    assert abs(np.mean(ratio) - 1) < 0.1
+    assert plots.plot_diagnostics(linear, rng=1).shape == (6,)
+
+
+@pytest.mark.parametrize("name", ["linear", "both"])
+def test_rows_shown_are_those_of_the_fit(name, request):
+    res, rows = request.getfixturevalue(name), np.arange(5, 180, 7)
+    whole, some = ConditionalResiduals(res), ConditionalResiduals(res, rows)
+    for name in ("hat_matrix_diag", "resid_studentized", "resid_studentized_dispersion"):
+        assert_allclose(getattr(some, name), getattr(whole, name)[rows], rtol=1e-9)
 
 
 @pytest.mark.parametrize(
