@@ -32,6 +32,8 @@ from hetglm.utils.linalg import inverse
 
 #: Steps of a search, at most.
 MAX_STEPS = 200
+#: Curvature of the joint density at its mode from which on Laplace's approximation is not near a pole.
+MIN_SAFE_CURVATURE = 0.5
 #: Size of a correlation from which on it is 1 but for rounding.
 MAX_CORRELATION = 1 - 1e-10
 
@@ -135,11 +137,16 @@ def _at_dispersion_limits(
 def _by_nodes(
     marginal: Marginal, method: Integration, first: Evaluation, maxiter: int
 ) -> tuple[Marginal, Evaluation, int]:
-    """Return the criterion by quadrature, near the maximum of Laplace's approximation, and the steps."""
+    """
+    Return the criterion by quadrature, near the maximum of Laplace's approximation, and the steps.
+
+    Where that is next to a pole the search begins anew.
+    """
     near, steps = near_maximum(marginal, first, np.arange(len(first.psi)), maxiter)
     by_nodes = Marginal(marginal.likelihood, marginal.factors, None, method.nodes, method.columns)
-    by_nodes.u = near.laplace.mode.u
-    here = by_nodes.at(near.psi)
+    start = first if near.laplace.curvature < MIN_SAFE_CURVATURE else near
+    by_nodes.u = start.laplace.mode.u
+    here = by_nodes.at(start.psi)
     if here is None:
         raise ValueError(
             f"nodes={method.nodes}: the log-likelihood is not finite at nodes of the quadrature, where "
@@ -252,9 +259,19 @@ def _record(
         criterion=criterion,
         adjusted_llf=adjusted,
         converged=found.converged,
-        message=found.message,
+        message=_message(found),
         decrement=found.decrement,
         evaluations=marginal.joint.evaluations,
+    )
+
+
+def _message(found: Optimum) -> str:
+    """Return how a search ended, and that it met a pole of the criterion if it did."""
+    if found.converged or found.here.laplace.curvature >= MIN_SAFE_CURVATURE:
+        return found.message
+    return (
+        f"{found.message}, next to a pole of Laplace's approximation (the joint density is nearly flat "
+        "at the mode of a group); fit with nodes=15, or leave a random term of the dispersion out"
     )
 
 

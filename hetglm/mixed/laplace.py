@@ -47,6 +47,14 @@ class Laplace:
         integrated = 0.5 * self.joint.integrated_columns * np.log(2 * np.pi)
         return float(self.mode.value - 0.5 * self.system.logdet + integrated)
 
+    @property
+    def curvature(self) -> float:
+        """Smallest curvature of h at the mode along an effect given earlier ones; the prior's is 1."""
+        smallest = 1 / np.einsum("gjj->gj", self.system.roots).max() ** 2
+        is_prior = [np.full(loading.size, loading.prior) for loading in self.joint.loadings[1:]]
+        rest = np.diag(self.system.schur)[np.concatenate([np.empty(0, dtype=bool), *is_prior])]
+        return float(np.min(rest**2, initial=smallest))
+
     @cached_property
     def inverse(self) -> Products:
         """Blocks of H^-1."""

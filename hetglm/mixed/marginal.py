@@ -18,6 +18,11 @@ from hetglm.mixed.tangent import followed, linear_mode
 from hetglm.typing import Array
 from hetglm.utils.linalg import crossed
 
+#: Curvature of the joint density at its mode, in units of the prior's, below which the criterion is not
+#: defined, by Laplace's approximation and by nodes: where a mode splits in two it is 0, which is a pole
+#: of Laplace's approximation, and puts the nodes of a quadrature far apart.
+MIN_CURVATURE, MIN_CURVATURE_OF_NODES = 0.1, 0.01
+
 
 class Evaluation(NamedTuple):
     """The criterion at a point: value, Laplace's approximation, and the quadrature if there is one."""
@@ -110,6 +115,9 @@ class Marginal:
         """Return the criterion at a point, None where it is not defined."""
         try:
             laplace = self.laplace(psi)
+            least = MIN_CURVATURE if self.rule is None else MIN_CURVATURE_OF_NODES
+            if laplace.curvature < least:
+                return None
             quadrature = None
             if self.rule is not None:
                 quadrature = Quadrature(self.rule, laplace, self.parts(psi)[0])

@@ -76,6 +76,10 @@ class Columns:
         of_theta = np.flatnonzero(~zero[self.of_entry])
         return np.concatenate([np.arange(self.first_entry), self.first_entry + of_theta])
 
+    def place(self, marginal: Marginal, column: int) -> tuple[int, int]:
+        """Return the loading of a column and its position there."""
+        return marginal.joint.order.index(int(self.factor[column])), int(self.within[column])
+
     def zero(self, psi: Array) -> Array:
         """Return which columns of Lambda are 0, shape (count,)."""
         size = np.zeros(self.count)
@@ -89,6 +93,7 @@ def _vanishing(
     """Return the point with those columns at 0 whose loss is slight, and which they are."""
     information = np.diag(metric(marginal, here))[columns.diagonal]
     small = here.psi[columns.diagonal] ** 2 * information < MAX_SQUARED_RATIO
+    small |= [not _curvature(marginal, columns, here, c).any() for c in range(columns.count)]
     for column in np.flatnonzero(small & ~zero & ~kept)[::-1]:
         there = marginal.at(_without(marginal, columns, here.psi, column))
         if there is not None and there.value >= here.value - MAX_LOSS:
@@ -108,11 +113,16 @@ def _without(marginal: Marginal, columns: Columns, psi: Array, column: int) -> A
     return np.concatenate([psi[:k], *thetas])
 
 
+def _curvature(marginal: Marginal, columns: Columns, here: Evaluation, column: int) -> Array:
+    """Return the curvature of the rows along the effects of a column, shape (G,)."""
+    j, within = columns.place(marginal, column)
+    return here.laplace.M.own[j][:, within, within]
+
+
 def _small_sd(marginal: Marginal, columns: Columns, here: Evaluation, column: int) -> float:
     """Return the square root of the rough standard error, at 0, of the variance of a column."""
-    j = marginal.joint.order.index(int(columns.factor[column]))
-    within = columns.within[column]
-    curvature = here.laplace.M.own[j][:, within, within]
+    j, within = columns.place(marginal, column)
+    curvature = _curvature(marginal, columns, here, column)
     own = float((0.5 * np.sum(curvature**2)) ** -0.25) if curvature.any() else np.inf
     core, loading = marginal.likelihood, marginal.joint.loadings[j]
     link = (core.link, core.link_dispersion)[loading.predictors[within]]
