@@ -182,6 +182,7 @@ class Averages:
         parts = depends_on(which)
         if which.startswith("linear") or not self.is_needed(parts):
             return quantity.value(self.rows, self.rows.predictors(self.params))
+        check_average(which)
         if which in ("var", "sd"):
             variance = self.variance()
             return variance if which == "var" else np.sqrt(variance)
@@ -201,6 +202,21 @@ class Averages:
 
 #: Quantities that are functions of the correlation of two trials of a row.
 OF_CORRELATION = ("icc", "design-effect", "effective-size")
+
+#: Quantities whose value for the mixture is their average over the random effects.
+AVERAGED = ("mean", "dispersion", "prob")
+
+#: Every quantity that the mixture over the random effects has here, those of `Averages.value`.
+OF_MIXTURE = (*AVERAGED, "var", "sd", *OF_CORRELATION)
+
+
+def check_average(which: str) -> None:
+    """Raise a NotImplementedError for a quantity whose value for the mixture is not written."""
+    if which not in OF_MIXTURE:
+        raise NotImplementedError(
+            f"which={which!r}: not available for the average over the random effects; write "
+            "random=True for the modes of the groups, or random=False for effects of 0"
+        )
 
 
 def repeated(rows: Likelihood, eta: Array, zeta: Array, block: slice = slice(None)) -> Likelihood:

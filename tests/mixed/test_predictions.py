@@ -21,6 +21,7 @@ from hetglm.mixed.conditional import Uncertainty
 from hetglm.mixed.loadings import Symmetric
 from hetglm.mixed.mixtures import Mixture
 from hetglm.mixed.refit import NewEffects
+from hetglm.prediction.quantities import QUANTITIES
 
 #: Rows of sleepstudy: a subject of the fit twice, one that it did not have, one that is missing.
 NEW = pd.DataFrame({"Days": [2.0, 7.5, 3.0, 4.0], "Subject": [308, 308, 999, None]})
@@ -334,3 +335,13 @@ def test_cross_validation():
     rows = het.cross_validate(res, 3, rng=1)
     assert rows.table["fit"]["mean"]["mse"] < 0.5 * groups.table["fit"]["mean"]["mse"]
     assert list(rows.scores) == ["fit"]
+
+
+def test_a_quantity_without_a_value_for_the_mixture_is_refused(monkeypatch):
+    cv = replace(QUANTITIES["sd"], name="cv")
+    monkeypatch.setitem(QUANTITIES, "cv", cv)
+    res = nests()
+    assert_allclose(res.predict(which="cv"), res.predict(which="sd"))
+    for call in (res.predict, res.get_prediction):
+        with pytest.raises(NotImplementedError, match="'cv': not available for the average"):
+            call(data("owls")[:3], which="cv", random="integrate")
