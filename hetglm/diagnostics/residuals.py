@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from hetglm.estimation import random_effects
 from hetglm.estimation.record import need_rows
 from hetglm.families.tails import normal_scores, tails
 from hetglm.likelihood.likelihood import Likelihood
@@ -33,6 +34,8 @@ def of_kind(res: Any, kind: str, rng: Any) -> Array:
     generator = checks.generator(rng)
     if kind == "quantile":
         return quantile(res.core, res.fit.internal, generator)
+    if kind.startswith("standardized"):
+        random_effects.check(res.model, "get_resid(kind='standardized')")
     owner = res.get_influence() if kind.startswith("standardized") else res
     values: Array = getattr(owner, KINDS[kind])
     return values

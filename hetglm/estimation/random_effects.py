@@ -10,7 +10,7 @@ _OTHER = "leave the random terms out for the fit without them"
 NOT_YET = {
     "boundary_limits": "notes names the cells whose dispersion is at the boundary",
     "diagnose": "notes has what the fit warned of",
-    "get_influence": _OTHER,
+    "get_resid(kind='standardized')": "kind='pearson' is conditional on the random effects",
     "plot_dispersion": "fitted_dispersion is conditional on the random effects",
     "plot_mean_variance": "fittedvalues and predict(which='var') are conditional on the random effects",
     "score_test": "add the terms to the formula and test them by wald_test_terms",

@@ -28,6 +28,8 @@ class LinearTests(Printed, ContrastResults):
     def _distribution(self) -> str:
         if self.distribution != "t":
             return "normal distribution"
+        if np.size(self.df_denom) > 1:
+            return "t distributions on degrees of freedom of their own"
         return f"t distribution on {_number(self.df_denom):.6g} df"
 
     def _body(self) -> list[str | pd.DataFrame]:
@@ -37,6 +39,8 @@ class LinearTests(Printed, ContrastResults):
         letter = "t" if self.distribution == "t" else "z"
         names = ["coef", "se", letter, "P", "ci_lower", "ci_upper"]
         table = {name: np.ravel(column) for name, column in zip(names, columns, strict=True)}
+        if np.size(self.df_denom) > 1:
+            table["df"] = np.ravel(self.df_denom)
         return [pd.DataFrame(table, index=self.c_names)]
 
 

@@ -50,7 +50,7 @@ def robust_kwds(res: Any) -> dict[str, Any]:
 
 def t_test(res: Any, r_matrix: Any, cov_p: Any, use_t: bool | None) -> LinearTests:
     """Return the test of each linear hypothesis, given as an array, a tuple or text."""
-    restrictions = _restrictions(res, r_matrix)
+    restrictions = read_restrictions(res, r_matrix)
     test = GenericLikelihoodModelResults.t_test(_without_nan(res), restrictions, cov_p, use_t)
     test.__class__ = LinearTests  # the same numbers, with a display
     return test
@@ -58,7 +58,7 @@ def t_test(res: Any, r_matrix: Any, cov_p: Any, use_t: bool | None) -> LinearTes
 
 def wald_test(res: Any, r_matrix: Any, *args: Any, **kwargs: Any) -> LinearTests:
     """Return the joint test of linear hypotheses, NaN where their covariance is not definite."""
-    restrictions = _restrictions(res, r_matrix)
+    restrictions = read_restrictions(res, r_matrix)
     kwargs.setdefault("scalar", True)
     # of the covariance of the fit only: another one is the caller's
     own = not (args or {"cov_p", "invcov"} & kwargs.keys())
@@ -83,7 +83,7 @@ def _is_testable(res: Any, restrictions: Any) -> bool:
     return is_definite(cov, unit, res.cov_type, res.cov_kwds.get("groups"))
 
 
-def _restrictions(res: Any, r_matrix: Any) -> Any:
+def read_restrictions(res: Any, r_matrix: Any) -> Any:
     """Return restrictions as an array, with column names read from strings."""
     if isinstance(r_matrix, str):
         r_matrix = syntax.linear_constraint(r_matrix, res.model.parameter_names)

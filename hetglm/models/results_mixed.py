@@ -14,9 +14,10 @@ from hetglm.estimation.record import need_rows
 from hetglm.inference.profile import Profile
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.likelihood.objective import LIKELIHOOD
-from hetglm.mixed import clusters, profile, robust, tables
+from hetglm.mixed import clusters, profile, robust, t_tests, tables
 from hetglm.mixed.conditional import Uncertainty, at_modes
 from hetglm.mixed.covariance_structure import CovarianceStructure, structure_of
+from hetglm.mixed.influence import GroupInfluence
 from hetglm.mixed.record import MixedFit
 from hetglm.mixed.variance_partition import VariancePartition, conditional_df
 from hetglm.models.results import LocationScaleResults
@@ -218,6 +219,66 @@ class MixedResults(MixedDiagnosticMethods, MixedPredictionMethods, LocationScale
             After REML, and for a parameter at the boundary.
         """
         return profile.profile(self, name, values, alpha)
+
+    def t_test(
+        self,
+        r_matrix: Any,
+        cov_p: Any = None,
+        use_t: bool | None = None,
+        df_method: str | None = None,
+    ) -> Any:
+        """
+        Test each linear hypothesis about the parameters.
+
+        Parameters
+        ----------
+        r_matrix : array_like, str or tuple
+            As in statsmodels.
+        cov_p : array_like, optional
+        use_t : bool, optional
+        df_method : {"satterthwaite"}, optional
+            t tests of the mean's coefficients with Satterthwaite's degrees of freedom, of any family;
+            z tests by default.
+
+        Returns
+        -------
+        ContrastResults
+
+        Raises
+        ------
+        ValueError
+            For an unknown name, or degrees of freedom of another parameter than the mean's.
+        """
+        if df_method is None:
+            return super().t_test(r_matrix, cov_p, use_t)
+        return t_tests.t_test(self, r_matrix, df_method)
+
+    def get_influence(  # type: ignore[override]
+        self, groups: Any = None, observed: bool = True
+    ) -> GroupInfluence:
+        """
+        Return the influence of groups, each left out as a whole.
+
+        Parameters
+        ----------
+        groups : array_like, shape (n,), or str, optional
+            Labels or name of a column; the outermost groups of the random effects by default.
+        observed : bool
+            The information is the observed one, whatever is given.
+
+        Returns
+        -------
+        GroupInfluence
+            With ``d_params``, ``dfbetas``, ``cooks_distance``, ``summary_frame()``, and ``exact()``,
+            which refits without each group.
+
+        Raises
+        ------
+        ValueError
+            If groups share a random effect.
+        """
+        given = {} if groups is None else self.model.row_kwds({"groups": groups})
+        return GroupInfluence(self, given.get("groups"))
 
     def ranef(self) -> pd.DataFrame:
         """

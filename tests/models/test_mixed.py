@@ -361,7 +361,9 @@ REFUSED = {
     "anova typ=3": "test='score': there is none for fits with random effects",
     "fit HC1": "cov_type='HC1': with random effects choose",
     "fit bfgs": "method='bfgs': with random effects",
-    "get_resid dispersion": "get_influence: not available",
+    "get_influence plot": "that of groups",
+    "get_influence index": "that of groups",
+    "get_resid dispersion": r"get_resid.kind='standardized'.: not available",
 }
 #: What the distribution has not, by name of the fit.
 REFUSED_BY_FAMILY = {
@@ -376,6 +378,9 @@ REFUSED_BY_FAMILY["poisson"] |= {
     "dispersion_ratios": "no variable affects it",
     "get_margeff dispersion": "no variable affects it",
 }
+of_groups = ("get_influence", "get_influence observed")
+of_groups += ("get_influence plot", "get_influence index")
+REFUSED_BY_FAMILY["crossed"] |= dict.fromkeys(of_groups, "block, lot are crossed")
 REFUSED_BY_FAMILY["crossed"]["bootstrap cluster"] = "a group of lot has rows in several"
 REFUSED_BY_FAMILY["poisson"]["compare_constant_dispersion"] = "the dispersion has no columns"
 REFUSED_BY_FAMILY["crossed"]["fit cluster"] = "a group of lot has rows in several clusters"
