@@ -28,6 +28,8 @@ class LikelihoodMethods(GenericLikelihoodModel):
 
     core: Likelihood
     random: tuple[GroupingFactor, ...]
+    #: Fit whose nodes the marginal log-likelihood has; None for those of ``nodes="auto"``.
+    integrated_as: MixedFit | None = None
     estimable: Array
 
     def fitted(self, fit: Any) -> Fitted:
@@ -130,7 +132,9 @@ class LikelihoodMethods(GenericLikelihoodModel):
     @property
     def marginal(self) -> Likelihood | ReportedLikelihood:
         """Log-likelihood of the parameters: ``core``, with random effects integrated out of it."""
-        return ReportedLikelihood(self.core, self.random) if self.random else self.core
+        if not self.random:
+            return self.core
+        return ReportedLikelihood(self.core, self.random, self.integrated_as)
 
     def by_rows(self, name: str) -> Likelihood:
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,8 @@ from hetglm.likelihood.likelihood import Likelihood
 from hetglm.mixed import checks
 from hetglm.mixed.covariance_structure import structure_of
 from hetglm.mixed.fit import MAX_STEPS, default_start, fit_mixed
-from hetglm.mixed.record import CRITERIA, Start
+from hetglm.mixed.integration import integration
+from hetglm.mixed.record import CRITERIA, MixedFit, Start
 from hetglm.typing import Array
 from hetglm.utils.checks import count
 from hetglm.utils.messages import listed
@@ -135,8 +137,18 @@ def fit(
     notes = checks.diagnose(found, model.random, names, warn_convergence)
     aliased = aliases.aliased_text(model.core, model.estimable, model.coefficient_names)
     notes += filter(None, [aliased])
-    results = model.results_class(model, found, notes, options["cov_type"], cov_kwds)
+    own = _with_nodes_of(model, found)
+    results = model.results_class(own, found, notes, options["cov_type"], cov_kwds)
     return model.results_class_wrapper(results)
+
+
+def _with_nodes_of(model: Any, fit: MixedFit) -> Any:
+    """Return a model whose log-likelihood at the estimates is that of a fit: a copy if need be."""
+    if integration(model.core, model.random, "auto", False).nodes == fit.nodes:
+        return model
+    own = copy(model)
+    own.integrated_as = fit
+    return own
 
 
 def _check_options(options: Mapping[str, Any]) -> None:

@@ -150,6 +150,15 @@ def test_likelihood_of_the_model():
         model.loglikeobs(params)
 
 
+@pytest.mark.parametrize("options", [{"nodes": 1}, {"nodes": 5}, {"reml": True}])
+@pytest.mark.filterwarnings("ignore::hetglm.exceptions.LaplaceErrorWarning")
+def test_likelihood_of_the_results_has_the_nodes_of_the_fit(options):
+    model = hmf.doubleglm("Reaction ~ Days + (1 | Subject) | (1 | Subject)", data("sleepstudy"))
+    res = model.fit(**options)
+    assert_allclose(res.model.loglike(res.params), res.llf, atol=1e-8)
+    assert abs(model.loglike(res.params) - res.llf) > 1e-4  # that of nodes="auto"
+
+
 def test_start_params():
     formula = "Reaction ~ Days + (Days | Subject) | Days"
     res = sleepstudy(formula)
