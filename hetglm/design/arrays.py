@@ -53,7 +53,7 @@ def design(value: Any, n: int, name: str, empty: bool = False) -> Array:
     if array.ndim != 2 or len(array) != n:
         raise ValueError(f"{name}: shape {array.shape}, but endog has {n} rows")
     if array.shape[1] == 0 and not empty:
-        raise ValueError(f"{name}: no columns; a constant is a column of ones")
+        raise ValueError(f"{name}: no columns; a constant is a column of ones, 1 in a formula")
     return array
 
 

@@ -277,8 +277,9 @@ def boundary_texts(boundary: Boundary | None, likelihood: Likelihood) -> list[st
     family = likelihood.boundary_family
     rows, infinite, terms = boundary.rows, boundary.infinite, boundary.terms
     limit = family.limit_at_zero
+    has = "has" if len(terms) == 1 else "have"
     no_estimate = (
-        f"{listed(terms)} have no finite estimate; the log-likelihood is the limiting value, all other "
+        f"{listed(terms)} {has} no finite estimate; the log-likelihood is the limiting value, all other "
         "results treat these rows as"
     )
     texts = []
@@ -295,22 +296,32 @@ def boundary_texts(boundary: Boundary | None, likelihood: Likelihood) -> list[st
     return texts
 
 
-def separation_text(likelihood: Likelihood, fitted: Fit, names: list[str]) -> str:
+def separation_text(likelihood: Likelihood, fitted: Any, names: list[str]) -> str:
     """Return the sentence on mean terms without a finite estimate, or an empty one."""
     found = separated(likelihood, fitted, names)
     if found is None:
         return ""
     rows, terms = found
+    has = "has" if len(terms) == 1 else "have"
     return (
         f"the response is separated: {likelihood.names.text(rows)} are fitted at the limit of the "
-        f"mean, so {listed(terms)} have no finite estimate; the other numbers stand"
+        f"mean, so {listed(terms)} {has} no finite estimate; the other numbers stand"
     )
 
 
 def separated(
-    likelihood: Likelihood, fitted: Fit, names: list[str]
+    likelihood: Likelihood, fitted: Any, names: list[str]
 ) -> tuple[Array, list[str]] | None:
-    """Return the rows at a limit of the mean and the coefficients without a finite estimate, or None."""
+    """
+    Return the rows at a limit of the mean and the coefficients without a finite estimate, or None.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+    fitted : Fit or MixedFit
+        Of the latter the mean without random effects.
+    names : list of str
+    """
     k = likelihood.k_mean
     keep = fitted.estimated[:k]
     likelihood = at_fit(likelihood, fitted)

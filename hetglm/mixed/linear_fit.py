@@ -12,7 +12,7 @@ from hetglm.exceptions import UnboundedLikelihoodError
 from hetglm.families.gaussian import Gaussian
 from hetglm.likelihood.likelihood import Likelihood
 from hetglm.mixed.covariance_structure import structure_of
-from hetglm.mixed.cross_products import cross_products
+from hetglm.mixed.cross_products import cross_products, row_precisions
 from hetglm.mixed.linear import LinearMixedModel, Profile
 from hetglm.mixed.linear_search import Search, minimise
 from hetglm.mixed.record import CRITERIA, Effects, MixedFit
@@ -55,16 +55,29 @@ def fit_linear(
     Raises
     ------
     UnboundedLikelihoodError
-        If the random effects fit every row.
+        If the mean, or the mean and the random effects, fit every row.
     """
     keep = independent_columns(likelihood.X)
-    search = minimise(linear_model(likelihood, factors, keep, reml))
+    model = linear_model(likelihood, factors, keep, reml)
+    if not model.known and is_fitted_exactly(likelihood, model.cross.fixed[-1, -1]):
+        raise UnboundedLikelihoodError(
+            "the mean fits every row: the likelihood grows without bound as the dispersion goes to 0; "
+            "take terms out of the mean, or fit more rows"
+        )
+    search = minimise(model)
     if search.profile.degenerate:
         raise UnboundedLikelihoodError(
             "the random effects fit every row: the likelihood grows without bound as the dispersion "
             "goes to 0; leave a random term out, or use a grouping variable with several rows a level"
         )
     return Joint(search).record(keep)
+
+
+def is_fitted_exactly(likelihood: Likelihood, residual: float) -> bool:
+    """Return whether a weighted sum of squared residuals is rounding of the response."""
+    size = row_precisions(likelihood)[0]
+    total = np.sum(likelihood.y**2 * (1.0 if size is None else size))
+    return bool(residual <= likelihood.n * np.finfo(float).eps ** 2 * total)
 
 
 def linear_model(

@@ -14,6 +14,7 @@ from hetglm.design.random_terms import GroupingFactor, TermRows, grouping_factor
 from hetglm.estimation import checks as aliases
 from hetglm.estimation import start
 from hetglm.estimation.record import DEFAULT_METHOD, OWN_METHODS, TOL, need_rows
+from hetglm.exceptions import SeparationWarning
 from hetglm.families.base import Family
 from hetglm.families.gaussian import Gaussian
 from hetglm.families.quasi import Quasi, QuasiBinomial, QuasiPoisson
@@ -25,7 +26,7 @@ from hetglm.mixed.integration import integration
 from hetglm.mixed.record import CRITERIA, MixedFit, Start
 from hetglm.typing import Array
 from hetglm.utils.checks import count
-from hetglm.utils.messages import listed
+from hetglm.utils.messages import listed, warn
 
 #: Arguments of fit that a fit with random effects does not use -> accepted values, and why no others.
 OPTIONS: dict[str, tuple[tuple[Any, ...], str]] = {
@@ -136,7 +137,10 @@ def fit(
         print(found)
     notes = checks.diagnose(found, model.random, names, warn_convergence)
     aliased = aliases.aliased_text(model.core, model.estimable, model.coefficient_names)
-    notes += filter(None, [aliased])
+    separated = aliases.separation_text(model.core, found, model.coefficient_names)
+    if separated:
+        warn(separated, SeparationWarning)
+    notes += filter(None, [separated, aliased])
     own = _with_nodes_of(model, found)
     results = model.results_class(own, found, notes, options["cov_type"], cov_kwds)
     return model.results_class_wrapper(results)

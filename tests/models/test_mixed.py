@@ -25,7 +25,9 @@ from hetglm.exceptions import (
     BoundaryWarning,
     LaplaceErrorWarning,
     NotIdentifiedWarning,
+    SeparationWarning,
     SingularFitWarning,
+    UnboundedLikelihoodError,
 )
 from hetglm.mixed import checks
 
@@ -502,3 +504,24 @@ def test_steps_of_all_searches_are_counted():
     frame = data("sleepstudy")
     by_nodes = hmf.doubleglm("Reaction ~ Days + (1 | Subject) | (1 | Subject)", frame).fit()
     assert by_nodes.fit.iterations > 5
+
+
+@pytest.mark.parametrize("response", ["one", "by_x"])
+def test_separation_by_fixed_columns(response):
+    x = np.random.default_rng(1).normal(size=60)
+    frame = pd.DataFrame({"g": np.repeat(np.arange(12), 5), "x": x, "one": 1, "by_x": x > 0})
+    model = hmf.doubleglm(
+        f"I({response} * 1.0) ~ x + (1 | g) | 0", frame, family=sm.families.Binomial()
+    )
+    warnings.simplefilter("ignore", SingularFitWarning)
+    with pytest.warns(SeparationWarning, match="has no finite estimate"):
+        res = model.fit()
+    assert any("is separated" in note for note in res.notes)
+
+
+@pytest.mark.parametrize("response", ["3.0 + 0 * x", "2 * x + 1"])
+def test_mean_that_fits_every_row(response):
+    frame = pd.DataFrame({"g": np.repeat([1, 2, 3], 4), "x": np.arange(12.0)})
+    model = hmf.doubleglm(f"I({response}) ~ x + (1 | g)", frame)
+    with pytest.raises(UnboundedLikelihoodError, match="the mean fits every row"):
+        model.fit()
