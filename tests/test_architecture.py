@@ -335,3 +335,9 @@ def test_faces_export_what_they_name():
         module = importlib.import_module(face)
         assert sorted(set(module.__all__)) == list(module.__all__)
         assert all(hasattr(module, name) for name in module.__all__)
+
+
+def test_names_of_test_files_are_used_once():
+    # pytest imports them without their folders
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))

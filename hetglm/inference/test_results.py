@@ -39,7 +39,7 @@ class LinearTests(Printed, ContrastResults):
         letter = "t" if self.distribution == "t" else "z"
         names = ["coef", "se", letter, "P", "ci_lower", "ci_upper"]
         table = {name: np.ravel(column) for name, column in zip(names, columns, strict=True)}
-        if np.size(self.df_denom) > 1:
+        if self.distribution == "t" and np.size(self.df_denom) > 1:
             table["df"] = np.ravel(self.df_denom)
         return [pd.DataFrame(table, index=self.c_names)]
 
