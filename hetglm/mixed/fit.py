@@ -81,7 +81,8 @@ def fit_mixed(
     method = integration(likelihood, factors, nodes, reml is not False)
     if CRITERIA[reml] is not REML_BOTH and is_linear(likelihood, factors):
         exact = fit_linear(likelihood, factors, CRITERIA[reml] is REML_MEAN)
-        return replace(exact, requested_nodes=nodes)
+        if exact.converged:
+            return replace(exact, requested_nodes=nodes)
     columns = _columns(likelihood, reml)
     laplace_steps = maxiter if start is None else 0
     if start is None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from statsmodels.genmod.families import links
 
 from hetglm.design.random_terms import GroupingFactor
+from hetglm.estimation.record import TOL_LLF
 from hetglm.exceptions import UnboundedLikelihoodError
 from hetglm.families.gaussian import Gaussian
 from hetglm.likelihood.likelihood import Likelihood
+from hetglm.mixed.conditional import with_effects
 from hetglm.mixed.covariance_structure import structure_of
 from hetglm.mixed.cross_products import cross_products, row_precisions
 from hetglm.mixed.linear import LinearMixedModel, Profile
@@ -70,7 +72,28 @@ def fit_linear(
             "the random effects fit every row: the likelihood grows without bound as the dispersion "
             "goes to 0; leave a random term out, or use a grouping variable with several rows a level"
         )
-    return Joint(search).record(keep)
+    fit = Joint(search).record(keep)
+    if rounding(likelihood, factors, search.profile, fit) > TOL_LLF * (1 + abs(fit.llf)):
+        message = "the rows vary too little beside the groups for cross-products"
+        return replace(fit, converged=False, message=message)
+    return fit
+
+
+def rounding(
+    likelihood: Likelihood, factors: tuple[GroupingFactor, ...], at: Profile, fit: MixedFit
+) -> float:
+    """
+    Return the error of the log-likelihood by the rounding of cross-products, by one pass over rows.
+
+    y'P y is the penalised residual sum of squares at the modes, which does not cancel: an error of the
+    modes enters it at second order.
+    """
+    given = with_effects(likelihood, factors, [effects.modes for effects in fit.effects])
+    precision = row_precisions(likelihood)[0]
+    squares = (likelihood.y - given.mean_predictor(fit.internal[: given.k_mean])) ** 2
+    squares = squares if precision is None else precision * squares
+    penalty = sum(float(np.sum(effects.standardized**2)) for effects in fit.effects)
+    return 0.5 * abs(float(squares.sum()) / at.phi + penalty - at.q / at.phi)
 
 
 def is_fitted_exactly(likelihood: Likelihood, residual: float) -> bool:
