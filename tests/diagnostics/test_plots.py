@@ -633,6 +633,7 @@ def test_engel():
 # ---- the rest -----------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_no_global_state_and_no_pyplot():
     before = dict(matplotlib.rcParams)
     res = fitted("gamma")

@@ -22,6 +22,7 @@ def test_the_package_has_nothing_else(name):
         getattr(hetglm, name)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "line",
     [

@@ -31,6 +31,7 @@ def words(text):
     return " ".join(text.split())
 
 
+@pytest.mark.thorough
 def test_main_job_prints_the_four_steps(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     assert main(["--out", str(tmp_path)]) == 0
@@ -567,6 +568,7 @@ def test_what_nobody_foresaw_is_no_traceback(tmp_path, capsys, monkeypatch):
         assert said in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_a_closed_pipe_is_no_error(tmp_path):
     command = [sys.executable, "-m", "hetglm", "fit", CATS, "Hwt ~ Bwt", "--out", str(tmp_path)]
     done = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -614,6 +616,7 @@ def test_examples_set_threads_before_numpy_is_there():
         assert done.stdout.strip() == expected
 
 
+@pytest.mark.thorough
 def test_a_warning_is_one_line_on_stderr(tmp_path):
     data = pd.read_csv(CATS).assign(Twice=lambda d: 2 * d.Bwt)
     data.to_csv(tmp_path / "twice.csv", index=False)

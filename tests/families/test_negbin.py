@@ -183,6 +183,7 @@ def test_quantiles_do_not_trust_a_first_guess(monkeypatch):
         assert np.array_equal(law.ppf(q), expected)
 
 
+@pytest.mark.thorough
 def test_tails_of_the_distribution():
     assert_allclose(
         negative_binomial(10.0, 0.1).sf([300, 1000]),
@@ -464,6 +465,7 @@ def judged(known):
     return corpus.Judged(model, result, 0.0, list(caught))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("first", [100, *thorough(*range(110, 160, 10))])
 def test_maximum_or_a_name(first):
     failures = []

@@ -193,6 +193,7 @@ def test_unwritable_paths(entry, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_nothing_is_lost_when_a_draw_is_a_mistake(entry, tmp_path, monkeypatch):
     """What was done before is in the file, and the same call goes on from there."""

@@ -235,6 +235,7 @@ def test_no_interval_without_an_estimate():
         res.profile("I(2 * x)")
 
 
+@pytest.mark.thorough
 def test_at_the_boundary():
     """Coefficients with an estimate have an interval; those without have none."""
     with pytest.warns(BoundaryWarning):

@@ -56,6 +56,7 @@ def descent(values, model, direction):
         path.append(model := best)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", FAMILIES)
 def test_path_is_that_of_brute_force(name):
     criterion = "bic" if name == "gamma" else "aic"

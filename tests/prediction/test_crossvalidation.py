@@ -260,6 +260,7 @@ def test_leave_one_out():
     assert_allclose(found.scores["fit"]["mse"], press**2, rtol=WARM)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["gaussian", "beta-binomial"])
 def test_jobs_do_not_matter(name):
     res = fitted(name)

@@ -104,6 +104,7 @@ def test_comparison_in_two_processes():
     assert "stopped" in one.method
 
 
+@pytest.mark.thorough
 def test_replicates_keep_to_one_thread():
     threadpoolctl = pytest.importorskip("threadpoolctl")
 
@@ -386,6 +387,7 @@ def test_fingerprints():
     assert fingerprint(np.zeros(2)) != fingerprint(np.zeros(2, dtype=int))
 
 
+@pytest.mark.thorough
 def test_fingerprint_is_the_same_in_another_process():
     code = """
         import sys
