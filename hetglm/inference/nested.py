@@ -51,6 +51,15 @@ def _log_det(X: Array) -> float:
 
 def check_nested(smaller: Any, larger: Any) -> None:
     """Raise a NotNestedError with the reason where a likelihood ratio is not defined."""
+    _check_families(smaller, larger)
+    _check_criteria(smaller.fit, larger.fit)
+    _check_rows(smaller.model, larger.model)
+    _check_designs(smaller, larger)
+    random_terms.check_nested(smaller.model.random, larger.model.random)
+
+
+def _check_families(smaller: Any, larger: Any) -> None:
+    """Raise a NotNestedError for fits of different families or kinds of likelihood."""
     a, b = smaller.model.core, larger.model.core
     if type(smaller.model) is not type(larger.model) or a.family.name != b.family.name:
         raise NotNestedError(
@@ -63,27 +72,36 @@ def check_nested(smaller: Any, larger: Any) -> None:
             "ratio, and the criteria (AIC, BIC) are not comparable; give both models the same "
             "likelihood argument"
         )
-    by, others = smaller.fit.criterion, larger.fit.criterion
-    mixed = {type(res.fit) for res in (smaller, larger)}
+
+
+def _check_criteria(smaller: Any, larger: Any) -> None:
+    """Raise a NotNestedError for fits that maximise different criteria."""
+    by, others = smaller.criterion, larger.criterion
+    mixed = {type(fit) for fit in (smaller, larger)}
     if len(mixed) == 2 and not by.comparable_means:
         raise NotNestedError(
             f"one fit has random effects and the other has none, and their "
             f"criteria by {by.name} are not comparable; fit both by maximum likelihood"
         )
-    if len(mixed) == 1 and _integrate_otherwise(smaller.fit, larger.fit):
+    if len(mixed) == 1 and _integrate_otherwise(smaller, larger):
         raise NotNestedError(
-            f"the random effects are integrated out by {smaller.fit.integration} in one fit and by "
-            f"{larger.fit.integration} in the other; give both the same nodes"
+            f"the random effects are integrated out by {smaller.integration} in one fit and by "
+            f"{larger.integration} in the other; give both the same nodes"
         )
     if by != others:
         raise NotNestedError(
             f"one fit is by {_in_words(by)} and the other by {_in_words(others)}; use the same "
             "criterion for both"
         )
-    if not np.array_equal(a.y, b.y) and len({r.model.endog_names for r in (smaller, larger)}) > 1:
+
+
+def _check_rows(smaller: Any, larger: Any) -> None:
+    """Raise a NotNestedError for models of different responses, rows, weights or links."""
+    a, b = smaller.core, larger.core
+    if not np.array_equal(a.y, b.y) and smaller.endog_names != larger.endog_names:
         raise NotNestedError(
-            f"the fits have different responses ({smaller.model.endog_names}, "
-            f"{larger.model.endog_names}); fit both to the same response"
+            f"the fits have different responses ({smaller.endog_names}, "
+            f"{larger.endog_names}); fit both to the same response"
         )
     if a.n == b.n and not np.array_equal(a.y, b.y):
         raise NotNestedError(
@@ -106,6 +124,11 @@ def check_nested(smaller: Any, larger: Any) -> None:
         raise NotNestedError(
             f"the fits differ in their links or variance functions; {_instead(a.family, b.family)}"
         )
+
+
+def _check_designs(smaller: Any, larger: Any) -> None:
+    """Raise a NotNestedError for designs that are not nested, or that the criterion depends on."""
+    a, b, by = smaller.model.core, larger.model.core, smaller.fit.criterion
     if not by.comparable_means and not (contains(a.X, b.X) and contains(b.X, a.X)):
         raise NotNestedError(
             f"the fits by {by.name} have different means, and the criterion depends on the mean's "
@@ -126,7 +149,6 @@ def check_nested(smaller: Any, larger: Any) -> None:
                 f"the fits are not nested: the {part} model of the smaller fit is not a submodel of the "
                 f"larger fit's; {_instead(a.family, b.family)}"
             )
-    random_terms.check_nested(smaller.model.random, larger.model.random)
 
 
 def _integrate_otherwise(a: Any, b: Any) -> bool:
