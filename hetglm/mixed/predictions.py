@@ -79,11 +79,6 @@ class EffectsOfRows:
     factors: tuple[GroupingFactor, ...]
     averaged: tuple[Array, ...]
 
-    @property
-    def is_conditional(self) -> bool:
-        """Whether nothing is averaged over."""
-        return not any(map(np.any, self.averaged))
-
     def covariance(self, theta: Array) -> Symmetric:
         """Return the covariance of (eta, zeta) of each row by the effects that are averaged over."""
         n = len(self.averaged[0])
